@@ -1,0 +1,106 @@
+//! The one place that knows how values become bytes: `bincode` with variable-length integers, little-endian, under a byte limit.
+//!
+//! Bytes from elsewhere are hostile until decoded here: a length is claimed against the limit before anything is allocated for it,
+//! and bytes left over are an error.
+
+pub use bincode::de::Decoder;
+pub use bincode::enc::Encoder;
+pub use bincode::error::{DecodeError, EncodeError};
+pub use bincode::{Decode, Encode, impl_borrow_decode};
+
+use crate::limits::ENCODED_BYTES_MAX;
+
+const CONFIG: bincode::config::Configuration<
+    bincode::config::LittleEndian,
+    bincode::config::Varint,
+    bincode::config::Limit<ENCODED_BYTES_MAX>,
+> = bincode::config::standard().with_limit::<ENCODED_BYTES_MAX>();
+
+/// Why bytes are not the value that was asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum CodecError {
+    /// The bytes are cut short, name an unknown variant, break a rule of the type, or claim more than the limit.
+    #[error("not decodable: {0}")]
+    Malformed(#[from] DecodeError),
+    /// A value was read, and bytes remain behind it.
+    #[error("{left} bytes are left over after {read}")]
+    Trailing {
+        /// Bytes the value took.
+        read: usize,
+        /// Bytes behind it.
+        left: usize,
+    },
+    /// The bytes are more than any value may take.
+    #[error("{bytes} bytes; at most {max} are allowed", max = ENCODED_BYTES_MAX)]
+    TooLong {
+        /// Bytes given.
+        bytes: usize,
+    },
+    /// The value cannot be written: it is larger than the limit.
+    #[error("not encodable: {0}")]
+    Unwritable(#[from] EncodeError),
+}
+
+/// Encodes `value`.
+///
+/// # Errors
+/// [`CodecError::TooLong`] past [`ENCODED_BYTES_MAX`], [`CodecError::Unwritable`] if the value refuses.
+pub fn encode<T: Encode>(value: &T) -> Result<Vec<u8>, CodecError> {
+    let bytes = bincode::encode_to_vec(value, CONFIG)?;
+    if bytes.len() > ENCODED_BYTES_MAX {
+        return Err(CodecError::TooLong { bytes: bytes.len() });
+    }
+    Ok(bytes)
+}
+
+/// Appends the encoding of `value` to `buffer`, which may be reused to save allocations.
+///
+/// # Errors
+/// As [`encode`]; `buffer` may then hold a part of the value.
+pub fn encode_into<T: Encode>(value: &T, buffer: &mut Vec<u8>) -> Result<(), CodecError> {
+    bincode::encode_into_std_write(value, buffer, CONFIG)?;
+    Ok(())
+}
+
+/// Decodes exactly one `T` from `bytes`.
+///
+/// # Errors
+/// [`CodecError::TooLong`] before a byte is read, [`CodecError::Malformed`], or [`CodecError::Trailing`].
+pub fn decode<T: Decode<()>>(bytes: &[u8]) -> Result<T, CodecError> {
+    if bytes.len() > ENCODED_BYTES_MAX {
+        return Err(CodecError::TooLong { bytes: bytes.len() });
+    }
+    let (value, read) = bincode::decode_from_slice(bytes, CONFIG)?;
+    match bytes.len() - read {
+        0 => Ok(value),
+        left => Err(CodecError::Trailing { read, left }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_left_over_are_refused() {
+        let mut bytes = encode(&7_u32).unwrap();
+        bytes.push(0);
+        assert!(matches!(decode::<u32>(&bytes), Err(CodecError::Trailing { read: 1, left: 1 })));
+    }
+
+    #[test]
+    fn a_length_beyond_the_limit_is_refused_before_it_is_allocated() {
+        // A vector that claims 2^60 elements of eight bytes, in ten bytes.
+        let mut bytes = vec![253];
+        bytes.extend_from_slice(&(1_u64 << 60).to_le_bytes());
+        assert!(matches!(decode::<Vec<u64>>(&bytes), Err(CodecError::Malformed(DecodeError::LimitExceeded))));
+    }
+
+    #[test]
+    fn every_cut_of_a_value_is_refused() {
+        let bytes = encode(&vec![String::from("ab"), String::from("cd")]).unwrap();
+        for cut in 0..bytes.len() {
+            assert!(decode::<Vec<String>>(&bytes[..cut]).is_err(), "cut at {cut}");
+        }
+    }
+}

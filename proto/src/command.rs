@@ -1,0 +1,187 @@
+//! What a guild may be asked to do.
+
+use crate::codec::{Decode, Encode};
+use crate::{
+    Channel, ChannelId, MemberFlags, Mentions, Name, Nick, Overwrite, OverwriteTarget, Payload, Permissions, Role,
+    RoleId, SessionId, UserId,
+};
+
+/// On whose behalf a command comes; decides what it may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Encode, Decode)]
+pub enum Actor {
+    /// The chat backend itself: bound by limits and consistency, not by permissions or rank.
+    System,
+    /// A member: bound by permissions and the role hierarchy.
+    User(UserId),
+}
+
+/// A request that may be refused. Ids of new things are chosen by the caller (snowflakes); texts, ids and permission bits are
+/// well-formed by their types, everything else is checked by the guild.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum Command {
+    /// Brings the guild to life with its everyone role and its owner as the first member. System only.
+    CreateGuild {
+        /// How the guild is called.
+        name: Name,
+        /// What every member may do to begin with.
+        everyone: Permissions,
+        /// The owner-to-be; may hold no roles yet.
+        owner: NewMember,
+    },
+    /// Changes the guild's settings. Needs `MANAGE_GUILD`.
+    UpdateGuild(GuildEdit),
+    /// Ends the guild. Its owner or the system only.
+    DeleteGuild,
+    /// Makes another member the owner. The owner or the system only.
+    TransferOwnership {
+        /// The member who becomes owner.
+        to: UserId,
+    },
+    /// Adds a role. Needs `MANAGE_ROLES`, a position below the actor's own, and no permission that the actor lacks.
+    CreateRole(Role),
+    /// Changes a role below the actor's own. Needs `MANAGE_ROLES`.
+    UpdateRole {
+        /// Which role; may be the everyone role, of which only the permissions can change.
+        role: RoleId,
+        /// What becomes of it.
+        edit: RoleEdit,
+    },
+    /// Deletes a role below the actor's own, from all who hold it and from every channel. Needs `MANAGE_ROLES`.
+    DeleteRole {
+        /// Which role; never the everyone role.
+        role: RoleId,
+    },
+    /// Gives all roles but everyone new positions, 1 for the first. Needs `MANAGE_ROLES`; roles at or above the actor's own must
+    /// keep their place.
+    ReorderRoles {
+        /// Every role but everyone, once each, lowest first.
+        order: Vec<RoleId>,
+    },
+    /// Adds a channel or category. Needs `MANAGE_CHANNELS`, and `MANAGE_ROLES` if it brings overwrites.
+    CreateChannel {
+        /// The new channel.
+        channel: Channel,
+        /// Its overwrites, one a target.
+        overwrites: Vec<Overwrite>,
+    },
+    /// Changes a channel. Needs `MANAGE_CHANNELS` in it.
+    UpdateChannel {
+        /// Which channel.
+        channel: ChannelId,
+        /// What becomes of it.
+        edit: ChannelEdit,
+    },
+    /// Deletes a channel; a category leaves its channels without a parent. Needs `MANAGE_CHANNELS` in it.
+    DeleteChannel {
+        /// Which channel.
+        channel: ChannelId,
+    },
+    /// Gives all channels new positions, 0 for the first. Needs `MANAGE_CHANNELS`.
+    ReorderChannels {
+        /// Every channel, once each.
+        order: Vec<ChannelId>,
+    },
+    /// Adds or replaces a channel's overwrite for one target. Needs `MANAGE_ROLES` in the channel, a target below the actor, and
+    /// no permission that the actor lacks there.
+    SetOverwrite {
+        /// Which channel.
+        channel: ChannelId,
+        /// The overwrite.
+        overwrite: Overwrite,
+    },
+    /// Takes a channel's overwrite for one target away. Needs what [`SetOverwrite`](Self::SetOverwrite) needs.
+    RemoveOverwrite {
+        /// Which channel.
+        channel: ChannelId,
+        /// Whose overwrite.
+        target: OverwriteTarget,
+    },
+    /// Adds one member. System only: who may join is the chat backend's business.
+    AddMember(NewMember),
+    /// Adds up to 10,000 members at once; those who are members already stay as they are and are counted. System only.
+    AddMembers(Vec<NewMember>),
+    /// Changes a member. A nick needs `CHANGE_NICKNAME` (own) or `MANAGE_NICKNAMES` (others below the actor), roles need
+    /// `MANAGE_ROLES` and must lie below the actor's own, flags are the system's.
+    UpdateMember {
+        /// Who.
+        user: UserId,
+        /// What becomes of the record.
+        edit: MemberEdit,
+    },
+    /// Removes a member other than the owner. Anyone may leave; others need `KICK_MEMBERS` and a higher rank.
+    RemoveMember {
+        /// Who.
+        user: UserId,
+    },
+    /// Publishes a message. Needs `VIEW_CHANNEL` and `SEND_MESSAGES` in the channel, and for its mentions `MENTION_EVERYONE`
+    /// (everyone, here, roles that are not mentionable by all).
+    Publish(Publish),
+}
+
+/// A member to be added.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct NewMember {
+    /// Who.
+    pub user: UserId,
+    /// How the member is to be called.
+    pub nick: Nick,
+    /// Roles to hold from the start, in any order, without the everyone role.
+    pub roles: Vec<RoleId>,
+    /// Marks on the member.
+    pub flags: MemberFlags,
+}
+
+/// Changes of a guild's settings; what is `None` stays.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+pub struct GuildEdit {
+    /// The new name.
+    pub name: Option<Name>,
+}
+
+/// Changes of a role; what is `None` stays. Positions change by [`Command::ReorderRoles`].
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+pub struct RoleEdit {
+    /// The new name.
+    pub name: Option<Name>,
+    /// The new permissions.
+    pub permissions: Option<Permissions>,
+    /// Whether rosters show its holders apart.
+    pub hoist: Option<bool>,
+    /// Whether anyone may mention it.
+    pub mentionable: Option<bool>,
+}
+
+/// Changes of a channel; what is `None` stays.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+pub struct ChannelEdit {
+    /// The new name.
+    pub name: Option<Name>,
+    /// The new category; `Some(None)` takes the channel out of its category.
+    pub parent: Option<Option<ChannelId>>,
+}
+
+/// Changes of a member; what is `None` stays.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+pub struct MemberEdit {
+    /// The new nick.
+    pub nick: Option<Nick>,
+    /// All roles to hold from now on, in any order, without the everyone role.
+    pub roles: Option<Vec<RoleId>>,
+    /// The new marks.
+    pub flags: Option<MemberFlags>,
+}
+
+/// A message to be published.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Publish {
+    /// Where.
+    pub channel: ChannelId,
+    /// The content.
+    pub payload: Payload,
+    /// Whom it calls.
+    pub mentions: Mentions,
+    /// The author's session that publishes it, if it has one attached.
+    pub session: Option<SessionId>,
+    /// Whether that session hears the message too. The author's other sessions always do.
+    pub echo: bool,
+}

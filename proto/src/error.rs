@@ -1,0 +1,302 @@
+//! What a guild answers.
+
+use std::time::Duration;
+
+use crate::codec::{Decode, Encode};
+use crate::limits::{
+    BULK_MEMBERS_MAX, CHANNELS_MAX, CLIENT_OUTCOMES_MAX, GUILD_CLIENTS_MAX, GUILD_SESSIONS_MAX, MEMBER_ROLES_MAX,
+    MEMBERS_MAX, MENTION_ROLES_MAX, MENTION_USERS_MAX, OVERWRITES_MAX, ROLES_MAX, USER_SESSIONS_MAX,
+};
+use crate::{ChannelId, Millis, OpId, OverwriteTarget, Permissions, Position, RoleId, SessionId, UserId};
+
+/// How an accepted command turned out. `at` is the position of its event, or, where nothing had to change, of the last event
+/// before it: a read at `at` or later sees the command's effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub enum Outcome {
+    /// The guild is as the command asked.
+    Applied {
+        /// From where on.
+        at: Position,
+    },
+    /// The bulk add is done.
+    MembersAdded {
+        /// From where on.
+        at: Position,
+        /// How many became members.
+        added: u32,
+        /// How many were members already and stayed as they were.
+        existing: u32,
+    },
+}
+
+impl Outcome {
+    /// From which position on the command's effect can be read.
+    pub const fn at(self) -> Position {
+        match self {
+            Self::Applied { at } | Self::MembersAdded { at, .. } => at,
+        }
+    }
+}
+
+/// Why a guild refused a command. In every case the guild is unchanged.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Encode, Decode)]
+pub enum CommandError {
+    /// No such guild was created, or it was deleted.
+    #[error("the guild does not exist")]
+    UnknownGuild,
+    /// The guild was created before.
+    #[error("the guild exists already")]
+    GuildExists,
+    /// The acting user is not a member.
+    #[error("{actor:?} acts, but is not a member")]
+    UnknownActor {
+        /// Who acted.
+        actor: UserId,
+    },
+    /// No such member.
+    #[error("{user:?} is not a member")]
+    UnknownMember {
+        /// Who was named.
+        user: UserId,
+    },
+    /// No such role.
+    #[error("{role:?} is not a role of the guild")]
+    UnknownRole {
+        /// Which was named.
+        role: RoleId,
+    },
+    /// No such channel.
+    #[error("{channel:?} is not a channel of the guild")]
+    UnknownChannel {
+        /// Which was named.
+        channel: ChannelId,
+    },
+    /// The channel has no overwrite for that target.
+    #[error("{channel:?} has no overwrite for {target:?}")]
+    UnknownOverwrite {
+        /// Where.
+        channel: ChannelId,
+        /// For whom.
+        target: OverwriteTarget,
+    },
+    /// No such session is attached.
+    #[error("{session:?} is not attached")]
+    UnknownSession {
+        /// Which was named.
+        session: SessionId,
+    },
+    /// The session is another user's.
+    #[error("{session:?} belongs to another user")]
+    ForeignSession {
+        /// Which was named.
+        session: SessionId,
+    },
+    /// The user is a member already.
+    #[error("{user:?} is a member already")]
+    MemberExists {
+        /// Who was named.
+        user: UserId,
+    },
+    /// The role id is taken, or was until lately and is still being cleaned out of members.
+    #[error("{role:?} is taken, or was until lately")]
+    RoleExists {
+        /// Which was named.
+        role: RoleId,
+    },
+    /// The channel id is taken.
+    #[error("{channel:?} is taken")]
+    ChannelExists {
+        /// Which was named.
+        channel: ChannelId,
+    },
+    /// One list names the same thing twice.
+    #[error("{what} {id} is named twice")]
+    Duplicate {
+        /// What kind of thing.
+        what: ListedThing,
+        /// Its number.
+        id: u64,
+    },
+    /// A new order does not name all it must.
+    #[error("the order names {got} of {expected}")]
+    IncompleteOrder {
+        /// How many it names.
+        got: u32,
+        /// How many there are.
+        expected: u32,
+    },
+    /// Something is at its limit.
+    #[error("{got} {what}; at most {max} are allowed", max = what.max())]
+    LimitExceeded {
+        /// What there would be too many of.
+        what: Limited,
+        /// How many there would be.
+        got: u32,
+    },
+    /// The actor lacks permissions.
+    #[error("needs {missing:?}")]
+    MissingPermissions {
+        /// Those that are missing.
+        missing: Permissions,
+    },
+    /// The actor may not give or take what it does not have.
+    #[error("may not hand out {excess:?} without having it")]
+    ExcessPermissions {
+        /// What the actor does not have.
+        excess: Permissions,
+    },
+    /// The target stands at or above the actor in the hierarchy.
+    #[error("the target ranks at or above the actor")]
+    Outranked,
+    /// Only the guild's owner or the system may do that.
+    #[error("only the guild's owner or the system may do that")]
+    OwnerOnly,
+    /// Only the system may do that.
+    #[error("only the system may do that")]
+    SystemOnly,
+    /// The guild's owner cannot be removed.
+    #[error("the guild's owner cannot be removed")]
+    OwnerStays,
+    /// The everyone role cannot be deleted, moved, renamed, held or created.
+    #[error("not possible with the everyone role")]
+    EveryoneRole,
+    /// Messages are published in text channels only.
+    #[error("{channel:?} is a category")]
+    NotText {
+        /// Which was named.
+        channel: ChannelId,
+    },
+    /// The parent is no category, or a category was given a parent.
+    #[error("{channel:?} cannot have that parent")]
+    NotCategory {
+        /// The child.
+        channel: ChannelId,
+    },
+    /// A role other than everyone cannot stand at position 0.
+    #[error("position 0 is the everyone role's")]
+    PositionReserved,
+    /// The operation id may have been forgotten; it was not applied now. The caller cannot know whether it was before.
+    #[error("operation {op:?} is at or under what may be forgotten")]
+    Expired {
+        /// Which.
+        op: OpId,
+    },
+    /// The operation id was used for another body.
+    #[error("operation {op:?} was used for another body")]
+    OpReused {
+        /// Which.
+        op: OpId,
+    },
+    /// The operation was issued later than the owner's clock allows.
+    #[error("operation {op:?} was issued ahead of the guild's clock ({now:?})")]
+    IssuedAhead {
+        /// Which.
+        op: OpId,
+        /// The owner's clock.
+        now: Millis,
+    },
+    /// The command is larger than anything that may be encoded.
+    #[error("the command is too large to be encoded")]
+    TooLarge,
+}
+
+/// Why no answer of the guild came back.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CallError {
+    /// The guild refused; it is unchanged.
+    #[error(transparent)]
+    Refused(#[from] CommandError),
+    /// There is no room for the request; nothing happened.
+    #[error("overloaded; retry after {retry_after:?}")]
+    Overloaded {
+        /// When there should be room, measured from the queue.
+        retry_after: Duration,
+    },
+    /// The owner ended before it answered a sequenced operation: it may have happened, and is not retried.
+    #[error("the outcome is unknown: the owner ended before it answered")]
+    OutcomeUnknown,
+    /// The node is stopping; nothing happened.
+    #[error("the node is stopping")]
+    Stopping,
+    /// The guild could not be loaded, or kept failing; nothing happened.
+    #[error("the guild is not available: {reason}")]
+    Unavailable {
+        /// What failed.
+        reason: String,
+    },
+}
+
+/// What a list names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub enum ListedThing {
+    /// A user.
+    User,
+    /// A role.
+    Role,
+    /// A channel.
+    Channel,
+}
+
+impl std::fmt::Display for ListedThing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::User => "user",
+            Self::Role => "role",
+            Self::Channel => "channel",
+        })
+    }
+}
+
+macro_rules! limited {
+    ($($(#[$doc:meta])* $name:ident: $words:literal, $max:ident;)*) => {
+        /// What a guild bounds.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+        pub enum Limited {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Limited {
+            /// How many are allowed.
+            pub const fn max(self) -> usize {
+                match self {
+                    $(Self::$name => $max,)*
+                }
+            }
+        }
+
+        impl std::fmt::Display for Limited {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(match self {
+                    $(Self::$name => $words,)*
+                })
+            }
+        }
+    };
+}
+
+limited! {
+    /// Roles of the guild.
+    Roles: "roles of the guild", ROLES_MAX;
+    /// Channels of the guild.
+    Channels: "channels of the guild", CHANNELS_MAX;
+    /// Overwrites of one channel.
+    Overwrites: "overwrites of the channel", OVERWRITES_MAX;
+    /// Roles of one member.
+    MemberRoles: "roles of the member", MEMBER_ROLES_MAX;
+    /// Members of the guild.
+    Members: "members of the guild", MEMBERS_MAX;
+    /// Members of one bulk add.
+    BulkMembers: "members in one call", BULK_MEMBERS_MAX;
+    /// Users mentioned by a message.
+    MentionUsers: "mentioned users", MENTION_USERS_MAX;
+    /// Roles mentioned by a message.
+    MentionRoles: "mentioned roles", MENTION_ROLES_MAX;
+    /// Sessions of one user.
+    UserSessions: "sessions of the user", USER_SESSIONS_MAX;
+    /// Sessions of the guild.
+    GuildSessions: "sessions of the guild", GUILD_SESSIONS_MAX;
+    /// Clients whose outcomes are kept.
+    Clients: "clients of the guild", GUILD_CLIENTS_MAX;
+    /// Outcomes of one client.
+    ClientOutcomes: "operations of the client", CLIENT_OUTCOMES_MAX;
+}

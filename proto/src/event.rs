@@ -1,0 +1,193 @@
+//! What has happened in a guild: numbered facts, in one order.
+
+use std::mem::size_of;
+
+use crate::codec::{Decode, Encode};
+use crate::{
+    Channel, ChannelId, GuildSettings, Member, Mentions, Millis, Overwrite, Payload, Position, Role, RoleId, SessionId,
+    UserId,
+};
+
+/// One numbered fact of a guild.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Event {
+    /// Its name for ever, together with the guild.
+    pub position: Position,
+    /// When the owner made it, by the owner's clock; never falls within an epoch.
+    pub at: Millis,
+    /// What happened.
+    pub kind: EventKind,
+}
+
+/// What happened. Events that change rights carry before and after, so that a replay can filter the past by past rights.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum EventKind {
+    /// The guild came to life.
+    GuildCreated {
+        /// Its settings.
+        settings: GuildSettings,
+        /// Its everyone role.
+        everyone: Role,
+        /// Its first member.
+        owner: Member,
+    },
+    /// The guild's settings or its owner changed.
+    GuildUpdated {
+        /// As they were.
+        before: GuildSettings,
+        /// As they are.
+        after: GuildSettings,
+    },
+    /// The guild has ended; nothing follows.
+    GuildDeleted,
+    /// A role was added.
+    RoleCreated {
+        /// The role.
+        role: Role,
+    },
+    /// A role changed.
+    RoleUpdated {
+        /// As it was.
+        before: Role,
+        /// As it is.
+        after: Role,
+    },
+    /// A role was deleted: nobody holds it any more, and its overwrites are gone from every channel.
+    RoleDeleted {
+        /// As it was.
+        role: Role,
+    },
+    /// Roles changed places.
+    RolesReordered {
+        /// The positions that changed, as they were, ascending by role.
+        before: Vec<(RoleId, u16)>,
+        /// The same roles' positions as they are.
+        after: Vec<(RoleId, u16)>,
+    },
+    /// A channel was added.
+    ChannelCreated {
+        /// The channel.
+        channel: Channel,
+        /// Its overwrites, ascending by target.
+        overwrites: Vec<Overwrite>,
+    },
+    /// A channel changed, apart from its overwrites.
+    ChannelUpdated {
+        /// As it was.
+        before: Channel,
+        /// As it is.
+        after: Channel,
+    },
+    /// A channel was deleted; channels of which it was the parent have none now.
+    ChannelDeleted {
+        /// As it was.
+        channel: Channel,
+        /// Its overwrites, ascending by target.
+        overwrites: Vec<Overwrite>,
+    },
+    /// Channels changed places.
+    ChannelsReordered {
+        /// The positions that changed, as they were, ascending by channel.
+        before: Vec<(ChannelId, u16)>,
+        /// The same channels' positions as they are.
+        after: Vec<(ChannelId, u16)>,
+    },
+    /// A channel's overwrite for one target was added, changed or taken away. At least one side is `Some`, both for one target.
+    OverwriteChanged {
+        /// Where.
+        channel: ChannelId,
+        /// As it was; `None` if it is new.
+        before: Option<Overwrite>,
+        /// As it is; `None` if it is gone.
+        after: Option<Overwrite>,
+    },
+    /// One member joined.
+    MemberJoined {
+        /// The member.
+        member: Member,
+    },
+    /// Many members joined at once.
+    MembersJoined {
+        /// The members, ascending by user, at least one.
+        members: Vec<Member>,
+    },
+    /// A member's record changed.
+    MemberUpdated {
+        /// As it was.
+        before: Member,
+        /// As it is.
+        after: Member,
+    },
+    /// A member left or was removed; its sessions hear this last.
+    MemberLeft {
+        /// As it was.
+        member: Member,
+    },
+    /// A message was published.
+    MessagePublished(Message),
+}
+
+/// A published message.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Message {
+    /// Where.
+    pub channel: ChannelId,
+    /// Who wrote it; `None` for the chat backend itself.
+    pub author: Option<UserId>,
+    /// The session that published it, if one did.
+    pub session: Option<SessionId>,
+    /// Whether that session hears it too.
+    pub echo: bool,
+    /// Whom it calls.
+    pub mentions: Mentions,
+    /// The content.
+    pub payload: Payload,
+}
+
+impl Event {
+    /// About how much memory the event takes, in bytes: what bounds of rings and queues count. O(members) for a bulk event.
+    pub fn weight_bytes(&self) -> usize {
+        size_of::<Self>() + self.kind.heap_bytes()
+    }
+
+    /// Whether the event is part of the guild's durable state. All but messages are.
+    pub fn is_durable(&self) -> bool {
+        !matches!(self.kind, EventKind::MessagePublished(_))
+    }
+}
+
+impl EventKind {
+    fn heap_bytes(&self) -> usize {
+        match self {
+            Self::GuildCreated { settings, everyone, owner } => {
+                settings.name.as_str().len() + everyone.name.as_str().len() + member_bytes(owner)
+            }
+            Self::GuildUpdated { before, after } => before.name.as_str().len() + after.name.as_str().len(),
+            Self::GuildDeleted => 0,
+            Self::RoleCreated { role } | Self::RoleDeleted { role } => role.name.as_str().len(),
+            Self::RoleUpdated { before, after } => before.name.as_str().len() + after.name.as_str().len(),
+            Self::RolesReordered { before, after } => size_of_val(&before[..]) + size_of_val(&after[..]),
+            Self::ChannelCreated { channel, overwrites } | Self::ChannelDeleted { channel, overwrites } => {
+                channel.name.as_str().len() + size_of_val(&overwrites[..])
+            }
+            Self::ChannelUpdated { before, after } => before.name.as_str().len() + after.name.as_str().len(),
+            Self::ChannelsReordered { before, after } => size_of_val(&before[..]) + size_of_val(&after[..]),
+            Self::OverwriteChanged { .. } => 0,
+            Self::MemberJoined { member } | Self::MemberLeft { member } => member_bytes(member),
+            Self::MembersJoined { members } => {
+                members.iter().map(|member| size_of::<Member>() + member_bytes(member)).sum()
+            }
+            Self::MemberUpdated { before, after } => member_bytes(before) + member_bytes(after),
+            Self::MessagePublished(message) => {
+                message.payload.bytes().len()
+                    + size_of_val(&message.mentions.users[..])
+                    + size_of_val(&message.mentions.roles[..])
+            }
+        }
+    }
+}
+
+/// The heap part of a member: nick and roles.
+fn member_bytes(member: &Member) -> usize {
+    member.nick.as_str().len() + size_of_val(&member.roles[..])
+}

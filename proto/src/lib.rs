@@ -1,0 +1,49 @@
+//! What crosses a boundary between Guildhall's parts: ids, commands, outcomes, events, errors, limits, and the one codec.
+//!
+//! Everything here is plain data with its rules of well-formedness; nothing here decides what a guild does. The wire form is
+//! described in `proto/SPEC.md` and pinned by golden vectors.
+//!
+//! ```
+//! use guildhall_proto::{codec, Member, MemberFlags, Millis, Nick, UserId};
+//!
+//! let ada = Member {
+//!     user: UserId::new(7)?,
+//!     nick: Nick::parse("  Ada ")?,
+//!     roles: Vec::new(),
+//!     joined_at: Millis(1_700_000_000_000),
+//!     flags: MemberFlags::NONE,
+//! };
+//! let bytes = codec::encode(&ada)?;
+//! assert_eq!(codec::decode::<Member>(&bytes)?, ada);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+#![warn(missing_docs)]
+
+pub mod codec;
+mod command;
+mod error;
+mod event;
+mod ids;
+pub mod limits;
+mod model;
+mod operation;
+mod payload;
+mod permissions;
+mod position;
+mod record;
+mod text;
+
+pub use command::{Actor, ChannelEdit, Command, GuildEdit, MemberEdit, NewMember, Publish, RoleEdit};
+pub use error::{CallError, CommandError, Limited, ListedThing, Outcome};
+pub use event::{Event, EventKind, Message};
+pub use ids::{ChannelId, ClientId, GuildId, IdError, NodeId, RoleId, SessionId, UserId};
+pub use model::{
+    Channel, ChannelKind, GuildSettings, Member, MemberFlags, Mentions, Overwrite, OverwriteTarget, Role, Status,
+};
+pub use operation::{BodyHash, OpId};
+pub use payload::{Payload, PayloadTooLong};
+pub use permissions::{Permissions, UnknownPermissionBits};
+pub use position::{Epoch, Grant, Millis, Position, Seq};
+pub use record::{AppliedOp, Record};
+pub use text::{Name, Nick, TextError};
