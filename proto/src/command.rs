@@ -51,11 +51,10 @@ pub enum Command {
         /// Which role; never the everyone role.
         role: RoleId,
     },
-    /// Gives all roles but everyone new positions, 1 for the first. Needs `MANAGE_ROLES`; roles at or above the actor's own must
-    /// keep their place.
+    /// Gives roles new positions. Needs `MANAGE_ROLES`; every role moved stands below the actor's own before and after.
     ReorderRoles {
-        /// Every role but everyone, once each, lowest first.
-        order: Vec<RoleId>,
+        /// Roles other than everyone, once each, with the positions they get (1 or higher).
+        positions: Vec<(RoleId, u16)>,
     },
     /// Adds a channel or category. Needs `MANAGE_CHANNELS`, and `MANAGE_ROLES` if it brings overwrites.
     CreateChannel {
@@ -76,10 +75,10 @@ pub enum Command {
         /// Which channel.
         channel: ChannelId,
     },
-    /// Gives all channels new positions, 0 for the first. Needs `MANAGE_CHANNELS`.
+    /// Gives channels new positions. Needs `MANAGE_CHANNELS`.
     ReorderChannels {
-        /// Every channel, once each.
-        order: Vec<ChannelId>,
+        /// Channels, once each, with the positions they get.
+        positions: Vec<(ChannelId, u16)>,
     },
     /// Adds or replaces a channel's overwrite for one target. Needs `MANAGE_ROLES` in the channel, a target below the actor, and
     /// no permission that the actor lacks there.
@@ -184,4 +183,54 @@ pub struct Publish {
     pub session: Option<SessionId>,
     /// Whether that session hears the message too. The author's other sessions always do.
     pub echo: bool,
+}
+
+impl Command {
+    /// Whether the command changes durable state. All but publishing do.
+    pub fn is_durable(&self) -> bool {
+        !matches!(self, Self::Publish(_))
+    }
+
+    /// About how much memory the command takes, in bytes: what bounds of queues count. O(members) for a bulk add.
+    pub fn weight_bytes(&self) -> usize {
+        let heap = match self {
+            Self::CreateGuild { name, owner, .. } => name.as_str().len() + owner.heap_bytes(),
+            Self::UpdateGuild(edit) => text_bytes(edit.name.as_ref()),
+            Self::CreateRole(role) => role.name.as_str().len(),
+            Self::UpdateRole { edit, .. } => text_bytes(edit.name.as_ref()),
+            Self::ReorderRoles { positions } => size_of_val(&positions[..]),
+            Self::CreateChannel { channel, overwrites } => channel.name.as_str().len() + size_of_val(&overwrites[..]),
+            Self::UpdateChannel { edit, .. } => text_bytes(edit.name.as_ref()),
+            Self::ReorderChannels { positions } => size_of_val(&positions[..]),
+            Self::AddMember(new) => new.heap_bytes(),
+            Self::AddMembers(new) => new.iter().map(|new| size_of::<NewMember>() + new.heap_bytes()).sum(),
+            Self::UpdateMember { edit, .. } => {
+                edit.nick.as_ref().map_or(0, |nick| nick.as_str().len())
+                    + edit.roles.as_ref().map_or(0, |roles| size_of_val(&roles[..]))
+            }
+            Self::Publish(publish) => {
+                publish.payload.bytes().len()
+                    + size_of_val(&publish.mentions.users[..])
+                    + size_of_val(&publish.mentions.roles[..])
+            }
+            Self::DeleteGuild
+            | Self::TransferOwnership { .. }
+            | Self::DeleteRole { .. }
+            | Self::DeleteChannel { .. }
+            | Self::SetOverwrite { .. }
+            | Self::RemoveOverwrite { .. }
+            | Self::RemoveMember { .. } => 0,
+        };
+        size_of::<Self>() + heap
+    }
+}
+
+impl NewMember {
+    fn heap_bytes(&self) -> usize {
+        self.nick.as_str().len() + size_of_val(&self.roles[..])
+    }
+}
+
+fn text_bytes(name: Option<&Name>) -> usize {
+    name.map_or(0, |name| name.as_str().len())
 }

@@ -117,14 +117,6 @@ pub enum CommandError {
         /// Its number.
         id: u64,
     },
-    /// A new order does not name all it must.
-    #[error("the order names {got} of {expected}")]
-    IncompleteOrder {
-        /// How many it names.
-        got: u32,
-        /// How many there are.
-        expected: u32,
-    },
     /// Something is at its limit.
     #[error("{got} {what}; at most {max} are allowed", max = what.max())]
     LimitExceeded {

@@ -32,6 +32,7 @@ mod payload;
 mod permissions;
 mod position;
 mod record;
+mod structure;
 mod text;
 
 pub use command::{Actor, ChannelEdit, Command, GuildEdit, MemberEdit, NewMember, Publish, RoleEdit};
@@ -46,4 +47,5 @@ pub use payload::{Payload, PayloadTooLong};
 pub use permissions::{Permissions, UnknownPermissionBits};
 pub use position::{Epoch, Grant, Millis, Position, Seq};
 pub use record::{AppliedOp, Record};
+pub use structure::{KeptClient, Standing, Structure};
 pub use text::{Name, Nick, TextError};

@@ -20,7 +20,12 @@ pub enum Rank {
 impl Rank {
     /// The place of a role.
     pub fn of(role: &Role) -> Self {
-        Self::Role(role.position, Reverse(role.id))
+        Self::at(role.id, role.position)
+    }
+
+    /// The place that a role would have at `position`.
+    pub fn at(role: RoleId, position: u16) -> Self {
+        Self::Role(position, Reverse(role))
     }
 }
 

@@ -1,0 +1,59 @@
+//! From an event to the guild after it: the one place where durable state changes, for live commands and for recovery alike.
+
+use std::mem::take;
+
+use guildhall_members::Members;
+use guildhall_permissions::Rights;
+use guildhall_proto::EventKind;
+
+use crate::effect::Effect;
+use crate::guild::Guild;
+use crate::snapshot::Life;
+
+impl Guild {
+    /// Brings the guild from just before an event to just after it. What becomes too large to be dropped here is appended to
+    /// `effects`. O(log n) in the guild's size for all but bulk events, which are O(their members).
+    pub(crate) fn apply(&mut self, event: &EventKind, effects: &mut Vec<Effect>) {
+        match event {
+            EventKind::GuildCreated { settings, everyone, owner } => {
+                self.life = Life::Alive(Rights::new(self.id, settings.clone(), everyone.clone()));
+                self.members.put(owner);
+            }
+            EventKind::GuildDeleted => self.bury(effects),
+            EventKind::RoleDeleted { role } => self.members.delete_role(role.id),
+            EventKind::MemberJoined { member } | EventKind::MemberUpdated { after: member, .. } => {
+                self.members.put(member);
+            }
+            EventKind::MembersJoined { members } => {
+                for member in members {
+                    self.members.put(member);
+                }
+            }
+            EventKind::MemberLeft { member } => {
+                self.members.remove(member.user);
+                self.sessions.detach_user(member.user);
+            }
+            EventKind::GuildUpdated { .. }
+            | EventKind::RoleCreated { .. }
+            | EventKind::RoleUpdated { .. }
+            | EventKind::RolesReordered { .. }
+            | EventKind::ChannelCreated { .. }
+            | EventKind::ChannelUpdated { .. }
+            | EventKind::ChannelDeleted { .. }
+            | EventKind::ChannelsReordered { .. }
+            | EventKind::OverwriteChanged { .. }
+            | EventKind::MessagePublished(_) => {}
+        }
+        if let Life::Alive(rights) = &mut self.life {
+            rights.apply(event);
+        }
+    }
+
+    /// Ends the guild. A fold under way is orphaned: its result is discarded when it comes.
+    fn bury(&mut self, effects: &mut Vec<Effect>) {
+        self.life = Life::Deleted;
+        self.folding = None;
+        let members = std::mem::replace(&mut self.members, Members::new(self.config.members));
+        effects.push(Effect::Discard(Box::new((members, take(&mut self.sessions)))));
+    }
+}

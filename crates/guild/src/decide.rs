@@ -1,0 +1,131 @@
+//! From a command to the event it makes, or to the refusal: reads the guild, changes nothing.
+
+mod channels;
+mod guild;
+mod members;
+mod messages;
+mod roles;
+
+use guildhall_members::Members;
+use guildhall_permissions::{Authority, Denied, Rights};
+use guildhall_proto::{Actor, Command, CommandError, EventKind, Limited, ListedThing, Millis, RoleId, UserId};
+
+use crate::sessions::Sessions;
+
+pub(crate) use guild::create as create_guild;
+
+/// What an accepted command comes to.
+#[derive(Debug)]
+pub(crate) struct Decision {
+    /// The event, unless the guild is as the command asks already.
+    pub(crate) change: Option<EventKind>,
+    /// What a bulk add counts.
+    pub(crate) tally: Option<Tally>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tally {
+    pub(crate) added: u32,
+    pub(crate) existing: u32,
+}
+
+/// A guild that exists, as a command finds it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Scene<'a> {
+    pub(crate) now: Millis,
+    pub(crate) rights: &'a Rights,
+    pub(crate) members: &'a Members,
+    pub(crate) sessions: &'a Sessions,
+}
+
+impl Scene<'_> {
+    /// Decides a command of an existing guild.
+    pub(crate) fn decide(&self, actor: Actor, command: Command) -> Result<Decision, CommandError> {
+        let roles;
+        let authority = match actor {
+            Actor::System => Authority::system(self.rights),
+            Actor::User(user) => {
+                roles = self.members.roles(user).ok_or(CommandError::UnknownActor { actor: user })?;
+                Authority::member(self.rights, user, &roles)
+            }
+        };
+        match command {
+            Command::CreateGuild { .. } => Err(CommandError::GuildExists),
+            Command::UpdateGuild(edit) => self.update_guild(&authority, edit),
+            Command::DeleteGuild => self.delete_guild(&authority),
+            Command::TransferOwnership { to } => self.transfer_ownership(&authority, to),
+            Command::CreateRole(role) => self.create_role(&authority, role),
+            Command::UpdateRole { role, edit } => self.update_role(&authority, role, edit),
+            Command::DeleteRole { role } => self.delete_role(&authority, role),
+            Command::ReorderRoles { positions } => self.reorder_roles(&authority, positions),
+            Command::CreateChannel { channel, overwrites } => self.create_channel(&authority, channel, overwrites),
+            Command::UpdateChannel { channel, edit } => self.update_channel(&authority, channel, edit),
+            Command::DeleteChannel { channel } => self.delete_channel(&authority, channel),
+            Command::ReorderChannels { positions } => self.reorder_channels(&authority, positions),
+            Command::SetOverwrite { channel, overwrite } => self.set_overwrite(&authority, channel, overwrite),
+            Command::RemoveOverwrite { channel, target } => self.remove_overwrite(&authority, channel, target),
+            Command::AddMember(new) => self.add_member(&authority, new),
+            Command::AddMembers(new) => self.add_members(&authority, new),
+            Command::UpdateMember { user, edit } => self.update_member(&authority, user, edit),
+            Command::RemoveMember { user } => self.remove_member(&authority, user),
+            Command::Publish(publish) => self.publish(&authority, publish),
+        }
+    }
+
+    fn require_member(&self, user: UserId) -> Result<(), CommandError> {
+        if self.members.contains(user) { Ok(()) } else { Err(CommandError::UnknownMember { user }) }
+    }
+
+    fn require_role(&self, role: RoleId) -> Result<(), CommandError> {
+        self.rights.role(role).map(|_| ()).ok_or(CommandError::UnknownRole { role })
+    }
+
+    fn is_everyone(&self, role: RoleId) -> bool {
+        role == RoleId::everyone(self.rights.guild())
+    }
+}
+
+impl Decision {
+    fn change(event: EventKind) -> Self {
+        Self { change: Some(event), tally: None }
+    }
+
+    /// The event, unless nothing would change by it.
+    fn change_if(changes: bool, event: impl FnOnce() -> EventKind) -> Self {
+        Self { change: changes.then(event), tally: None }
+    }
+}
+
+/// Refuses `got` of `what` past its limit.
+pub(crate) fn within(what: Limited, got: usize) -> Result<(), CommandError> {
+    if got <= what.max() {
+        return Ok(());
+    }
+    Err(CommandError::LimitExceeded { what, got: u32::try_from(got).unwrap_or(u32::MAX) })
+}
+
+/// Sorts ascending and refuses what is named twice.
+fn sort_distinct<T, K: Ord + Copy>(
+    list: &mut [T],
+    what: ListedThing,
+    key: impl Fn(&T) -> K,
+    number: impl Fn(K) -> u64,
+) -> Result<(), CommandError> {
+    list.sort_unstable_by_key(&key);
+    match list.windows(2).find(|pair| key(&pair[0]) == key(&pair[1])) {
+        Some(pair) => Err(CommandError::Duplicate { what, id: number(key(&pair[0])) }),
+        None => Ok(()),
+    }
+}
+
+fn denied(denied: Denied) -> CommandError {
+    match denied {
+        Denied::Missing { missing } => CommandError::MissingPermissions { missing },
+        Denied::Excess { excess } => CommandError::ExcessPermissions { excess },
+        Denied::Outranked => CommandError::Outranked,
+    }
+}
+
+fn system_only(authority: &Authority<'_>) -> Result<(), CommandError> {
+    if authority.is_system() { Ok(()) } else { Err(CommandError::SystemOnly) }
+}

@@ -1,0 +1,50 @@
+//! All that a guild may ask the shell to do.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use guildhall_members::FoldJob;
+use guildhall_proto::{CommandError, Event, Member, Outcome, Position, Record};
+
+use crate::input::CallId;
+use crate::snapshot::Checkpoint;
+
+/// One thing that the shell must do. The first two kinds are done at once; the others pass the [`Gate`](crate::Gate).
+#[derive(Debug)]
+pub enum Effect {
+    /// Run this on a worker and hand the result back as [`Input::FoldDone`](crate::Input::FoldDone). One is under way at a time.
+    Fold(FoldJob),
+    /// Drop this on a worker: it may be large.
+    Discard(Box<dyn Any + Send>),
+    /// Store this, before anything that the same turn lets out.
+    Record(Record),
+    /// Append this to the ring.
+    Append(Arc<Event>),
+    /// Answer a call.
+    Answer(CallId, Answer),
+    /// Hand this to the store: records up to its position are no longer needed.
+    Checkpoint(Checkpoint),
+}
+
+/// A guild's answer to a call.
+pub type Answer = Result<Reply, CommandError>;
+
+/// What an accepted call came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    /// A command was applied.
+    Outcome(Outcome),
+    /// A session is attached.
+    Attached(Attached),
+    /// A session's status was taken, or the session was detached, as of this position.
+    Accepted(Position),
+}
+
+/// From where on a session hears of the guild, and who its member was there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attached {
+    /// The session hears every event after this, if its member may see it.
+    pub at: Position,
+    /// The session's member as of `at`.
+    pub member: Member,
+}

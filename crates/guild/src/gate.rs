@@ -1,0 +1,194 @@
+//! The output gate: holds a turn's outcomes until its records are stored.
+//!
+//! What a turn lets out (events, answers, refusals, checkpoints, the view) leaves together and in order: a turn with records when
+//! these are stored, a turn without any as soon as all before it have left. So nobody sees anything that a crash could take back,
+//! and a refusal computed from a change that is not stored yet waits for that change.
+//!
+//! Invariant: turns leave in the order in which they were admitted.
+
+use std::any::Any;
+use std::collections::VecDeque;
+use std::mem::take;
+use std::sync::Arc;
+
+use guildhall_members::{FoldJob, View};
+use guildhall_proto::{Event, Record};
+
+use crate::effect::{Answer, Effect};
+use crate::input::CallId;
+use crate::snapshot::Checkpoint;
+
+/// Holds the turns of one guild whose records are not stored yet, and those behind them.
+#[derive(Debug, Default)]
+pub struct Gate {
+    waiting: VecDeque<Turn>,
+    admitted: u64,
+}
+
+/// Names one turn of one gate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TurnId(u64);
+
+/// What a turn lets out, to be performed in the order of the fields.
+#[derive(Debug, Default)]
+pub struct Outcomes {
+    /// To be appended to the ring first, in order: the ring then always reaches up to the view.
+    pub events: Vec<Arc<Event>>,
+    /// To be published before the answers, so that a caller that has its answer can read its write. `None`: there is no such
+    /// guild.
+    pub view: Option<View>,
+    /// To be sent, in order.
+    pub answers: Vec<(CallId, Answer)>,
+    /// To be handed to the store.
+    pub checkpoints: Vec<Checkpoint>,
+}
+
+/// What the shell does with a turn at once.
+#[derive(Debug, Default)]
+pub struct Admitted {
+    /// To be stored, then [settled](Gate::settle) by the turn's id. Absent if the turn has no records.
+    pub append: Option<(TurnId, Vec<Record>)>,
+    /// To be run on a worker.
+    pub fold: Option<FoldJob>,
+    /// To be dropped on a worker.
+    pub discard: Vec<Box<dyn Any + Send>>,
+}
+
+#[derive(Debug)]
+struct Turn {
+    settled: bool,
+    outcomes: Outcomes,
+}
+
+impl Gate {
+    /// Takes a turn's effects, leaving `effects` empty, and the view as of the turn's end.
+    pub fn admit(&mut self, effects: &mut Vec<Effect>, view: Option<View>) -> Admitted {
+        let mut admitted = Admitted::default();
+        let mut outcomes = Outcomes { view, ..Outcomes::default() };
+        let mut records = Vec::new();
+        for effect in effects.drain(..) {
+            match effect {
+                Effect::Fold(job) => {
+                    debug_assert!(admitted.fold.is_none(), "one fold is under way at a time");
+                    admitted.fold = Some(job);
+                }
+                Effect::Discard(garbage) => admitted.discard.push(garbage),
+                Effect::Record(record) => records.push(record),
+                Effect::Append(event) => outcomes.events.push(event),
+                Effect::Answer(call, answer) => outcomes.answers.push((call, answer)),
+                Effect::Checkpoint(checkpoint) => outcomes.checkpoints.push(checkpoint),
+            }
+        }
+        let id = TurnId(self.admitted);
+        self.admitted += 1;
+        self.waiting.push_back(Turn { settled: records.is_empty(), outcomes });
+        if !records.is_empty() {
+            admitted.append = Some((id, records));
+        }
+        admitted
+    }
+
+    /// Notes that a turn's records are stored. A turn that has left, or is settled already, is left alone.
+    pub fn settle(&mut self, turn: TurnId) {
+        let first = self.admitted - self.waiting.len() as u64;
+        let at = turn.0.checked_sub(first).and_then(|at| usize::try_from(at).ok());
+        if let Some(turn) = at.and_then(|at| self.waiting.get_mut(at)) {
+            turn.settled = true;
+        }
+    }
+
+    /// Lets the next turn out, if its records and those of all turns before it are stored.
+    pub fn release(&mut self) -> Option<Outcomes> {
+        let next = self.waiting.front_mut()?;
+        if !next.settled {
+            return None;
+        }
+        let outcomes = take(&mut next.outcomes);
+        self.waiting.pop_front();
+        Some(outcomes)
+    }
+
+    /// How many turns are held. The shell takes no inputs while there are too many.
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Whether nothing is held.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Gives up on every turn held: the calls whose answers will never leave. For a guild that retires.
+    pub fn abandon(&mut self) -> Vec<CallId> {
+        self.waiting.drain(..).flat_map(|turn| turn.outcomes.answers).map(|(call, _)| call).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use guildhall_proto::CommandError;
+
+    use super::*;
+
+    fn answer(call: u64) -> Effect {
+        Effect::Answer(CallId(call), Err(CommandError::UnknownGuild))
+    }
+
+    fn record() -> Effect {
+        use guildhall_proto::{AppliedOp, BodyHash, ClientId, Millis, OpId, Outcome, Position};
+        let id = OpId { client: ClientId::MIN, counter: 1, issued_at: Millis(1) };
+        let outcome = Outcome::Applied { at: Position::default() };
+        let op = AppliedOp { id, body: BodyHash(0), outcome };
+        Effect::Record(Record { position: Position::default(), at: Millis(1), op, event: None })
+    }
+
+    fn released(gate: &mut Gate) -> Vec<u64> {
+        let mut calls = Vec::new();
+        while let Some(outcomes) = gate.release() {
+            calls.extend(outcomes.answers.iter().map(|(call, _)| call.0));
+        }
+        calls
+    }
+
+    #[test]
+    fn a_turn_with_records_waits_for_the_store_and_those_behind_it_wait_too() {
+        let mut gate = Gate::default();
+        let (first, _) = gate.admit(&mut vec![record(), answer(1)], None).append.unwrap();
+        assert!(gate.admit(&mut vec![answer(2)], None).append.is_none());
+        let (third, _) = gate.admit(&mut vec![record(), answer(3)], None).append.unwrap();
+        assert_eq!(released(&mut gate), []);
+
+        gate.settle(third);
+        assert_eq!(released(&mut gate), []);
+        gate.settle(first);
+        assert_eq!(released(&mut gate), [1, 2, 3]);
+        assert!(gate.is_empty());
+    }
+
+    #[test]
+    fn a_turn_without_records_leaves_at_once_when_nothing_is_before_it() {
+        let mut gate = Gate::default();
+        gate.admit(&mut vec![answer(1)], None);
+        assert_eq!(released(&mut gate), [1]);
+    }
+
+    #[test]
+    fn a_turn_settled_twice_or_late_disturbs_nobody() {
+        let mut gate = Gate::default();
+        let (first, _) = gate.admit(&mut vec![record(), answer(1)], None).append.unwrap();
+        gate.settle(first);
+        assert_eq!(released(&mut gate), [1]);
+        let (_, _) = gate.admit(&mut vec![record(), answer(2)], None).append.unwrap();
+        gate.settle(first);
+        assert_eq!(released(&mut gate), []);
+    }
+
+    #[test]
+    fn an_abandoned_gate_names_the_calls_that_hear_nothing() {
+        let mut gate = Gate::default();
+        gate.admit(&mut vec![record(), answer(1), answer(2)], None);
+        gate.admit(&mut vec![answer(3)], None);
+        assert_eq!(gate.abandon(), [CallId(1), CallId(2), CallId(3)]);
+        assert!(gate.is_empty());
+    }
+}

@@ -1,0 +1,331 @@
+//! The guild itself: what it holds, how it takes inputs, how it comes back from the store.
+//!
+//! Invariants:
+//! - `position` names the last event made; seqs are dense within an epoch;
+//! - `clock` never falls;
+//! - `folding` holds the structure as of the fold under way, and only then.
+
+use std::mem::take;
+use std::sync::Arc;
+
+use guildhall_members::{Base, Folded, Members, MembersConfig, View};
+use guildhall_permissions::Rights;
+use guildhall_proto::{
+    Actor, AppliedOp, BodyHash, Command, CommandError, Epoch, Event, EventKind, GuildId, Millis, OpId, Outcome,
+    Permissions, Position, Record, Standing, Structure,
+};
+
+use crate::decide::{Decision, Scene, create_guild};
+use crate::effect::{Answer, Attached, Effect, Reply};
+use crate::input::{Call, Input, SessionCall, SessionRequest};
+use crate::operations::{Operations, Seen};
+use crate::sessions::Sessions;
+use crate::snapshot::{Checkpoint, Life, StructureSeed};
+
+/// One community's live state.
+#[derive(Debug)]
+pub struct Guild {
+    pub(crate) config: GuildConfig,
+    pub(crate) id: GuildId,
+    position: Position,
+    clock: Millis,
+    pub(crate) life: Life,
+    pub(crate) members: Members,
+    pub(crate) sessions: Sessions,
+    operations: Operations,
+    /// Records made since the last checkpoint was begun.
+    records: usize,
+    pub(crate) folding: Option<StructureSeed>,
+    /// Reused for fingerprints.
+    buffer: Vec<u8>,
+}
+
+/// How a guild is kept.
+#[derive(Debug, Clone)]
+pub struct GuildConfig {
+    /// How its members are kept.
+    pub members: MembersConfig,
+    /// After how many records a checkpoint is begun even if no fold is due (default 10,000). Fewer: checkpoints cost more than
+    /// the records they save. More: recovery replays longer.
+    pub checkpoint_records: usize,
+}
+
+impl Default for GuildConfig {
+    fn default() -> Self {
+        Self { members: MembersConfig::default(), checkpoint_records: 10_000 }
+    }
+}
+
+/// Why stored records are not a guild's history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RecoverError {
+    /// A record does not follow the one before it.
+    #[error("record at {got} does not follow {last}")]
+    OutOfOrder {
+        /// The last position accepted.
+        last: Position,
+        /// The position of the record refused.
+        got: Position,
+    },
+}
+
+impl Guild {
+    /// A guild of which the store knows nothing.
+    pub fn new(config: GuildConfig, id: GuildId, epoch: Epoch) -> Self {
+        let members = Members::new(config.members);
+        Self {
+            config,
+            id,
+            position: Position { epoch, ..Position::default() },
+            clock: Millis::default(),
+            life: Life::Uncreated,
+            members,
+            sessions: Sessions::default(),
+            operations: Operations::default(),
+            records: 0,
+            folding: None,
+            buffer: Vec::new(),
+        }
+    }
+
+    /// A guild as of a checkpoint, all members offline. O(roles, channels, overwrites and kept operations).
+    pub fn restore(config: GuildConfig, id: GuildId, structure: Structure, base: Base) -> Self {
+        let mut guild = Self::new(config, id, structure.position.epoch);
+        guild.position = structure.position;
+        guild.clock = structure.clock;
+        guild.operations = Operations::import(structure.operations);
+        guild.members = Members::restore(guild.config.members, base);
+        guild.life = match structure.standing {
+            Standing::Uncreated => Life::Uncreated,
+            Standing::Deleted => Life::Deleted,
+            Standing::Alive { settings, roles, channels } => {
+                let everyone = Rights::everyone_role(id, Permissions::NONE);
+                let mut rights = Rights::new(id, settings, everyone);
+                for role in roles {
+                    rights.apply(&EventKind::RoleCreated { role });
+                }
+                for (channel, overwrites) in channels {
+                    rights.apply(&EventKind::ChannelCreated { channel, overwrites });
+                }
+                Life::Alive(rights)
+            }
+        };
+        guild
+    }
+
+    /// Applies a stored record, in the order of storing, before the guild is [opened](Self::open).
+    ///
+    /// # Errors
+    /// [`RecoverError`] if the record does not follow; the guild is then not to be used.
+    pub fn replay(&mut self, record: &Record) -> Result<(), RecoverError> {
+        let out_of_order = RecoverError::OutOfOrder { last: self.position, got: record.position };
+        self.clock = self.clock.max(record.at);
+        self.operations.keep(record.op.id, record.op.body, Ok(record.op.outcome));
+        match &record.event {
+            // Messages are not stored, so seqs may jump, but never stand still.
+            Some(event) if record.position > self.position => {
+                self.position = record.position;
+                // A guild that is being recovered shares nothing yet: what it drops is its own and small.
+                self.apply(&event.kind, &mut Vec::new());
+                self.fold_inline_while_recovering();
+                Ok(())
+            }
+            None if record.position >= self.position => {
+                self.position = record.position;
+                Ok(())
+            }
+            Some(_) | None => Err(out_of_order),
+        }
+    }
+
+    /// Begins an epoch, which must be higher than every one before.
+    pub fn open(&mut self, epoch: Epoch) {
+        assert!(epoch >= self.position.epoch, "the store raises the epoch at every claim");
+        self.position.epoch = epoch;
+    }
+
+    /// The position of the last event.
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
+    /// How many sessions are attached.
+    pub fn sessions(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// Whether members change faster than they are folded: the shell then takes no inputs until the fold under way is done.
+    pub fn is_congested(&self) -> bool {
+        self.members.is_congested()
+    }
+
+    /// The guild as of now, for anyone to read; `None` if it does not exist. O(1).
+    pub fn view(&mut self) -> Option<View> {
+        match &self.life {
+            Life::Alive(rights) => Some(self.members.view(self.position, rights)),
+            Life::Uncreated | Life::Deleted => None,
+        }
+    }
+
+    /// Applies one input and appends, in order, what the shell must now do.
+    ///
+    /// Reads no clock and cannot block: the same inputs give the same effects, on any node.
+    pub fn handle(&mut self, now: Millis, input: Input, effects: &mut Vec<Effect>) {
+        self.clock = self.clock.max(now);
+        match input {
+            Input::Command(call) => self.command(call, effects),
+            Input::Session(call) => self.session(call, effects),
+            Input::FoldDone(folded) => self.fold_done(folded, effects),
+        }
+    }
+
+    fn command(&mut self, call: Call, effects: &mut Vec<Effect>) {
+        let id = call.id;
+        let answer = self.perform(call, effects).map(Reply::Outcome);
+        effects.push(Effect::Answer(id, answer));
+        self.begin_checkpoint_if_due(effects);
+    }
+
+    fn perform(&mut self, call: Call, effects: &mut Vec<Effect>) -> Result<Outcome, CommandError> {
+        let Call { op, actor, command, .. } = call;
+        let mut buffer = take(&mut self.buffer);
+        let body = BodyHash::of(&(actor, &command), &mut buffer);
+        buffer.shrink_to(BUFFER_BYTES_KEPT);
+        self.buffer = buffer;
+        let body = body.map_err(|_| CommandError::TooLarge)?;
+        match self.operations.look_up(self.clock, op, body)? {
+            Seen::Answered(answer) => return answer,
+            Seen::New => {}
+        }
+        let durable = command.is_durable();
+        let answer = match self.decide(actor, command) {
+            Ok(decision) => Ok(self.carry_out(decision, durable.then_some((op, body)), effects)),
+            Err(refusal) => Err(refusal),
+        };
+        self.operations.keep(op, body, answer.clone());
+        answer
+    }
+
+    fn decide(&self, actor: Actor, command: Command) -> Result<Decision, CommandError> {
+        match (&self.life, command) {
+            (Life::Alive(rights), command) => {
+                let scene = Scene { now: self.clock, rights, members: &self.members, sessions: &self.sessions };
+                scene.decide(actor, command)
+            }
+            (Life::Uncreated, Command::CreateGuild { name, everyone, owner }) => {
+                let change = Some(create_guild(self.clock, self.id, actor, name, everyone, owner)?);
+                Ok(Decision { change, tally: None })
+            }
+            (Life::Deleted, Command::CreateGuild { .. }) => Err(CommandError::GuildExists),
+            (Life::Uncreated | Life::Deleted, _) => Err(CommandError::UnknownGuild),
+        }
+    }
+
+    /// Makes the event, applies it, and says what is to be stored and told.
+    fn carry_out(
+        &mut self,
+        decision: Decision,
+        durable: Option<(OpId, BodyHash)>,
+        effects: &mut Vec<Effect>,
+    ) -> Outcome {
+        let event = decision.change.map(|kind| {
+            self.position = self.position.next();
+            Arc::new(Event { position: self.position, at: self.clock, kind })
+        });
+        if let Some(event) = &event {
+            self.apply(&event.kind, effects);
+        }
+        let at = self.position;
+        let outcome = match decision.tally {
+            Some(tally) => Outcome::MembersAdded { at, added: tally.added, existing: tally.existing },
+            None => Outcome::Applied { at },
+        };
+        if let Some((id, body)) = durable {
+            let op = AppliedOp { id, body, outcome };
+            effects.push(Effect::Record(Record { position: at, at: self.clock, op, event: event.clone() }));
+            self.records += 1;
+        }
+        effects.extend(event.map(Effect::Append));
+        outcome
+    }
+
+    fn session(&mut self, call: SessionCall, effects: &mut Vec<Effect>) {
+        let answer = self.perform_session(call);
+        effects.push(Effect::Answer(call.id, answer));
+    }
+
+    fn perform_session(&mut self, call: SessionCall) -> Answer {
+        if !matches!(self.life, Life::Alive(_)) {
+            return Err(CommandError::UnknownGuild);
+        }
+        let session = call.session;
+        let (user, reply) = match call.request {
+            SessionRequest::Attach { user, status } => {
+                let member = self.members.member(user).ok_or(CommandError::UnknownMember { user })?;
+                self.sessions.attach(session, user, status)?;
+                (user, Reply::Attached(Attached { at: self.position, member }))
+            }
+            SessionRequest::SetStatus(status) => {
+                (self.sessions.set_status(session, status)?, Reply::Accepted(self.position))
+            }
+            SessionRequest::Detach => (self.sessions.detach(session)?, Reply::Accepted(self.position)),
+        };
+        self.members.set_status(user, self.sessions.status(user));
+        Ok(reply)
+    }
+
+    /// Begins a fold, and with it a checkpoint, when the overlay or the records since the last one are many enough.
+    fn begin_checkpoint_if_due(&mut self, effects: &mut Vec<Effect>) {
+        let many_records = self.records >= self.config.checkpoint_records;
+        if self.folding.is_some() || !(many_records || self.members.fold_due()) {
+            return;
+        }
+        self.records = 0;
+        let structure = self.structure();
+        match self.members.begin_fold() {
+            None => effects.push(Effect::Checkpoint(Checkpoint { structure, base: self.members.base() })),
+            Some(job) if self.members.folds_inline() => self.install(job.run(), structure, effects),
+            Some(job) => {
+                self.folding = Some(structure);
+                effects.push(Effect::Fold(job));
+            }
+        }
+    }
+
+    fn fold_done(&mut self, folded: Folded, effects: &mut Vec<Effect>) {
+        match self.folding.take() {
+            Some(structure) => self.install(folded, structure, effects),
+            // The guild was deleted while the fold ran.
+            None => effects.push(Effect::Discard(Box::new(folded))),
+        }
+    }
+
+    fn install(&mut self, folded: Folded, structure: StructureSeed, effects: &mut Vec<Effect>) {
+        let base = folded.base();
+        let superseded = self.members.install(folded);
+        effects.push(Effect::Discard(Box::new(superseded)));
+        effects.push(Effect::Checkpoint(Checkpoint { structure, base }));
+    }
+
+    fn structure(&self) -> StructureSeed {
+        StructureSeed {
+            position: self.position,
+            clock: self.clock,
+            standing: self.life.clone(),
+            operations: self.operations.clone(),
+        }
+    }
+
+    /// Recovery has no worker and nobody waits for it turn by turn: it folds where it stands.
+    fn fold_inline_while_recovering(&mut self) {
+        if self.members.fold_due()
+            && let Some(job) = self.members.begin_fold()
+        {
+            let folded = job.run();
+            drop(self.members.install(folded));
+        }
+    }
+}
+
+/// What the fingerprint's buffer keeps between commands: a large command does not hold its size for ever.
+const BUFFER_BYTES_KEPT: usize = 4 * 1024;

@@ -1,0 +1,59 @@
+//! All that a guild may be told.
+
+use guildhall_members::Folded;
+use guildhall_proto::{Actor, Command, OpId, SessionId, Status, UserId};
+
+/// One thing that a guild is told.
+#[derive(Debug)]
+pub enum Input {
+    /// A command, to be answered.
+    Command(Call),
+    /// Something about a session, to be answered.
+    Session(SessionCall),
+    /// The fold that the guild asked for is done.
+    FoldDone(Folded),
+}
+
+/// Names one call, so that its answer finds the caller. Chosen by the shell; means nothing to the guild.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CallId(pub u64);
+
+/// A command with all that decides about it.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// Whom to answer.
+    pub id: CallId,
+    /// The operation's name, the same in a retry.
+    pub op: OpId,
+    /// On whose behalf.
+    pub actor: Actor,
+    /// What to do.
+    pub command: Command,
+}
+
+/// A session's request.
+#[derive(Debug, Clone, Copy)]
+pub struct SessionCall {
+    /// Whom to answer.
+    pub id: CallId,
+    /// Which session.
+    pub session: SessionId,
+    /// What it wants. Each is idempotent, so that none needs an operation id.
+    pub request: SessionRequest,
+}
+
+/// What a session may want.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SessionRequest {
+    /// To hear of the guild, from the position of the answer on. Attaching again changes the status.
+    Attach {
+        /// Whose session it is; must be a member.
+        user: UserId,
+        /// Whether the user is there.
+        status: Status,
+    },
+    /// To show another status.
+    SetStatus(Status),
+    /// To hear no more, from the position of the answer on.
+    Detach,
+}

@@ -1,0 +1,74 @@
+//! The sessions attached to a guild, and what they make of their users' presence.
+//!
+//! Invariants: every session's user is a member; a user and a guild have no more sessions than
+//! [`limits`](guildhall_proto::limits) say; both maps name the same sessions.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use guildhall_proto::{CommandError, Limited, SessionId, Status, UserId};
+
+use crate::decide::within;
+
+#[derive(Debug, Default)]
+pub(crate) struct Sessions {
+    sessions: BTreeMap<SessionId, (UserId, Status)>,
+    by_user: BTreeSet<(UserId, SessionId)>,
+}
+
+impl Sessions {
+    /// Adds a session, or changes the status of one that is there.
+    pub(crate) fn attach(&mut self, session: SessionId, user: UserId, status: Status) -> Result<(), CommandError> {
+        match self.sessions.get(&session) {
+            Some((owner, _)) if *owner != user => return Err(CommandError::ForeignSession { session }),
+            Some(_) => {}
+            None => {
+                within(Limited::GuildSessions, self.sessions.len() + 1)?;
+                within(Limited::UserSessions, self.of(user).count() + 1)?;
+            }
+        }
+        self.sessions.insert(session, (user, status));
+        self.by_user.insert((user, session));
+        Ok(())
+    }
+
+    /// Changes a session's status and tells whose it is.
+    pub(crate) fn set_status(&mut self, session: SessionId, status: Status) -> Result<UserId, CommandError> {
+        let (user, kept) = self.sessions.get_mut(&session).ok_or(CommandError::UnknownSession { session })?;
+        *kept = status;
+        Ok(*user)
+    }
+
+    /// Takes a session away and tells whose it was.
+    pub(crate) fn detach(&mut self, session: SessionId) -> Result<UserId, CommandError> {
+        let (user, _) = self.sessions.remove(&session).ok_or(CommandError::UnknownSession { session })?;
+        self.by_user.remove(&(user, session));
+        Ok(user)
+    }
+
+    /// Takes all sessions of a user away.
+    pub(crate) fn detach_user(&mut self, user: UserId) {
+        let sessions: Vec<SessionId> = self.of(user).collect();
+        for session in sessions {
+            self.sessions.remove(&session);
+            self.by_user.remove(&(user, session));
+        }
+    }
+
+    /// Whose session it is, if it is attached.
+    pub(crate) fn user(&self, session: SessionId) -> Option<UserId> {
+        self.sessions.get(&session).map(|(user, _)| *user)
+    }
+
+    /// What a user's sessions say together: of several, the most present; without any, offline.
+    pub(crate) fn status(&self, user: UserId) -> Status {
+        self.of(user).map(|session| self.sessions[&session].1).max().unwrap_or_default()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.sessions.len()
+    }
+
+    fn of(&self, user: UserId) -> impl Iterator<Item = SessionId> + '_ {
+        self.by_user.range((user, SessionId::MIN)..).take_while(move |(of, _)| *of == user).map(|(_, session)| *session)
+    }
+}

@@ -1,0 +1,64 @@
+//! What leaves a guild to be stored: its structure, and with the base of its members a checkpoint.
+
+use guildhall_members::Base;
+use guildhall_permissions::Rights;
+use guildhall_proto::{Millis, Position, Standing, Structure};
+
+use crate::operations::Operations;
+
+/// A guild's durable state at one position, ready to be stored. Taking it costs the owner O(clients of the guild); writing it out
+/// is for the one who stores it.
+#[derive(Debug)]
+pub struct Checkpoint {
+    /// All but the members.
+    pub structure: StructureSeed,
+    /// The members.
+    pub base: Base,
+}
+
+/// A guild's structure as shared parts, from which a [`Structure`] is made elsewhere.
+#[derive(Debug, Clone)]
+pub struct StructureSeed {
+    pub(crate) position: Position,
+    pub(crate) clock: Millis,
+    pub(crate) standing: Life,
+    pub(crate) operations: Operations,
+}
+
+/// Whether the guild exists, with its rights if so.
+#[derive(Debug, Clone)]
+pub(crate) enum Life {
+    Uncreated,
+    Alive(Rights),
+    Deleted,
+}
+
+impl StructureSeed {
+    /// The position of the last event in it.
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
+    /// Writes it out: O(roles, channels, overwrites and kept operations).
+    pub fn structure(&self) -> Structure {
+        Structure {
+            position: self.position,
+            clock: self.clock,
+            standing: match &self.standing {
+                Life::Uncreated => Standing::Uncreated,
+                Life::Alive(rights) => alive(rights),
+                Life::Deleted => Standing::Deleted,
+            },
+            operations: self.operations.export(),
+        }
+    }
+}
+
+fn alive(rights: &Rights) -> Standing {
+    let overwrites = |channel| rights.overwrites(channel).map_or_else(Vec::new, |all| all.as_slice().to_vec());
+    Standing::Alive {
+        settings: rights.settings().clone(),
+        roles: rights.roles().cloned().collect(),
+        channels: rights.channels().map(|channel| (channel.clone(), overwrites(channel.id))).collect(),
+    }
+}

@@ -1,0 +1,184 @@
+//! A backend node's part: sessions attach here, and the relays of their guilds stand beside them.
+//!
+//! A guild's relay comes with its first session and goes with its last. It is fed by a task that reads the guild's ring by cursor; if
+//! it falls out of the ring, or the guild comes back under another owner, it begins again from a view, and its sessions are told a gap.
+
+mod batch;
+mod local;
+mod seat;
+mod stream;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use guildhall_proto::{CallError, GuildId, SessionId, Status, UserId};
+use guildhall_relay::{DetachReason, Gap, RelayConfig};
+use parking_lot::Mutex;
+use tokio::sync::OnceCell;
+
+pub use batch::{BatchSession, Batches};
+pub use stream::SessionStream;
+
+use crate::node::Node;
+use local::LocalRelay;
+
+/// One backend node's relays. Clones share them.
+#[derive(Clone)]
+pub struct Backend {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    node: Node,
+    config: RelayConfig,
+    relays: Mutex<HashMap<GuildId, Arc<Slot>>>,
+}
+
+/// A guild's relay and how many leases keep it; counted under the lock of the map.
+#[derive(Default)]
+struct Slot {
+    leases: AtomicUsize,
+    relay: OnceCell<Arc<LocalRelay>>,
+}
+
+/// Keeps a guild's relay: the last one to go closes it.
+struct Lease {
+    shared: Arc<Shared>,
+    guild: GuildId,
+    slot: Arc<Slot>,
+}
+
+/// A session to be attached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attach {
+    /// The session's id, of its own in the whole cluster.
+    pub session: SessionId,
+    /// Whose session it is; must be a member.
+    pub user: UserId,
+    /// Whether the user is there.
+    pub status: Status,
+    /// Whether the session wants to hear of other members' changes too.
+    pub members: bool,
+}
+
+/// What a session hears next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Delivery {
+    /// An event that is for the session.
+    Event(Arc<guildhall_proto::Event>),
+    /// The session has lost events: it reads the guild anew, as of the gap's end or later, and hears on from there.
+    Gap(Gap),
+    /// The session has ended; nothing follows.
+    Detached(DetachReason),
+}
+
+/// Why a session was not attached.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AttachError {
+    /// The guild did not take it.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// A session of this id is attached here already.
+    #[error("{session:?} is attached here already")]
+    AlreadyAttached {
+        /// Which.
+        session: SessionId,
+    },
+    /// The relay has all the sessions it may have.
+    #[error("the relay has {max} sessions already")]
+    Full {
+        /// How many it may have.
+        max: usize,
+    },
+}
+
+impl Backend {
+    pub(crate) fn new(node: Node, config: RelayConfig) -> Self {
+        Self { shared: Arc::new(Shared { node, config, relays: Mutex::default() }) }
+    }
+
+    /// Attaches a session that reads for itself: it hears every event after its attach that its member may see.
+    ///
+    /// # Errors
+    /// See [`AttachError`].
+    pub async fn attach(&self, guild: GuildId, attach: Attach) -> Result<SessionStream, AttachError> {
+        let (relay, lease) = self.relay(guild).await?;
+        SessionStream::attach(relay, lease, attach).await
+    }
+
+    /// Attaches a session that is served by this backend's [`batches`](Self::batches) of the guild, under a `token` of the caller's.
+    ///
+    /// # Errors
+    /// See [`AttachError`].
+    pub async fn attach_batch(&self, guild: GuildId, attach: Attach, token: u64) -> Result<BatchSession, AttachError> {
+        let (relay, lease) = self.relay(guild).await?;
+        BatchSession::attach(relay, lease, attach, token).await
+    }
+
+    /// What all batch sessions of a guild here hear, for one consumer; `None` if there is one already.
+    ///
+    /// # Errors
+    /// `UnknownGuild`, `Unavailable` or `Stopping`.
+    pub async fn batches(&self, guild: GuildId) -> Result<Option<Batches>, CallError> {
+        let (relay, lease) = self.relay(guild).await?;
+        Ok(Batches::take(relay, lease))
+    }
+
+    /// Relays that there are.
+    pub fn relays(&self) -> usize {
+        self.shared.relays.lock().len()
+    }
+
+    async fn relay(&self, guild: GuildId) -> Result<(Arc<LocalRelay>, Lease), CallError> {
+        loop {
+            let lease = self.lease(guild);
+            let open = || LocalRelay::open(self.shared.node.clone(), guild, self.shared.config);
+            let relay = Arc::clone(lease.slot.relay.get_or_try_init(open).await?);
+            if !relay.is_closed() {
+                return Ok((relay, lease));
+            }
+            // Its feed has ended for good: those who still hold it let it go in their time, and the next one begins anew.
+            lease.forget();
+        }
+    }
+
+    fn lease(&self, guild: GuildId) -> Lease {
+        let mut relays = self.shared.relays.lock();
+        let slot = Arc::clone(relays.entry(guild).or_default());
+        slot.leases.fetch_add(1, Ordering::Relaxed);
+        Lease { shared: Arc::clone(&self.shared), guild, slot }
+    }
+}
+
+impl Lease {
+    fn forget(&self) {
+        self.take_out(&mut self.shared.relays.lock());
+    }
+
+    fn take_out(&self, relays: &mut HashMap<GuildId, Arc<Slot>>) {
+        if relays.get(&self.guild).is_some_and(|slot| Arc::ptr_eq(slot, &self.slot)) {
+            relays.remove(&self.guild);
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let mut relays = self.shared.relays.lock();
+        if self.slot.leases.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.take_out(&mut relays);
+            drop(relays);
+            if let Some(relay) = self.slot.relay.get() {
+                relay.close();
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Backend").field("relays", &self.relays()).finish_non_exhaustive()
+    }
+}

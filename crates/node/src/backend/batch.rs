@@ -1,0 +1,105 @@
+//! Sessions that one consumer serves: it is shown each event with all the sessions that hear it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use guildhall_proto::{CallError, Position, SessionId, Status};
+use guildhall_relay::{self as relay, Batch, BatchItem};
+
+use super::local::{Core, LocalRelay};
+use super::seat::Seat;
+use super::{Attach, AttachError, Lease};
+
+/// A session that is served by the [`Batches`] of its guild. Dropping it detaches the session, in the background.
+pub struct BatchSession {
+    seat: Seat,
+}
+
+/// What all batch sessions of one guild on one backend hear. Dropped, it can be taken again.
+pub struct Batches {
+    relay: Arc<LocalRelay>,
+    /// `None` only while it is dropped.
+    batch: Option<Batch>,
+    _lease: Lease,
+}
+
+impl BatchSession {
+    pub(super) async fn attach(
+        relay: Arc<LocalRelay>,
+        lease: Lease,
+        attach: Attach,
+        token: u64,
+    ) -> Result<Self, AttachError> {
+        let place = |core: &mut Core, attach: relay::Attach<'_>| Ok((core.relay.attach_batch(attach, token)?, ()));
+        let (seat, ()) = Seat::take(relay, lease, attach, place).await?;
+        Ok(Self { seat })
+    }
+
+    /// Which session it is.
+    pub fn session(&self) -> SessionId {
+        self.seat.session
+    }
+
+    /// Shows another status.
+    ///
+    /// # Errors
+    /// `UnknownSession` if the session has ended; `Overloaded`, `Stopping` or `Unavailable`.
+    pub async fn set_status(&self, status: Status) -> Result<Position, CallError> {
+        self.seat.set_status(status).await
+    }
+
+    /// Detaches the session. The consumer is still shown all up to the position returned, then that it has ended.
+    ///
+    /// # Errors
+    /// `Overloaded`, `Stopping` or `Unavailable`; the session is then attached as before.
+    pub async fn detach(&mut self) -> Result<Position, CallError> {
+        self.seat.detach().await
+    }
+}
+
+impl Batches {
+    pub(super) fn take(relay: Arc<LocalRelay>, lease: Lease) -> Option<Self> {
+        let batch = relay.core.lock().batch.take()?;
+        Some(Self { relay, batch: Some(batch), _lease: lease })
+    }
+
+    /// Waits until there is something, then shows `visit` who hears what, in order, for at most `max_events` events. `false` once the
+    /// node has stopped.
+    pub async fn read(&mut self, max_events: usize, mut visit: impl FnMut(BatchItem<'_>)) -> bool {
+        let batch = self.batch.as_mut().expect("the batch is given back by the drop alone");
+        loop {
+            let news = self.relay.batch_news.notified();
+            self.relay.core.lock().relay.fill(batch);
+            let mut shown = false;
+            batch.read(max_events, |item| {
+                shown = true;
+                visit(item);
+            });
+            if shown {
+                return true;
+            }
+            if self.relay.is_closed() {
+                return false;
+            }
+            news.await;
+        }
+    }
+}
+
+impl Drop for Batches {
+    fn drop(&mut self) {
+        self.relay.core.lock().batch = self.batch.take();
+    }
+}
+
+impl fmt::Debug for BatchSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BatchSession").field("session", &self.seat.session).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Batches {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Batches").field("sessions", &self.batch.as_ref().map(Batch::sessions)).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,117 @@
+//! A session that reads for itself.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use guildhall_proto::{CallError, Position, SessionId, Status};
+use guildhall_relay::{self as relay, Read, Stream, Wait};
+
+use super::local::LocalRelay;
+use super::seat::Seat;
+use super::{Attach, AttachError, Delivery, Lease};
+
+/// What one session hears. Dropping it detaches the session, in the background.
+pub struct SessionStream {
+    seat: Seat,
+    stream: Stream,
+    /// Read and not handed out yet: at most [`READ_MAX`].
+    read: VecDeque<Delivery>,
+    over: bool,
+}
+
+impl SessionStream {
+    pub(super) async fn attach(relay: Arc<LocalRelay>, lease: Lease, attach: Attach) -> Result<Self, AttachError> {
+        let place = |core: &mut super::local::Core, attach: relay::Attach<'_>| {
+            let stream = core.relay.attach_stream(attach)?;
+            Ok((stream.key(), stream))
+        };
+        let (seat, stream) = Seat::take(relay, lease, attach, place).await?;
+        Ok(Self { seat, stream, read: VecDeque::new(), over: false })
+    }
+
+    /// Which session it is.
+    pub fn session(&self) -> SessionId {
+        self.seat.session
+    }
+
+    /// The next thing the session hears. `None` after [`Delivery::Detached`], or once the node has stopped. May be cancelled: nothing
+    /// is lost.
+    pub async fn next(&mut self) -> Option<Delivery> {
+        poll_fn(|context| self.poll_next(context)).await
+    }
+
+    /// Like [`next`](Self::next), for those who poll.
+    pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Delivery>> {
+        loop {
+            if let Some(delivery) = self.read.pop_front() {
+                return Poll::Ready(Some(delivery));
+            }
+            if self.over {
+                return Poll::Ready(None);
+            }
+            let read = &mut self.read;
+            match self.stream.read(READ_MAX, |delivery| read.push_back(delivery.into())) {
+                Read::Ended => {
+                    self.over = true;
+                    self.seat.ended();
+                }
+                Read::More => {}
+                Read::Idle | Read::Waiting if !self.read.is_empty() => {}
+                Read::Idle | Read::Waiting => {
+                    let mut core = self.seat.relay.core.lock();
+                    core.register(self.stream.key(), context.waker());
+                    match core.relay.wait(&mut self.stream) {
+                        Ok(Wait::Ready) => {}
+                        // The relay's end wakes whoever is registered before it; who comes after it sees it here.
+                        Ok(Wait::Waiting) if self.seat.relay.is_closed() => self.over = true,
+                        Ok(Wait::Waiting) => return Poll::Pending,
+                        Err(unknown) => {
+                            unreachable!("a stream belongs to its relay until it has read its end: {unknown}")
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Shows another status.
+    ///
+    /// # Errors
+    /// `UnknownSession` if the session has ended; `Overloaded`, `Stopping` or `Unavailable`.
+    pub async fn set_status(&self, status: Status) -> Result<Position, CallError> {
+        self.seat.set_status(status).await
+    }
+
+    /// Detaches the session. It still hears all up to the position returned, then [`Delivery::Detached`].
+    ///
+    /// # Errors
+    /// `Overloaded`, `Stopping` or `Unavailable`; the session is then attached as before.
+    pub async fn detach(&mut self) -> Result<Position, CallError> {
+        self.seat.detach().await
+    }
+}
+
+impl From<relay::Delivery<'_>> for Delivery {
+    fn from(delivery: relay::Delivery<'_>) -> Self {
+        match delivery {
+            relay::Delivery::Event(event) => Self::Event(Arc::clone(event)),
+            relay::Delivery::Gap(gap) => Self::Gap(gap),
+            relay::Delivery::Detached(reason) => Self::Detached(reason),
+        }
+    }
+}
+
+impl fmt::Debug for SessionStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionStream")
+            .field("stream", &self.stream)
+            .field("read", &self.read.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Deliveries read at once: enough that a burst costs one look at the ring, few enough to be small.
+const READ_MAX: usize = 64;

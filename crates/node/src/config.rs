@@ -1,0 +1,110 @@
+//! What a node is told at its start. Every number says its unit, its default, and what goes wrong on either side.
+
+use guildhall_guild::GuildConfig;
+use guildhall_proto::limits::ENCODED_BYTES_MAX;
+use guildhall_relay::RelayConfig;
+use guildhall_ring::RingConfig;
+
+use crate::clock::Clock;
+
+/// A node's configuration.
+#[derive(Debug, Clone)]
+pub struct NodeConfig {
+    /// Where time comes from (default: the machine's clock).
+    pub clock: Clock,
+    /// How guilds keep their members and when they make checkpoints.
+    pub guild: GuildConfig,
+    /// Bounds of each guild's ring (default 4,096 events, 8 MiB). Smaller: relays fall out of it sooner and resync. Larger: memory.
+    pub ring: RingConfig,
+    /// How relays beside local sessions are bounded.
+    pub relay: RelayConfig,
+    /// Bounds of each guild's mailbox.
+    pub mailbox: MailboxConfig,
+    /// Bounds of an owner's turn.
+    pub turn: TurnConfig,
+    /// The workers that scan, fold and drop.
+    pub offload: OffloadConfig,
+    /// Guilds loaded at a time (default 100,000). Past it a guild that is not loaded is refused.
+    pub guilds_max: usize,
+}
+
+impl Default for NodeConfig {
+    fn default() -> Self {
+        Self {
+            clock: Clock::system(),
+            guild: GuildConfig::default(),
+            ring: RingConfig { entries_max: 4_096, bytes_max: 8 * 1024 * 1024 },
+            relay: RelayConfig::default(),
+            mailbox: MailboxConfig::default(),
+            turn: TurnConfig::default(),
+            offload: OffloadConfig::default(),
+            guilds_max: 100_000,
+        }
+    }
+}
+
+/// A mailbox's quotas, one for each class, so that no class can crowd out another.
+#[derive(Debug, Clone)]
+pub struct MailboxConfig {
+    /// For commands that change durable state (default 8,192 items, 64 MiB: two of the largest bulk adds).
+    pub durable: Quota,
+    /// For messages (default 16,384 items, 32 MiB).
+    pub message: Quota,
+    /// For attaching, detaching and status (default 32,768 items, 8 MiB).
+    pub session: Quota,
+}
+
+/// How much of one class a mailbox holds. Fewer: bursts are refused. More: what waits, waits longer, in more memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quota {
+    /// Items.
+    pub items: usize,
+    /// Bytes, as [`Command::weight_bytes`](guildhall_proto::Command::weight_bytes) counts them. An item that alone is larger is
+    /// taken if nothing of its class waits.
+    pub bytes: usize,
+}
+
+impl Default for MailboxConfig {
+    fn default() -> Self {
+        Self {
+            durable: Quota { items: 8_192, bytes: 2 * ENCODED_BYTES_MAX },
+            message: Quota { items: 16_384, bytes: 32 * 1024 * 1024 },
+            session: Quota { items: 32_768, bytes: 8 * 1024 * 1024 },
+        }
+    }
+}
+
+/// When an owner ends its turn and lets other tasks run.
+#[derive(Debug, Clone)]
+pub struct TurnConfig {
+    /// Inputs of one turn (default 256). Fewer: more views and wake-ups for the same work. More: a hot guild holds its thread longer.
+    pub inputs_max: usize,
+    /// Microseconds of one turn (default 1,000), looked at between inputs.
+    pub micros_max: u64,
+    /// Turns whose records wait for the store (default 64). At this many the owner takes no inputs, and the mailbox fills.
+    pub unsettled_max: usize,
+}
+
+impl Default for TurnConfig {
+    fn default() -> Self {
+        Self { inputs_max: 256, micros_max: 1_000, unsettled_max: 64 }
+    }
+}
+
+/// The offload pool.
+#[derive(Debug, Clone)]
+pub struct OffloadConfig {
+    /// Worker threads, at the lowest priority (default: one a core).
+    pub threads: usize,
+    /// Scans running or waiting (default 256). Past it a scan is refused as overloaded.
+    pub scans_max: usize,
+    /// Things waiting to be dropped by a worker (default 4,096). Past it whoever holds one drops it in place, and it is counted.
+    pub discards_max: usize,
+}
+
+impl Default for OffloadConfig {
+    fn default() -> Self {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        Self { threads, scans_max: 256, discards_max: 4_096 }
+    }
+}

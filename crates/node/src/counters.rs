@@ -1,0 +1,175 @@
+//! Counters that are pulled: bumping one is an addition to a cell of the calling thread, never a message to anyone.
+//!
+//! Each thread is given one of a few shards; a [`Counts`] sums them. The names are a closed list, reasons included.
+
+use std::cell::Cell;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+macro_rules! counters {
+    ($($(#[doc = $doc:literal])* $name:ident: $text:literal,)*) => {
+        /// What is counted.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Counter {
+            $($(#[doc = $doc])* $name,)*
+        }
+
+        impl Counter {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// The metric's name, reason included.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$name => $text,)*
+                }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Guilds loaded: created, woken, or reloaded after a retirement.
+    GuildsLoaded: "guilds_loaded_total",
+    /// Guilds retired because the store did not take their records.
+    RetiredByStore: "guilds_retired_total{reason=\"store\"}",
+    /// Guilds retired because one of their offload jobs panicked.
+    RetiredByJob: "guilds_retired_total{reason=\"job_panic\"}",
+    /// Guilds retired because their owner panicked.
+    RetiredByOwner: "guilds_retired_total{reason=\"owner_panic\"}",
+    /// Turns of owners.
+    Turns: "owner_turns_total",
+    /// Inputs that owners handled.
+    Inputs: "owner_inputs_total",
+    /// Microseconds that handled inputs had waited in mailboxes.
+    MailboxWaitMicros: "owner_mailbox_wait_microseconds_total",
+    /// Events appended to rings.
+    Events: "ring_events_total",
+    /// Records handed to the store.
+    Records: "store_records_total",
+    /// Checkpoints handed to the store.
+    Checkpoints: "store_checkpoints_total",
+    /// Checkpoints that the store did not take; the records stay, and the next checkpoint covers them.
+    CheckpointsFailed: "store_checkpoints_failed_total",
+    /// Durable commands refused because the mailbox had no room.
+    RefusedDurable: "mailbox_refused_total{class=\"durable\"}",
+    /// Messages refused because the mailbox had no room.
+    RefusedMessage: "mailbox_refused_total{class=\"message\"}",
+    /// Session requests refused because the mailbox had no room.
+    RefusedSession: "mailbox_refused_total{class=\"session\"}",
+    /// Scans refused because too many ran or waited.
+    RefusedScan: "offload_refused_total{class=\"scan\"}",
+    /// Folds run on workers.
+    Folds: "offload_folds_total",
+    /// Scans run on workers.
+    Scans: "offload_scans_total",
+    /// Things dropped in place because too many waited to be dropped by a worker.
+    DroppedInPlace: "offload_dropped_in_place_total",
+    /// Relays that fell out of their guild's ring, or met a new owner, and began again from a view.
+    RelayResyncs: "relay_resyncs_total",
+    /// Sessions that ended because their stream was dropped without a detach.
+    SessionsAbandoned: "relay_sessions_abandoned_total",
+}
+
+/// One node's counters.
+pub struct Counters {
+    shards: Box<[Shard]>,
+}
+
+/// A line of its own for each shard, so that threads do not write to each other's.
+#[repr(align(128))]
+struct Shard([AtomicU64; Counter::ALL.len()]);
+
+/// The counters at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Counts([u64; Counter::ALL.len()]);
+
+impl Default for Counters {
+    fn default() -> Self {
+        let shard = || Shard(std::array::from_fn(|_| AtomicU64::new(0)));
+        Self { shards: (0..SHARDS).map(|_| shard()).collect() }
+    }
+}
+
+impl Counters {
+    /// Counts one.
+    pub fn bump(&self, counter: Counter) {
+        self.add(counter, 1);
+    }
+
+    /// Counts `by`.
+    pub fn add(&self, counter: Counter, by: u64) {
+        self.shards[shard()].0[counter as usize].fetch_add(by, Ordering::Relaxed);
+    }
+
+    /// Pulls all counters. Each is exact; they are not taken at one instant.
+    pub fn pull(&self) -> Counts {
+        let sum = |at: usize| self.shards.iter().map(|shard| shard.0[at].load(Ordering::Relaxed)).sum();
+        Counts(std::array::from_fn(sum))
+    }
+}
+
+impl Counts {
+    /// One counter's value.
+    pub fn of(&self, counter: Counter) -> u64 {
+        self.0[counter as usize]
+    }
+
+    /// Names and values, in the order of the list.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        Counter::ALL.iter().map(|counter| (counter.name(), self.of(*counter)))
+    }
+}
+
+impl fmt::Debug for Counters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.pull().iter()).finish()
+    }
+}
+
+/// The calling thread's shard, dealt out in turn at its first use.
+fn shard() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        static MINE: Cell<Option<usize>> = const { Cell::new(None) };
+    }
+    MINE.with(|mine| match mine.get() {
+        Some(shard) => shard,
+        None => {
+            let shard = NEXT.fetch_add(1, Ordering::Relaxed) % SHARDS;
+            mine.set(Some(shard));
+            shard
+        }
+    })
+}
+
+/// More than the cores of most machines; threads that share a shard are still counted right.
+const SHARDS: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_many_threads_count_is_summed() {
+        let counters = Counters::default();
+        std::thread::scope(|scope| {
+            for _ in 0..SHARDS + 3 {
+                scope.spawn(|| (0..1_000).for_each(|_| counters.bump(Counter::Turns)));
+            }
+        });
+        counters.add(Counter::Events, 7);
+        let counts = counters.pull();
+        assert_eq!(counts.of(Counter::Turns), (SHARDS as u64 + 3) * 1_000);
+        assert_eq!(counts.of(Counter::Events), 7);
+        assert_eq!(counts.of(Counter::Inputs), 0);
+    }
+
+    #[test]
+    fn every_counter_has_a_name_of_its_own() {
+        let mut names: Vec<_> = Counter::ALL.iter().map(|counter| counter.name()).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), Counter::ALL.len());
+    }
+}

@@ -1,0 +1,159 @@
+//! A loaded guild as everyone but its owner sees it: where to post, where to read, what to listen to.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arc_swap::ArcSwapOption;
+use guildhall_guild::{Reply, SessionRequest, TurnId};
+use guildhall_members::{Folded, View};
+use guildhall_proto::{Actor, CallError, Command, CommandError, Epoch, Event, GuildId, OpId, SessionId};
+use guildhall_ring::Reader;
+use guildhall_store::StoreError;
+use tokio::sync::{Notify, oneshot};
+
+use crate::counters::{Counter, Counters};
+use crate::mailbox::{Class, Mailbox, Refused};
+use crate::offload::JobPanicked;
+
+/// One guild under one epoch. Lives as long as somebody holds it; [ends](Self::has_ended) with its owner.
+#[derive(Debug)]
+pub(crate) struct Live {
+    pub(crate) guild: GuildId,
+    pub(crate) epoch: Epoch,
+    pub(crate) mailbox: Mailbox<Posted, Control>,
+    /// What readers read; `None` if the guild does not exist.
+    pub(crate) view: ArcSwapOption<View>,
+    pub(crate) events: Reader<Arc<Event>>,
+    /// Told when there are new events, and at the end.
+    pub(crate) news: Notify,
+    ended: AtomicBool,
+}
+
+/// What is posted to an owner.
+#[derive(Debug)]
+pub(crate) struct Posted {
+    pub(crate) request: Request,
+    pub(crate) reply: oneshot::Sender<Result<Reply, NoReply>>,
+}
+
+impl Posted {
+    /// Answers. A caller that went away needs no answer.
+    pub(crate) fn reply(self, answer: Result<Reply, NoReply>) {
+        drop(self.reply.send(answer));
+    }
+}
+
+/// Why a request was not carried out. The guild is unchanged in every case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum NoReply {
+    /// The guild refused it.
+    Refused(CommandError),
+    /// The owner ended before it came to the request: ask the next one.
+    Unhandled,
+    /// The node stops.
+    Stopping,
+}
+
+#[derive(Debug)]
+pub(crate) enum Request {
+    Command { op: OpId, actor: Actor, command: Command },
+    Session { session: SessionId, request: SessionRequest },
+}
+
+/// What overtakes requests in a mailbox.
+#[derive(Debug)]
+pub(crate) enum Control {
+    /// The store has taken a turn's records, or not.
+    Settled(TurnId, Result<(), StoreError>),
+    /// A fold is done.
+    Folded(Box<Folded>),
+    /// One of the guild's jobs panicked.
+    JobPanicked(JobPanicked),
+    /// The node stops: take nothing more, let out what is under way, end.
+    Stop,
+}
+
+/// The answer to a posted request, to be waited for.
+pub(crate) type Answer = oneshot::Receiver<Result<Reply, NoReply>>;
+
+impl Live {
+    pub(crate) fn new(
+        guild: GuildId,
+        epoch: Epoch,
+        mailbox: Mailbox<Posted, Control>,
+        view: Option<View>,
+        events: Reader<Arc<Event>>,
+    ) -> Self {
+        let view = ArcSwapOption::new(view.map(Arc::new));
+        Self { guild, epoch, mailbox, view, events, news: Notify::new(), ended: AtomicBool::new(false) }
+    }
+
+    /// Posts a request; the answer comes when the owner has handled it and its outcome may be seen.
+    ///
+    /// # Errors
+    /// `Ok(None)` stands for an owner that has ended: the caller looks the guild up anew. `Overloaded` if there is no room.
+    pub(crate) fn post(&self, request: Request, counters: &Counters) -> Result<Option<Answer>, CallError> {
+        let (reply, answer) = oneshot::channel();
+        let (class, bytes) = (request.class(), request.weight_bytes());
+        match self.mailbox.post(class, bytes, Posted { request, reply }) {
+            Ok(()) => Ok(Some(answer)),
+            Err(Refused::Closed) => Ok(None),
+            Err(Refused::Full { retry_after }) => {
+                counters.bump(match class {
+                    Class::Durable => Counter::RefusedDurable,
+                    Class::Message => Counter::RefusedMessage,
+                    Class::Session => Counter::RefusedSession,
+                });
+                Err(CallError::Overloaded { retry_after })
+            }
+        }
+    }
+
+    /// The latest view that may be seen.
+    ///
+    /// # Errors
+    /// `UnknownGuild` if the guild does not exist.
+    pub(crate) fn view(&self) -> Result<Arc<View>, CallError> {
+        self.view.load_full().ok_or(CallError::Refused(CommandError::UnknownGuild))
+    }
+
+    /// Whether the owner is gone: no events follow, and posting is in vain.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
+    /// Waits until the owner is gone.
+    pub(crate) async fn ended(&self) {
+        loop {
+            // Listening begins before the look, so that an end between the two is heard.
+            let news = self.news.notified();
+            if self.has_ended() {
+                return;
+            }
+            news.await;
+        }
+    }
+
+    /// Says that the owner is gone.
+    pub(crate) fn end(&self) {
+        self.ended.store(true, Ordering::Release);
+        self.news.notify_waiters();
+    }
+}
+
+impl Request {
+    fn class(&self) -> Class {
+        match self {
+            Self::Command { command, .. } if command.is_durable() => Class::Durable,
+            Self::Command { .. } => Class::Message,
+            Self::Session { .. } => Class::Session,
+        }
+    }
+
+    fn weight_bytes(&self) -> usize {
+        match self {
+            Self::Command { command, .. } => command.weight_bytes(),
+            Self::Session { .. } => size_of::<Posted>(),
+        }
+    }
+}

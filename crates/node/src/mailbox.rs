@@ -1,0 +1,332 @@
+//! An owner's bounded queue of inputs.
+//!
+//! Inputs come out in the order of arrival, whatever their class; a quota in items and bytes for each class keeps any of them from
+//! crowding out the others. Only control (a stored turn, a finished job, a stop) overtakes; it comes from the node itself, at most a
+//! few items for each thing under way.
+//!
+//! Full: the poster is refused at once, with a pause measured from how fast the owner drains the queue.
+//!
+//! Invariants: a class never holds more than its quota, but for one item that alone is larger; no item is taken after the close.
+
+use std::collections::VecDeque;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::mem::take;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::config::{MailboxConfig, Quota};
+
+/// The importance of a request, by which mailboxes and admission tell requests apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Class {
+    Durable,
+    Message,
+    Session,
+}
+
+/// A queue of `T`s in classes and `C`s that overtake them.
+#[derive(Debug)]
+pub(crate) struct Mailbox<T, C> {
+    config: MailboxConfig,
+    queue: Mutex<Queue<T, C>>,
+    arrived: Notify,
+}
+
+#[derive(Debug)]
+struct Queue<T, C> {
+    items: VecDeque<Queued<T>>,
+    control: Vec<C>,
+    used: [Quota; 3],
+    closed: bool,
+    /// Whether the owner sleeps, so that posting to a busy owner costs no wake-up.
+    asleep: bool,
+    pace: Pace,
+}
+
+#[derive(Debug)]
+pub(crate) struct Queued<T> {
+    pub(crate) item: T,
+    pub(crate) since: Instant,
+    class: Class,
+    bytes: usize,
+}
+
+/// Why an item was not taken; it comes back.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// The class has no room.
+    Full { retry_after: Duration },
+    /// The owner takes nothing any more.
+    Closed,
+}
+
+/// What an owner takes out at once.
+#[derive(Debug)]
+pub(crate) struct Taken<T, C> {
+    pub(crate) control: Vec<C>,
+    pub(crate) items: Vec<Queued<T>>,
+}
+
+impl<T, C> Default for Taken<T, C> {
+    fn default() -> Self {
+        Self { control: Vec::new(), items: Vec::new() }
+    }
+}
+
+impl<T, C> Mailbox<T, C> {
+    pub(crate) fn new(config: MailboxConfig) -> Self {
+        let queue = Queue {
+            items: VecDeque::new(),
+            control: Vec::new(),
+            used: [Quota { items: 0, bytes: 0 }; 3],
+            closed: false,
+            asleep: false,
+            pace: Pace::default(),
+        };
+        Self { config, queue: Mutex::new(queue), arrived: Notify::new() }
+    }
+
+    /// Queues an item, behind all that were queued before.
+    pub(crate) fn post(&self, class: Class, bytes: usize, item: T) -> Result<(), Refused> {
+        let quota = self.quota(class);
+        let mut queue = self.queue.lock();
+        if queue.closed {
+            return Err(Refused::Closed);
+        }
+        let used = &mut queue.used[class as usize];
+        let fits = used.items < quota.items && (used.bytes + bytes <= quota.bytes || used.items == 0);
+        if !fits {
+            return Err(Refused::Full { retry_after: queue.retry_after() });
+        }
+        used.items += 1;
+        used.bytes += bytes;
+        queue.items.push_back(Queued { item, since: Instant::now(), class, bytes });
+        self.wake(queue);
+        Ok(())
+    }
+
+    /// Queues control ahead of all items, after the close too.
+    pub(crate) fn post_control(&self, control: C) {
+        let mut queue = self.queue.lock();
+        queue.control.push(control);
+        self.wake(queue);
+    }
+
+    /// Waits until there is control or, if `items_max` is not 0, an item; then takes all control and up to `items_max` items into
+    /// `taken`, which must be empty.
+    pub(crate) async fn take(&self, items_max: usize, taken: &mut Taken<T, C>) {
+        debug_assert!(taken.control.is_empty() && taken.items.is_empty());
+        loop {
+            if self.try_take(items_max, taken) {
+                return;
+            }
+            if self.fall_asleep(items_max) {
+                self.arrived.notified().await;
+            }
+        }
+    }
+
+    /// Takes no items any more, and gives back those that were queued. Control still comes.
+    pub(crate) fn close(&self) -> Vec<T> {
+        let mut queue = self.queue.lock();
+        queue.closed = true;
+        queue.used = [Quota { items: 0, bytes: 0 }; 3];
+        take(&mut queue.items).into_iter().map(|queued| queued.item).collect()
+    }
+
+    /// Like [`take`](Self::take), but returns at once, with nothing if there is nothing.
+    pub(crate) fn try_take(&self, items_max: usize, taken: &mut Taken<T, C>) -> bool {
+        let mut queue = self.queue.lock();
+        let items = items_max.min(queue.items.len());
+        if items == 0 && queue.control.is_empty() {
+            return false;
+        }
+        taken.control.append(&mut queue.control);
+        taken.items.extend(queue.items.drain(..items));
+        for queued in &taken.items {
+            let used = &mut queue.used[queued.class as usize];
+            used.items -= 1;
+            used.bytes -= queued.bytes;
+        }
+        queue.pace.took(items);
+        true
+    }
+
+    /// Has the next poster wake the owner, unless something has come meanwhile.
+    fn fall_asleep(&self, items_max: usize) -> bool {
+        let mut queue = self.queue.lock();
+        let nothing = queue.control.is_empty() && (items_max == 0 || queue.items.is_empty());
+        if nothing {
+            queue.asleep = true;
+            queue.pace.pause();
+        }
+        nothing
+    }
+
+    fn quota(&self, class: Class) -> Quota {
+        match class {
+            Class::Durable => self.config.durable,
+            Class::Message => self.config.message,
+            Class::Session => self.config.session,
+        }
+    }
+
+    fn wake(&self, mut queue: parking_lot::MutexGuard<'_, Queue<T, C>>) {
+        if take(&mut queue.asleep) {
+            drop(queue);
+            self.arrived.notify_one();
+        }
+    }
+}
+
+impl<T, C> Queue<T, C> {
+    /// When what is queued now should be gone, spread by a quarter so that those refused together do not come back together.
+    fn retry_after(&self) -> Duration {
+        let waited = self.items.front().map_or(Duration::ZERO, |oldest| oldest.since.elapsed());
+        let expected = self.pace.time_for(self.items.len()).unwrap_or(waited).max(waited);
+        let spread = 0.875 + f64::from(RandomState::new().hash_one(()) as u8) / 1_024.0;
+        expected.mul_f64(spread).clamp(RETRY_AFTER_MIN, RETRY_AFTER_MAX)
+    }
+}
+
+/// How fast an owner drains its queue while there is something in it.
+#[derive(Debug, Default)]
+struct Pace {
+    /// Nanoseconds an item took, averaged over the last few takes; 0 before the first.
+    item_nanos: u64,
+    last: Option<(Instant, usize)>,
+}
+
+impl Pace {
+    /// Notes a take: since the one before, the items taken then were handled.
+    fn took(&mut self, items: usize) {
+        let now = Instant::now();
+        if let Some((then, handled)) = self.last.take()
+            && handled > 0
+        {
+            let nanos = u64::try_from(now.duration_since(then).as_nanos()).unwrap_or(u64::MAX) / handled as u64;
+            self.item_nanos =
+                if self.item_nanos == 0 { nanos } else { self.item_nanos - self.item_nanos / 8 + nanos / 8 };
+        }
+        self.last = Some((now, items));
+    }
+
+    /// Notes that the owner found nothing: the time until the next item is not the owner's.
+    fn pause(&mut self) {
+        if let Some((_, handled)) = self.last
+            && handled > 0
+        {
+            self.took(0);
+        }
+    }
+
+    fn time_for(&self, items: usize) -> Option<Duration> {
+        (self.item_nanos > 0).then(|| Duration::from_nanos(self.item_nanos.saturating_mul(items as u64)))
+    }
+}
+
+/// Less is not worth a timer.
+const RETRY_AFTER_MIN: Duration = Duration::from_millis(1);
+/// An owner that needs longer is stuck or about to retire: better ask again.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mailbox(items: usize, bytes: usize) -> Mailbox<u32, &'static str> {
+        let quota = Quota { items, bytes };
+        Mailbox::new(MailboxConfig { durable: quota, message: quota, session: quota })
+    }
+
+    async fn take(mailbox: &Mailbox<u32, &'static str>, max: usize) -> (Vec<&'static str>, Vec<u32>) {
+        let mut taken = Taken::default();
+        mailbox.take(max, &mut taken).await;
+        (taken.control, taken.items.into_iter().map(|queued| queued.item).collect())
+    }
+
+    #[tokio::test]
+    async fn items_of_all_classes_come_in_order_and_control_overtakes() {
+        let mailbox = mailbox(10, 100);
+        mailbox.post(Class::Message, 1, 1).unwrap();
+        mailbox.post(Class::Durable, 1, 2).unwrap();
+        mailbox.post_control("stored");
+        mailbox.post(Class::Session, 1, 3).unwrap();
+        assert_eq!(take(&mailbox, 2).await, (vec!["stored"], vec![1, 2]));
+        assert_eq!(take(&mailbox, 2).await, (vec![], vec![3]));
+    }
+
+    #[tokio::test]
+    async fn a_full_class_is_refused_by_items_and_by_bytes_and_the_others_are_not() {
+        let mailbox = mailbox(2, 100);
+        mailbox.post(Class::Message, 1, 1).unwrap();
+        mailbox.post(Class::Message, 1, 2).unwrap();
+        assert!(matches!(mailbox.post(Class::Message, 1, 3), Err(Refused::Full { .. })));
+        mailbox.post(Class::Durable, 90, 4).unwrap();
+        assert!(matches!(mailbox.post(Class::Durable, 11, 5), Err(Refused::Full { .. })));
+        mailbox.post(Class::Durable, 10, 6).unwrap();
+
+        take(&mailbox, 1).await;
+        mailbox.post(Class::Message, 1, 7).unwrap();
+        assert_eq!(take(&mailbox, 10).await.1, [2, 4, 6, 7]);
+    }
+
+    #[tokio::test]
+    async fn an_item_larger_than_the_quota_is_taken_when_it_is_alone() {
+        let mailbox = mailbox(2, 100);
+        mailbox.post(Class::Durable, 1_000, 1).unwrap();
+        assert!(matches!(mailbox.post(Class::Durable, 1, 2), Err(Refused::Full { .. })));
+        take(&mailbox, 1).await;
+        mailbox.post(Class::Durable, 1, 2).unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_owner_that_takes_no_items_still_hears_control() {
+        let mailbox = mailbox(2, 100);
+        mailbox.post(Class::Durable, 1, 1).unwrap();
+        let mut taken = Taken::default();
+        let mut waiting = Box::pin(mailbox.take(0, &mut taken));
+        assert!(futures_poll(&mut waiting).await.is_none());
+        mailbox.post_control("stored");
+        waiting.await;
+        assert_eq!((taken.control, taken.items.len()), (vec!["stored"], 0));
+    }
+
+    #[tokio::test]
+    async fn a_closed_mailbox_gives_back_what_it_held_and_takes_nothing() {
+        let mailbox = mailbox(2, 100);
+        mailbox.post(Class::Durable, 1, 1).unwrap();
+        assert_eq!(mailbox.close(), [1]);
+        assert_eq!(mailbox.post(Class::Durable, 1, 2), Err(Refused::Closed));
+        mailbox.post_control("stored");
+        assert_eq!(take(&mailbox, 1).await, (vec!["stored"], vec![]));
+    }
+
+    #[test]
+    fn the_pause_follows_the_pace_and_the_length_of_the_queue() {
+        let mut pace = Pace::default();
+        assert_eq!(pace.time_for(10), None);
+        pace.item_nanos = 1_000_000;
+        assert_eq!(pace.time_for(10), Some(Duration::from_millis(10)));
+
+        let mailbox = mailbox(100, 1_000);
+        (0..100).for_each(|item| mailbox.post(Class::Message, 1, item).unwrap());
+        mailbox.queue.lock().pace.item_nanos = 1_000_000;
+        let Err(Refused::Full { retry_after }) = mailbox.post(Class::Message, 1, 100) else {
+            panic!("the class is full");
+        };
+        assert!((87..=125).contains(&retry_after.as_millis()), "{retry_after:?}");
+    }
+
+    /// Polls once.
+    async fn futures_poll<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
+        std::future::poll_fn(|context| match std::pin::Pin::new(&mut *future).poll(context) {
+            std::task::Poll::Ready(output) => std::task::Poll::Ready(Some(output)),
+            std::task::Poll::Pending => std::task::Poll::Ready(None),
+        })
+        .await
+    }
+}

@@ -1,0 +1,208 @@
+//! A node: the handle through which everything is asked of the guilds it owns.
+
+use std::fmt;
+use std::sync::Arc;
+
+use guildhall_guild::{Reply, SessionRequest};
+use guildhall_proto::{Actor, CallError, Command, GuildId, OpId, Outcome, SessionId};
+use guildhall_store::Store;
+
+use crate::backend::Backend;
+use crate::config::NodeConfig;
+use crate::counters::{Counters, Counts};
+use crate::live::{self, Live, NoReply, Request};
+use crate::offload::Offload;
+use crate::owner::Surroundings;
+use crate::registry::{Purpose, Registry};
+
+/// A running node. Clones share it. Lives until [`stop`](Self::stop); dropping every handle leaves its guilds running.
+#[derive(Clone)]
+pub struct Node {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    config: NodeConfig,
+    registry: Registry,
+    offload: Offload,
+    counters: Arc<Counters>,
+}
+
+/// A command with all that decides about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Call {
+    /// The operation's name; a retry bears the same.
+    pub op: OpId,
+    /// On whose behalf.
+    pub actor: Actor,
+    /// What to do.
+    pub command: Command,
+}
+
+/// Why a node does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The offload workers could not be started.
+    #[error("the offload workers do not start: {0}")]
+    Offload(#[from] rayon::ThreadPoolBuildError),
+}
+
+/// A command that is on its way: its place in the guild's order is taken.
+#[derive(Debug)]
+pub struct Pending(live::Answer);
+
+impl Node {
+    /// Starts a node over `store`. Must be called within a tokio runtime, on which its owners will run.
+    ///
+    /// # Errors
+    /// [`StartError`] if the workers do not start.
+    pub fn start(config: NodeConfig, store: Arc<dyn Store>) -> Result<Self, StartError> {
+        let counters = Arc::new(Counters::default());
+        let offload = Offload::start(config.offload.clone(), Arc::clone(&counters))?;
+        let around = Surroundings {
+            clock: config.clock.clone(),
+            turn: config.turn.clone(),
+            store,
+            offload: offload.clone(),
+            counters: Arc::clone(&counters),
+        };
+        let registry = Registry::new(config.clone(), around);
+        Ok(Self { shared: Arc::new(Shared { config, registry, offload, counters }) })
+    }
+
+    /// Carries a command out and waits for its outcome. If the guild's owner ends meanwhile, a durable command is retried under the
+    /// same operation id, which applies it at most once.
+    ///
+    /// # Errors
+    /// [`CallError`]: `Refused` by the guild, `Overloaded`, `OutcomeUnknown` for a message whose owner ended, `Stopping`, or
+    /// `Unavailable`.
+    pub async fn call(&self, guild: GuildId, call: Call) -> Result<Outcome, CallError> {
+        let Call { op, actor, command } = call;
+        let creates = matches!(command, Command::CreateGuild { .. });
+        let purpose = if creates { Purpose::Create } else { Purpose::Use };
+        for _ in 0..OWNERS_TRIED_MAX {
+            let live = self.shared.registry.load(guild, purpose).await?;
+            let request = Request::Command { op, actor, command: command.clone() };
+            let Some(answer) = live.post(request, self.counters())? else {
+                live.ended().await;
+                continue;
+            };
+            match answer.await {
+                Ok(Err(NoReply::Unhandled)) => {}
+                Ok(answer) => return outcome(answer),
+                Err(_) if command.is_durable() => {}
+                Err(_) => return Err(CallError::OutcomeUnknown),
+            }
+            live.ended().await;
+        }
+        Err(CallError::Unavailable { reason: format!("{OWNERS_TRIED_MAX} owners ended without an answer") })
+    }
+
+    /// Posts a command to a guild that is loaded, without waiting: commands begun one after the other are handled in that order.
+    /// Nothing is retried.
+    ///
+    /// # Errors
+    /// `Overloaded`, or `Unavailable` if the guild is not loaded. Nothing has happened then.
+    pub fn begin(&self, guild: GuildId, call: Call) -> Result<Pending, CallError> {
+        let Call { op, actor, command } = call;
+        let live = self.shared.registry.loaded(guild).ok_or_else(not_loaded)?;
+        let answer = live.post(Request::Command { op, actor, command }, self.counters())?.ok_or_else(not_loaded)?;
+        Ok(Pending(answer))
+    }
+
+    /// A new backend node's part, with relays of its own.
+    pub fn backend(&self) -> Backend {
+        Backend::new(self.clone(), self.shared.config.relay)
+    }
+
+    /// The node's counters, pulled.
+    pub fn counts(&self) -> Counts {
+        self.counters().pull()
+    }
+
+    /// Stops the node: every owner lets out what it has accepted, and refuses the rest. Sessions hear no more.
+    pub async fn stop(&self) {
+        self.shared.registry.stop().await;
+    }
+
+    /// Carries a session's request out. Being idempotent, it is retried if the guild's owner ends meanwhile.
+    pub(crate) async fn session(
+        &self,
+        guild: GuildId,
+        session: SessionId,
+        request: SessionRequest,
+    ) -> Result<Reply, CallError> {
+        for _ in 0..OWNERS_TRIED_MAX {
+            let live = self.live(guild).await?;
+            let Some(answer) = live.post(Request::Session { session, request }, self.counters())? else {
+                live.ended().await;
+                continue;
+            };
+            match answer.await {
+                Ok(Err(NoReply::Unhandled)) | Err(_) => live.ended().await,
+                Ok(Err(no_reply)) => return Err(no_reply.into()),
+                Ok(Ok(reply)) => return Ok(reply),
+            }
+        }
+        Err(CallError::Unavailable { reason: format!("{OWNERS_TRIED_MAX} owners ended without an answer") })
+    }
+
+    pub(crate) async fn live(&self, guild: GuildId) -> Result<Arc<Live>, CallError> {
+        self.shared.registry.load(guild, Purpose::Use).await
+    }
+
+    pub(crate) fn offload(&self) -> &Offload {
+        &self.shared.offload
+    }
+
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.shared.counters
+    }
+}
+
+impl Pending {
+    /// Waits for the outcome.
+    ///
+    /// # Errors
+    /// `Refused`; `OutcomeUnknown` if the owner ended before it answered; `Stopping` or `Unavailable` if it never came to it.
+    pub async fn answer(self) -> Result<Outcome, CallError> {
+        match self.0.await {
+            Ok(answer) => outcome(answer),
+            Err(_) => Err(CallError::OutcomeUnknown),
+        }
+    }
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node").field("config", &self.shared.config).finish_non_exhaustive()
+    }
+}
+
+impl From<NoReply> for CallError {
+    fn from(no_reply: NoReply) -> Self {
+        match no_reply {
+            NoReply::Refused(refusal) => Self::Refused(refusal),
+            NoReply::Stopping => Self::Stopping,
+            NoReply::Unhandled => {
+                Self::Unavailable { reason: String::from("the owner ended before it came to the request") }
+            }
+        }
+    }
+}
+
+fn outcome(answer: Result<Reply, NoReply>) -> Result<Outcome, CallError> {
+    match answer? {
+        Reply::Outcome(outcome) => Ok(outcome),
+        reply @ (Reply::Attached(_) | Reply::Accepted(_)) => {
+            unreachable!("a command is answered by its outcome, not {reply:?}")
+        }
+    }
+}
+
+fn not_loaded() -> CallError {
+    CallError::Unavailable { reason: String::from("the guild is not loaded") }
+}
+
+/// Owners that may end under one call before it gives up: one whose command makes every owner end must not run for ever.
+const OWNERS_TRIED_MAX: usize = 3;

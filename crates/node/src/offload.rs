@@ -1,0 +1,232 @@
+//! The offload pool: rayon workers at the lowest priority, for whatever would hold up an owner.
+//!
+//! Jobs never touch a guild: they read a view, or take what they work on, and their result comes back as an input. A job that panics
+//! is caught here and reported like a result.
+//!
+//! Bounds: one fold a guild (the guild sees to that); [`scans_max`](crate::OffloadConfig::scans_max) scans, past which a scan is
+//! refused; [`discards_max`](crate::OffloadConfig::discards_max) things to drop, past which their holder drops them.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use guildhall_proto::CallError;
+use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
+use tokio::sync::oneshot;
+
+use crate::config::OffloadConfig;
+use crate::counters::{Counter, Counters};
+
+/// A handle on the pool; clones share it.
+#[derive(Debug, Clone)]
+pub(crate) struct Offload {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    pool: ThreadPool,
+    config: OffloadConfig,
+    counters: Arc<Counters>,
+    scans: AtomicUsize,
+    /// Microseconds that a scan took of late, queueing apart.
+    scan_micros: AtomicU64,
+    discards: AtomicUsize,
+}
+
+/// A job panicked; this is what it said.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("an offload job panicked: {message}")]
+pub(crate) struct JobPanicked {
+    pub(crate) message: String,
+}
+
+impl Offload {
+    pub(crate) fn start(config: OffloadConfig, counters: Arc<Counters>) -> Result<Self, ThreadPoolBuildError> {
+        let pool = ThreadPoolBuilder::new()
+            .num_threads(config.threads)
+            .thread_name(|idx| format!("offload-{idx}"))
+            // Beside two scan threads of equal priority, calls had a p99 of 12-17 times the idle one; beside nice ones about one.
+            .start_handler(|_| {
+                if let Err(error) = rustix::process::nice(NICE) {
+                    tracing::warn!(%error, "offload worker keeps its priority");
+                }
+            })
+            .build()?;
+        let (scans, scan_micros, discards) = (AtomicUsize::new(0), AtomicU64::new(0), AtomicUsize::new(0));
+        Ok(Self { shared: Arc::new(Shared { pool, config, counters, scans, scan_micros, discards }) })
+    }
+
+    /// Runs `job` on a worker and tells `done` there, also if the job panicked.
+    pub(crate) fn run<R: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> R + Send + 'static,
+        done: impl FnOnce(Result<R, JobPanicked>) + Send + 'static,
+    ) {
+        self.shared.pool.spawn(move || done(catch_unwind(AssertUnwindSafe(job)).map_err(JobPanicked::of)));
+    }
+
+    /// Runs `job` on a worker and waits for it.
+    pub(crate) async fn call<R: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> R + Send + 'static,
+    ) -> Result<R, JobPanicked> {
+        let (tell, told) = oneshot::channel();
+        // Nobody listens any more if the caller was cancelled; the result is then of no use to anyone.
+        self.run(job, move |result| drop(tell.send(result)));
+        told.await.unwrap_or_else(|_| Err(JobPanicked { message: String::from("the worker ended") }))
+    }
+
+    /// Runs a scan on a worker, where it may use the whole pool, and waits for it.
+    ///
+    /// # Errors
+    /// `Overloaded` if too many scans run or wait; the pause is measured from how long scans take.
+    pub(crate) async fn scan<R: Send + 'static>(
+        &self,
+        scan: impl FnOnce() -> R + Send + 'static,
+    ) -> Result<Result<R, JobPanicked>, CallError> {
+        let place = ScanPlace::take(&self.shared)?;
+        Ok(self
+            .call(move || {
+                let begin = Instant::now();
+                let result = scan();
+                place.finish(begin.elapsed());
+                result
+            })
+            .await)
+    }
+
+    /// Has a worker drop `garbage`.
+    pub(crate) fn discard(&self, garbage: impl Any + Send) {
+        let shared = &self.shared;
+        if shared.discards.fetch_add(1, Ordering::Relaxed) >= shared.config.discards_max {
+            shared.discards.fetch_sub(1, Ordering::Relaxed);
+            shared.counters.bump(Counter::DroppedInPlace);
+            return;
+        }
+        let counted = Arc::clone(shared);
+        shared.pool.spawn(move || {
+            drop(garbage);
+            counted.discards.fetch_sub(1, Ordering::Relaxed);
+        });
+    }
+}
+
+impl JobPanicked {
+    fn of(panic: Box<dyn Any + Send>) -> Self {
+        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let message = text.or_else(|| panic.downcast_ref::<String>().cloned());
+        Self { message: message.unwrap_or_else(|| String::from("no message")) }
+    }
+}
+
+/// One of the places for scans, given back when dropped.
+struct ScanPlace(Arc<Shared>);
+
+impl ScanPlace {
+    fn take(shared: &Arc<Shared>) -> Result<Self, CallError> {
+        let before = shared.scans.fetch_add(1, Ordering::Relaxed);
+        let place = Self(Arc::clone(shared));
+        if before < shared.config.scans_max {
+            return Ok(place);
+        }
+        shared.counters.bump(Counter::RefusedScan);
+        // What waits before it, at the pace of late; a scan uses all workers, so they go one after another.
+        let micros = shared.scan_micros.load(Ordering::Relaxed).saturating_mul(before as u64);
+        Err(CallError::Overloaded { retry_after: Duration::from_micros(micros).max(Duration::from_millis(1)) })
+    }
+
+    fn finish(self, took: Duration) {
+        let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let before = self.0.scan_micros.load(Ordering::Relaxed);
+        self.0.scan_micros.store(before - before / 8 + took / 8, Ordering::Relaxed);
+        self.0.counters.bump(Counter::Scans);
+    }
+}
+
+impl Drop for ScanPlace {
+    fn drop(&mut self) {
+        self.0.scans.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The lowest priority there is.
+const NICE: i32 = 19;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    fn offload(scans_max: usize, discards_max: usize) -> (Offload, Arc<Counters>) {
+        let counters = Arc::new(Counters::default());
+        let config = OffloadConfig { threads: 1, scans_max, discards_max };
+        (Offload::start(config, Arc::clone(&counters)).unwrap(), counters)
+    }
+
+    #[tokio::test]
+    async fn workers_run_at_the_lowest_priority_and_the_caller_keeps_its_own() {
+        let (offload, _) = offload(1, 1);
+        let priority = || rustix::process::getpriority_process(None).unwrap();
+        let before = priority();
+        assert_eq!(offload.call(priority).await.unwrap(), NICE);
+        assert_eq!(priority(), before);
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_a_result_and_the_worker_lives_on() {
+        let (offload, _) = offload(1, 1);
+        let panicked = offload.call(|| panic!("the panic of this test")).await;
+        let panicked: Result<(), JobPanicked> = panicked;
+        assert_eq!(panicked.unwrap_err().message, "the panic of this test");
+        assert_eq!(offload.call(|| 7).await.unwrap(), 7);
+    }
+
+    #[tokio::test]
+    async fn one_scan_too_many_is_refused_and_counted() {
+        let (offload, counters) = offload(2, 1);
+        let (release, held) = mpsc::channel::<()>();
+        let first = tokio::spawn({
+            let offload = offload.clone();
+            async move { offload.scan(move || held.recv()).await }
+        });
+        let second = tokio::spawn({
+            let offload = offload.clone();
+            async move { offload.scan(|| ()).await }
+        });
+        while offload.shared.scans.load(Ordering::Relaxed) < 2 {
+            tokio::task::yield_now().await;
+        }
+        let refused = offload.scan(|| ()).await;
+        assert!(matches!(refused, Err(CallError::Overloaded { retry_after }) if !retry_after.is_zero()));
+        assert_eq!(counters.pull().of(Counter::RefusedScan), 1);
+
+        release.send(()).unwrap();
+        assert!(first.await.unwrap().unwrap().unwrap().is_ok());
+        assert!(second.await.unwrap().unwrap().is_ok());
+        assert!(offload.scan(|| ()).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn one_discard_too_many_is_dropped_in_place_and_counted() {
+        struct Told(mpsc::Sender<String>);
+        impl Drop for Told {
+            fn drop(&mut self) {
+                self.0.send(std::thread::current().name().unwrap_or_default().to_owned()).unwrap();
+            }
+        }
+        let (offload, counters) = offload(1, 1);
+        let (release, held) = mpsc::channel::<()>();
+        offload.run(move || held.recv(), drop);
+        let (tell, told) = mpsc::channel();
+        offload.discard(Told(tell.clone()));
+        offload.discard(Told(tell));
+        assert!(!told.recv().unwrap().starts_with("offload-"));
+        assert_eq!(counters.pull().of(Counter::DroppedInPlace), 1);
+        release.send(()).unwrap();
+        assert!(told.recv().unwrap().starts_with("offload-"));
+    }
+}

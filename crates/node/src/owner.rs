@@ -1,0 +1,321 @@
+//! The task that drives one guild: one order, one truth.
+//!
+//! It loops over turns: take inputs, let the guild handle them, hand the turn's records to the store and its jobs to workers, let out
+//! what the gate releases. It waits for nothing but its mailbox.
+//!
+//! It ends in one of three ways: the node stops; the guild retires because the store or a job failed; or the task panics. In every
+//! case the mailbox closes, waiting callers are told or see their answer's sender go, relays hear the end, and the next call loads
+//! the guild from the store under a higher epoch.
+
+use std::mem::take;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use guildhall_guild::{
+    Call, CallId, Checkpoint, Effect, Gate, Guild, GuildConfig, Input, Outcomes, Reply, SessionCall, TurnId,
+};
+use guildhall_members::{FoldJob, View};
+use guildhall_proto::{Event, Record};
+use guildhall_ring::Writer;
+use guildhall_store::{Batch, Store, StoreError, StoredCheckpoint};
+use tokio::sync::oneshot;
+
+use crate::clock::Clock;
+use crate::config::TurnConfig;
+use crate::counters::{Counter, Counters};
+use crate::live::{Control, Live, NoReply, Posted, Request};
+use crate::mailbox::Taken;
+use crate::offload::{JobPanicked, Offload};
+
+/// What every owner of a node shares.
+#[derive(Clone)]
+pub(crate) struct Surroundings {
+    pub(crate) clock: Clock,
+    pub(crate) turn: TurnConfig,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) offload: Offload,
+    pub(crate) counters: Arc<Counters>,
+}
+
+pub(crate) struct Owner {
+    guild: Guild,
+    gate: Gate,
+    live: Arc<Live>,
+    ring: Writer<Arc<Event>>,
+    around: Surroundings,
+    calls: Calls,
+    effects: Vec<Effect>,
+    /// Views that were replaced, on their way to a worker.
+    old_views: Vec<Arc<View>>,
+    stopping: bool,
+    ended: Option<End>,
+}
+
+/// Why an owner ends.
+#[derive(Debug)]
+enum End {
+    Stopped,
+    StoreFailed(StoreError),
+    JobPanicked(JobPanicked),
+}
+
+impl Owner {
+    pub(crate) fn new(guild: Guild, live: Arc<Live>, ring: Writer<Arc<Event>>, around: Surroundings) -> Self {
+        Self {
+            guild,
+            gate: Gate::default(),
+            live,
+            ring,
+            around,
+            calls: Calls::default(),
+            effects: Vec::new(),
+            old_views: Vec::new(),
+            stopping: false,
+            ended: None,
+        }
+    }
+
+    /// Drives the guild until the node stops or the guild retires.
+    pub(crate) async fn run(mut self) {
+        let mut taken = Taken::default();
+        while self.ended.is_none() {
+            self.live.mailbox.take(self.inputs_wanted().min(CHUNK_INPUTS), &mut taken).await;
+            self.turn(&mut taken);
+            // Another guild's turn, however much waits here.
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// How many inputs the next turn may take: none while too much waits for the store or a fold, and none once the node stops.
+    fn inputs_wanted(&self) -> usize {
+        let held_up = self.gate.len() >= self.around.turn.unsettled_max || self.guild.is_congested();
+        if held_up || self.stopping { 0 } else { self.around.turn.inputs_max }
+    }
+
+    fn turn(&mut self, taken: &mut Taken<Posted, Control>) {
+        self.around.counters.bump(Counter::Turns);
+        let begin = Instant::now();
+        let time = Duration::from_micros(self.around.turn.micros_max);
+        let mut inputs = 0;
+        loop {
+            inputs += taken.items.len();
+            self.handle(taken, begin);
+            let wanted = self.inputs_wanted().saturating_sub(inputs).min(CHUNK_INPUTS);
+            if wanted == 0 || begin.elapsed() >= time || !self.live.mailbox.try_take(wanted, taken) {
+                break;
+            }
+        }
+        self.admit();
+        // A store in memory has settled the turn by now; another sends word through the mailbox.
+        while self.live.mailbox.try_take(0, taken) {
+            self.handle(taken, begin);
+        }
+        self.release();
+        if self.stopping && self.gate.is_empty() {
+            self.end(End::Stopped);
+        }
+    }
+
+    fn handle(&mut self, taken: &mut Taken<Posted, Control>, turn_began: Instant) {
+        for control in taken.control.drain(..) {
+            self.control(control);
+        }
+        if taken.items.is_empty() {
+            return;
+        }
+        let now = self.around.clock.now();
+        self.around.counters.add(Counter::Inputs, taken.items.len() as u64);
+        let mut waited = Duration::ZERO;
+        for queued in taken.items.drain(..) {
+            waited += turn_began.saturating_duration_since(queued.since);
+            let Posted { request, reply } = queued.item;
+            let id = self.calls.open(reply);
+            let input = match request {
+                Request::Command { op, actor, command } => Input::Command(Call { id, op, actor, command }),
+                Request::Session { session, request } => Input::Session(SessionCall { id, session, request }),
+            };
+            self.guild.handle(now, input, &mut self.effects);
+        }
+        let waited = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX);
+        self.around.counters.add(Counter::MailboxWaitMicros, waited);
+    }
+
+    fn control(&mut self, control: Control) {
+        match control {
+            Control::Settled(turn, Ok(())) => self.gate.settle(turn),
+            Control::Settled(_, Err(error)) => self.end(End::StoreFailed(error)),
+            Control::Folded(folded) => {
+                self.guild.handle(self.around.clock.now(), Input::FoldDone(*folded), &mut self.effects);
+            }
+            Control::JobPanicked(panic) => self.end(End::JobPanicked(panic)),
+            Control::Stop => self.stop(),
+        }
+    }
+
+    /// The first reason stands.
+    fn end(&mut self, end: End) {
+        self.ended.get_or_insert(end);
+    }
+
+    /// Takes no requests any more. What was queued and not handled did not happen, and is told so.
+    fn stop(&mut self) {
+        for posted in self.live.mailbox.close() {
+            posted.reply(Err(NoReply::Stopping));
+        }
+        self.stopping = true;
+    }
+
+    /// Hands the turn's effects to the gate, its records to the store and its jobs to workers.
+    fn admit(&mut self) {
+        if self.effects.is_empty() {
+            return;
+        }
+        let view = self.guild.view();
+        let admitted = self.gate.admit(&mut self.effects, view);
+        if let Some((turn, records)) = admitted.append {
+            self.store(turn, records);
+        }
+        if let Some(job) = admitted.fold {
+            self.fold(job);
+        }
+        for garbage in admitted.discard {
+            self.around.offload.discard(garbage);
+        }
+    }
+
+    fn store(&self, turn: TurnId, records: Vec<Record>) {
+        self.around.counters.add(Counter::Records, records.len() as u64);
+        let live = Arc::clone(&self.live);
+        let batch = Batch { guild: live.guild, epoch: live.epoch, records };
+        let stored = Box::new(move |outcome| live.mailbox.post_control(Control::Settled(turn, outcome)));
+        self.around.store.append(batch, stored);
+    }
+
+    fn fold(&self, job: FoldJob) {
+        self.around.counters.bump(Counter::Folds);
+        let live = Arc::clone(&self.live);
+        self.around.offload.run(
+            move || job.run(),
+            move |folded| {
+                live.mailbox.post_control(match folded {
+                    Ok(folded) => Control::Folded(Box::new(folded)),
+                    Err(panic) => Control::JobPanicked(panic),
+                });
+            },
+        );
+    }
+
+    /// Performs what the gate lets out, in order.
+    fn release(&mut self) {
+        let mut events = 0;
+        while let Some(Outcomes { events: appended, view, answers, checkpoints }) = self.gate.release() {
+            events += appended.len();
+            for event in appended {
+                self.ring.append(event);
+            }
+            self.publish(view);
+            for (call, answer) in answers {
+                self.calls.answer(call, answer.map_err(NoReply::Refused));
+            }
+            for checkpoint in checkpoints {
+                self.checkpoint(checkpoint);
+            }
+        }
+        if events > 0 {
+            self.around.counters.add(Counter::Events, events as u64);
+            self.live.news.notify_waiters();
+        }
+    }
+
+    /// Replaces the view. The old one dies on a worker: it may be the last to hold a base that a fold has replaced.
+    fn publish(&mut self, view: Option<View>) {
+        self.old_views.extend(self.live.view.swap(view.map(Arc::new)));
+        if self.old_views.len() >= OLD_VIEWS_MAX {
+            self.around.offload.discard(take(&mut self.old_views));
+        }
+    }
+
+    fn checkpoint(&self, checkpoint: Checkpoint) {
+        self.around.counters.bump(Counter::Checkpoints);
+        let (store, counters) = (Arc::clone(&self.around.store), Arc::clone(&self.around.counters));
+        let (guild, epoch) = (self.live.guild, self.live.epoch);
+        self.around.offload.run(
+            move || {
+                let Checkpoint { structure, base } = checkpoint;
+                store.checkpoint(guild, epoch, StoredCheckpoint { structure: structure.structure(), base })
+            },
+            move |written| {
+                let error = match written {
+                    Ok(Ok(())) => return,
+                    Ok(Err(error)) => error.to_string(),
+                    Err(panic) => panic.to_string(),
+                };
+                // The records stay, so nothing is lost; the next checkpoint covers them.
+                counters.bump(Counter::CheckpointsFailed);
+                tracing::warn!(%guild, epoch = epoch.0, error, "checkpoint not stored");
+            },
+        );
+    }
+}
+
+/// However the owner ends, a panic included: nobody waits for it in vain, and what it held dies on a worker.
+impl Drop for Owner {
+    fn drop(&mut self) {
+        for posted in self.live.mailbox.close() {
+            posted.reply(Err(NoReply::Unhandled));
+        }
+        let (guild, epoch, seq) = (self.live.guild, self.live.epoch.0, self.guild.position().seq.0);
+        match &self.ended {
+            Some(End::Stopped) => {}
+            Some(End::StoreFailed(error)) => {
+                self.around.counters.bump(Counter::RetiredByStore);
+                tracing::error!(%guild, epoch, seq, %error, "guild retired: its records were not stored");
+            }
+            Some(End::JobPanicked(panic)) => {
+                self.around.counters.bump(Counter::RetiredByJob);
+                tracing::error!(%guild, epoch, seq, %panic, "guild retired: a job of it panicked");
+            }
+            // A task that is dropped where it waits (its runtime shuts down) ends without a word too; that is no panic.
+            None if std::thread::panicking() => {
+                self.around.counters.bump(Counter::RetiredByOwner);
+                tracing::error!(%guild, epoch, seq, "guild retired: its owner panicked");
+            }
+            None => {}
+        }
+        self.live.end();
+        let empty = Guild::new(GuildConfig::default(), guild, self.live.epoch);
+        let state = std::mem::replace(&mut self.guild, empty);
+        self.around.offload.discard((state, take(&mut self.gate), take(&mut self.old_views)));
+    }
+}
+
+/// The callers of a guild, by the ids under which the guild knows them. As many as there are calls under way.
+#[derive(Debug, Default)]
+struct Calls {
+    waiting: Vec<Option<oneshot::Sender<Result<Reply, NoReply>>>>,
+    free: Vec<usize>,
+}
+
+impl Calls {
+    fn open(&mut self, reply: oneshot::Sender<Result<Reply, NoReply>>) -> CallId {
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.waiting.push(None);
+            self.waiting.len() - 1
+        });
+        self.waiting[slot] = Some(reply);
+        CallId(slot as u64)
+    }
+
+    fn answer(&mut self, call: CallId, answer: Result<Reply, NoReply>) {
+        let slot = usize::try_from(call.0).expect("a call's id is its slot");
+        let reply = self.waiting[slot].take().expect("a call is answered once");
+        self.free.push(slot);
+        // A caller that went away needs no answer.
+        drop(reply.send(answer));
+    }
+}
+
+/// Inputs taken out of the mailbox at once; the clock is looked at between.
+const CHUNK_INPUTS: usize = 32;
+/// Replaced views that an owner holds before it sends them to a worker: one job for many.
+const OLD_VIEWS_MAX: usize = 32;

@@ -1,0 +1,117 @@
+//! Durable state of guilds, behind one trait.
+//!
+//! A [`Store`] keeps, for each guild, a *fence* (the epoch under which writes are accepted), a checkpoint, and the records since.
+//! Who would write must first [claim](Store::claim) the guild: that raises the epoch and shuts every earlier owner out, so that at
+//! most one node ever acknowledges durable operations of a guild under one epoch.
+//!
+//! [`MemoryStore`] keeps all that in memory: a guild that retires comes back from it, a process that ends takes it along.
+//!
+//! ```
+//! use guildhall_proto::{Grant, GuildId};
+//! use guildhall_store::{Batch, MemoryStore, Store};
+//!
+//! let store = MemoryStore::default();
+//! let guild = GuildId::new(1)?;
+//! let first = store.claim(guild, Grant(1))?;
+//! let second = store.claim(guild, Grant(1))?;
+//! assert!(second.epoch > first.epoch);
+//!
+//! // The first owner is fenced out.
+//! let (told, outcome) = std::sync::mpsc::channel();
+//! store.append(Batch { guild, epoch: first.epoch, records: vec![] }, Box::new(move |stored| drop(told.send(stored))));
+//! assert!(outcome.recv()?.is_err());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod memory;
+
+use guildhall_members::Base;
+use guildhall_proto::{Epoch, Grant, GuildId, Record, Structure};
+
+pub use memory::MemoryStore;
+
+/// Keeps guilds' durable state.
+pub trait Store: Send + Sync + 'static {
+    /// Whether anything was ever stored of this guild.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] if that cannot be told.
+    fn knows(&self, guild: GuildId) -> Result<bool, StoreError>;
+
+    /// Takes a guild over: raises its epoch, and returns all that is stored of it. May wait for the disk; call it on a worker.
+    ///
+    /// # Errors
+    /// [`StoreError::StaleGrant`] if a later grant has been seen.
+    fn claim(&self, guild: GuildId, grant: Grant) -> Result<Claim, StoreError>;
+
+    /// Stores records, all or none, and then tells `stored`, from whatever thread. Never waits. Batches of one guild are stored in
+    /// the order of the calls.
+    fn append(&self, batch: Batch, stored: Stored);
+
+    /// Replaces a guild's checkpoint and drops the records that it covers. May wait for the disk; call it on a worker.
+    ///
+    /// # Errors
+    /// [`StoreError::Fenced`] if the guild has been claimed since; nothing is replaced.
+    fn checkpoint(&self, guild: GuildId, epoch: Epoch, checkpoint: StoredCheckpoint) -> Result<(), StoreError>;
+}
+
+/// Told once, when a batch is stored or is known not to be.
+pub type Stored = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
+
+/// Records of one guild, under one epoch.
+#[derive(Debug)]
+pub struct Batch {
+    /// Whose.
+    pub guild: GuildId,
+    /// The epoch under which the writer claimed the guild.
+    pub epoch: Epoch,
+    /// In the order in which they were made.
+    pub records: Vec<Record>,
+}
+
+/// A guild as it is taken over.
+#[derive(Debug)]
+pub struct Claim {
+    /// The epoch to write under: higher than any before.
+    pub epoch: Epoch,
+    /// The last checkpoint, if there was one.
+    pub checkpoint: Option<StoredCheckpoint>,
+    /// The records since, in order.
+    pub tail: Vec<Record>,
+}
+
+/// A guild's durable state at the position of its structure.
+#[derive(Debug, Clone)]
+pub struct StoredCheckpoint {
+    /// All but the members.
+    pub structure: Structure,
+    /// The members.
+    pub base: Base,
+}
+
+/// Why a store did not do what it was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// The guild has been claimed by a later owner; the caller is to stop being its owner.
+    #[error("epoch {got:?} is fenced out by {current:?}")]
+    Fenced {
+        /// The writer's epoch.
+        got: Epoch,
+        /// The epoch in force.
+        current: Epoch,
+    },
+    /// A later grant has been seen; the caller's leave to claim is out of date.
+    #[error("grant {got:?} is older than {seen:?}")]
+    StaleGrant {
+        /// The caller's.
+        got: Grant,
+        /// The latest seen.
+        seen: Grant,
+    },
+    /// The store cannot be reached, or failed; what was asked may or may not have happened.
+    #[error("the store is not available: {reason}")]
+    Unavailable {
+        /// What failed.
+        reason: String,
+    },
+}

@@ -1,0 +1,165 @@
+//! The store that forgets when the process ends.
+//!
+//! Records are kept until a checkpoint covers them, so memory is bounded by how often guilds make checkpoints.
+
+use std::collections::BTreeMap;
+
+use guildhall_proto::{Epoch, Grant, GuildId, Record};
+use parking_lot::Mutex;
+
+use crate::{Batch, Claim, Store, StoreError, Stored, StoredCheckpoint};
+
+/// Guilds' durable state in memory. Appends are stored when the call returns.
+#[derive(Debug, Default)]
+pub struct MemoryStore {
+    guilds: Mutex<BTreeMap<GuildId, Kept>>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    epoch: Epoch,
+    grant: Grant,
+    checkpoint: Option<StoredCheckpoint>,
+    records: Vec<Record>,
+}
+
+impl MemoryStore {
+    /// How many records are kept of a guild, beside its checkpoint.
+    pub fn records(&self, guild: GuildId) -> usize {
+        self.guilds.lock().get(&guild).map_or(0, |kept| kept.records.len())
+    }
+}
+
+impl Store for MemoryStore {
+    fn knows(&self, guild: GuildId) -> Result<bool, StoreError> {
+        Ok(self.guilds.lock().contains_key(&guild))
+    }
+
+    fn claim(&self, guild: GuildId, grant: Grant) -> Result<Claim, StoreError> {
+        let mut guilds = self.guilds.lock();
+        let kept = guilds.entry(guild).or_default();
+        if grant < kept.grant {
+            return Err(StoreError::StaleGrant { got: grant, seen: kept.grant });
+        }
+        kept.grant = grant;
+        kept.epoch = Epoch(kept.epoch.0 + 1);
+        Ok(Claim { epoch: kept.epoch, checkpoint: kept.checkpoint.clone(), tail: kept.records.clone() })
+    }
+
+    fn append(&self, batch: Batch, stored: Stored) {
+        let outcome = {
+            let mut guilds = self.guilds.lock();
+            match guilds.get_mut(&batch.guild) {
+                Some(kept) if kept.epoch == batch.epoch => {
+                    kept.records.extend(batch.records);
+                    Ok(())
+                }
+                Some(kept) => Err(StoreError::Fenced { got: batch.epoch, current: kept.epoch }),
+                None => Err(StoreError::Fenced { got: batch.epoch, current: Epoch::default() }),
+            }
+        };
+        // Told without the lock: whoever hears it may come back at once.
+        stored(outcome);
+    }
+
+    fn checkpoint(&self, guild: GuildId, epoch: Epoch, checkpoint: StoredCheckpoint) -> Result<(), StoreError> {
+        let mut guilds = self.guilds.lock();
+        let kept = guilds.entry(guild).or_default();
+        if kept.epoch != epoch {
+            return Err(StoreError::Fenced { got: epoch, current: kept.epoch });
+        }
+        let covered = checkpoint.structure.position;
+        let older = kept.checkpoint.as_ref().is_some_and(|newer| newer.structure.position > covered);
+        if !older {
+            // A record without an event may share the position: recovery knows its operation by id, so keeping it does no harm.
+            kept.records
+                .retain(|record| record.position > covered || (record.position == covered && record.event.is_none()));
+            kept.checkpoint = Some(checkpoint);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::mpsc;
+
+    use guildhall_members::{Members, MembersConfig};
+    use guildhall_proto::{
+        AppliedOp, BodyHash, ClientId, Event, EventKind, Millis, OpId, Outcome, Position, Seq, Standing, Structure,
+    };
+
+    use super::*;
+
+    fn guild() -> GuildId {
+        GuildId::new(1).unwrap()
+    }
+
+    fn record(epoch: Epoch, seq: u64) -> Record {
+        let position = Position { epoch, seq: Seq(seq) };
+        let id = OpId { client: ClientId::MIN, counter: seq, issued_at: Millis(1) };
+        let op = AppliedOp { id, body: BodyHash(0), outcome: Outcome::Applied { at: position } };
+        let event = Event { position, at: Millis(1), kind: EventKind::GuildDeleted };
+        Record { position, at: Millis(1), op, event: Some(Arc::new(event)) }
+    }
+
+    fn append(store: &MemoryStore, epoch: Epoch, seqs: impl Iterator<Item = u64>) -> Result<(), StoreError> {
+        let (told, outcome) = mpsc::channel();
+        let records = seqs.map(|seq| record(epoch, seq)).collect();
+        store.append(Batch { guild: guild(), epoch, records }, Box::new(move |stored| told.send(stored).unwrap()));
+        outcome.recv().unwrap()
+    }
+
+    fn checkpoint(epoch: Epoch, seq: u64) -> StoredCheckpoint {
+        let position = Position { epoch, seq: Seq(seq) };
+        let standing = Standing::Deleted;
+        let structure = Structure { position, clock: Millis(1), standing, operations: Vec::new() };
+        StoredCheckpoint { structure, base: Members::new(MembersConfig::default()).base().clone() }
+    }
+
+    #[test]
+    fn a_claim_raises_the_epoch_and_fences_the_owner_before() {
+        let store = MemoryStore::default();
+        let first = store.claim(guild(), Grant(3)).unwrap().epoch;
+        append(&store, first, 1..=2).unwrap();
+        let second = store.claim(guild(), Grant(3)).unwrap();
+        assert!(second.epoch > first);
+        assert_eq!(second.tail.len(), 2);
+
+        let fenced = StoreError::Fenced { got: first, current: second.epoch };
+        assert_eq!(append(&store, first, 3..=3), Err(fenced.clone()));
+        assert_eq!(store.checkpoint(guild(), first, checkpoint(first, 2)), Err(fenced));
+        assert_eq!(store.claim(guild(), Grant(3)).unwrap().tail.len(), 2);
+    }
+
+    #[test]
+    fn a_claim_with_an_older_grant_is_refused() {
+        let store = MemoryStore::default();
+        store.claim(guild(), Grant(5)).unwrap();
+        let refused = store.claim(guild(), Grant(4)).unwrap_err();
+        assert_eq!(refused, StoreError::StaleGrant { got: Grant(4), seen: Grant(5) });
+    }
+
+    #[test]
+    fn a_checkpoint_drops_the_records_it_covers_and_an_older_one_changes_nothing() {
+        let store = MemoryStore::default();
+        let epoch = store.claim(guild(), Grant(1)).unwrap().epoch;
+        append(&store, epoch, 1..=5).unwrap();
+        store.checkpoint(guild(), epoch, checkpoint(epoch, 3)).unwrap();
+        assert_eq!(store.records(guild()), 2);
+        store.checkpoint(guild(), epoch, checkpoint(epoch, 1)).unwrap();
+        let claim = store.claim(guild(), Grant(1)).unwrap();
+        assert_eq!(claim.checkpoint.unwrap().structure.position.seq, Seq(3));
+        assert_eq!(claim.tail.iter().map(|record| record.position.seq.0).collect::<Vec<_>>(), [4, 5]);
+    }
+
+    #[test]
+    fn a_guild_never_claimed_is_unknown_and_cannot_be_written() {
+        let store = MemoryStore::default();
+        assert_eq!(store.knows(guild()), Ok(false));
+        assert!(append(&store, Epoch(1), 1..=1).is_err());
+        store.claim(guild(), Grant(1)).unwrap();
+        assert_eq!(store.knows(guild()), Ok(true));
+    }
+}

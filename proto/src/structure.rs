@@ -1,0 +1,48 @@
+//! All of a guild's durable state but its members: what a checkpoint holds beside the pages.
+
+use crate::codec::{Decode, Encode};
+use crate::{AppliedOp, Channel, ClientId, GuildSettings, Millis, Overwrite, Position, Role};
+
+/// A guild's durable state at one position, without its members.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Structure {
+    /// The position of the last event it holds.
+    pub position: Position,
+    /// The owner's clock then; the next owner's never shows less.
+    pub clock: Millis,
+    /// Whether the guild exists, and what it is made of.
+    pub standing: Standing,
+    /// The outcomes that retries may still ask for, ascending by client.
+    pub operations: Vec<KeptClient>,
+}
+
+/// Whether a guild exists.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum Standing {
+    /// It was never created.
+    Uncreated,
+    /// It exists.
+    Alive {
+        /// Its own record.
+        settings: GuildSettings,
+        /// Its roles, everyone among them, ascending by id.
+        roles: Vec<Role>,
+        /// Its channels with their overwrites, ascending by id and by target.
+        channels: Vec<(Channel, Vec<Overwrite>)>,
+    },
+    /// It was deleted, and is not created again.
+    Deleted,
+}
+
+/// What is kept of one client's operations.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct KeptClient {
+    /// Whose operations.
+    pub client: ClientId,
+    /// A counter at or under this was forgotten, unless it stands in `operations`.
+    pub floor: u64,
+    /// No operation forgotten under `floor` was issued later than this.
+    pub floor_issued_at: Millis,
+    /// The outcomes kept, ascending by counter.
+    pub operations: Vec<AppliedOp>,
+}
