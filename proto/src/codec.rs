@@ -58,8 +58,12 @@ pub fn encode<T: Encode>(value: &T) -> Result<Vec<u8>, CodecError> {
 /// # Errors
 /// As [`encode`]; `buffer` may then hold a part of the value.
 pub fn encode_into<T: Encode>(value: &T, buffer: &mut Vec<u8>) -> Result<(), CodecError> {
+    let before = buffer.len();
     bincode::encode_into_std_write(value, buffer, CONFIG)?;
-    Ok(())
+    match buffer.len() - before {
+        0..=ENCODED_BYTES_MAX => Ok(()),
+        bytes => Err(CodecError::TooLong { bytes }),
+    }
 }
 
 /// Decodes exactly one `T` from `bytes`.
@@ -94,6 +98,15 @@ mod tests {
         let mut bytes = vec![253];
         bytes.extend_from_slice(&(1_u64 << 60).to_le_bytes());
         assert!(matches!(decode::<Vec<u64>>(&bytes), Err(CodecError::Malformed(DecodeError::LimitExceeded))));
+    }
+
+    #[test]
+    fn a_value_past_the_limit_is_not_written() {
+        let fits = vec![0_u8; ENCODED_BYTES_MAX - 5];
+        assert!(encode_into(&fits, &mut vec![1, 2, 3]).is_ok());
+        let over = vec![0_u8; ENCODED_BYTES_MAX];
+        assert!(matches!(encode(&over), Err(CodecError::TooLong { .. })));
+        assert!(matches!(encode_into(&over, &mut Vec::new()), Err(CodecError::TooLong { .. })));
     }
 
     #[test]

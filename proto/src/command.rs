@@ -81,7 +81,7 @@ pub enum Command {
         positions: Vec<(ChannelId, u16)>,
     },
     /// Adds or replaces a channel's overwrite for one target. Needs `MANAGE_ROLES` in the channel, a target below the actor, and
-    /// no permission that the actor lacks there.
+    /// there every permission that is given or taken by it.
     SetOverwrite {
         /// Which channel.
         channel: ChannelId,

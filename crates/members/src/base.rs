@@ -1,0 +1,159 @@
+//! The base: all pages of one moment, and where each begins.
+//!
+//! A flat directory, not a tree: there are a few hundred pages per million members, so a fold copies their pointers on
+//! a worker in microseconds, and nothing else ever changes a base. In return a lookup searches two small runs of memory
+//! that stay cached (the pages' first ids, every 32nd id) and then misses the cache once; each level of a tree of
+//! members would miss it.
+//!
+//! Invariants:
+//! - pages are not empty; ids ascend within and across pages;
+//! - `fence[p]` is the first id of page `p`;
+//! - `samples` has every 32nd id of each page, beginning with its first;
+//! - every set that a row has is in `sets`.
+
+use std::sync::Arc;
+
+use guildhall_proto::{Member, UserId};
+
+use crate::digest::{Digest, Sums};
+use crate::member_ref::{Masked, MemberRef};
+use crate::page::Page;
+use crate::role_sets::RoleSets;
+
+/// The members as of one fold: immutable, shared, without presence. What a checkpoint holds. Clone is O(1).
+///
+/// Dropping the last clone frees its pages, some hundreds per million members: let a worker do that.
+#[derive(Debug, Clone, Default)]
+pub struct Base(Arc<Directory>);
+
+#[derive(Debug, Default)]
+struct Directory {
+    fence: Box<[UserId]>,
+    samples: Box<[UserId]>,
+    /// Where each page's samples begin, and the end of the last's.
+    sample_starts: Box<[usize]>,
+    pages: Box<[Arc<Page>]>,
+    sets: RoleSets,
+    members: usize,
+}
+
+impl Base {
+    pub(crate) fn new(pages: Vec<Arc<Page>>, sets: RoleSets) -> Self {
+        let fence: Box<[UserId]> = pages.iter().map(|page| page.first()).collect();
+        debug_assert!(pages.is_sorted_by(|page, next| page.last() < next.first()), "ids ascend across pages");
+        let members = pages.iter().map(|page| page.len()).sum();
+        let samples = pages.iter().flat_map(|page| page.ids().iter().step_by(SAMPLED_ROWS)).copied().collect();
+        let mut sample_starts = vec![0];
+        for page in &pages {
+            sample_starts.push(sample_starts[sample_starts.len() - 1] + page.len().div_ceil(SAMPLED_ROWS));
+        }
+        let sample_starts = sample_starts.into();
+        Self(Arc::new(Directory { fence, samples, sample_starts, pages: pages.into(), sets, members }))
+    }
+
+    /// Members in it.
+    pub fn len(&self) -> usize {
+        self.0.members
+    }
+
+    /// Whether there is nobody in it.
+    pub fn is_empty(&self) -> bool {
+        self.0.members == 0
+    }
+
+    /// All members, ascending by user.
+    pub fn iter(&self) -> impl Iterator<Item = Member> {
+        let masked = Masked::new();
+        let rows = self.0.pages.iter().flat_map(|page| (0..page.len()).map(move |row| (page, row)));
+        rows.map(move |(page, row)| MemberRef::in_page(page, row, &self.0.sets, &masked).to_member())
+    }
+
+    /// The digest of its members, computed anew: O(members), some 100 ms per million. Equal to what [`Members::digest`]
+    /// was when the fold began.
+    ///
+    /// [`Members::digest`]: crate::Members::digest
+    pub fn digest(&self) -> Digest {
+        self.sums().digest()
+    }
+
+    pub(crate) fn sums(&self) -> Sums {
+        let masked = Masked::new();
+        let rows = self.0.pages.iter().flat_map(|page| (0..page.len()).map(move |row| (page, row)));
+        Sums::of(rows.map(|(page, row)| MemberRef::in_page(page, row, &self.0.sets, &masked)))
+    }
+
+    pub(crate) fn pages(&self) -> &[Arc<Page>] {
+        &self.0.pages
+    }
+
+    pub(crate) fn sets(&self) -> &RoleSets {
+        &self.0.sets
+    }
+
+    /// The page in whose range `user` lies: ranges begin with a page's first id, the first also holds all below. `None`
+    /// without pages.
+    pub(crate) fn page_of(&self, user: UserId) -> Option<usize> {
+        let begun = self.0.fence.partition_point(|first| *first <= user);
+        if self.0.pages.is_empty() { None } else { Some(begun.saturating_sub(1)) }
+    }
+
+    /// The first id of a page's range, but for the first page, which has no lower bound.
+    pub(crate) fn range_start(&self, page_idx: usize) -> Option<UserId> {
+        if page_idx == 0 { None } else { self.0.fence.get(page_idx).copied() }
+    }
+
+    /// Page and row of `user`. O(log n), of which all but the last step is in memory that stays cached.
+    pub(crate) fn find(&self, user: UserId) -> Option<(usize, usize)> {
+        let page_idx = self.page_of(user)?;
+        let row = self.position(page_idx, user).ok()?;
+        Some((page_idx, row))
+    }
+
+    /// The row of `user` in a page, or the row it would have there.
+    pub(crate) fn position(&self, page_idx: usize, user: UserId) -> Result<usize, usize> {
+        let directory = &*self.0;
+        let samples = &directory.samples[directory.sample_starts[page_idx]..directory.sample_starts[page_idx + 1]];
+        let Some(block) = samples.partition_point(|sample| *sample <= user).checked_sub(1) else {
+            return Err(0);
+        };
+        let page = &directory.pages[page_idx];
+        let ids = page.ids();
+        let first = block * SAMPLED_ROWS;
+        if let Some(next) = samples.get(block + 1) {
+            // Where it would be with even gaps: near enough for the lines that the caller reads next to be on their way
+            // already.
+            let into = (user.get() - samples[block].get()) as f64 / (next.get() - samples[block].get()) as f64;
+            page.fetch_ahead(first + (into * SAMPLED_ROWS as f64) as usize);
+        }
+        let block = &ids[first..(first + SAMPLED_ROWS).min(ids.len())];
+        // Counted, not searched: the lines are fetched at once, and no branch waits for them.
+        let row = first + block.iter().map(|id| usize::from(*id < user)).sum::<usize>();
+        if ids.get(row) == Some(&user) { Ok(row) } else { Err(row) }
+    }
+
+    /// Rows at or after `from`, as (page, row, user), ascending by user.
+    pub(crate) fn rows_from(&self, from: Option<UserId>) -> impl Iterator<Item = (usize, usize, UserId)> {
+        let (first_page, first_row) = match from.and_then(|user| Some((user, self.page_of(user)?))) {
+            Some((user, page_idx)) => (page_idx, self.position(page_idx, user).unwrap_or_else(|row| row)),
+            None => (0, 0),
+        };
+        let pages = (first_page..).zip(&self.0.pages[first_page..]);
+        pages.flat_map(move |(page_idx, page)| {
+            let skipped = if page_idx == first_page { first_row } else { 0 };
+            (skipped..page.len()).map(move |row| (page_idx, row, page.ids()[row]))
+        })
+    }
+
+    /// Bytes of its directory and pages, apart from the role sets.
+    pub(crate) fn bytes(&self) -> usize {
+        let pages: usize = self.0.pages.iter().map(|page| page.bytes()).sum();
+        let page_bytes = size_of::<UserId>() + size_of::<usize>() + size_of::<Arc<Page>>() + ALLOCATION_BYTES;
+        size_of::<Directory>() + self.0.pages.len() * page_bytes + size_of_val(&*self.0.samples) + pages
+    }
+}
+
+/// How far apart the sampled ids are. Fewer rows make the samples outgrow the cache (250 KB per million members now),
+/// more make the count behind a sample longer (four cache lines now).
+const SAMPLED_ROWS: usize = 32;
+/// What a shared allocation takes beside its content: two counts.
+const ALLOCATION_BYTES: usize = 16;

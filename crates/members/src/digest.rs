@@ -1,0 +1,122 @@
+//! The digest of a guild's members: a sum of hashes, right at any moment, however the records lie in pages and overlay.
+//!
+//! One hash per record without its roles and one per (member, role), the latter summed per role: deleting a role is one
+//! subtraction. The hash is XXH3 of 128 bits over a fixed little-endian form, with a seed per kind; it guards against
+//! our own faults, not against an adversary, who could make sums collide.
+
+use std::collections::BTreeMap;
+
+use guildhall_proto::{MemberFlags, Millis, RoleId, UserId};
+use xxhash_rust::xxh3::xxh3_128_with_seed;
+
+use crate::config::NICK_BYTES_MAX;
+use crate::member_ref::MemberRef;
+
+/// A 128-bit sum over all members' records and roles; presence is no part of it. Equal members give equal digests, on
+/// any node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Digest(pub u128);
+
+/// The sums behind a digest. Every change of a member goes through here.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Sums {
+    records: u128,
+    roles: BTreeMap<RoleId, u128>,
+}
+
+impl Sums {
+    /// The sums of these members. O(their number).
+    pub(crate) fn of<'a>(members: impl Iterator<Item = MemberRef<'a>>) -> Self {
+        let mut sums = Self::default();
+        for member in members {
+            sums.records = sums.records.wrapping_add(record_hash(&member));
+            for role in member.roles() {
+                sums.add_role(member.user, role);
+            }
+        }
+        sums
+    }
+
+    /// The digest. O(roles).
+    pub(crate) fn digest(&self) -> Digest {
+        Digest(self.roles.values().fold(self.records, |sum, role| sum.wrapping_add(*role)))
+    }
+
+    /// A member's record, in its masked form, was `before` and is `after`. Hashes only what differs.
+    pub(crate) fn change(&mut self, before: Option<&MemberRef<'_>>, after: Option<&MemberRef<'_>>) {
+        if !same_record(before, after) {
+            let hash = |member: Option<&MemberRef<'_>>| member.map_or(0, record_hash);
+            self.records = self.records.wrapping_sub(hash(before)).wrapping_add(hash(after));
+        }
+        let mut old = before.into_iter().flat_map(|member| member.roles().map(|role| (member.user, role))).peekable();
+        let mut new = after.into_iter().flat_map(|member| member.roles().map(|role| (member.user, role))).peekable();
+        // Both ascend: what only one of them has is a difference.
+        loop {
+            match (old.peek().copied(), new.peek().copied()) {
+                (Some(same), Some(other)) if same == other => {
+                    old.next();
+                    new.next();
+                }
+                (Some((user, role)), other) if other.is_none_or(|(_, other)| role < other) => {
+                    let sum = self.roles.entry(role).or_default();
+                    *sum = sum.wrapping_sub(role_hash(user, role));
+                    old.next();
+                }
+                (_, Some((user, role))) => {
+                    self.add_role(user, role);
+                    new.next();
+                }
+                (_, None) => break,
+            }
+        }
+    }
+
+    /// Nobody holds `role` any more. O(log n) in roles.
+    pub(crate) fn drop_role(&mut self, role: RoleId) {
+        self.roles.remove(&role);
+    }
+
+    fn add_role(&mut self, user: UserId, role: RoleId) {
+        let sum = self.roles.entry(role).or_default();
+        *sum = sum.wrapping_add(role_hash(user, role));
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.roles.len() * size_of::<(RoleId, u128)>()
+    }
+}
+
+fn same_record(before: Option<&MemberRef<'_>>, after: Option<&MemberRef<'_>>) -> bool {
+    match (before, after) {
+        (Some(before), Some(after)) => record(before) == record(after),
+        (None, None) => true,
+        (Some(_), None) | (None, Some(_)) => false,
+    }
+}
+
+fn record<'a>(member: &MemberRef<'a>) -> (UserId, Millis, MemberFlags, &'a str) {
+    (member.user, member.joined_at, member.flags, member.nick)
+}
+
+fn record_hash(member: &MemberRef<'_>) -> u128 {
+    let mut bytes = [0; FIXED_BYTES + NICK_BYTES_MAX];
+    bytes[..8].copy_from_slice(&member.user.get().to_le_bytes());
+    bytes[8..16].copy_from_slice(&member.joined_at.0.to_le_bytes());
+    bytes[16..FIXED_BYTES].copy_from_slice(&member.flags.0.to_le_bytes());
+    let end = FIXED_BYTES + member.nick.len();
+    bytes[FIXED_BYTES..end].copy_from_slice(member.nick.as_bytes());
+    xxh3_128_with_seed(&bytes[..end], RECORD_SEED)
+}
+
+fn role_hash(user: UserId, role: RoleId) -> u128 {
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&user.get().to_le_bytes());
+    bytes[8..].copy_from_slice(&role.get().to_le_bytes());
+    xxh3_128_with_seed(&bytes, ROLE_SEED)
+}
+
+/// User, joined time and flags before the nick.
+const FIXED_BYTES: usize = 18;
+/// Written down: digests of two nodes are compared.
+const RECORD_SEED: u64 = 1;
+const ROLE_SEED: u64 = 2;

@@ -1,0 +1,127 @@
+//! A member read in place.
+
+use guildhall_proto::{Member, MemberFlags, Millis, Nick, RoleId, UserId};
+
+use crate::overlay::Record;
+use crate::page::Page;
+use crate::role_sets::{RoleSets, SetId};
+
+/// A member's record, borrowed from a view: nothing is copied until it is asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct MemberRef<'a> {
+    /// Who.
+    pub user: UserId,
+    /// How the member is called here.
+    pub nick: &'a str,
+    /// When the member joined.
+    pub joined_at: Millis,
+    /// Marks on the member.
+    pub flags: MemberFlags,
+    held: Held<'a>,
+    masked: &'a Masked,
+}
+
+/// Roles that were deleted and not yet cleaned out of the base.
+pub(crate) type Masked = im::OrdSet<RoleId>;
+
+/// Where a member's roles lie.
+#[derive(Debug, Clone, Copy)]
+enum Held<'a> {
+    Listed(&'a [RoleId]),
+    Interned(&'a RoleSets, SetId),
+}
+
+impl<'a> MemberRef<'a> {
+    pub(crate) fn listed(member: &'a Record, masked: &'a Masked) -> Self {
+        Self {
+            user: member.user,
+            nick: member.nick.as_str(),
+            joined_at: member.joined_at,
+            flags: member.flags,
+            held: Held::Listed(&member.roles),
+            masked,
+        }
+    }
+
+    pub(crate) fn in_page(page: &'a Page, row: usize, sets: &'a RoleSets, masked: &'a Masked) -> Self {
+        Self {
+            user: page.ids()[row],
+            nick: page.nick(row),
+            joined_at: page.joined_at(row),
+            flags: page.flags(row),
+            held: Held::Interned(sets, page.sets()[row]),
+            masked,
+        }
+    }
+
+    /// The roles held, ascending, without the everyone role and without deleted ones. At most 250.
+    pub fn roles(&self) -> Roles<'a> {
+        let left = match self.held {
+            Held::Listed(roles) => Left::Listed(roles.iter()),
+            Held::Interned(sets, set) => Left::Interned(sets.dictionary(), sets.indexes(set).iter()),
+        };
+        Roles { left, masked: self.masked }
+    }
+
+    /// Whether the member holds `role`. O(roles held).
+    pub fn holds(&self, role: RoleId) -> bool {
+        self.roles().any(|held| held == role)
+    }
+
+    /// The record on its own. Allocates the nick and the list of roles.
+    pub fn to_member(&self) -> Member {
+        Member {
+            user: self.user,
+            nick: Nick::parse(self.nick).expect("a stored nick was parsed before, and parsing is idempotent"),
+            roles: self.roles().collect(),
+            joined_at: self.joined_at,
+            flags: self.flags,
+        }
+    }
+
+    /// Lends the roles as a slice: on the stack for the few that most members hold.
+    pub(crate) fn with_role_slice<R>(&self, f: impl FnOnce(&[RoleId]) -> R) -> R {
+        let mut few = [RoleId::MIN; FEW_ROLES];
+        let mut roles = self.roles();
+        for (held, place) in few.iter_mut().enumerate() {
+            match roles.next() {
+                Some(role) => *place = role,
+                None => return f(&few[..held]),
+            }
+        }
+        f(&few.into_iter().chain(roles).collect::<Vec<_>>())
+    }
+}
+
+/// The roles of one member, ascending.
+#[derive(Debug, Clone)]
+pub struct Roles<'a> {
+    left: Left<'a>,
+    masked: &'a Masked,
+}
+
+#[derive(Debug, Clone)]
+enum Left<'a> {
+    Listed(std::slice::Iter<'a, RoleId>),
+    Interned(&'a [RoleId], std::slice::Iter<'a, u16>),
+}
+
+impl Iterator for Roles<'_> {
+    type Item = RoleId;
+
+    fn next(&mut self) -> Option<RoleId> {
+        loop {
+            let role = match &mut self.left {
+                Left::Listed(roles) => *roles.next()?,
+                Left::Interned(dictionary, indexes) => dictionary[usize::from(*indexes.next()?)],
+            };
+            // Almost always nothing is masked.
+            if self.masked.is_empty() || !self.masked.contains(&role) {
+                return Some(role);
+            }
+        }
+    }
+}
+
+/// Roles that are lent from the stack: more than most members hold, in 128 bytes.
+const FEW_ROLES: usize = 16;

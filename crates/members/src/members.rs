@@ -1,0 +1,503 @@
+//! The owner's side: every change of a member goes through here.
+//!
+//! Invariants:
+//! - the base's presence and pages are changed by nobody else; `layers.frozen` is empty unless a fold is under way;
+//! - while one is, statuses of the base are left alone: the next base brings its own, made from them as they were when
+//!   it began;
+//! - `layers.len`, `layers.online` and `sums` are those of the members as read through all levels;
+//! - every [`Change::Status`] of the fresh overlay is in `unsettled`;
+//! - a role in `masked` is in no record put since it was deleted.
+
+use std::sync::Arc;
+
+use guildhall_permissions::Rights;
+use guildhall_proto::limits::MEMBER_ROLES_MAX;
+use guildhall_proto::{Member, Position, RoleId, Status, UserId};
+
+use crate::base::Base;
+use crate::config::{MASKED_ROLES_FOLD_AT, MembersConfig};
+use crate::digest::{Digest, Sums};
+use crate::fold::{FoldJob, FoldNumber, Folded, Superseded};
+use crate::layers::{Layers, Place};
+use crate::member_ref::MemberRef;
+use crate::memory::Memory;
+use crate::overlay::{Change, Overlay, Record};
+use crate::presence::Presence;
+use crate::role_sets::Interner;
+use crate::view::View;
+
+/// A guild's members, as their owner holds them.
+#[derive(Debug)]
+pub struct Members {
+    config: MembersConfig,
+    layers: Layers,
+    sums: Sums,
+    /// Away with the fold under way; lost with one that was abandoned, until the next builds it anew.
+    interner: Option<Interner>,
+    folding: Option<FoldNumber>,
+    folds: FoldNumber,
+    /// Members whose status waits in the overlay because a fold had the statuses of the base.
+    unsettled: Vec<UserId>,
+}
+
+/// What [`Members::put`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Put {
+    /// The user was no member and is one now, offline.
+    New,
+    /// The record has replaced the member's earlier one; the status stays.
+    Replaced,
+}
+
+impl Members {
+    /// A guild without members.
+    ///
+    /// # Panics
+    /// If a number of `config` is out of its documented bounds.
+    pub fn new(config: MembersConfig) -> Self {
+        Self {
+            config: config.checked(),
+            layers: Layers::default(),
+            sums: Sums::default(),
+            interner: Some(Interner::default()),
+            folding: None,
+            folds: FoldNumber::default(),
+            unsettled: Vec::new(),
+        }
+    }
+
+    /// A guild with the members of a checkpoint, all offline. O(members): computes the digest, some 100 ms per million.
+    ///
+    /// # Panics
+    /// As [`new`](Self::new).
+    pub fn restore(config: MembersConfig, base: Base) -> Self {
+        let sums = base.sums();
+        let presence = Presence::offline(base.pages().iter().map(|page| page.len()));
+        let layers = Layers { len: base.len(), presence, base, ..Layers::default() };
+        Self { layers, sums, interner: None, ..Self::new(config) }
+    }
+
+    /// How many members there are. O(1).
+    pub fn len(&self) -> usize {
+        self.layers.len
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.layers.len == 0
+    }
+
+    /// How many members are online: have any status but offline. O(1).
+    pub fn online(&self) -> usize {
+        self.layers.online
+    }
+
+    /// Whether `user` is a member.
+    pub fn contains(&self, user: UserId) -> bool {
+        self.layers.find(user).is_some()
+    }
+
+    /// The member's record, deleted roles left out.
+    pub fn member(&self, user: UserId) -> Option<Member> {
+        Some(self.layers.member(user)?.to_member())
+    }
+
+    /// Reads the member's record in place; `None` if `user` is no member.
+    pub fn with_member<R>(&self, user: UserId, f: impl FnOnce(MemberRef<'_>) -> R) -> Option<R> {
+        self.layers.member(user).map(f)
+    }
+
+    /// The member's status; `None` if `user` is no member.
+    pub fn status(&self, user: UserId) -> Option<Status> {
+        self.layers.status(user)
+    }
+
+    /// Makes `member` the record of its user. O(log n) in changes since the last fold.
+    ///
+    /// Roles must ascend without duplicates; masked ones are left out.
+    ///
+    /// # Panics
+    /// If there are more than 250 roles.
+    pub fn put(&mut self, member: &Member) -> Put {
+        assert!(member.roles.len() <= MEMBER_ROLES_MAX, "the guild refuses a member's 251st role");
+        debug_assert!(member.roles.is_sorted_by(|one, next| one < next), "roles ascend");
+        self.settle();
+        let user = member.user;
+        let member = Arc::new(Record::new(member, &self.layers.masked));
+        let before = self.layers.find(user);
+        let status = before.map_or(Status::Offline, |place| self.layers.status_at(place));
+        let after = MemberRef::listed(&member, &self.layers.masked);
+        self.sums.change(before.map(|place| self.layers.member_at(place)).as_ref(), Some(&after));
+        let put = if before.is_some() { Put::Replaced } else { Put::New };
+        self.layers.fresh.set(user, Change::Put(member, status));
+        match put {
+            Put::New => self.layers.len += 1,
+            Put::Replaced => {}
+        }
+        put
+    }
+
+    /// Ends a membership, which also makes the user offline. Whether there was one. O(log n) in changes since the last
+    /// fold.
+    pub fn remove(&mut self, user: UserId) -> bool {
+        self.settle();
+        let Some(place) = self.layers.find(user) else {
+            return false;
+        };
+        self.sums.change(Some(&self.layers.member_at(place)), None);
+        self.layers.online -= usize::from(self.layers.status_at(place).is_online());
+        self.layers.len -= 1;
+        if self.layers.is_below(user) {
+            self.layers.fresh.set(user, Change::Gone);
+        } else {
+            self.layers.fresh.forget(user);
+        }
+        true
+    }
+
+    /// Sets a member's status and returns the one before; `None` if `user` is no member. Copies at most a page's
+    /// statuses, 512 bytes.
+    pub fn set_status(&mut self, user: UserId, status: Status) -> Option<Status> {
+        self.settle();
+        let place = self.layers.find(user)?;
+        let before = self.layers.status_at(place);
+        if before == status {
+            return Some(before);
+        }
+        let in_overlay = match self.layers.fresh.get(user) {
+            Some(Change::Put(member, _)) => Some(Arc::clone(member)),
+            Some(Change::Gone | Change::Status(_)) | None => None,
+        };
+        let in_base = match place {
+            Place::Base { page_idx, row, .. } if self.folding.is_none() => Some((page_idx, row)),
+            Place::Base { .. } | Place::Overlay(..) => None,
+        };
+        self.layers.online -= usize::from(before.is_online());
+        self.layers.online += usize::from(status.is_online());
+        match (in_overlay, in_base) {
+            (Some(member), _) => self.layers.fresh.set(user, Change::Put(member, status)),
+            (None, Some((page_idx, row))) => {
+                self.layers.presence.set(page_idx, row, status);
+                // An older status may still wait in the overlay, where it would win over this one.
+                self.layers.fresh.forget(user);
+            }
+            (None, None) => self.postpone(user, status),
+        }
+        Some(before)
+    }
+
+    /// Takes a role from everybody. O(log n): the role is masked at once, and cleaned out by a later fold.
+    ///
+    /// Until then [`is_masked`](Self::is_masked) holds and the id must not come back to life.
+    pub fn delete_role(&mut self, role: RoleId) {
+        self.sums.drop_role(role);
+        self.layers.masked.insert(role);
+    }
+
+    /// Whether the role was deleted and may still be in a role set of the base.
+    pub fn is_masked(&self, role: RoleId) -> bool {
+        self.layers.masked.contains(&role)
+    }
+
+    /// The digest of all members as they are. O(roles).
+    pub fn digest(&self) -> Digest {
+        self.sums.digest()
+    }
+
+    /// The members as they are now, to be read by anyone. O(1).
+    ///
+    /// `rights` are those in force at `position`.
+    pub fn view(&mut self, position: Position, rights: &Rights) -> View {
+        View::new(position, rights.clone(), self.layers.clone())
+    }
+
+    /// The roles that `user` holds, ascending, without everyone and without deleted ones; `None` if not a member.
+    pub fn roles(&self, user: UserId) -> Option<Vec<RoleId>> {
+        self.with_member(user, |member| member.roles().collect())
+    }
+
+    /// Whether a fold should begin: enough members changed, or enough roles are masked.
+    pub fn fold_due(&self) -> bool {
+        let changed = self.layers.fresh.records();
+        let few = INLINE_FOLD_SLACK + self.layers.base.len() / INLINE_FOLD_SHARE;
+        self.folding.is_none()
+            && (changed >= self.config.fold_at
+                || self.layers.masked.len() >= MASKED_ROLES_FOLD_AT
+                || changed >= few && self.folds_inline())
+    }
+
+    /// Whether the guild is so small that the owner runs a fold itself, in its turn.
+    pub fn folds_inline(&self) -> bool {
+        self.layers.len.max(self.layers.base.len()) <= self.config.inline_fold_members
+    }
+
+    /// Whether changes come faster than the fold under way is done: four times as many as a fold takes wait for the
+    /// next one. Whoever changes members then waits for the fold, so that the overlay stays bounded.
+    pub fn is_congested(&self) -> bool {
+        self.folding.is_some() && self.layers.fresh.records() >= CONGESTED_FOLDS * self.config.fold_at
+    }
+
+    /// The members as of the last fold. Those of now if there is nothing to fold: if [`begin_fold`](Self::begin_fold)
+    /// returns `None` and no fold is under way. O(1).
+    pub fn base(&self) -> Base {
+        self.layers.base.clone()
+    }
+
+    /// Begins a fold of all changes so far; later ones are kept apart. `None` if one is under way or there is nothing
+    /// to fold. O(1).
+    ///
+    /// The job ends in [`install`](Self::install), or in [`abandon_fold`](Self::abandon_fold) if it died.
+    pub fn begin_fold(&mut self) -> Option<FoldJob> {
+        if self.folding.is_some() || self.layers.fresh.is_empty() && self.layers.masked.is_empty() {
+            return None;
+        }
+        self.folds.0 += 1;
+        self.folding = Some(self.folds);
+        self.layers.frozen = std::mem::take(&mut self.layers.fresh);
+        self.unsettled.clear();
+        Some(FoldJob {
+            number: self.folds,
+            page_members: self.config.page_members,
+            base: self.layers.base.clone(),
+            presence: self.layers.presence.clone(),
+            changes: self.layers.frozen.clone(),
+            masked: self.layers.masked.clone(),
+            interner: self.interner.take(),
+        })
+    }
+
+    /// Takes over the base that a fold has made. O(1), but for O(roles) if some were cleaned out.
+    ///
+    /// The outcome of a fold that was abandoned in the meantime is not taken over; it is returned to be dropped.
+    pub fn install(&mut self, folded: Folded) -> Superseded {
+        if self.folding != Some(folded.number) {
+            return Superseded { _unwanted: Some(Box::new(folded)), ..Superseded::default() };
+        }
+        self.folding = None;
+        self.interner = Some(folded.interner);
+        for role in &folded.cleaned {
+            self.layers.masked.remove(role);
+        }
+        Superseded {
+            _base: std::mem::replace(&mut self.layers.base, folded.base),
+            _presence: std::mem::replace(&mut self.layers.presence, folded.presence),
+            _changes: std::mem::take(&mut self.layers.frozen),
+            _unwanted: None,
+        }
+    }
+
+    /// Gives up the fold under way, if there is one: its changes join those made since, for the next fold. O(those made
+    /// since).
+    pub fn abandon_fold(&mut self) {
+        if self.folding.take().is_none() {
+            return;
+        }
+        let newer = std::mem::replace(&mut self.layers.fresh, std::mem::take(&mut self.layers.frozen));
+        self.layers.fresh.absorb(newer);
+        self.unsettled = statuses_alone(&self.layers.fresh);
+    }
+
+    /// What the members take in memory. O(pages + role sets + changes).
+    pub fn memory(&self) -> Memory {
+        let interner = self.interner.as_ref().map_or(0, Interner::bytes);
+        Memory { role_lookup: interner + self.sums.bytes(), ..Memory::of(&self.layers) }
+    }
+
+    /// Distinct role sets of the base, equal ones that a role's cleaning made counted apart; `None` while a fold has
+    /// the table.
+    pub fn role_sets(&self) -> Option<usize> {
+        Some(self.interner.as_ref()?.live())
+    }
+
+    fn postpone(&mut self, user: UserId, status: Status) {
+        if self.layers.fresh.get(user).is_none() {
+            self.unsettled.push(user);
+        }
+        self.layers.fresh.set(user, Change::Status(status));
+    }
+
+    /// Moves some statuses that waited for a fold to end to where they belong: two, so that they are fewer after every
+    /// change.
+    fn settle(&mut self) {
+        if self.folding.is_some() {
+            return;
+        }
+        for _ in 0..SETTLED_PER_CHANGE {
+            let Some(user) = self.unsettled.pop() else {
+                return;
+            };
+            if let Some(Change::Status(status)) = self.layers.fresh.get(user) {
+                let (page_idx, row) = self.layers.base.find(user).expect("a status stands over a member of the base");
+                self.layers.presence.set(page_idx, row, *status);
+                self.layers.fresh.forget(user);
+            }
+        }
+    }
+}
+
+fn statuses_alone(changes: &Overlay) -> Vec<UserId> {
+    let alone = changes.iter().filter(|(_, change)| match change {
+        Change::Status(_) => true,
+        Change::Put(..) | Change::Gone => false,
+    });
+    alone.map(|(user, _)| user).collect()
+}
+
+/// A small guild folds at this many changes and a quarter of its base: the fold's cost per change stays that of
+/// rewriting four members.
+const INLINE_FOLD_SLACK: usize = 8;
+const INLINE_FOLD_SHARE: usize = 4;
+/// Postponed statuses that each change settles.
+const SETTLED_PER_CHANGE: usize = 2;
+/// Folds' worth of changes that may wait while one fold is under way.
+const CONGESTED_FOLDS: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use guildhall_proto::{GuildId, GuildSettings, MemberFlags, Millis, Name, Nick};
+
+    use super::*;
+
+    fn user(number: u64) -> UserId {
+        UserId::new(number).unwrap()
+    }
+
+    fn member(number: u64, roles: &[u64]) -> Member {
+        Member {
+            user: user(number),
+            nick: Nick::parse(&format!("nick{:08}", number % 100_000_000)).unwrap(),
+            roles: roles.iter().map(|role| RoleId::new(*role).unwrap()).collect(),
+            joined_at: Millis(number),
+            flags: MemberFlags::NONE,
+        }
+    }
+
+    fn put_all(members: &mut Members, numbers: std::ops::RangeInclusive<u64>) {
+        for number in numbers {
+            members.put(&member(number, &[]));
+        }
+    }
+
+    fn fold(members: &mut Members) {
+        let folded = members.begin_fold().unwrap().run();
+        drop(members.install(folded));
+    }
+
+    /// Four roles out of 500, as many different choices of them as asked for.
+    fn four_roles(choice: u64) -> [u64; 4] {
+        let mut roles = [0, 1, 2, 3]
+            .map(|place| 1 + place * 125 + choice.wrapping_mul(0x9e37_79b9_7f4a_7c15) / (1 << (place * 13)) % 125);
+        roles.sort_unstable();
+        roles
+    }
+
+    fn bytes_per_member(distinct_sets: u64) -> f64 {
+        const MEMBERS: u64 = 100_000;
+        let mut members = Members::new(MembersConfig::default());
+        for number in 1..=MEMBERS {
+            members.put(&member(number * 1_000_003, &four_roles(number % distinct_sets)));
+        }
+        fold(&mut members);
+        // As a million members have with an overlay that is due for a fold.
+        for number in 1..=MEMBERS / 500 {
+            members.put(&member(number * 500_001_500, &four_roles(number)));
+        }
+        members.memory().total() as f64 / MEMBERS as f64
+    }
+
+    #[test]
+    fn a_member_takes_at_most_48_bytes_with_few_role_sets_and_64_with_one_each() {
+        let few = bytes_per_member(5_000);
+        assert!((30.0..48.0).contains(&few), "{few} bytes");
+        let own = bytes_per_member(u64::MAX);
+        assert!((few..64.0).contains(&own), "{own} bytes");
+    }
+
+    #[test]
+    fn memory_stays_bounded_while_members_and_role_sets_change_for_ever() {
+        let mut members = Members::new(MembersConfig { page_members: 16, ..MembersConfig::default() });
+        let mut most = 0;
+        for round in 0..300 {
+            for number in 1..=50 {
+                members.remove(user(round * 20 + number));
+                members.put(&member((round + 1) * 20 + number, &four_roles(round * 50 + number)));
+            }
+            fold(&mut members);
+            assert!(members.role_sets().unwrap() <= members.len());
+            if round == 10 {
+                most = members.memory().total() * 2;
+            }
+            assert!(most == 0 || members.memory().total() <= most, "round {round}: {:?}", members.memory());
+        }
+    }
+
+    #[test]
+    fn a_status_set_while_a_fold_runs_is_settled_by_later_changes() {
+        let mut members = Members::new(MembersConfig::default());
+        put_all(&mut members, 1..=8);
+        fold(&mut members);
+        members.put(&member(9, &[]));
+        let job = members.begin_fold().unwrap();
+        (1..=9).for_each(|number| assert_eq!(members.set_status(user(number), Status::Online), Some(Status::Offline)));
+        drop(members.install(job.run()));
+        assert_eq!(members.layers.fresh.len(), 9);
+        for number in 1..=5 {
+            assert_eq!(members.set_status(user(number), Status::Idle), Some(Status::Online));
+        }
+        assert_eq!(members.layers.fresh.len(), 0);
+        assert_eq!(members.online(), 9);
+        assert_eq!([1, 5, 6, 9].map(|number| members.status(user(number)).unwrap() as u8), [1, 1, 3, 3]);
+    }
+
+    #[test]
+    fn a_role_that_comes_with_a_put_after_its_deletion_is_left_out() {
+        let mut members = Members::new(MembersConfig::default());
+        members.put(&member(1, &[7, 8]));
+        members.delete_role(RoleId::new(7).unwrap());
+        members.put(&member(2, &[7, 8]));
+        assert_eq!([1, 2].map(|number| members.member(user(number)).unwrap().roles.len()), [1, 1]);
+        fold(&mut members);
+        assert!(!members.is_masked(RoleId::new(7).unwrap()));
+        assert_eq!(members.digest(), members.layers.base.digest());
+    }
+
+    #[test]
+    fn small_guilds_fold_early_and_by_themselves() {
+        let mut members = Members::new(MembersConfig::default());
+        put_all(&mut members, 1..=7);
+        assert!(members.folds_inline() && !members.fold_due());
+        members.put(&member(8, &[]));
+        assert!(members.fold_due());
+        fold(&mut members);
+        assert!(!members.fold_due());
+        assert!(members.memory().total() < 2_048, "{:?}", members.memory());
+    }
+
+    #[test]
+    fn many_deleted_roles_alone_make_a_fold_due() {
+        let mut members = Members::new(MembersConfig::default());
+        (1..=MASKED_ROLES_FOLD_AT as u64).for_each(|role| members.delete_role(RoleId::new(role).unwrap()));
+        assert!(members.fold_due());
+        fold(&mut members);
+        assert!(!members.fold_due() && members.begin_fold().is_none());
+    }
+
+    #[test]
+    fn views_and_jobs_may_go_to_other_threads() {
+        fn send_and_sync<T: Send + Sync>(_: &T) {}
+        fn send<T: Send>(_: &T) {}
+        let settings = GuildSettings { name: Name::parse("g").unwrap(), owner: user(1) };
+        let guild = GuildId::new(1).unwrap();
+        let rights = Rights::new(guild, settings, Rights::everyone_role(guild, guildhall_proto::Permissions::NONE));
+        let mut members = Members::new(MembersConfig::default());
+        members.put(&member(1, &[]));
+        let view = members.view(Position::default(), &rights);
+        send_and_sync(&view);
+        send_and_sync(&view.scan(crate::Question::All).unwrap());
+        let job = members.begin_fold().unwrap();
+        send(&job);
+        let folded = job.run();
+        send(&folded);
+        send(&members.install(folded));
+    }
+}

@@ -1,0 +1,35 @@
+//! What members take in memory, by part.
+
+use crate::layers::Layers;
+
+/// Bytes by part; pages and blocks that views share are counted once. Sums over small allocations are estimates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Memory {
+    /// The pages of the base and their directory.
+    pub pages: usize,
+    /// Which roles each role set holds.
+    pub role_sets: usize,
+    /// What finds a role set's number, and the sums of the digest; the owner's alone.
+    pub role_lookup: usize,
+    /// Who is there.
+    pub presence: usize,
+    /// Changes not yet folded.
+    pub overlay: usize,
+}
+
+impl Memory {
+    pub(crate) fn of(layers: &Layers) -> Self {
+        Self {
+            pages: layers.base.bytes(),
+            role_sets: layers.base.sets().bytes(),
+            role_lookup: 0,
+            presence: layers.presence.bytes(),
+            overlay: layers.fresh.bytes() + layers.frozen.bytes(),
+        }
+    }
+
+    /// Bytes of all parts.
+    pub fn total(&self) -> usize {
+        self.pages + self.role_sets + self.role_lookup + self.presence + self.overlay
+    }
+}

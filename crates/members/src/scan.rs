@@ -1,0 +1,338 @@
+//! Questions about all members at once, cut into chunks that workers share.
+//!
+//! Visibility is decided once per role set; a chunk then streams the role-set column and the online words of its pages.
+//! Members in the overlay, members with an overwrite of their own and the guild's owner are exceptions: they are taken
+//! out of the stream and decided one by one.
+//!
+//! Invariants:
+//! - chunks partition all ids: chunk `i` covers from the first id of its first page to that of the next chunk's, the
+//!   first chunk
+//!   also what lies below, the last what lies above; so outputs in order of chunks ascend;
+//! - there is at least one chunk, also without pages.
+
+mod decision;
+
+use std::ops::Range;
+
+use guildhall_permissions::ChannelRule;
+use guildhall_proto::{ChannelId, Permissions, RoleId, Status, UserId};
+
+use self::decision::{Decision, RoleBits};
+use crate::config::CHUNK_PAGES;
+use crate::layers::Layers;
+use crate::member_ref::MemberRef;
+use crate::overlay::Change;
+use crate::page::Page;
+use crate::presence::{ROWS, online_word};
+use crate::role_sets::SetId;
+use crate::view::{UnknownInView, View};
+
+/// Whom to look for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Question {
+    /// All members.
+    All,
+    /// All members who see the channel.
+    Everyone {
+        /// The channel.
+        channel: ChannelId,
+    },
+    /// All members who see the channel and are online.
+    Here {
+        /// The channel.
+        channel: ChannelId,
+    },
+    /// All members who hold the role and, if a channel is named, see that. Everybody holds the everyone role.
+    Role {
+        /// The role.
+        role: RoleId,
+        /// The channel, if it matters.
+        channel: Option<ChannelId>,
+    },
+}
+
+impl Question {
+    fn channel(self) -> Option<ChannelId> {
+        match self {
+            Self::All => None,
+            Self::Everyone { channel } | Self::Here { channel } => Some(channel),
+            Self::Role { channel, .. } => channel,
+        }
+    }
+
+    fn is_online_only(self) -> bool {
+        match self {
+            Self::Here { .. } => true,
+            Self::All | Self::Everyone { .. } | Self::Role { .. } => false,
+        }
+    }
+}
+
+/// A question with all that can be decided beforehand. Chunks may run in any order, on any threads.
+#[derive(Debug)]
+pub struct Scan {
+    view: View,
+    question: Question,
+    bits: RoleBits,
+    decision: Decision,
+    /// Members for whom roles are not all there is to decide on, ascending.
+    special: Vec<UserId>,
+    /// How many members the answer has at most.
+    asked: usize,
+}
+
+impl Scan {
+    pub(crate) fn new(view: View, question: Question) -> Result<Self, UnknownInView> {
+        let rights = view.rights();
+        let rule = match question.channel() {
+            Some(channel) => Some(rights.rule(channel).ok_or(UnknownInView::Channel(channel))?),
+            None => None,
+        };
+        let holding = match question {
+            Question::Role { role, .. } => {
+                rights.role(role).ok_or(UnknownInView::Role(role))?;
+                (role != RoleId::everyone(rights.guild())).then_some(role)
+            }
+            Question::All | Question::Everyone { .. } | Question::Here { .. } => None,
+        };
+        let mut special = Vec::new();
+        if let Some(rule) = &rule {
+            special.extend(rule.users());
+            special.push(rights.owner());
+            special.sort_unstable();
+            special.dedup();
+        }
+        let bits = RoleBits::new(rights, rule.as_ref(), holding);
+        let asked = if question.is_online_only() { view.online() } else { view.len() };
+        let decision = Decision::new(&bits, view.layers().base.sets(), asked);
+        Ok(Self { question, bits, decision, special, asked, view })
+    }
+
+    /// The view that the answer is true for.
+    pub fn view(&self) -> &View {
+        &self.view
+    }
+
+    /// How many chunks there are, at least one.
+    pub fn chunks(&self) -> usize {
+        chunks(self.view.layers())
+    }
+
+    /// Appends the users of one chunk to `out`, ascending; those of a lower chunk are all below those of a higher one.
+    ///
+    /// O(members of the chunk).
+    ///
+    /// # Panics
+    /// If there is no such chunk.
+    pub fn run_chunk(&self, chunk_idx: usize, out: &mut Vec<UserId>) {
+        let rule = self.question.channel().and_then(|channel| self.view.rights().rule(channel));
+        let layers = self.view.layers();
+        let chunk = Chunk::new(layers, chunk_idx);
+        let mut exceptions = self.exceptions(&chunk).into_iter().peekable();
+        for page_idx in chunk.pages.clone() {
+            let page = &layers.base.pages()[page_idx];
+            // The last page takes the exceptions behind it too: the chunk ends with it.
+            let until = if page_idx + 1 == chunk.pages.end { None } else { layers.base.range_start(page_idx + 1) };
+            let online = self.question.is_online_only().then(|| &**layers.presence.block(page_idx));
+            let mut row = 0;
+            while let Some((user, why)) = exceptions.next_if(|(user, _)| until.is_none_or(|until| *user < until)) {
+                let at = layers.base.position(page_idx, user);
+                let (Ok(to) | Err(to)) = at;
+                self.run_rows(page, online, row..to, out);
+                out.extend(self.has(user, why, rule.as_ref()).then_some(user));
+                row = to + usize::from(at.is_ok());
+            }
+            self.run_rows(page, online, row..page.len(), out);
+        }
+        let behind = exceptions.filter(|(user, why)| self.has(*user, *why, rule.as_ref()));
+        out.extend(behind.map(|(user, _)| user));
+    }
+
+    /// All chunks, one after the other.
+    pub fn run(&self) -> Vec<UserId> {
+        // Address space for everybody asked about; what is not written is never backed by memory.
+        let mut out = Vec::with_capacity(self.asked);
+        for chunk_idx in 0..self.chunks() {
+            self.run_chunk(chunk_idx, &mut out);
+        }
+        out
+    }
+
+    /// Users of the chunk to be taken out of the stream, ascending.
+    fn exceptions(&self, chunk: &Chunk) -> Vec<(UserId, Exception<'_>)> {
+        let first = self.special.partition_point(|user| chunk.from.is_some_and(|from| *user < from));
+        let special = self.special[first..].iter().take_while(|user| chunk.until.is_none_or(|until| **user < until));
+        let changed = self.view.layers().changed(chunk.from, chunk.until);
+        let mut exceptions: Vec<(UserId, Exception<'_>)> = special.map(|user| (*user, Exception::Special)).collect();
+        exceptions.extend(changed.map(|(user, change)| (user, Exception::Changed(change))));
+        // Stable, so that a special user who changed stays special.
+        exceptions.sort_by_key(|(user, _)| *user);
+        exceptions.dedup_by_key(|(user, _)| *user);
+        exceptions
+    }
+
+    /// The full answer for one user.
+    fn has(&self, user: UserId, why: Exception<'_>, rule: Option<&ChannelRule<'_>>) -> bool {
+        let layers = self.view.layers();
+        let place = match why {
+            Exception::Changed(change) => layers.resolve(user, change),
+            Exception::Special => layers.find(user),
+        };
+        let Some(place) = place else {
+            return false;
+        };
+        if self.question.is_online_only() && !layers.status_at(place).is_online() {
+            return false;
+        }
+        let member = layers.member_at(place);
+        match why {
+            Exception::Changed(_) => self.bits.decide(&member),
+            Exception::Special => self.holds(&member) && rule.is_none_or(|rule| sees(&member, rule)),
+        }
+    }
+
+    fn holds(&self, member: &MemberRef<'_>) -> bool {
+        match self.question {
+            Question::Role { role, .. } => role == RoleId::everyone(self.view.rights().guild()) || member.holds(role),
+            Question::All | Question::Everyone { .. } | Question::Here { .. } => true,
+        }
+    }
+
+    /// Appends those of a run of rows whom roles and status decide.
+    fn run_rows(&self, page: &Page, online: Option<&[u64]>, rows: Range<usize>, out: &mut Vec<UserId>) {
+        if rows.is_empty() {
+            return;
+        }
+        let start = out.len();
+        // Room for all, so that the loops below write without asking; what is not used is cut off.
+        out.resize(start + rows.len(), UserId::MIN);
+        let room = &mut out[start..];
+        let found = match &self.decision {
+            Decision::Nobody => 0,
+            Decision::Anybody => collect(page, rows, online, room, |_| true),
+            Decision::Listed(seen) => collect(page, rows, online, room, |set| seen.contains(set)),
+            Decision::Each(effects) => {
+                let sets = self.view.layers().base.sets();
+                collect(page, rows, online, room, |set| effects.decide(sets.indexes(set)))
+            }
+        };
+        out.truncate(start + found);
+    }
+}
+
+/// Why a user is not left to the stream.
+#[derive(Clone, Copy)]
+enum Exception<'a> {
+    /// An overlay has a newer word; roles decide.
+    Changed(&'a Change),
+    /// Roles are not all there is to decide on.
+    Special,
+}
+
+fn sees(member: &MemberRef<'_>, rule: &ChannelRule<'_>) -> bool {
+    let permissions = member.with_role_slice(|roles| rule.permissions(member.user, roles));
+    permissions.contains(Permissions::VIEW_CHANNEL)
+}
+
+/// Writes the users of `rows` who are online (if that matters) and whose role set `has` takes to the front of `room`,
+/// and returns how many.
+fn collect(
+    page: &Page,
+    rows: Range<usize>,
+    online: Option<&[u64]>,
+    room: &mut [UserId],
+    has: impl Fn(SetId) -> bool,
+) -> usize {
+    let (ids, sets) = (page.ids(), page.sets());
+    let mut found = 0;
+    let Some(online) = online else {
+        for (user, set) in ids[rows.clone()].iter().zip(&sets[rows]) {
+            // Written in any case and counted if taken: no branch to mispredict.
+            room[found] = *user;
+            found += usize::from(has(*set));
+        }
+        return found;
+    };
+    for word_idx in rows.start / ROWS..rows.end.div_ceil(ROWS) {
+        let first = word_idx * ROWS;
+        let mut left = online_word(online, word_idx) & rows_in_word(&rows, first);
+        while left != 0 {
+            let row = first + left.trailing_zeros() as usize;
+            left &= left - 1;
+            room[found] = ids[row];
+            found += usize::from(has(sets[row]));
+        }
+    }
+    found
+}
+
+/// The bits of the 64 rows from `first` on that are in `rows`.
+fn rows_in_word(rows: &Range<usize>, first: usize) -> u64 {
+    let from = rows.start.saturating_sub(first);
+    let end = (rows.end - first).min(ROWS);
+    (u64::MAX << from) & (u64::MAX >> (ROWS - end))
+}
+
+/// All members for whom a condition holds, whatever it asks. Chunks may run in any order, and on any threads if the
+/// condition is `Sync`.
+#[derive(Debug)]
+pub struct Filter<F> {
+    view: View,
+    keep: F,
+}
+
+impl<F: Fn(&MemberRef<'_>, Status) -> bool> Filter<F> {
+    pub(crate) fn new(view: View, keep: F) -> Self {
+        Self { view, keep }
+    }
+
+    /// How many chunks there are, at least one.
+    pub fn chunks(&self) -> usize {
+        chunks(self.view.layers())
+    }
+
+    /// Appends the users of one chunk to `out`, ascending; as [`Scan::run_chunk`].
+    ///
+    /// # Panics
+    /// If there is no such chunk.
+    pub fn run_chunk(&self, chunk_idx: usize, out: &mut Vec<UserId>) {
+        let layers = self.view.layers();
+        let chunk = Chunk::new(layers, chunk_idx);
+        for place in layers.walk(chunk.from, chunk.until) {
+            let member = layers.member_at(place);
+            if (self.keep)(&member, layers.status_at(place)) {
+                out.push(member.user);
+            }
+        }
+    }
+
+    /// All chunks, one after the other.
+    pub fn run(&self) -> Vec<UserId> {
+        let mut out = Vec::new();
+        for chunk_idx in 0..self.chunks() {
+            self.run_chunk(chunk_idx, &mut out);
+        }
+        out
+    }
+}
+
+/// A run of pages and the ids it answers for.
+struct Chunk {
+    pages: Range<usize>,
+    from: Option<UserId>,
+    until: Option<UserId>,
+}
+
+impl Chunk {
+    fn new(layers: &Layers, chunk_idx: usize) -> Self {
+        assert!(chunk_idx < chunks(layers), "chunk {chunk_idx} of {}", chunks(layers));
+        let first = chunk_idx * CHUNK_PAGES;
+        let pages = first..(first + CHUNK_PAGES).min(layers.base.pages().len());
+        let (from, until) = (layers.base.range_start(pages.start), layers.base.range_start(first + CHUNK_PAGES));
+        Self { pages, from, until }
+    }
+}
+
+fn chunks(layers: &Layers) -> usize {
+    layers.base.pages().len().div_ceil(CHUNK_PAGES).max(1)
+}
