@@ -103,9 +103,10 @@ const PURE: &[(&str, &[&str])] = &[
     ("permissions", &["imbl", "thiserror"]),
     // One writer, many readers: the pointer swap is the seam between them; under `loom` its model stands in.
     ("ring", &["arc-swap", "loom", "thiserror"]),
-    ("members", &["hashbrown", "imbl", "thiserror", "xxhash-rust"]),
+    ("members", &["hashbrown", "imbl", "smallvec", "thiserror", "xxhash-rust"]),
     ("guild", &["thiserror"]),
-    ("relay", &["thiserror"]),
+    // The lock of a session's door, between the task that feeds the relay and the session's own: one byte, never held over a wait.
+    ("relay", &["parking_lot", "thiserror"]),
     ("cluster", &["thiserror"]),
 ];
 

@@ -1,0 +1,318 @@
+//! The batch way: one consumer reads, for all its sessions at once, which events are for which of them.
+//!
+//! The consumer has one cursor. Its [`Roster`] says which session is in which cohort as of that cursor: changes of cohort are taken
+//! from the entries as they are passed, and attaches and detaches from a list of [`Op`]s that [`Relay::fill`](crate::Relay::fill)
+//! hands over. A session attached in the past is caught up alone, and joins its cohort where that ends.
+//!
+//! Invariants:
+//! - nothing at or behind `limit` is read: operations up to there have been handed over, later ones may not;
+//! - every audience in an entry from `cursor` on covers every cohort of the roster.
+
+mod roster;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::mem;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use guildhall_proto::{Event, Position};
+use guildhall_ring::{Cursor, Reader};
+
+use crate::entry::{Entry, Fact};
+use crate::scan::{Scan, Scanned};
+use crate::session::{Delivery, DetachReason, Gap, SessionKey};
+use crate::stream::End;
+
+pub(crate) use roster::{List, Roster, Seat};
+
+/// What sessions of the batch consumer hear, each named by the token it was attached with.
+#[derive(Debug, Clone, Copy)]
+pub enum BatchItem<'a> {
+    /// An event that is for these sessions. There may be several items for one event, never two for one session.
+    Event {
+        /// The event.
+        event: &'a Arc<Event>,
+        /// Its sessions, at least one, in no particular order.
+        tokens: &'a [u64],
+    },
+    /// These sessions have lost events, or may have.
+    Gap {
+        /// What they have lost.
+        gap: Gap,
+        /// The sessions, at least one, in no particular order.
+        tokens: &'a [u64],
+    },
+    /// A session has ended here; nothing follows for it.
+    Detached {
+        /// Why.
+        reason: DetachReason,
+        /// The session.
+        token: u64,
+    },
+}
+
+/// What a read of the batch came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BatchRead {
+    /// The bound was reached and there is more: read again.
+    More,
+    /// All that was handed over has been read: call [`Relay::fill`](crate::Relay::fill) when events were applied or sessions
+    /// attached or detached.
+    Idle,
+}
+
+/// The batch consumer's end of a relay. It may be sent to another thread.
+pub struct Batch {
+    ring: Reader<Entry>,
+    cursor: Cursor,
+    limit: Cursor,
+    /// The position of the last entry passed.
+    known: Position,
+    roster: Roster,
+    ops: Ops,
+    /// Set when the consumer fell out of the ring: what its sessions are to be told first.
+    lost: Option<Lost>,
+}
+
+/// A change of the batch's sessions, at a place in the ring.
+#[derive(Debug)]
+pub(crate) enum Op {
+    Join(Box<Join>),
+    Leave { key: SessionKey, token: u64, end: End },
+}
+
+/// A session that joins.
+#[derive(Debug)]
+pub(crate) struct Join {
+    pub(crate) seat: Seat,
+    /// Where it joins its cohort: from here on it is served with it.
+    pub(crate) at: Cursor,
+    /// The relay's position at that place.
+    pub(crate) position: Position,
+    /// The last position it knows.
+    pub(crate) known: Position,
+    /// What it is served alone before it joins, if it was attached in the past.
+    pub(crate) catch_up: Option<Scan>,
+    /// Set if it ends before it has joined.
+    pub(crate) end: Option<End>,
+}
+
+#[derive(Debug)]
+struct Lost {
+    lists: Vec<List>,
+    ops: Ops,
+    gap: Gap,
+}
+
+/// Operations by place, those at one place in the order they were made.
+#[derive(Debug, Default)]
+struct Ops {
+    by_place: BTreeMap<(Cursor, u64), Op>,
+    joining: BTreeMap<SessionKey, (Cursor, u64)>,
+    count: u64,
+}
+
+impl Batch {
+    pub(crate) fn new(ring: Reader<Entry>, cursor: Cursor, known: Position) -> Self {
+        Self { ring, cursor, limit: cursor, known, roster: Roster::default(), ops: Ops::default(), lost: None }
+    }
+
+    /// Sessions that the batch serves as of its cursor.
+    pub fn sessions(&self) -> usize {
+        self.roster.len()
+    }
+
+    /// Shows the visitor who hears what, in order, for at most `max_events` events (0 counts as 1) of those handed over; gaps and
+    /// detaches come on top.
+    ///
+    /// Never waits. Each session hears what it would hear as a stream, but that all lag together: if the consumer has fallen out
+    /// of the ring, every session is told a gap.
+    pub fn read(&mut self, max_events: usize, mut visit: impl FnMut(BatchItem<'_>)) -> BatchRead {
+        if let Some(lost) = self.lost.take() {
+            self.tell_lost(lost, &mut visit);
+        }
+        for place in self.ops.catching_up() {
+            self.catch_up(place, &mut visit);
+        }
+        let mut left = max_events.max(1);
+        let mut cursor = self.cursor;
+        let read = self.ring.read(&mut cursor, |at, entry| {
+            if at >= self.limit || left == 0 {
+                return ControlFlow::Break(());
+            }
+            self.ops.apply(at, &mut self.roster, &mut visit);
+            match &entry.fact {
+                Fact::Event(event) => {
+                    left -= 1;
+                    self.known = event.position;
+                    self.roster.show(entry, |tokens| visit(BatchItem::Event { event, tokens }));
+                }
+                Fact::Hole { through } => {
+                    let gap = Gap { after: self.known, through: *through };
+                    self.known = *through;
+                    self.roster.show(entry, |tokens| visit(BatchItem::Gap { gap, tokens }));
+                }
+            }
+            ControlFlow::Continue(())
+        });
+        self.cursor = cursor;
+        if read.is_ok() {
+            self.ops.apply(cursor, &mut self.roster, &mut visit);
+        }
+        // A cursor that has fallen out of the ring is idle: the next fill finds it there.
+        if read.is_ok() && cursor < self.limit { BatchRead::More } else { BatchRead::Idle }
+    }
+
+    pub(crate) fn cursor(&self) -> Cursor {
+        self.cursor
+    }
+
+    /// Takes over the operations up to `limit`.
+    pub(crate) fn take(&mut self, ops: impl Iterator<Item = Op>, limit: Cursor) {
+        self.limit = limit;
+        for op in ops {
+            self.ops.push(op);
+        }
+    }
+
+    /// Starts again at `limit`, having fallen out of the ring, with the sessions and cohorts there.
+    pub(crate) fn restart(&mut self, position: Position, seats: impl Iterator<Item = Seat>) {
+        let mut gap = Gap { after: self.known, through: position };
+        let mut lists = self.roster.clear();
+        let mut ops = mem::take(&mut self.ops);
+        if let Some(earlier) = self.lost.take() {
+            // Nobody read between two falls: what the first had to tell is still to be told.
+            gap.after = earlier.gap.after;
+            lists = earlier.lists;
+            ops = earlier.ops.followed_by(ops);
+        }
+        self.lost = Some(Lost { lists, ops, gap });
+        self.cursor = self.limit;
+        self.known = position;
+        for seat in seats {
+            self.roster.seat(seat);
+        }
+    }
+
+    fn tell_lost(&mut self, lost: Lost, visit: &mut impl FnMut(BatchItem<'_>)) {
+        for list in &lost.lists {
+            if !list.tokens.is_empty() {
+                visit(BatchItem::Gap { gap: lost.gap, tokens: &list.tokens });
+            }
+        }
+        for op in lost.ops.by_place.into_values() {
+            match op {
+                Op::Join(mut join) => {
+                    serve_alone(&mut join, &self.ring, visit);
+                    if let Some(end) = join.end {
+                        visit(BatchItem::Detached { reason: end.reason, token: join.seat.token });
+                    } else if join.position < lost.gap.through {
+                        let gap = Gap { after: join.known, through: lost.gap.through };
+                        visit(BatchItem::Gap { gap, tokens: &[join.seat.token] });
+                    }
+                }
+                Op::Leave { token, end, .. } => visit(BatchItem::Detached { reason: end.reason, token }),
+            }
+        }
+    }
+
+    fn catch_up(&mut self, place: (Cursor, u64), visit: &mut impl FnMut(BatchItem<'_>)) {
+        let Some(Op::Join(join)) = self.ops.by_place.get_mut(&place) else {
+            return;
+        };
+        serve_alone(join, &self.ring, visit);
+        if let Some(end) = join.end {
+            visit(BatchItem::Detached { reason: end.reason, token: join.seat.token });
+            self.ops.joining.remove(&join.seat.key);
+            self.ops.by_place.remove(&place);
+        }
+    }
+}
+
+/// Serves a session attached in the past up to the place where it joins, or ends.
+fn serve_alone(join: &mut Join, ring: &Reader<Entry>, visit: &mut impl FnMut(BatchItem<'_>)) {
+    let Some(mut scan) = join.catch_up.take() else {
+        return;
+    };
+    let tokens = &[join.seat.token];
+    let (limit, through) = match join.end {
+        Some(end) => (end.at.min(join.at), end.position),
+        None => (join.at, join.position),
+    };
+    let scanned = scan.run(ring, limit, usize::MAX, |delivery| match delivery {
+        Delivery::Event(event) => visit(BatchItem::Event { event, tokens }),
+        Delivery::Gap(gap) => visit(BatchItem::Gap { gap, tokens }),
+        Delivery::Detached(reason) => visit(BatchItem::Detached { reason, token: tokens[0] }),
+    });
+    if scanned == Scanned::Lost {
+        visit(BatchItem::Gap { gap: scan.jump(limit, through), tokens });
+    }
+    join.known = scan.known;
+}
+
+impl Ops {
+    fn push(&mut self, op: Op) {
+        match op {
+            Op::Join(join) => {
+                let place = (join.at, self.count);
+                self.joining.insert(join.seat.key, place);
+                self.by_place.insert(place, Op::Join(join));
+            }
+            Op::Leave { key, token, end } => {
+                let joining = self.joining.get(&key).and_then(|place| self.by_place.get_mut(place));
+                match joining {
+                    // It ends before the place where it would join: it never does.
+                    Some(Op::Join(join)) if end.at < join.at => join.end = Some(end),
+                    Some(_) | None => {
+                        self.by_place.insert((end.at, self.count), Op::Leave { key, token, end });
+                    }
+                }
+            }
+        }
+        self.count += 1;
+    }
+
+    fn followed_by(mut self, later: Self) -> Self {
+        for op in later.by_place.into_values() {
+            self.push(op);
+        }
+        self
+    }
+
+    /// The joins that have something to be served alone, or end before they join.
+    fn catching_up(&self) -> Vec<(Cursor, u64)> {
+        let is_due = |place: &&(Cursor, u64)| match self.by_place.get(*place) {
+            Some(Op::Join(join)) => join.catch_up.is_some() || join.end.is_some(),
+            Some(Op::Leave { .. }) | None => false,
+        };
+        self.joining.values().filter(is_due).copied().collect()
+    }
+
+    /// Carries out what is due before the entry at `at`.
+    fn apply(&mut self, at: Cursor, roster: &mut Roster, visit: &mut impl FnMut(BatchItem<'_>)) {
+        while let Some(first) = self.by_place.first_entry().filter(|first| first.key().0 <= at) {
+            match first.remove() {
+                Op::Join(join) => {
+                    self.joining.remove(&join.seat.key);
+                    roster.seat(join.seat);
+                }
+                Op::Leave { key, token, end } => {
+                    roster.unseat(key);
+                    visit(BatchItem::Detached { reason: end.reason, token });
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Batch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Batch")
+            .field("sessions", &self.sessions())
+            .field("cursor", &self.cursor)
+            .field("limit", &self.limit)
+            .field("known", &self.known)
+            .finish_non_exhaustive()
+    }
+}

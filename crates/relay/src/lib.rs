@@ -1,0 +1,123 @@
+//! The fan-out of one guild beside its sessions: cohorts, audiences, cursors.
+//!
+//! A [`Relay`] is fed a guild's events in order and lets each attached session hear exactly those that are for it, in order,
+//! without duplicates, and filtered by the rights of its member as of each event. It keeps the guild's rights, the roles of the
+//! members of its own sessions, and one ring of events; nothing is queued for a session. Sessions hear in one of two ways:
+//!
+//! - a [`Stream`] each, read by the session's own task without the relay ([`Relay::attach_stream`]);
+//! - as a batch: one consumer reads (event, sessions) for all of them with a [`Batch`] ([`Relay::attach_batch`]).
+//!
+//! # Driving it
+//!
+//! 1. Make it from a view: [`Relay::new`] with the rights as of a position; it accepts the events that follow.
+//! 2. Feed it: [`Relay::apply`] for every event. It adds the sessions that have to be woken to a list; [`SessionKey::index`] is
+//!    small and dense, made for an index into the shell's wakers. If the feed has a hole, or an epoch opened uncleanly,
+//!    [`Relay::resync`] from a newer view: every session is told a [`Gap`]. If the guild is gone by then, [`Relay::end_guild`].
+//! 3. Attach and detach sessions with the position at which the owner accepted that. The relay may be behind or past it.
+//! 4. A session's task repeats [`Stream::read`] while it says [`Read::More`]. At [`Read::Idle`] it calls [`Relay::wait`], and
+//!    sleeps only if that says [`Wait::Waiting`]: from then on the first event for the session wakes it.
+//! 5. The batch consumer calls [`Relay::fill`] and then [`Batch::read`] until that is idle, whenever events were applied.
+//!
+//! Only reading needs no access to the relay, so a shell that puts the relay behind a lock holds it for the short calls alone. A
+//! task registers for being woken *before* it calls [`Relay::wait`].
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use guildhall_permissions::Rights;
+//! use guildhall_proto::{
+//!     Event, EventKind, GuildId, GuildSettings, Member, MemberFlags, Millis, Name, Nick, Permissions, Position, SessionId,
+//!     UserId,
+//! };
+//! use guildhall_relay::{Attach, Delivery, Read, Relay, RelayConfig, Wait};
+//!
+//! let (guild, ada) = (GuildId::new(1)?, UserId::new(7)?);
+//! let settings = GuildSettings { name: Name::parse("Ada's")?, owner: ada };
+//! let rights = Rights::new(guild, settings.clone(), Rights::everyone_role(guild, Permissions::VIEW_CHANNEL));
+//! let member = Member {
+//!     user: ada,
+//!     nick: Nick::parse("Ada")?,
+//!     roles: Vec::new(),
+//!     joined_at: Millis(0),
+//!     flags: MemberFlags::NONE,
+//! };
+//!
+//! let at = Position::default();
+//! let (mut relay, _batch) = Relay::new(RelayConfig::default(), rights, at);
+//! let attach = Attach { session: SessionId::new(9)?, accepted: at, user: ada, roles: &member.roles, members: false };
+//! let mut stream = relay.attach_stream(attach)?;
+//! assert_eq!(relay.wait(&mut stream)?, Wait::Waiting);
+//!
+//! let renamed = GuildSettings { name: Name::parse("Ada and Bob's")?, owner: ada };
+//! let kind = EventKind::GuildUpdated { before: settings, after: renamed };
+//! let mut woken = Vec::new();
+//! relay.apply(Arc::new(Event { position: at.next(), at: Millis(1), kind }), &mut woken)?;
+//! assert_eq!(woken, [stream.key()]);
+//!
+//! let mut heard = Vec::new();
+//! let read = stream.read(64, |delivery| match delivery {
+//!     Delivery::Event(event) => heard.push(event.position),
+//!     Delivery::Gap(gap) => println!("resync from {}", gap.through),
+//!     Delivery::Detached(reason) => println!("over: {reason:?}"),
+//! });
+//! assert_eq!((read, heard), (Read::Idle, vec![at.next()]));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Who hears what
+//!
+//! | Event | Heard by |
+//! |---|---|
+//! | message | who sees the channel; its publishing session only with echo |
+//! | channel made, changed, deleted, overwrite changed | who sees the channel just before or just after it |
+//! | channels reordered | who sees at least one of those listed; the others in the list are named by id and place only |
+//! | guild and roles | everyone |
+//! | one member joined, changed, left | that member's own sessions, and who asked for other members at attach |
+//! | many members joined | who asked for other members at attach |
+//!
+//! The sessions of a member that left, and all of a deleted guild, hear that last, then [`DetachReason`].
+//!
+//! # How it works, and what it costs
+//!
+//! Sessions with equal rights form a *cohort*. A channel's *audience* is a bitmap over cohorts, made at the first use after rights
+//! changed and immutable from then on; channels with equal overwrites share one. A ring entry is an event, its audience, and the
+//! sessions that change their cohort with it: so a reader that lags filters the past by past rights, from the ring alone. A
+//! session attached at a position that the relay has passed gets its earlier cohorts from the events between (they carry before
+//! and after), and an audience that is older than its cohort decides by the rule it was made from.
+//!
+//! | Operation | Cost |
+//! |---|---|
+//! | [`Relay::apply`] of a message | O(cohorts / 64 + sessions woken); nothing for sessions that are not waiting |
+//! | an audience | O(cohorts × roles held) when made, O(new cohorts) when new ones came |
+//! | [`Stream::read`] | one load of the ring, then a bit test an entry |
+//! | [`Batch::read`] | O(cohorts / 64 + cohorts that hear it) an event, whatever the sessions |
+//! | attach, detach, wait | O(log sessions); an attach in the past O(events between) |
+//!
+//! The mechanism (one shared run of events, per-reader cursors, an explicit gap) is that of the LMAX Disruptor and of Kafka's
+//! consumers, with groups of equal rights in the place of partitions.
+//!
+//! # What it is not for
+//!
+//! It holds no members but its own sessions' and answers no question about the guild. It knows no clock, socket or thread; who is
+//! woken, and how, is the shell's.
+
+#![warn(missing_docs)]
+
+mod audience;
+mod batch;
+mod bits;
+mod cohort;
+mod entry;
+mod relay;
+mod scan;
+mod session;
+mod slots;
+mod stream;
+
+pub use batch::{Batch, BatchItem, BatchRead};
+pub use relay::{Opened, Relay, RelayConfig};
+pub use session::{
+    ApplyError, Attach, AttachError, Delivery, DetachReason, Gap, Read, SessionKey, StaleEpoch, StaleResync,
+    UnknownSession, Wait,
+};
+pub use stream::Stream;

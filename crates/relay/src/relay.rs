@@ -1,0 +1,249 @@
+//! The relay itself: events in, sessions attached and woken.
+//!
+//! Invariants:
+//! - a waiting session is in the list of its cohort, and nothing in the ring is for it that it has not heard;
+//! - for each event: the audience from before, then rights and cohorts, then the audience from after, then the ends of sessions at
+//!   their doors, then the entry in the ring;
+//! - within `run`, entries and positions rise together: the entry at `run.at` follows `run.position`;
+//! - at most `sessions_max` sessions, and `pending_max` attaches ahead of the relay.
+
+mod attach;
+mod fan_out;
+mod past;
+mod resync;
+
+use std::collections::BTreeMap;
+use std::mem;
+use std::sync::Arc;
+
+use guildhall_permissions::Rights;
+use guildhall_proto::limits::GUILD_SESSIONS_MAX;
+use guildhall_proto::{Epoch, Event, Position, RoleId, Seq, UserId};
+use guildhall_ring::{Cursor, Reader, RingConfig, Writer, ring};
+
+use crate::audience::Audiences;
+use crate::batch::{Batch, Op, Seat};
+use crate::cohort::Cohorts;
+use crate::entry::Entry;
+use crate::session::{ApplyError, SessionKey, StaleEpoch};
+use crate::slots::{NONE, Slots, Way};
+
+/// How much one relay holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RelayConfig {
+    /// The bounds of the relay's ring, in events and bytes. Lower and sessions that pause are told gaps; higher and a busy guild
+    /// holds that much on every node with sessions of it.
+    pub ring: RingConfig,
+    /// Sessions attached at a time. Default: [`GUILD_SESSIONS_MAX`]. Lower and users are refused; higher has no use.
+    pub sessions_max: usize,
+    /// Attaches that the owner accepted at a position the relay has not reached. Default 65,536. Lower and a relay that lags
+    /// during a storm of attaches makes the shell retry; higher costs about 100 bytes each.
+    pub pending_max: usize,
+}
+
+impl Default for RelayConfig {
+    fn default() -> Self {
+        Self { ring: RingConfig::default(), sessions_max: GUILD_SESSIONS_MAX, pending_max: 65_536 }
+    }
+}
+
+/// The fan-out of one guild on one backend node. The crate's page shows how to drive it.
+#[derive(Debug)]
+pub struct Relay {
+    config: RelayConfig,
+    ring: Writer<Entry>,
+    reader: Reader<Entry>,
+    rights: Rights,
+    position: Position,
+    /// The last event number of the epoch before, known once an epoch was opened: what an older position may reach up to.
+    opened_at: Seq,
+    run: Run,
+    slots: Slots,
+    cohorts: Cohorts,
+    audiences: Audiences,
+    /// What waits for the relay to reach a position, those of one position in the order they came.
+    pending: BTreeMap<(Position, u64), Pending>,
+    pending_attaches: usize,
+    pending_count: u64,
+    /// Changes of the batch's sessions, not yet taken over.
+    ops: Vec<Op>,
+    batch_sessions: usize,
+}
+
+/// A stretch of events without a hole.
+#[derive(Debug, Clone, Copy)]
+struct Run {
+    at: Cursor,
+    position: Position,
+}
+
+#[derive(Debug)]
+enum Pending {
+    Attach { key: SessionKey, roles: Arc<[RoleId]>, members: bool },
+    Detach { key: SessionKey },
+}
+
+/// How a new epoch begins for a relay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Opened {
+    /// Nothing was lost: the next event is the one that follows.
+    Continued,
+    /// Events may have been lost: [`Relay::resync`] from a view of the new epoch.
+    MustResync,
+}
+
+impl Relay {
+    /// A relay of the guild whose rights as of `at` are `rights`, and its end for the batch consumer. It accepts the events after
+    /// `at`.
+    pub fn new(config: RelayConfig, rights: Rights, at: Position) -> (Self, Batch) {
+        let config = RelayConfig { sessions_max: config.sessions_max.min(NONE as usize - 1), ..config };
+        let (writer, reader) = ring(config.ring, Cursor(0));
+        let batch = Batch::new(reader.clone(), writer.head(), at);
+        let relay = Self {
+            config,
+            run: Run { at: writer.head(), position: at },
+            ring: writer,
+            reader,
+            rights,
+            position: at,
+            opened_at: at.seq,
+            slots: Slots::default(),
+            cohorts: Cohorts::default(),
+            audiences: Audiences::default(),
+            pending: BTreeMap::new(),
+            pending_attaches: 0,
+            pending_count: 0,
+            ops: Vec::new(),
+            batch_sessions: 0,
+        };
+        (relay, batch)
+    }
+
+    /// The position of the last event applied.
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
+    /// The guild's rights as of [`position`](Self::position).
+    pub fn rights(&self) -> &Rights {
+        &self.rights
+    }
+
+    /// Applies the next event and appends to `woken` the sessions that now have something to read.
+    ///
+    /// # Errors
+    /// [`ApplyError::Stale`] if it was applied before or its epoch is over, [`ApplyError::Jump`] if it is not the next one.
+    pub fn apply(&mut self, event: Arc<Event>, woken: &mut Vec<SessionKey>) -> Result<(), ApplyError> {
+        let (got, at) = (event.position, self.position);
+        if got <= at {
+            return Err(ApplyError::Stale { got, at });
+        }
+        if got != at.next() {
+            return Err(ApplyError::Jump { got, at });
+        }
+        self.fan_out(event, woken);
+        self.position = got;
+        self.settle(woken);
+        debug_assert!(self.ring.head() == self.behind(got));
+        Ok(())
+    }
+
+    /// Opens a new epoch. `clean_at` is where the one before it ended, if it ended with all its events known.
+    ///
+    /// # Errors
+    /// [`StaleEpoch`] if it is not above the relay's.
+    pub fn open_epoch(
+        &mut self,
+        epoch: Epoch,
+        clean_at: Option<Position>,
+        woken: &mut Vec<SessionKey>,
+    ) -> Result<Opened, StaleEpoch> {
+        if epoch <= self.position.epoch {
+            return Err(StaleEpoch { got: epoch, current: self.position.epoch });
+        }
+        if clean_at != Some(self.position) {
+            return Ok(Opened::MustResync);
+        }
+        self.position.epoch = epoch;
+        self.opened_at = self.position.seq;
+        self.settle(woken);
+        Ok(Opened::Continued)
+    }
+
+    /// The users whose records a resync may ask for: those with a session attached, some of them twice.
+    pub fn own_users(&self) -> impl Iterator<Item = UserId> + '_ {
+        let pending = self.pending.values().filter_map(|pending| match pending {
+            Pending::Attach { key, .. } => Some(self.slots.find(*key)?.user),
+            Pending::Detach { .. } => None,
+        });
+        self.slots.users().chain(pending)
+    }
+
+    /// Hands over to the batch consumer all there is up to now.
+    ///
+    /// O(attaches and detaches since the last time), or O(sessions of the batch) if the consumer has fallen out of the ring.
+    pub fn fill(&mut self, batch: &mut Batch) {
+        batch.take(mem::take(&mut self.ops).into_iter(), self.ring.head());
+        if batch.cursor() < self.ring.tail() {
+            batch.restart(self.position, self.seats());
+        }
+    }
+
+    /// Sessions attached, pending ones among them.
+    pub fn sessions(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Sessions attached to be served by the batch consumer.
+    pub fn batch_sessions(&self) -> usize {
+        self.batch_sessions
+    }
+
+    /// Sessions that have heard everything and wait. O(cohorts).
+    pub fn waiting(&self) -> usize {
+        self.cohorts.waiting()
+    }
+
+    /// Sets of sessions with equal rights.
+    pub fn cohorts(&self) -> usize {
+        self.cohorts.len()
+    }
+
+    /// Audiences made so far.
+    pub fn audiences_made(&self) -> u64 {
+        self.audiences.made()
+    }
+
+    /// About how much memory the relay takes, in bytes, without what the streams and the batch consumer hold. O(cohorts).
+    pub fn memory_bytes(&self) -> usize {
+        size_of::<Self>()
+            + self.ring.bytes()
+            + self.slots.bytes()
+            + self.cohorts.bytes()
+            + self.audiences.bytes()
+            + self.ops.capacity() * size_of::<Op>()
+            + self.pending.len() * (size_of::<(Position, u64)>() + size_of::<Pending>())
+    }
+
+    /// The place in the ring behind the event at `position`, which is within the run.
+    fn behind(&self, position: Position) -> Cursor {
+        debug_assert!(position.seq >= self.run.position.seq);
+        Cursor(self.run.at.0 + (position.seq.0 - self.run.position.seq.0))
+    }
+
+    fn seats(&self) -> impl Iterator<Item = Seat> + '_ {
+        self.slots.iter().filter_map(|(idx, slot)| match slot.way {
+            Way::Batch(token) if slot.cohort != NONE => Some(Seat {
+                key: self.slots.key(idx),
+                token,
+                user: slot.user,
+                session: slot.session,
+                cohort: Arc::clone(self.cohorts.find(slot.cohort).expect("a session's cohort has sessions")),
+            }),
+            Way::Batch(_) | Way::Stream(_) | Way::Vacant => None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

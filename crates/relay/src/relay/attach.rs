@@ -1,0 +1,279 @@
+//! Sessions coming, waiting and going, at positions that the relay has reached or not.
+
+use std::sync::Arc;
+
+use guildhall_proto::{Position, RoleId};
+
+use super::past::Now;
+use super::{Pending, Relay};
+use crate::batch::{Join, Op, Seat};
+use crate::cohort::{Cohort, Standing};
+use crate::scan::{Scan, Scanned};
+use crate::session::{Attach, AttachError, DetachReason, SessionKey, UnknownSession, Wait};
+use crate::slots::{NONE, Way};
+use crate::stream::{At, Door, End, Stream};
+
+impl Relay {
+    /// Attaches a session that reads for itself. It hears what comes after `attach.accepted`, wherever the relay is.
+    ///
+    /// If there is nothing for it yet, it waits from the beginning; otherwise it is to be read at once.
+    ///
+    /// # Errors
+    /// See [`AttachError`]; the relay is unchanged.
+    pub fn attach_stream(&mut self, attach: Attach<'_>) -> Result<Stream, AttachError> {
+        let door = Door::new(At::Reading);
+        let (mut scan, end) = self.attach(attach, Way::Stream(Arc::clone(&door)))?;
+        if end.is_none() && self.slots.at(scan.key.idx).cohort == NONE {
+            door.wait();
+            return Ok(Stream::new(scan, door, self.reader.clone()));
+        }
+        // What is for it is found now, so that it cannot lose what is not.
+        let found = scan.seek(&self.reader, end.map_or(self.ring.head(), |end| end.at));
+        match (found, end) {
+            (Scanned::Lost, _) => unreachable!("the attach has seen that the ring reaches back far enough"),
+            (Scanned::Found | Scanned::End, Some(end)) => {
+                door.end(end, scan.cursor);
+            }
+            (Scanned::Found, None) => {}
+            (Scanned::End, None) => {
+                door.wait();
+                self.list_waiting(scan.key.idx);
+            }
+        }
+        Ok(Stream::new(scan, door, self.reader.clone()))
+    }
+
+    /// Attaches a session that the batch consumer serves, where it is called `token`. It hears what comes after
+    /// `attach.accepted`, wherever the relay and the consumer are.
+    ///
+    /// # Errors
+    /// See [`AttachError`]; the relay is unchanged.
+    pub fn attach_batch(&mut self, attach: Attach<'_>, token: u64) -> Result<SessionKey, AttachError> {
+        if self.ops.len() >= BATCH_OPS_PER_SESSION * self.config.sessions_max {
+            return Err(AttachError::BatchStalled { ops: self.ops.len() });
+        }
+        let (mut scan, end) = self.attach(attach, Way::Batch(token))?;
+        let key = scan.key;
+        self.batch_sessions += usize::from(end.is_none());
+        if end.is_none() && self.slots.at(key.idx).cohort == NONE {
+            return Ok(key);
+        }
+        let head = self.ring.head();
+        let seat = Seat { key, token, user: attach.user, session: attach.session, cohort: self.cohort_of(&scan) };
+        let found = scan.seek(&self.reader, end.map_or(head, |end| end.at)) == Scanned::Found;
+        let known = attach.accepted;
+        // A session that ends before the head never joins: whatever is before that end, it hears alone.
+        let at = if end.is_some() { head.next() } else { head };
+        let join = Join { seat, at, position: self.position, known, catch_up: found.then_some(scan), end };
+        self.ops.push(Op::Join(Box::new(join)));
+        Ok(key)
+    }
+
+    /// Detaches a session: it hears all up to `accepted`, and nothing after that which it has not been given already, then
+    /// [`DetachReason::Requested`]. The relay may be behind `accepted`. To be called once a session.
+    ///
+    /// # Errors
+    /// [`UnknownSession`] if the session has ended already.
+    pub fn detach(
+        &mut self,
+        key: SessionKey,
+        accepted: Position,
+        woken: &mut Vec<SessionKey>,
+    ) -> Result<(), UnknownSession> {
+        self.slots.find(key).ok_or(UnknownSession { key })?;
+        if accepted > self.position {
+            self.pend(accepted, Pending::Detach { key });
+            return Ok(());
+        }
+        // Of an earlier run only the hole behind it has a known place: the session is told of that too.
+        let position = accepted.max(self.run.position);
+        let at = self.behind(position).min(self.ring.head());
+        self.end(key.idx, End { at, position, reason: DetachReason::Requested }, at, woken);
+        Ok(())
+    }
+
+    /// Lets a session wait that has read all there was.
+    ///
+    /// To be called soon after [`Read::Idle`](crate::Read::Idle): a session that neither reads nor waits is one that lags. If the
+    /// whole ring passes it by meanwhile, it is told a gap, whomever those events were for.
+    ///
+    /// # Errors
+    /// [`UnknownSession`] if the stream is another relay's.
+    pub fn wait(&mut self, stream: &mut Stream) -> Result<Wait, UnknownSession> {
+        let key = stream.key();
+        let is_own = self.slots.find(key).is_some_and(|slot| match &slot.way {
+            Way::Stream(door) => Arc::ptr_eq(door, &stream.door),
+            Way::Batch(_) | Way::Vacant => false,
+        });
+        if !is_own {
+            // What has ended has left its slot, and finds its end at its door.
+            return if stream.door.is_ended() { Ok(Wait::Ready) } else { Err(UnknownSession { key }) };
+        }
+        match stream.door.at() {
+            At::Waiting if stream.gap.is_some() => return Ok(Wait::Gap),
+            At::Waiting => return Ok(Wait::Waiting),
+            At::Woken(_) => return Ok(Wait::Ready),
+            At::Reading => {}
+        }
+        let id = self.slots.at(key.idx).cohort;
+        match stream.scan.seek(&self.reader, self.ring.head()) {
+            Scanned::Found => Ok(Wait::Ready),
+            Scanned::Lost => {
+                stream.gap = Some(Box::new(stream.scan.jump(self.ring.head(), self.position)));
+                stream.scan.cohort = Arc::clone(self.cohorts.find(id).expect("a session's cohort has sessions"));
+                // It waits from here on, told or not: so it cannot lose what is not for it.
+                stream.door.wait();
+                self.list_waiting(key.idx);
+                Ok(Wait::Gap)
+            }
+            Scanned::End => {
+                debug_assert!(stream.scan.cohort.id == id, "who has read all is in its present cohort");
+                stream.door.wait();
+                self.list_waiting(key.idx);
+                Ok(Wait::Waiting)
+            }
+        }
+    }
+
+    /// Gives a session its slot, and its cohort if the relay has reached its position. With it goes where it ended, if what the
+    /// relay knows ended it before.
+    fn attach(&mut self, attach: Attach<'_>, way: Way) -> Result<(Scan, Option<End>), AttachError> {
+        self.check(attach)?;
+        let Attach { session, accepted, user, roles, members } = attach;
+        let mut scan = Scan {
+            key: self.slots.next_key(),
+            user,
+            session,
+            cursor: self.ring.head(),
+            cohort: Cohort::past(Standing { roles: Arc::default(), owner: false, overwrites: Box::default(), members }),
+            past: Vec::new(),
+            known: accepted,
+        };
+        if accepted > self.position {
+            self.slots.insert(user, session, way);
+            self.pend(accepted, Pending::Attach { key: scan.key, roles: roles.into(), members });
+            self.pending_attaches += 1;
+            return Ok((scan, None));
+        }
+        scan.cursor = self.behind(accepted);
+        let past = self.past_of(scan.cursor, user, roles.into(), members);
+        scan.cohort = past.first;
+        scan.past = past.changes;
+        self.slots.insert(user, session, way);
+        match past.now {
+            Now::Ended(end) => {
+                // The key is given out all the same: it names an ended session, and none after it.
+                self.slots.remove(scan.key.idx);
+                Ok((scan, Some(end)))
+            }
+            Now::Standing(standing) => {
+                let present = self.join(scan.key.idx, standing);
+                match scan.past.first_mut() {
+                    Some((_, newest)) => *newest = present,
+                    None => scan.cohort = present,
+                }
+                Ok((scan, None))
+            }
+        }
+    }
+
+    fn check(&self, attach: Attach<'_>) -> Result<(), AttachError> {
+        let Attach { session, accepted, user, .. } = attach;
+        debug_assert!(attach.roles.is_sorted());
+        if self.slots.of_user(user).any(|idx| self.slots.at(idx).session == session) {
+            return Err(AttachError::AlreadyAttached { session });
+        }
+        if self.slots.len() >= self.config.sessions_max {
+            return Err(AttachError::Full { max: self.config.sessions_max });
+        }
+        if accepted > self.position {
+            let max = self.config.pending_max;
+            return if self.pending_attaches < max { Ok(()) } else { Err(AttachError::PendingFull { max }) };
+        }
+        let is_within_run =
+            accepted >= self.run.position && (accepted.epoch == self.position.epoch || accepted.seq <= self.opened_at);
+        if !is_within_run || self.behind(accepted) < self.ring.tail() {
+            return Err(AttachError::TooOld { accepted, at: self.position });
+        }
+        Ok(())
+    }
+
+    fn pend(&mut self, at: Position, pending: Pending) {
+        self.pending.insert((at, self.pending_count), pending);
+        self.pending_count += 1;
+    }
+
+    /// Carries out what waited for a position that is reached now.
+    pub(super) fn settle(&mut self, woken: &mut Vec<SessionKey>) {
+        while let Some(first) = self.pending.first_entry().filter(|first| first.key().0 <= self.position) {
+            let (at, _) = *first.key();
+            match first.remove() {
+                Pending::Attach { key, roles, members } => self.settle_attach(at, key, roles, members),
+                Pending::Detach { key } => {
+                    if self.slots.find(key).is_some() {
+                        let head = self.ring.head();
+                        let end = End { at: head, position: self.position, reason: DetachReason::Requested };
+                        self.end(key.idx, end, head, woken);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Lets the sessions join whose attach was accepted before `at`, a position that the relay is to jump to.
+    pub(super) fn settle_attaches_before(&mut self, at: Position) {
+        let due = self.pending.extract_if(..(at, 0), |_, pending| matches!(pending, Pending::Attach { .. }));
+        let due: Vec<_> = due.collect();
+        for ((accepted, _), pending) in due {
+            if let Pending::Attach { key, roles, members } = pending {
+                self.settle_attach(accepted, key, roles, members);
+            }
+        }
+    }
+
+    fn settle_attach(&mut self, accepted: Position, key: SessionKey, roles: Arc<[RoleId]>, members: bool) {
+        self.pending_attaches -= 1;
+        let Some(slot) = self.slots.find(key) else {
+            return;
+        };
+        let (user, session, way) = (slot.user, slot.session, slot.way.clone());
+        let cohort = self.join(key.idx, Standing::new(&self.rights, user, roles, members));
+        match way {
+            Way::Stream(door) => {
+                self.list_waiting(key.idx);
+                door.change_cohort(cohort);
+            }
+            Way::Batch(token) => {
+                let at = self.ring.head();
+                let seat = Seat { key, token, user, session, cohort };
+                let join = Join { seat, at, position: self.position, known: accepted, catch_up: None, end: None };
+                self.ops.push(Op::Join(Box::new(join)));
+            }
+            Way::Vacant => unreachable!("`find` finds attached sessions"),
+        }
+    }
+
+    /// Counts a session into its cohort and lists it under its user.
+    fn join(&mut self, idx: u32, standing: Standing) -> Arc<Cohort> {
+        let cohort = self.cohorts.join(standing, self.ring.tail());
+        self.slots.at_mut(idx).cohort = cohort.id;
+        self.slots.link(idx);
+        cohort
+    }
+
+    /// Puts a session among the waiting ones of its cohort.
+    pub(super) fn list_waiting(&mut self, idx: u32) {
+        let slot = self.slots.at_mut(idx);
+        slot.waiting = self.cohorts.wait(slot.cohort, idx);
+    }
+
+    fn cohort_of(&self, scan: &Scan) -> Arc<Cohort> {
+        match self.slots.find(scan.key) {
+            Some(slot) => Arc::clone(self.cohorts.find(slot.cohort).expect("a session's cohort has sessions")),
+            None => Arc::clone(&scan.cohort),
+        }
+    }
+}
+
+/// Attaches and detaches that may wait for the batch consumer, for each session there may be: one of each.
+const BATCH_OPS_PER_SESSION: usize = 2;

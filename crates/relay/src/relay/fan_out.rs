@@ -1,0 +1,281 @@
+//! One entry's way into the ring: whom it is for, who changes cohort with it, who is woken, who ends.
+
+use std::sync::Arc;
+
+use guildhall_permissions::Rights;
+use guildhall_proto::{Event, EventKind, Overwrite, OverwriteTarget, RoleId, SessionId, UserId};
+use guildhall_ring::Cursor;
+
+use super::Relay;
+use crate::audience::Audience;
+use crate::batch::Op;
+use crate::bits::numbers;
+use crate::cohort::{CohortId, Cohorts, Standing, shows};
+use crate::entry::{Entry, Fact, Move, Scope};
+use crate::session::{DetachReason, SessionKey};
+use crate::slots::{NONE, Slots, Way};
+use crate::stream::{End, Ending};
+
+impl Relay {
+    /// Brings rights, cohorts and sessions from just before the event to just after it, and appends it to the ring.
+    pub(super) fn fan_out(&mut self, event: Arc<Event>, woken: &mut Vec<SessionKey>) {
+        let before = self.audience_before(&event.kind);
+        let owner_before = self.rights.owner();
+        self.audiences.note(&event.kind);
+        self.rights.apply(&event.kind);
+        let moves = self.moves(&event.kind, owner_before);
+        let scope = self.scope(&event.kind, before);
+
+        let (at, position) = (self.ring.head(), event.position);
+        let ending = self.ended_by(&event.kind);
+        let entry = Entry { fact: Fact::Event(event), scope, moves };
+        self.wake_for(&entry, at, woken);
+        for (idx, reason) in ending {
+            self.end(idx, End { at: at.next(), position, reason }, at, woken);
+        }
+        self.ring.append(entry);
+    }
+
+    /// Takes those who change cohort to their new one, and wakes the waiting sessions that the entry, to be appended at `at`, is
+    /// for.
+    pub(super) fn wake_for(&mut self, entry: &Entry, at: Cursor, woken: &mut Vec<SessionKey>) {
+        // Those who move are taken out first: each is asked alone, by both its cohorts. They come back once the rest are woken.
+        let mut staying = Vec::new();
+        for Move { session, to } in &entry.moves {
+            let Relay { slots, cohorts, .. } = self;
+            let slot = slots.at_mut(session.idx);
+            let from = Arc::clone(cohorts.find(slot.cohort).expect("a session's cohort has sessions"));
+            let was_waiting = unwait(slots, cohorts, session.idx);
+            let slot = slots.at_mut(session.idx);
+            slot.cohort = to.id;
+            cohorts.leave(from.id, at.next());
+            let Way::Stream(door) = &slot.way else {
+                continue;
+            };
+            if was_waiting && entry.is_for(slot.user, slot.session, &from, to) {
+                // Its cohort stays the old one until it reads the entry.
+                door.wake(at);
+                woken.push(*session);
+            } else if was_waiting {
+                if from.id != to.id {
+                    door.change_cohort(Arc::clone(to));
+                }
+                staying.push(session.idx);
+            }
+        }
+        match &entry.scope {
+            Scope::Message { audience, except } => {
+                for idx in 0..audience.seen_by().words() {
+                    let word = audience.seen_by().word(idx) & self.cohorts.waiting_in().word(idx);
+                    for id in numbers(idx, word) {
+                        self.wake_cohort(id, at, |session| *except != Some(session), woken);
+                    }
+                }
+            }
+            Scope::Seeing(audience) => self.wake_cohorts(at, |idx, _| audience.seen_by().word(idx), woken),
+            Scope::Around { before, after } => {
+                let sides = [before.as_deref(), after.as_deref()];
+                let word = |idx| sides.iter().flatten().fold(0, |word, audience| word | audience.seen_by().word(idx));
+                self.wake_cohorts(at, |idx, _| word(idx), woken);
+            }
+            Scope::Everyone => self.wake_cohorts(at, |_, _| u64::MAX, woken),
+            Scope::Member(_) | Scope::Members => {
+                self.wake_cohorts(at, |idx, cohorts| cohorts.wanting_members().word(idx), woken);
+            }
+        }
+        for idx in staying {
+            self.list_waiting(idx);
+        }
+    }
+
+    fn wake_cohorts(&mut self, at: Cursor, word: impl Fn(usize, &Cohorts) -> u64, woken: &mut Vec<SessionKey>) {
+        for idx in 0..self.cohorts.waiting_in().words() {
+            let ids = word(idx, &self.cohorts) & self.cohorts.waiting_in().word(idx);
+            for id in numbers(idx, ids) {
+                self.wake_cohort(id, at, |_| true, woken);
+            }
+        }
+    }
+
+    /// Wakes the waiting sessions of one cohort, as far as the entry is for them.
+    #[inline]
+    fn wake_cohort(
+        &mut self,
+        id: CohortId,
+        at: Cursor,
+        is_for: impl Fn(SessionId) -> bool,
+        woken: &mut Vec<SessionKey>,
+    ) {
+        let Relay { slots, cohorts, .. } = self;
+        cohorts.wake(id, |idx, place_if_kept| {
+            let key = slots.key(idx);
+            let slot = slots.at_mut(idx);
+            if !is_for(slot.session) {
+                slot.waiting = place_if_kept;
+                return false;
+            }
+            slot.waiting = NONE;
+            if let Way::Stream(door) = &slot.way {
+                door.wake(at);
+            }
+            woken.push(key);
+            true
+        });
+    }
+
+    /// Ends a session, and frees its slot. If it is waiting, it goes on from `from` to hear so.
+    pub(super) fn end(&mut self, idx: u32, end: End, from: Cursor, woken: &mut Vec<SessionKey>) {
+        let key = self.slots.key(idx);
+        let Relay { slots, cohorts, .. } = self;
+        unwait(slots, cohorts, idx);
+        let slot = slots.at(idx);
+        match &slot.way {
+            Way::Stream(door) => {
+                if door.end(end, from) == Ending::Woken {
+                    woken.push(key);
+                }
+            }
+            Way::Batch(token) => {
+                self.ops.push(Op::Leave { key, token: *token, end });
+                self.batch_sessions -= 1;
+            }
+            Way::Vacant => unreachable!("only attached sessions end"),
+        }
+        if slot.cohort != NONE {
+            cohorts.leave(slot.cohort, self.ring.head().max(end.at));
+        }
+        slots.remove(idx);
+    }
+
+    /// The sessions whose cohort the event, which the rights already have, may change, with the cohort they are in from now on.
+    fn moves(&mut self, event: &EventKind, owner_before: UserId) -> Box<[Move]> {
+        let mut moves = Vec::new();
+        match event {
+            EventKind::MemberUpdated { after, .. } => self.move_user(after.user, Some(&after.roles), &mut moves),
+            EventKind::MemberJoined { member } | EventKind::MemberLeft { member } => {
+                self.move_user(member.user, None, &mut moves);
+            }
+            EventKind::GuildCreated { owner, .. } => {
+                for user in [Some(owner_before), Some(owner.user).filter(|user| *user != owner_before)] {
+                    user.into_iter().for_each(|user| self.move_user(user, None, &mut moves));
+                }
+            }
+            EventKind::GuildUpdated { before, after } if before.owner != after.owner => {
+                self.move_user(before.owner, None, &mut moves);
+                self.move_user(after.owner, None, &mut moves);
+            }
+            EventKind::OverwriteChanged { before, after, .. } => {
+                let view = |side: &Option<Overwrite>| side.as_ref().and_then(shows);
+                if view(before) != view(after)
+                    && let Some(OverwriteTarget::User(user)) = before.or(*after).map(|side| side.target)
+                {
+                    self.move_user(user, None, &mut moves);
+                }
+            }
+            EventKind::ChannelCreated { overwrites, .. } | EventKind::ChannelDeleted { overwrites, .. } => {
+                for overwrite in overwrites {
+                    if let (OverwriteTarget::User(user), Some(_)) = (overwrite.target, shows(overwrite)) {
+                        self.move_user(user, None, &mut moves);
+                    }
+                }
+            }
+            EventKind::GuildUpdated { .. }
+            | EventKind::GuildDeleted
+            | EventKind::RoleCreated { .. }
+            | EventKind::RoleUpdated { .. }
+            | EventKind::RoleDeleted { .. }
+            | EventKind::RolesReordered { .. }
+            | EventKind::ChannelUpdated { .. }
+            | EventKind::ChannelsReordered { .. }
+            | EventKind::MembersJoined { .. }
+            | EventKind::MessagePublished(_) => {}
+        }
+        moves.sort_unstable_by_key(|moved| moved.session);
+        moves.into()
+    }
+
+    /// Counts all sessions of `user` into the cohort of its standing by the rights as they are, with `roles` or those it had.
+    pub(super) fn move_user(&mut self, user: UserId, roles: Option<&[RoleId]>, moves: &mut Vec<Move>) {
+        let Relay { slots, cohorts, rights, ring, .. } = self;
+        let mut roles: Option<Arc<[RoleId]>> = roles.map(Arc::from);
+        for idx in slots.of_user(user) {
+            let held = &cohorts.find(slots.at(idx).cohort).expect("a session's cohort has sessions").standing;
+            let members = held.members;
+            let roles = roles.get_or_insert_with(|| Arc::clone(&held.roles));
+            let to = cohorts.join(Standing::new(rights, user, Arc::clone(roles), members), ring.tail());
+            moves.push(Move { session: slots.key(idx), to });
+        }
+    }
+
+    /// The sessions that hear the event last, and why.
+    fn ended_by(&self, event: &EventKind) -> Vec<(u32, DetachReason)> {
+        if let EventKind::MemberLeft { member } = event {
+            self.slots.of_user(member.user).map(|idx| (idx, DetachReason::MemberLeft)).collect()
+        } else if let EventKind::GuildDeleted = event {
+            self.slots.iter().map(|(idx, _)| (idx, DetachReason::GuildDeleted)).collect()
+        } else {
+            Vec::new()
+        }
+    }
+
+    /// Who sees the channel that the event is about just before it, if that is asked for.
+    fn audience_before(&mut self, event: &EventKind) -> Option<Arc<Audience>> {
+        let channel = if let EventKind::OverwriteChanged { channel, .. } = event {
+            *channel
+        } else if let EventKind::ChannelDeleted { channel, .. } = event {
+            channel.id
+        } else {
+            return None;
+        };
+        self.audiences.of(channel, &self.rights, &self.cohorts)
+    }
+
+    /// Whom the event, which rights and cohorts already have, is for.
+    fn scope(&mut self, event: &EventKind, before: Option<Arc<Audience>>) -> Scope {
+        let Relay { audiences, rights, cohorts, .. } = self;
+        let mut of = |channel, rights: &Rights| audiences.of(channel, rights, cohorts);
+        match event {
+            EventKind::MessagePublished(message) => {
+                let except = message.session.filter(|_| !message.echo);
+                match of(message.channel, rights) {
+                    Some(audience) => Scope::Message { audience, except },
+                    // No such channel: nobody sees it.
+                    None => Scope::Around { before: None, after: None },
+                }
+            }
+            EventKind::ChannelCreated { channel, .. } | EventKind::ChannelUpdated { after: channel, .. } => {
+                Scope::Around { before, after: of(channel.id, rights) }
+            }
+            EventKind::ChannelDeleted { .. } => Scope::Around { before, after: None },
+            EventKind::OverwriteChanged { channel, .. } => Scope::Around { before, after: of(*channel, rights) },
+            EventKind::ChannelsReordered { after, .. } => {
+                let channels = after.iter().map(|(channel, _)| *channel);
+                Scope::Seeing(audiences.of_any(channels, rights, cohorts))
+            }
+            EventKind::MemberJoined { member }
+            | EventKind::MemberUpdated { after: member, .. }
+            | EventKind::MemberLeft { member } => Scope::Member(member.user),
+            EventKind::MembersJoined { .. } => Scope::Members,
+            EventKind::GuildCreated { .. }
+            | EventKind::GuildUpdated { .. }
+            | EventKind::GuildDeleted
+            | EventKind::RoleCreated { .. }
+            | EventKind::RoleUpdated { .. }
+            | EventKind::RoleDeleted { .. }
+            | EventKind::RolesReordered { .. } => Scope::Everyone,
+        }
+    }
+}
+
+/// Takes a session from the waiting ones of its cohort; whether it was one.
+fn unwait(slots: &mut Slots, cohorts: &mut Cohorts, idx: u32) -> bool {
+    let slot = slots.at_mut(idx);
+    let place = std::mem::replace(&mut slot.waiting, NONE);
+    if place == NONE {
+        return false;
+    }
+    if let Some(moved) = cohorts.unwait(slot.cohort, place) {
+        slots.at_mut(moved).waiting = place;
+    }
+    true
+}

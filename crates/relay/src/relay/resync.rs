@@ -1,0 +1,102 @@
+//! Starting again from a view, when the feed has a hole.
+
+use guildhall_permissions::Rights;
+use guildhall_proto::{Member, Position, UserId};
+
+use super::{Relay, Run};
+use crate::entry::{Entry, Fact, Move, Scope};
+use crate::session::{DetachReason, SessionKey, StaleResync};
+use crate::slots::NONE;
+use crate::stream::End;
+
+impl Relay {
+    /// Goes on from a view at `at`, with its rights and the records of the members that sessions belong to; `member` is asked once
+    /// for each user that has sessions, and answers `None` for one who is no member (any more).
+    ///
+    /// Every session is told a [`Gap`](crate::Gap) up to `at`, after what it has not heard of the events before the hole; sessions
+    /// of users who are gone end then, with [`DetachReason::MemberLeft`]. O(sessions).
+    ///
+    /// # Errors
+    /// [`StaleResync`] if the relay has applied newer events.
+    pub fn resync(
+        &mut self,
+        at: Position,
+        rights: Rights,
+        mut member: impl FnMut(UserId) -> Option<Member>,
+        woken: &mut Vec<SessionKey>,
+    ) -> Result<(), StaleResync> {
+        self.enter_hole(at)?;
+        self.rights = rights;
+        self.audiences.clear();
+
+        let place = self.ring.head();
+        let (mut moves, mut gone) = (Vec::new(), Vec::new());
+        let users: Vec<UserId> = self.slots.users().collect();
+        for user in users {
+            match member(user) {
+                Some(member) => self.move_user(user, Some(&member.roles), &mut moves),
+                None => gone.extend(self.slots.of_user(user).map(|idx| (idx, DetachReason::MemberLeft))),
+            }
+        }
+        moves.retain(|moved| {
+            let from = self.slots.at(moved.session.idx).cohort;
+            if moved.to.id == from {
+                // Most stay where they are: they are counted out again, and the entry is kept small.
+                self.cohorts.leave(from, place);
+            }
+            moved.to.id != from
+        });
+        moves.sort_unstable_by_key(|moved| moved.session);
+
+        self.append_hole(at, moves, gone, woken);
+        Ok(())
+    }
+
+    /// Ends with the guild, of whose deletion the feed has told without its event: there is no view of it to start again from.
+    /// `at` is where the guild ended.
+    ///
+    /// Every session is told a [`Gap`](crate::Gap) up to `at`, after what it has not heard of the events before the hole, then
+    /// [`DetachReason::GuildDeleted`]. O(sessions).
+    ///
+    /// # Errors
+    /// [`StaleResync`] if the relay has applied newer events.
+    pub fn end_guild(&mut self, at: Position, woken: &mut Vec<SessionKey>) -> Result<(), StaleResync> {
+        self.enter_hole(at)?;
+        let all = self.slots.iter().map(|(idx, _)| (idx, DetachReason::GuildDeleted)).collect();
+        self.append_hole(at, Vec::new(), all, woken);
+        Ok(())
+    }
+
+    /// Lets the sessions join that were accepted within the hole: they have lost what came after that, like all others.
+    fn enter_hole(&mut self, at: Position) -> Result<(), StaleResync> {
+        if at < self.position {
+            return Err(StaleResync { got: at, at: self.position });
+        }
+        self.settle_attaches_before(at);
+        Ok(())
+    }
+
+    /// Closes the hole: appends it to the ring, wakes everybody for it, and ends those of the sessions that end there.
+    fn append_hole(
+        &mut self,
+        at: Position,
+        moves: Vec<Move>,
+        ending: Vec<(u32, DetachReason)>,
+        woken: &mut Vec<SessionKey>,
+    ) {
+        let place = self.ring.head();
+        let entry = Entry { fact: Fact::Hole { through: at }, scope: Scope::Everyone, moves: moves.into() };
+        self.wake_for(&entry, place, woken);
+        for (idx, reason) in ending {
+            // A session accepted behind the hole has lost nothing in it.
+            let is_ahead = self.slots.at(idx).cohort == NONE;
+            let from = if is_ahead { place.next() } else { place };
+            self.end(idx, End { at: place.next(), position: at, reason }, from, woken);
+        }
+        self.ring.append(entry);
+        self.position = at;
+        self.opened_at = at.seq;
+        self.run = Run { at: self.ring.head(), position: at };
+        self.settle(woken);
+    }
+}

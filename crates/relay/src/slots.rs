@@ -1,0 +1,149 @@
+//! The attached sessions, by a small number each.
+//!
+//! Invariants:
+//! - a slot given out again has a higher generation, so an old key finds nothing;
+//! - `first_of_user` leads to exactly the sessions that have joined their cohort, one after the other by `next_of_user`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use guildhall_proto::{SessionId, UserId};
+
+use crate::cohort::CohortId;
+use crate::session::SessionKey;
+use crate::stream::Door;
+
+/// The absence of a slot, a cohort, or a place among waiting sessions.
+pub(crate) const NONE: u32 = u32::MAX;
+
+#[derive(Debug)]
+pub(crate) struct Slot {
+    generation: u32,
+    next_of_user: u32,
+    /// The session's cohort as of the relay's position; [`NONE`] until the relay has reached the session's attach.
+    pub(crate) cohort: CohortId,
+    /// The session's place among the waiting ones of its cohort; [`NONE`] if it is not waiting.
+    pub(crate) waiting: u32,
+    pub(crate) user: UserId,
+    pub(crate) session: SessionId,
+    pub(crate) way: Way,
+}
+
+/// How a session is served.
+#[derive(Debug, Clone)]
+pub(crate) enum Way {
+    Stream(Arc<Door>),
+    Batch(u64),
+    /// The slot is free.
+    Vacant,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Slots {
+    slots: Vec<Slot>,
+    vacant: Vec<u32>,
+    first_of_user: BTreeMap<UserId, u32>,
+}
+
+impl Slots {
+    /// Sessions attached.
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len() - self.vacant.len()
+    }
+
+    pub(crate) fn key(&self, idx: u32) -> SessionKey {
+        SessionKey { idx, generation: self.slots[idx as usize].generation }
+    }
+
+    #[inline]
+    pub(crate) fn at(&self, idx: u32) -> &Slot {
+        &self.slots[idx as usize]
+    }
+
+    #[inline]
+    pub(crate) fn at_mut(&mut self, idx: u32) -> &mut Slot {
+        &mut self.slots[idx as usize]
+    }
+
+    /// The slot of an attached session.
+    pub(crate) fn find(&self, key: SessionKey) -> Option<&Slot> {
+        let slot = self.slots.get(key.idx as usize)?;
+        (slot.generation == key.generation && !matches!(slot.way, Way::Vacant)).then_some(slot)
+    }
+
+    /// The key that the next [`insert`](Self::insert) gives.
+    pub(crate) fn next_key(&self) -> SessionKey {
+        match self.vacant.last() {
+            Some(idx) => self.key(*idx),
+            None => SessionKey { idx: slot_idx(self.slots.len()), generation: 0 },
+        }
+    }
+
+    /// Gives a slot to a session that has not joined a cohort yet.
+    pub(crate) fn insert(&mut self, user: UserId, session: SessionId, way: Way) -> SessionKey {
+        let key = self.next_key();
+        let slot =
+            Slot { generation: key.generation, next_of_user: NONE, cohort: NONE, waiting: NONE, user, session, way };
+        match self.vacant.pop() {
+            Some(idx) => self.slots[idx as usize] = slot,
+            None => self.slots.push(slot),
+        }
+        key
+    }
+
+    /// Lists a session under its user, now that it is in a cohort.
+    pub(crate) fn link(&mut self, idx: u32) {
+        let first = self.first_of_user.insert(self.at(idx).user, idx);
+        self.at_mut(idx).next_of_user = first.unwrap_or(NONE);
+    }
+
+    /// Frees the slot of a session that has ended.
+    pub(crate) fn remove(&mut self, idx: u32) {
+        self.unlink(idx);
+        let slot = self.at_mut(idx);
+        slot.generation = slot.generation.wrapping_add(1);
+        slot.way = Way::Vacant;
+        self.vacant.push(idx);
+    }
+
+    /// The sessions of `user` that are in a cohort, the latest first.
+    pub(crate) fn of_user(&self, user: UserId) -> impl Iterator<Item = u32> + '_ {
+        let first = self.first_of_user.get(&user).copied();
+        std::iter::successors(first, |idx| Some(self.at(*idx).next_of_user).filter(|next| *next != NONE))
+    }
+
+    /// The users that have a session in a cohort, ascending.
+    pub(crate) fn users(&self) -> impl Iterator<Item = UserId> + '_ {
+        self.first_of_user.keys().copied()
+    }
+
+    /// All slots that have a session, ascending.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Slot)> {
+        let all = self.slots.iter().enumerate();
+        all.filter(|(_, slot)| !matches!(slot.way, Way::Vacant)).map(|(idx, slot)| (slot_idx(idx), slot))
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        // A node of the map is about two thirds full.
+        let users = self.first_of_user.len() * (size_of::<UserId>() + size_of::<u32>()) * 3 / 2;
+        self.slots.capacity() * size_of::<Slot>() + self.vacant.capacity() * size_of::<u32>() + users
+    }
+
+    fn unlink(&mut self, idx: u32) {
+        let (user, next) = (self.at(idx).user, self.at(idx).next_of_user);
+        let Some(before) = self.of_user(user).find(|before| self.at(*before).next_of_user == idx) else {
+            if self.first_of_user.get(&user) == Some(&idx) {
+                match next {
+                    NONE => self.first_of_user.remove(&user),
+                    next => self.first_of_user.insert(user, next),
+                };
+            }
+            return;
+        };
+        self.at_mut(before).next_of_user = next;
+    }
+}
+
+fn slot_idx(idx: usize) -> u32 {
+    u32::try_from(idx).ok().filter(|idx| *idx != NONE).expect("`sessions_max` is below what 32 bits number")
+}

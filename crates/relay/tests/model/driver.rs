@@ -1,0 +1,558 @@
+//! Drives a relay, its streams and its batch beside the model, and compares what they hear.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use guildhall_proto::{EventKind, Permissions, Position, SessionId, UserId};
+use guildhall_relay::{
+    Attach, AttachError, Batch, BatchItem, BatchRead, Delivery, DetachReason, Gap, Opened, Read, Relay, RelayConfig,
+    SessionKey, Stream, Wait,
+};
+use guildhall_ring::RingConfig;
+
+use crate::world::{World, member, user};
+
+/// How often the things happened that the test is about.
+#[derive(Debug, Default)]
+pub(crate) struct Counts(BTreeMap<&'static str, u64>);
+
+impl Counts {
+    pub(crate) fn of(&self, what: &str) -> u64 {
+        self.0.get(what).copied().unwrap_or(0)
+    }
+
+    pub(crate) fn add(&mut self, other: &Self) {
+        for (what, count) in &other.0 {
+            *self.0.entry(what).or_default() += count;
+        }
+    }
+
+    fn note(&mut self, what: &'static str, happened: bool) {
+        *self.0.entry(what).or_default() += u64::from(happened);
+    }
+}
+
+/// What a session should hear.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Item {
+    Event(u64),
+    /// A resync up to here.
+    Hole(u64),
+    Detached(DetachReason),
+}
+
+/// One session, in the model.
+#[derive(Debug)]
+struct Model {
+    user: UserId,
+    session: SessionId,
+    accepted: u64,
+    members: bool,
+    /// Not ended, as far as the relay has been fed.
+    is_alive: bool,
+    detach_at: Option<Position>,
+    /// What it has not heard yet.
+    due: VecDeque<Item>,
+    /// Up to where it knows.
+    known: u64,
+    is_over: bool,
+    is_stream: bool,
+    is_waiting: bool,
+    /// It has lost its place, and is still to be told the gap.
+    is_lost: bool,
+    /// It was detached, at a position in the past, while it was to be told a gap: what it has lost may all lie behind its end.
+    may_have_lost_nothing: bool,
+    key: SessionKey,
+}
+
+pub(crate) struct Driver {
+    world: World,
+    relay: Relay,
+    batch: Batch,
+    /// The number of the last event the relay was fed, or resynced to.
+    fed: u64,
+    /// Where the present run of events began.
+    run: u64,
+    ring_entries: u64,
+    sessions: Vec<Model>,
+    streams: BTreeMap<usize, Stream>,
+    pending: Vec<(usize, Position)>,
+    counts: Counts,
+    woken: Vec<SessionKey>,
+}
+
+impl Driver {
+    pub(crate) fn new(setup: u16) -> Self {
+        let world = World::new(setup);
+        let ring_entries = if setup.is_multiple_of(4) { 1_024 } else { 8 + u64::from(setup % 3) * 24 };
+        let ring = RingConfig { entries_max: ring_entries as usize, bytes_max: 1024 * 1024 };
+        let config = RelayConfig { ring, ..RelayConfig::default() };
+        let at = world.position(0, false);
+        let (relay, batch) = Relay::new(config, world.rights[0].clone(), at);
+        Self {
+            world,
+            relay,
+            batch,
+            fed: 0,
+            run: 0,
+            ring_entries,
+            sessions: Vec::new(),
+            streams: BTreeMap::new(),
+            pending: Vec::new(),
+            counts: Counts::default(),
+            woken: Vec::new(),
+        }
+    }
+
+    pub(crate) fn step(&mut self, (kind, a, b, c): (u8, u16, u16, u16)) {
+        match kind {
+            0..=89 => {
+                let sessions: Vec<_> = self
+                    .sessions
+                    .iter()
+                    .filter(|session| session.is_alive || session.accepted > self.fed)
+                    .map(|session| (session.user, session.session))
+                    .collect();
+                self.world.random_event(a, b, c, &sessions);
+            }
+            90..=139 => self.feed(u64::from(a % 4) + 1),
+            140..=149 => self.feed(u64::from(a % 32)),
+            150..=179 => self.attach(a, b, c),
+            180..=189 => self.detach(a, b),
+            190..=229 => self.read(usize::from(a), usize::from(b % 5) + 1),
+            230..=237 => (0..self.sessions.len()).for_each(|idx| self.read_all(idx)),
+            238..=247 => {
+                self.read_batch(usize::from(a % 9) + 1);
+            }
+            248..=249 => self.resync(a),
+            250..=252 => self.world.open_epoch(),
+            253 if a % 8 == 0 => self.world.delete(),
+            253..=255 => self.feed(1),
+        }
+    }
+
+    /// Lets everybody hear everything, and says what happened in all.
+    pub(crate) fn finish(mut self) -> Counts {
+        self.feed(u64::MAX);
+        for idx in 0..self.sessions.len() {
+            self.read_all(idx);
+        }
+        while self.read_batch(usize::MAX) {}
+        for session in &self.sessions {
+            assert!(session.due.is_empty(), "not heard: {session:?}");
+            assert_eq!(session.is_over, !session.is_alive && !self.is_pending(session), "{session:?}");
+        }
+        let alive = self.sessions.iter().filter(|session| !session.is_over).count();
+        assert_eq!(self.relay.sessions(), alive);
+        let streams = self.sessions.iter().filter(|session| !session.is_over && session.is_stream).count();
+        assert_eq!(self.relay.waiting(), streams);
+        self.counts
+    }
+
+    fn is_pending(&self, session: &Model) -> bool {
+        self.pending.iter().any(|(idx, _)| self.sessions[*idx].session == session.session)
+    }
+
+    fn feed(&mut self, count: u64) {
+        for _ in 0..count {
+            if let Some(epoch) = self.world.opened.get(&self.fed).copied()
+                && epoch > self.relay.position().epoch
+            {
+                let at = self.relay.position();
+                let lengths = self.lengths();
+                assert_eq!(self.relay.open_epoch(epoch, Some(at), &mut self.woken), Ok(Opened::Continued));
+                self.counts.note("epochs", true);
+                self.settle();
+                self.check_woken(&lengths);
+            }
+            if self.fed == self.world.head() {
+                return;
+            }
+            self.feed_one();
+        }
+    }
+
+    fn feed_one(&mut self) {
+        let seq = self.fed + 1;
+        let event = self.world.events[self.fed as usize].clone();
+        let lengths = self.lengths();
+        self.count_changes(seq);
+        let stale = self.relay.apply(event.clone(), &mut self.woken).is_err();
+        assert!(!stale);
+        assert!(self.relay.apply(event, &mut self.woken).is_err(), "an event is applied once");
+        self.fed = seq;
+        let world = &self.world;
+        for session in self.sessions.iter_mut().filter(|session| session.is_alive && session.accepted < seq) {
+            if world.is_for(seq, session.user, session.session, session.members) {
+                session.due.push_back(Item::Event(seq));
+            }
+            self.counts.note("echoes left out", world.leaves_out(seq, session.session));
+            let reason = if world.removes(seq, session.user) {
+                self.counts.note("removals", true);
+                DetachReason::MemberLeft
+            } else if world.deletes(seq) {
+                self.counts.note("deletions", true);
+                DetachReason::GuildDeleted
+            } else {
+                continue;
+            };
+            session.end(reason);
+        }
+        if world.deletes(seq) {
+            // The relay ends those it never came to as well.
+            assert!(self.pending.is_empty(), "nothing is accepted after the end");
+        }
+        self.settle();
+        self.check_woken(&lengths);
+    }
+
+    fn count_changes(&mut self, seq: u64) {
+        let (before, after) = (seq as usize - 1, seq as usize);
+        let kind = &self.world.events[before].kind;
+        self.counts.note("role deletions", matches!(kind, EventKind::RoleDeleted { .. }));
+        for session in self.sessions.iter().filter(|session| session.is_alive) {
+            let sees = |version: usize| -> Vec<_> {
+                let roles = self.world.members[version].get(&session.user).cloned().unwrap_or_default();
+                let rights = &self.world.rights[version];
+                let view = Permissions::VIEW_CHANNEL;
+                let sees = |id| rights.in_channel(session.user, &roles, id).is_some_and(|may| may.contains(view));
+                rights.channels().map(|channel| channel.id).filter(|id| sees(*id)).collect()
+            };
+            let (was, is) = (sees(before), sees(after));
+            self.counts.note("cohort changes", was != is);
+            let lags = session.is_stream && !session.is_waiting && !session.due.is_empty();
+            let is_revoked = was.iter().any(|channel| !is.contains(channel));
+            self.counts.note("revokes while a reader lags", lags && is_revoked);
+        }
+    }
+
+    /// Carries out in the model what waited for the relay's position.
+    fn settle(&mut self) {
+        let at = self.relay.position();
+        let sessions = &mut self.sessions;
+        self.pending.retain(|(idx, accepted)| {
+            let is_due = *accepted <= at;
+            if is_due {
+                sessions[*idx].is_alive = true;
+            }
+            !is_due
+        });
+        for session in sessions.iter_mut() {
+            if session.is_alive && session.detach_at.is_some_and(|accepted| accepted <= at) {
+                session.end(DetachReason::Requested);
+            }
+        }
+    }
+
+    /// Those who waited and have something now, and nobody else, are woken.
+    fn check_woken(&mut self, lengths: &BTreeMap<SessionKey, usize>) {
+        let mut expected = Vec::new();
+        for session in self.sessions.iter_mut().filter(|session| session.is_stream && session.is_waiting) {
+            let before = lengths.get(&session.key).copied().unwrap_or(0);
+            if session.due.len() > before {
+                session.is_waiting = false;
+                expected.push(session.key);
+            }
+        }
+        expected.sort_unstable();
+        self.woken.sort_unstable();
+        assert_eq!(self.woken, expected, "woken at {}", self.fed);
+        self.woken.clear();
+    }
+
+    fn lengths(&self) -> BTreeMap<SessionKey, usize> {
+        self.sessions
+            .iter()
+            .filter(|session| session.is_waiting)
+            .map(|session| (session.key, session.due.len()))
+            .collect()
+    }
+
+    fn attach(&mut self, a: u16, b: u16, c: u16) {
+        if self.sessions.iter().filter(|session| !session.is_over).count() > 24 || self.world.is_deleted() {
+            return;
+        }
+        let head = self.world.head();
+        let accepted = match a % 4 {
+            0 | 1 => self.fed.saturating_sub(u64::from(b % 24)),
+            2 => self.fed,
+            _ => (self.fed + u64::from(b % 8)).min(head),
+        };
+        let who = user(u64::from(c));
+        let members = (c / 8).is_multiple_of(4);
+        let Some(roles) = self.world.members[accepted as usize].get(&who).cloned() else {
+            return;
+        };
+        let position = self.world.position(accepted, b.is_multiple_of(2));
+        // Both ways, side by side.
+        for is_stream in [true, false] {
+            let idx = self.sessions.len();
+            let session = SessionId::new(idx as u64 + 1).unwrap();
+            let attach = Attach { session, accepted: position, user: who, roles: &roles, members };
+            let attached = if is_stream {
+                self.relay.attach_stream(attach).map(|stream| {
+                    let key = stream.key();
+                    self.streams.insert(idx, stream);
+                    key
+                })
+            } else {
+                self.relay.attach_batch(attach, idx as u64)
+            };
+            let key = match attached {
+                Ok(key) => key,
+                Err(AttachError::TooOld { .. }) => {
+                    assert!(
+                        accepted < self.run
+                            || self.fed - accepted > self.ring_entries / 2
+                            || position < self.relay.position()
+                    );
+                    self.counts.note("attaches too old", true);
+                    return;
+                }
+                Err(error) => panic!("{error}"),
+            };
+            assert!(accepted >= self.run);
+            let is_ahead = position > self.relay.position();
+            let mut model = Model {
+                user: who,
+                session,
+                accepted,
+                members,
+                is_alive: !is_ahead,
+                detach_at: None,
+                due: VecDeque::new(),
+                known: accepted,
+                is_over: false,
+                is_stream,
+                is_waiting: is_ahead && is_stream,
+                is_lost: false,
+                may_have_lost_nothing: false,
+                key,
+            };
+            if is_ahead {
+                self.pending.push((idx, position));
+                self.counts.note("attaches ahead", true);
+            }
+            self.counts.note("attaches in the past", accepted < self.fed);
+            for seq in accepted + 1..=self.fed {
+                if !model.is_alive {
+                    break;
+                }
+                if self.world.is_for(seq, who, session, members) {
+                    model.due.push_back(Item::Event(seq));
+                }
+                let changed =
+                    self.world.members[seq as usize].get(&who) != self.world.members[seq as usize - 1].get(&who);
+                self.counts.note("changes of rights in the past", changed);
+                if self.world.removes(seq, who) || self.world.deletes(seq) {
+                    let is_removed = self.world.removes(seq, who);
+                    model.end(if is_removed { DetachReason::MemberLeft } else { DetachReason::GuildDeleted });
+                    self.counts.note("attaches already ended", true);
+                }
+            }
+            model.is_waiting = is_stream && model.due.is_empty();
+            self.sessions.push(model);
+        }
+    }
+
+    fn detach(&mut self, a: u16, b: u16) {
+        if self.sessions.is_empty() {
+            return;
+        }
+        let pair = usize::from(a) % self.sessions.len() / 2 * 2;
+        let from = self.sessions[pair].accepted;
+        let accepted = match b % 3 {
+            0 => self.fed,
+            1 => (self.fed + u64::from(b % 7)).min(self.world.head()),
+            _ => self.fed.saturating_sub(u64::from(b % 11)),
+        };
+        let accepted = accepted.max(from);
+        let position = self.world.position(accepted, b.is_multiple_of(2)).max(self.world.position(from, true));
+        for idx in [pair, pair + 1] {
+            let Some(session) = self.sessions.get(idx) else { continue };
+            if session.detach_at.is_some() {
+                continue;
+            }
+            let mut lengths = self.lengths();
+            let (key, is_pending) = (session.key, self.is_pending(session));
+            let result = self.relay.detach(key, position, &mut self.woken);
+            let session = &mut self.sessions[idx];
+            assert_eq!(result.is_ok(), session.is_alive || is_pending, "{session:?}");
+            if result.is_err() {
+                continue;
+            }
+            session.detach_at = Some(position);
+            if position > self.relay.position() {
+                self.counts.note("detaches ahead", true);
+                continue;
+            }
+            let last = if accepted < self.run { self.run } else { accepted };
+            let before = session.due.len();
+            session.due.retain(|item| match item {
+                Item::Event(seq) | Item::Hole(seq) => *seq <= last,
+                Item::Detached(_) => true,
+            });
+            lengths.insert(key, session.due.len());
+            self.counts.note("detaches in the past", session.due.len() < before || accepted < self.fed);
+            session.may_have_lost_nothing = session.is_lost;
+            session.end(DetachReason::Requested);
+            self.check_woken(&lengths);
+        }
+    }
+
+    fn resync(&mut self, a: u16) {
+        let at = (self.fed + 1 + u64::from(a % 12)).min(self.world.head());
+        if at <= self.fed || self.world.is_deleted() {
+            return;
+        }
+        self.counts.note("resyncs", true);
+        let lengths = self.lengths();
+        let position = self.world.position(at, false);
+        let members = self.world.members[at as usize].clone();
+        let of = |who: UserId| members.get(&who).map(|roles| member(who, roles));
+        let rights = self.world.rights[at as usize].clone();
+        self.relay.resync(position, rights, of, &mut self.woken).unwrap();
+        let sessions = &mut self.sessions;
+        self.pending.retain(|(idx, accepted)| {
+            let is_due = *accepted < position;
+            sessions[*idx].is_alive |= is_due;
+            !is_due
+        });
+        for session in sessions.iter_mut().filter(|session| session.is_alive) {
+            session.due.push_back(Item::Hole(at));
+            if !members.contains_key(&session.user) {
+                session.end(DetachReason::MemberLeft);
+            }
+        }
+        self.fed = at;
+        self.run = at;
+        self.settle();
+        self.check_woken(&lengths);
+    }
+
+    fn read(&mut self, pick: usize, max: usize) {
+        if self.sessions.is_empty() {
+            return;
+        }
+        let idx = pick % self.sessions.len();
+        let Some(stream) = self.streams.get_mut(&idx) else { return };
+        let mut heard = Vec::new();
+        let read = stream.read(max, |delivery| {
+            heard.push(match delivery {
+                Delivery::Event(event) => Heard::Event(event.position),
+                Delivery::Gap(gap) => Heard::Gap(gap),
+                Delivery::Detached(reason) => Heard::Detached(reason),
+            });
+        });
+        assert!(heard.len() <= max);
+        for heard in &heard {
+            self.hear(idx, *heard);
+        }
+        let session = &mut self.sessions[idx];
+        assert_eq!(read == Read::Ended, session.is_over);
+        assert_eq!(read == Read::Waiting, session.is_waiting, "{session:?}");
+        if read == Read::More {
+            assert_eq!(heard.len(), max, "no read ends early");
+        }
+        if read == Read::Idle {
+            let wait = self.relay.wait(self.streams.get_mut(&idx).unwrap()).unwrap();
+            assert_eq!(wait == Wait::Waiting, session.due.is_empty(), "{session:?}");
+            // Who has lost its place waits, with a gap to be told.
+            session.is_waiting = wait != Wait::Ready;
+            session.is_lost = wait == Wait::Gap;
+        }
+    }
+
+    fn read_all(&mut self, idx: usize) {
+        let is_done = |session: &Model| session.is_over || session.is_waiting && session.due.is_empty();
+        while self.streams.contains_key(&idx) && !is_done(&self.sessions[idx]) {
+            self.read(idx, 3);
+        }
+    }
+
+    /// Reads from the batch; whether there is more.
+    fn read_batch(&mut self, max: usize) -> bool {
+        self.relay.fill(&mut self.batch);
+        let mut heard = Vec::new();
+        let read = self.batch.read(max, |item| match item {
+            BatchItem::Event { event, tokens } => {
+                heard.extend(tokens.iter().map(|token| (*token, Heard::Event(event.position))));
+            }
+            BatchItem::Gap { gap, tokens } => heard.extend(tokens.iter().map(|token| (*token, Heard::Gap(gap)))),
+            BatchItem::Detached { reason, token } => heard.push((token, Heard::Detached(reason))),
+        });
+        for (token, heard) in heard {
+            self.hear(token as usize, heard);
+        }
+        if read == BatchRead::Idle {
+            for session in self.sessions.iter().filter(|session| !session.is_stream) {
+                assert!(session.due.is_empty(), "{session:?}");
+            }
+        }
+        read == BatchRead::More
+    }
+
+    fn hear(&mut self, idx: usize, heard: Heard) {
+        let session = &mut self.sessions[idx];
+        assert!(!session.is_over, "{heard:?} after the end: {session:?}");
+        match heard {
+            Heard::Event(position) => {
+                let seq = position.seq.0;
+                assert_eq!(session.due.pop_front(), Some(Item::Event(seq)), "{session:?}");
+                session.known = seq;
+                self.counts.note("deliveries", true);
+            }
+            Heard::Gap(gap) => {
+                let (after, through) = (gap.after.seq.0, gap.through.seq.0);
+                let mut lost = Vec::new();
+                while let Some(Item::Event(seq) | Item::Hole(seq)) = session.due.front() {
+                    if *seq > through {
+                        break;
+                    }
+                    lost.extend(session.due.pop_front());
+                }
+                let position = |item: &Item| match item {
+                    Item::Event(seq) | Item::Hole(seq) => *seq,
+                    Item::Detached(_) => unreachable!(),
+                };
+                if session.is_stream {
+                    assert_eq!(after, session.known, "{session:?}");
+                    assert!(
+                        !lost.is_empty() || session.may_have_lost_nothing,
+                        "no gap without a loss: {gap:?} {session:?}"
+                    );
+                    // A hole of the feed itself counts as a loss; any other loss has really left the ring.
+                    if let Some(Item::Event(seq)) = lost.first()
+                        && *seq > self.run
+                    {
+                        assert!(self.fed - seq >= self.ring_entries - self.ring_entries / 8 - 2, "{gap:?} {session:?}");
+                    }
+                    session.is_lost = false;
+                    self.counts.note("stream gaps", true);
+                } else {
+                    // All sessions of the batch lag together, so that not each of them need have lost something.
+                    assert!(lost.iter().all(|item| position(item) > after));
+                    self.counts.note("batch gaps", true);
+                }
+                session.known = session.known.max(through);
+            }
+            Heard::Detached(reason) => {
+                assert_eq!(session.due.pop_front(), Some(Item::Detached(reason)), "{session:?}");
+                session.is_over = true;
+            }
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Heard {
+    Event(Position),
+    Gap(Gap),
+    Detached(DetachReason),
+}
+
+impl Model {
+    fn end(&mut self, reason: DetachReason) {
+        self.is_alive = false;
+        self.due.push_back(Item::Detached(reason));
+    }
+}

@@ -1,0 +1,145 @@
+//! A feeding thread and reading threads on one relay: rights hold for every reader, however they interleave.
+
+#![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
+
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use guildhall_permissions::Rights;
+use guildhall_proto::{
+    Channel, ChannelId, ChannelKind, Epoch, Event, EventKind, GuildId, GuildSettings, Member, MemberFlags, Mentions,
+    Message, Millis, Name, Nick, Overwrite, OverwriteTarget, Payload, Permissions, Position, Role, RoleId, Seq,
+    SessionId, UserId,
+};
+use guildhall_relay::{Attach, Delivery, DetachReason, Read, Relay, RelayConfig, Stream};
+use guildhall_ring::RingConfig;
+
+const EVENTS: u64 = 40_000;
+/// Every so many events Ada gets the role that shows her the channel, or loses it.
+const TOGGLE: u64 = 16;
+
+#[test]
+fn no_reader_hears_what_its_member_could_not_see_while_rights_change_under_it() {
+    let ring = RingConfig { entries_max: 256, bytes_max: 1024 * 1024 };
+    let at = position(0);
+    let (mut relay, _batch) = Relay::new(RelayConfig { ring, ..RelayConfig::default() }, rights(), at);
+    let mut streams = Vec::new();
+    for number in 1..=4 {
+        let attach =
+            Attach { session: SessionId::new(number).unwrap(), accepted: at, user: ada(), roles: &[], members: false };
+        streams.push(relay.attach_stream(attach).unwrap());
+    }
+    let relay = Mutex::new(relay);
+
+    let heard: Vec<(u64, u64)> = thread::scope(|scope| {
+        let readers: Vec<_> = streams.into_iter().map(|stream| scope.spawn(|| read(&relay, stream))).collect();
+        for seq in 1..=EVENTS {
+            let event = Arc::new(Event { position: position(seq), at: Millis(0), kind: kind(seq) });
+            relay.lock().unwrap().apply(event, &mut Vec::new()).unwrap();
+        }
+        readers.into_iter().map(|reader| reader.join().unwrap()).collect()
+    });
+
+    for (events, gaps) in heard {
+        assert!(events > 0 || gaps > 0);
+    }
+}
+
+/// Reads until the session ends, and returns the events and gaps it heard.
+fn read(relay: &Mutex<Relay>, mut stream: Stream) -> (u64, u64) {
+    let (mut known, mut events, mut gaps) = (0, 0, 0);
+    let mut reason = None;
+    loop {
+        let read = stream.read(32, |delivery| match delivery {
+            Delivery::Event(event) => {
+                let seq = event.position.seq.0;
+                assert_eq!(Some(seq), (known + 1..=EVENTS).find(|seq| is_for_ada(*seq)), "after {known}");
+                (known, events) = (seq, events + 1);
+            }
+            Delivery::Gap(gap) => {
+                assert_eq!(gap.after.seq.0, known);
+                assert!(gap.through.seq.0 > known);
+                (known, gaps) = (gap.through.seq.0, gaps + 1);
+            }
+            Delivery::Detached(why) => reason = Some(why),
+        });
+        match read {
+            Read::Ended => break,
+            Read::More => {}
+            Read::Idle => {
+                relay.lock().unwrap().wait(&mut stream).unwrap();
+            }
+            // Polling stands in for the shell's wakers.
+            Read::Waiting => thread::yield_now(),
+        }
+    }
+    assert_eq!((known, reason), (EVENTS, Some(DetachReason::MemberLeft)));
+    (events, gaps)
+}
+
+fn kind(seq: u64) -> EventKind {
+    if seq == EVENTS {
+        return EventKind::MemberLeft { member: member(holds(seq)) };
+    }
+    if seq.is_multiple_of(TOGGLE) {
+        return EventKind::MemberUpdated { before: member(!holds(seq)), after: member(holds(seq)) };
+    }
+    EventKind::MessagePublished(Message {
+        channel: office().id,
+        author: None,
+        session: None,
+        echo: false,
+        mentions: Mentions::default(),
+        payload: Payload::new("hello").unwrap(),
+    })
+}
+
+/// Whether Ada has the role just after an event.
+fn holds(seq: u64) -> bool {
+    !(seq / TOGGLE).is_multiple_of(2)
+}
+
+fn is_for_ada(seq: u64) -> bool {
+    seq == EVENTS || seq.is_multiple_of(TOGGLE) || holds(seq)
+}
+
+fn position(seq: u64) -> Position {
+    Position { epoch: Epoch(1), seq: Seq(seq) }
+}
+
+fn ada() -> UserId {
+    UserId::new(7).unwrap()
+}
+
+fn staff() -> RoleId {
+    RoleId::new(21).unwrap()
+}
+
+fn office() -> Channel {
+    let (id, name) = (ChannelId::new(31).unwrap(), Name::parse("office").unwrap());
+    Channel { id, name, kind: ChannelKind::Text, parent: None, position: 0 }
+}
+
+fn member(is_staff: bool) -> Member {
+    let roles = if is_staff { vec![staff()] } else { Vec::new() };
+    Member { user: ada(), nick: Nick::parse("Ada").unwrap(), roles, joined_at: Millis(0), flags: MemberFlags::NONE }
+}
+
+fn rights() -> Rights {
+    let guild = GuildId::new(1).unwrap();
+    let settings = GuildSettings { name: Name::parse("x").unwrap(), owner: UserId::new(8).unwrap() };
+    let mut rights = Rights::new(guild, settings, Rights::everyone_role(guild, Permissions::NONE));
+    let role = Role {
+        id: staff(),
+        name: Name::parse("staff").unwrap(),
+        position: 1,
+        permissions: Permissions::NONE,
+        hoist: false,
+        mentionable: false,
+    };
+    rights.apply(&EventKind::RoleCreated { role });
+    let shown =
+        Overwrite { target: OverwriteTarget::Role(staff()), allow: Permissions::VIEW_CHANNEL, deny: Permissions::NONE };
+    rights.apply(&EventKind::ChannelCreated { channel: office(), overwrites: vec![shown] });
+    rights
+}
