@@ -1,0 +1,231 @@
+//! Guilds to measure on: large, and shaped like real ones.
+//!
+//! Everything follows from a seed, so that two runs measure the same guild.
+
+use guildhall_guild::{Call, CallId, Effect, Guild, GuildConfig, Input};
+use guildhall_members::{Members, MembersConfig, View};
+use guildhall_permissions::Rights;
+use guildhall_proto::{
+    Actor, Channel, ChannelId, ChannelKind, ClientId, Command, Epoch, EventKind, GuildId, GuildSettings, Member,
+    MemberFlags, Millis, Name, NewMember, Nick, OpId, Overwrite, OverwriteTarget, Permissions, Position, Role, RoleId,
+    Status, UserId,
+};
+
+/// Roles of a large guild, beside everyone.
+pub const ROLES: u64 = 250;
+/// Channels of a large guild.
+pub const CHANNELS: u64 = 100;
+/// The time at which everything happens.
+pub const NOW: Millis = Millis(1_700_000_000_000);
+
+/// SplitMix64 (Steele, Lea, Flood 2014): random enough to spread ids, and the same everywhere.
+#[derive(Debug, Clone)]
+pub struct Random(pub u64);
+
+impl Random {
+    /// The next number.
+    pub fn draw(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut bits = self.0;
+        bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        bits ^ (bits >> 31)
+    }
+
+    /// A number below `bound`.
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.draw() % bound
+    }
+}
+
+/// The guild of every world.
+pub fn guild_id() -> GuildId {
+    GuildId::new(1).expect("1 is an id")
+}
+
+/// The `number`th member, 0 for the owner: snowflakes, ascending with uneven gaps.
+pub fn user(number: u64) -> UserId {
+    let spread = Random(number).draw() % 1_000;
+    UserId::new((1 << 40) + number * 1_000 + spread).expect("far from both ends")
+}
+
+/// The `number`th role.
+pub fn role(number: u64) -> RoleId {
+    RoleId::new((1 << 30) + number).expect("far from both ends")
+}
+
+/// The `number`th channel.
+pub fn channel(number: u64) -> ChannelId {
+    ChannelId::new((1 << 20) + number).expect("far from both ends")
+}
+
+/// A nick of twelve bytes.
+pub fn nick(number: u64) -> Nick {
+    Nick::parse(&format!("nick{number:08x}")).expect("twelve letters are a nick")
+}
+
+/// 250 roles, and 100 channels of which every second is hidden from everyone and shown to four roles, each with two users more.
+pub fn rights() -> Rights {
+    let settings = GuildSettings { name: name(), owner: user(0) };
+    let everyone = Permissions::VIEW_CHANNEL | Permissions::SEND_MESSAGES;
+    let mut rights = Rights::new(guild_id(), settings, Rights::everyone_role(guild_id(), everyone));
+    for role in roles() {
+        rights.apply(&EventKind::RoleCreated { role });
+    }
+    for (channel, overwrites) in channels() {
+        rights.apply(&EventKind::ChannelCreated { channel, overwrites });
+    }
+    rights
+}
+
+/// Four roles of 250, as Zipf's law has them: some tens of thousands of distinct sets among a million.
+pub fn zipf_roles(random: &mut Random) -> Vec<RoleId> {
+    let mut roles: Vec<RoleId> = Vec::with_capacity(4);
+    while roles.len() < 4 {
+        // The square of a uniform number leans to the low ranks.
+        let uniform = random.below(1 << 16) as f64 / f64::from(1 << 16);
+        let rank = (ROLES as f64 * uniform.powi(6)) as u64;
+        let drawn = role(rank);
+        if !roles.contains(&drawn) {
+            roles.push(drawn);
+        }
+    }
+    roles.sort_unstable();
+    roles
+}
+
+/// A member store of `count` members, three in ten of them online, with nothing left to fold.
+pub fn members(count: u64) -> Members {
+    let mut members = Members::new(MembersConfig::default());
+    let mut random = Random(1);
+    for number in 0..count {
+        let roles = zipf_roles(&mut random);
+        members.put(&Member {
+            user: user(number),
+            nick: nick(number),
+            roles,
+            joined_at: NOW,
+            flags: MemberFlags::NONE,
+        });
+        if members.fold_due() && number % 65_536 == 0 {
+            fold(&mut members);
+        }
+    }
+    fold(&mut members);
+    for number in 0..count {
+        if random.below(10) < 3 {
+            members.set_status(user(number), Status::Online);
+        }
+    }
+    fold(&mut members);
+    members
+}
+
+/// Folds what there is to fold.
+pub fn fold(members: &mut Members) {
+    if let Some(job) = members.begin_fold() {
+        let folded = job.run();
+        drop(members.install(folded));
+    }
+}
+
+/// A view of [`members`].
+pub fn view(members: &mut Members) -> View {
+    members.view(Position::default(), &rights())
+}
+
+/// A guild of `count` members without roles, with the roles and channels of [`rights`], driven through its commands.
+pub fn guild(count: u64) -> Guild {
+    let mut guild = Guild::new(GuildConfig::default(), guild_id(), Epoch(1));
+    let mut operations = Operations::default();
+    let owner = NewMember { user: user(0), nick: nick(0), roles: Vec::new(), flags: MemberFlags::NONE };
+    let everyone = Permissions::VIEW_CHANNEL | Permissions::SEND_MESSAGES;
+    operations.run(&mut guild, Command::CreateGuild { name: name(), everyone, owner });
+    for role in roles() {
+        operations.run(&mut guild, Command::CreateRole(role));
+    }
+    for (channel, mut overwrites) in channels() {
+        // Users become members below, so their overwrites cannot be set yet.
+        overwrites.retain(|overwrite| matches!(overwrite.target, OverwriteTarget::Role(_)));
+        operations.run(&mut guild, Command::CreateChannel { channel, overwrites });
+    }
+    let mut random = Random(1);
+    let numbers: Vec<u64> = (1..count).collect();
+    for numbers in numbers.chunks(10_000) {
+        let new = |number: &u64| NewMember {
+            user: user(*number),
+            nick: nick(*number),
+            roles: zipf_roles(&mut random),
+            flags: MemberFlags::NONE,
+        };
+        operations.run(&mut guild, Command::AddMembers(numbers.iter().map(new).collect()));
+    }
+    guild
+}
+
+/// Numbers operations, and runs them on a guild as a shell without a store would.
+#[derive(Debug, Default)]
+pub struct Operations {
+    counter: u64,
+}
+
+impl Operations {
+    /// The next call.
+    pub fn call(&mut self, command: Command) -> Call {
+        self.counter += 1;
+        let client = ClientId::new(1).expect("1 is an id");
+        let op = OpId { client, counter: self.counter, issued_at: NOW };
+        Call { id: CallId(self.counter), op, actor: Actor::System, command }
+    }
+
+    /// Runs a command that must be accepted, and the folds that it asks for.
+    pub fn run(&mut self, guild: &mut Guild, command: Command) {
+        let mut effects = Vec::new();
+        guild.handle(NOW, Input::Command(self.call(command)), &mut effects);
+        while let Some(effect) = effects.pop() {
+            match effect {
+                Effect::Answer(_, Err(refusal)) => panic!("refused: {refusal}"),
+                Effect::Fold(job) => guild.handle(NOW, Input::FoldDone(job.run()), &mut effects),
+                Effect::Answer(_, Ok(_))
+                | Effect::Record(_)
+                | Effect::Append(_)
+                | Effect::Discard(_)
+                | Effect::Checkpoint(_) => {}
+            }
+        }
+    }
+}
+
+fn name() -> Name {
+    Name::parse("guild").expect("five letters are a name")
+}
+
+fn roles() -> impl Iterator<Item = Role> {
+    (0..ROLES).map(|number| Role {
+        id: role(number),
+        name: name(),
+        position: u16::try_from(number).expect("250 roles") + 1,
+        permissions: Permissions::NONE,
+        hoist: false,
+        mentionable: false,
+    })
+}
+
+fn channels() -> impl Iterator<Item = (Channel, Vec<Overwrite>)> {
+    (0..CHANNELS).map(|number| {
+        let text = Channel { id: channel(number), name: name(), kind: ChannelKind::Text, parent: None, position: 0 };
+        (text, if number % 2 == 0 { Vec::new() } else { hidden(number) })
+    })
+}
+
+/// Hidden from everyone; shown to four roles and two users.
+fn hidden(number: u64) -> Vec<Overwrite> {
+    let (view, none) = (Permissions::VIEW_CHANNEL, Permissions::NONE);
+    let everyone = Overwrite { target: OverwriteTarget::Role(RoleId::everyone(guild_id())), allow: none, deny: view };
+    let roles = (0..4).map(|at| OverwriteTarget::Role(role((number + at * 7) % ROLES)));
+    let users = (0..2).map(|at| OverwriteTarget::User(user(number * 10 + at)));
+    let shown = roles.chain(users).map(|target| Overwrite { target, allow: view, deny: none });
+    let mut overwrites: Vec<Overwrite> = shown.chain([everyone]).collect();
+    overwrites.sort_unstable_by_key(|overwrite| overwrite.target);
+    overwrites
+}

@@ -1,0 +1,208 @@
+//! Chat logs, replayed through one guild, every delivery checked.
+//!
+//! A line is read by the rules of the log ([`irc`](crate::irc)), noted in a naive [`Model`] that knows what must follow from it, and
+//! acted out on a [`Stage`]: a node with one guild, and a task for each session. What every session has heard is compared with
+//! what the model says that it must hear.
+//!
+//! Each line takes full effect before the next because all go to the guild's owner in their order and it handles them in that
+//! order; they are not waited for one by one.
+
+mod hearing;
+mod model;
+mod payload;
+mod progress;
+mod report;
+mod stage;
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context, ensure};
+use guildhall_proto::limits::PAYLOAD_BYTES_MAX;
+use guildhall_proto::{Nick, Payload, UserId};
+use tracing::{info, warn};
+
+use crate::irc::{IrcError, Line, LogFile, in_name_order};
+use model::{Known, Model, user_of};
+use payload::Spoken;
+use progress::Waited;
+use stage::{RING_BYTES, RING_EVENTS, Stage};
+
+pub(crate) use report::{Report, Verdict};
+
+/// Replays the files in the order of their names.
+///
+/// # Errors
+/// [`IrcError`] for a file that is not acceptable; anything else is a failure of the replay itself.
+pub(crate) fn replay(paths: Vec<PathBuf>) -> anyhow::Result<Report> {
+    let began = Instant::now();
+    let paths = in_name_order(paths);
+    for path in &paths {
+        LogFile::check(path)?;
+    }
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_time().build().context("the runtime does not start")?;
+    // On this thread, which is none of the runtime's: so reading files holds up no session.
+    let mut report = runtime.block_on(Box::pin(replay_all(&paths)))?;
+    report.time(began.elapsed());
+    Ok(report)
+}
+
+async fn replay_all(paths: &[PathBuf]) -> anyhow::Result<Report> {
+    let mut replay =
+        Replay { model: Model::default(), stage: Stage::new()?, report: Report::default(), ahead: Ahead::default() };
+    for path in paths {
+        replay.file(path).await?;
+    }
+    replay.finish().await
+}
+
+struct Replay {
+    model: Model,
+    stage: Stage,
+    report: Report,
+    /// What was sent since all was heard that was sent before.
+    ahead: Ahead,
+}
+
+#[derive(Default)]
+struct Ahead {
+    lines: usize,
+    bytes: usize,
+}
+
+/// Where a line stands.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    path: &'a Path,
+    line: usize,
+}
+
+impl Replay {
+    async fn file(&mut self, path: &Path) -> anyhow::Result<()> {
+        let log = LogFile::read(path)?;
+        for (line, text) in log.lines() {
+            self.line(Place { path, line }, &text).await?;
+        }
+        self.report.files += 1;
+        let going = self.model.go_all();
+        self.stage.detach(going).await?;
+        self.catch_up().await?;
+        info!(?path, lines = self.report.lines, deliveries = self.report.deliveries, "file replayed");
+        Ok(())
+    }
+
+    async fn line(&mut self, place: Place<'_>, text: &str) -> anyhow::Result<()> {
+        self.report.lines += 1;
+        match Line::parse(text) {
+            Line::Message { nick, text } => {
+                self.report.messages += 1;
+                self.speak(place, nick, text).await?;
+            }
+            Line::Join { nick } => {
+                self.report.joins += 1;
+                self.come(place, nick).await?;
+            }
+            Line::Leave { nick } => {
+                self.report.leaves += 1;
+                self.go(nick).await?;
+            }
+            Line::Rename { old, new } => {
+                self.report.renames += 1;
+                self.go(old).await?;
+                self.come(place, new).await?;
+            }
+            Line::Skipped => self.report.skipped += 1,
+        }
+        self.ahead.lines += 1;
+        self.ahead.bytes += text.len();
+        if self.ahead.lines >= LINES_AHEAD_MAX || self.ahead.bytes >= BYTES_AHEAD_MAX {
+            self.catch_up().await?;
+        }
+        Ok(())
+    }
+
+    /// Makes a nick a member if it is new, and has it come online if it is not.
+    async fn come(&mut self, place: Place<'_>, nick: &str) -> anyhow::Result<UserId> {
+        let user = user_of(nick);
+        match self.model.know(user, nick).map_err(|other| place.collision(nick, other, user))? {
+            Known::New => self.stage.add(user, place.parse(nick)?).await?,
+            Known::Already => {}
+        }
+        if !self.model.is_online(user) {
+            let from = self.model.come(user);
+            self.stage.attach(user, from).await?;
+        }
+        Ok(user)
+    }
+
+    async fn speak(&mut self, place: Place<'_>, nick: &str, text: &str) -> anyhow::Result<()> {
+        let author = self.come(place, nick).await?;
+        let number = self.model.speak(author);
+        let payload = Payload::new(Spoken { number, author }.write(text));
+        let payload = payload.map_err(|source| IrcError::Text { path: place.path.into(), line: place.line, source })?;
+        self.stage.publish(author, payload).await
+    }
+
+    /// Has a nick go offline that may be, and may never have been seen.
+    async fn go(&mut self, nick: &str) -> anyhow::Result<()> {
+        let user = user_of(nick);
+        match self.model.go(user, nick) {
+            Some(due) => self.stage.detach(vec![(user, due)]).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Waits until all that was sent has been heard, collects what ended sessions have heard, and has guild and model compared.
+    async fn catch_up(&mut self) -> anyhow::Result<()> {
+        self.ahead = Ahead::default();
+        self.stage.settle().await?;
+        // What was late once is not waited for again.
+        let due = self.model.deliveries() - self.report.late;
+        match self.stage.progress().wait_for(due).await {
+            Waited::Reached => {}
+            Waited::Stalled(heard) => {
+                warn!(due, heard, lines = self.report.lines, "sessions hear nothing more, and deliveries are due");
+                self.report.late += due - heard;
+            }
+        }
+        self.stage.collect(&mut self.report).await?;
+        let shown = self.stage.shown().await?;
+        let known = (self.model.members(), self.model.online());
+        ensure!(shown == known, "the guild shows {shown:?} members and of them online, the log {known:?}");
+        Ok(())
+    }
+
+    async fn finish(mut self) -> anyhow::Result<Report> {
+        self.report.members = self.stage.shown().await?.0 as u64;
+        self.report.peak_online = self.model.peak_online() as u64;
+        self.stage.stop().await;
+        Ok(self.report)
+    }
+}
+
+impl Place<'_> {
+    fn parse(self, nick: &str) -> Result<Nick, IrcError> {
+        let refused = |source| IrcError::Nick { path: self.path.into(), line: self.line, nick: nick.into(), source };
+        Nick::parse(nick).map_err(refused)
+    }
+
+    fn collision(self, nick: &str, other: String, user: UserId) -> IrcError {
+        IrcError::NickCollision { path: self.path.into(), line: self.line, nick: nick.into(), other, user }
+    }
+}
+
+/// Lines sent before everybody must have heard all of them, so that who has heard nothing of them yet does not fall out of a ring.
+/// Live traffic knows no such pause: there a slow session is told a gap.
+const LINES_AHEAD_MAX: usize = 1_024;
+/// Bytes of lines sent before everybody must have heard all of them.
+const BYTES_AHEAD_MAX: usize = 2 * 1024 * 1024;
+/// Events that a line makes at most: somebody becomes a member and says something.
+const LINE_EVENTS_MAX: usize = 2;
+/// What an event takes in a ring beside the text of its line, at most.
+const EVENT_BYTES_MAX: usize = 1_024;
+
+const _: () = assert!(LINES_AHEAD_MAX * LINE_EVENTS_MAX <= RING_EVENTS / 2);
+const _: () = assert!(
+    BYTES_AHEAD_MAX + PAYLOAD_BYTES_MAX + LINES_AHEAD_MAX * LINE_EVENTS_MAX * EVENT_BYTES_MAX <= RING_BYTES * 3 / 4
+);

@@ -1,0 +1,214 @@
+//! The live side of a replay: a node with one guild and one channel, and a task for each session, which listens.
+//!
+//! Everything goes to the guild's owner in the order of the calls here. Commands are not waited for one by one: their answers are
+//! looked at later, at most [`COMMANDS_AHEAD_MAX`] behind.
+
+mod listener;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::Context;
+use guildhall_node::{Attach, AttachError, Backend, Call, Node, NodeConfig, Pending};
+use guildhall_proto::limits::CLIENT_OUTCOMES_MAX;
+use guildhall_proto::{
+    Actor, CallError, Channel, ChannelId, ChannelKind, ClientId, Command, GuildId, MemberFlags, Mentions, Millis, Name,
+    NewMember, Nick, OpId, Payload, Permissions, Publish, SessionId, Status, UserId,
+};
+use guildhall_store::MemoryStore;
+use tokio::time::sleep;
+
+use super::hearing::{Hearing, Number, Until};
+use super::model::Due;
+use super::progress::Progress;
+use super::report::Report;
+use listener::{Leaving, Left, Listener};
+
+/// A node, its one guild, and the sessions attached to that.
+pub(crate) struct Stage {
+    node: Node,
+    backend: Backend,
+    ids: Ids,
+    founded: bool,
+    pending: VecDeque<Pending>,
+    online: BTreeMap<UserId, Listener>,
+    left: Vec<Left>,
+    progress: Arc<Progress>,
+}
+
+struct Ids {
+    guild: GuildId,
+    channel: ChannelId,
+    client: ClientId,
+    operations: u64,
+    sessions: u64,
+}
+
+impl Stage {
+    /// Starts the node. Must be called within a runtime.
+    pub(crate) fn new() -> anyhow::Result<Self> {
+        let mut config = NodeConfig::default();
+        for ring in [&mut config.ring, &mut config.relay.ring] {
+            ring.entries_max = RING_EVENTS;
+            ring.bytes_max = RING_BYTES;
+        }
+        let node = Node::start(config, Arc::new(MemoryStore::default())).context("the node does not start")?;
+        let ids = Ids {
+            guild: GuildId::new(1)?,
+            channel: ChannelId::new(1)?,
+            client: ClientId::new(1)?,
+            operations: 0,
+            sessions: 0,
+        };
+        Ok(Self {
+            backend: node.backend(),
+            node,
+            ids,
+            founded: false,
+            pending: VecDeque::new(),
+            online: BTreeMap::new(),
+            left: Vec::new(),
+            progress: Arc::new(Progress::new()),
+        })
+    }
+
+    /// Adds a member. The first one gets the guild: without a member there can be none.
+    pub(crate) async fn add(&mut self, user: UserId, nick: Nick) -> anyhow::Result<()> {
+        let member = NewMember { user, nick, roles: Vec::new(), flags: MemberFlags::NONE };
+        if self.founded {
+            return self.begin(Actor::System, Command::AddMember(member)).await;
+        }
+        let name = Name::parse("replay")?;
+        let everyone = Permissions::VIEW_CHANNEL | Permissions::SEND_MESSAGES;
+        let create =
+            self.ids.call(Actor::System, Command::CreateGuild { name: name.clone(), everyone, owner: member })?;
+        self.node.call(self.ids.guild, create).await.context("the guild is not created")?;
+        self.founded = true;
+        let channel = Channel { id: self.ids.channel, name, kind: ChannelKind::Text, parent: None, position: 0 };
+        self.begin(Actor::System, Command::CreateChannel { channel, overwrites: Vec::new() }).await
+    }
+
+    /// Attaches a session of a member that has none. It may hear messages `from` on.
+    pub(crate) async fn attach(&mut self, user: UserId, from: Number) -> anyhow::Result<()> {
+        let attach = Attach { session: self.ids.session()?, user, status: Status::Online, members: false };
+        let stream = loop {
+            match self.backend.attach(self.ids.guild, attach).await {
+                Err(AttachError::Call(CallError::Overloaded { retry_after })) => sleep(retry_after).await,
+                attached => break attached.context("a session is not attached")?,
+            }
+        };
+        let until = Until::open();
+        let hearing = Hearing::new(user, from, until.clone());
+        self.online.insert(user, Listener::start(stream, until, hearing, Arc::clone(&self.progress)));
+        Ok(())
+    }
+
+    /// Detaches the sessions of members who are online. What they have heard is compared with what is due when it is collected.
+    pub(crate) async fn detach(&mut self, going: Vec<(UserId, Due)>) -> anyhow::Result<()> {
+        let leave = |(user, due)| self.online.remove(&user).expect("who goes offline came online").leave(due);
+        // All are told first and waited for second: among themselves they may leave in any order.
+        let leaving: Vec<Leaving> = going.into_iter().map(leave).collect();
+        for leaving in leaving {
+            self.left.push(leaving.left().await?);
+        }
+        Ok(())
+    }
+
+    /// Has a member who is online say something, to all others.
+    pub(crate) async fn publish(&mut self, author: UserId, payload: Payload) -> anyhow::Result<()> {
+        let session = self.online.get(&author).expect("who speaks is online").session();
+        let publish = Publish {
+            channel: self.ids.channel,
+            payload,
+            mentions: Mentions::default(),
+            session: Some(session),
+            echo: false,
+        };
+        self.begin(Actor::User(author), Command::Publish(publish)).await
+    }
+
+    /// Waits until everything begun so far has been carried out.
+    pub(crate) async fn settle(&mut self) -> anyhow::Result<()> {
+        while let Some(pending) = self.pending.pop_front() {
+            pending.answer().await.context("a command failed")?;
+        }
+        Ok(())
+    }
+
+    /// How much all sessions together have heard.
+    pub(crate) fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    /// Waits for the sessions that were detached to end, and adds what they have heard.
+    pub(crate) async fn collect(&mut self, report: &mut Report) -> anyhow::Result<()> {
+        for left in self.left.drain(..) {
+            let (due, heard) = left.heard().await?;
+            report.deliveries += heard.deliveries;
+            report.lost += due.messages.checked_sub(heard.right).expect("right is only what is due");
+            report.duplicated += heard.duplicated;
+            report.reordered += heard.reordered;
+            report.leaked += heard.leaked;
+            report.altered += heard.altered;
+        }
+        Ok(())
+    }
+
+    /// Members of the guild, and how many of them are online, as its view shows them.
+    pub(crate) async fn shown(&self) -> anyhow::Result<(usize, usize)> {
+        if !self.founded {
+            return Ok((0, 0));
+        }
+        let view = self.node.view(self.ids.guild).await.context("the guild cannot be read")?;
+        Ok((view.len(), view.online()))
+    }
+
+    pub(crate) async fn stop(self) {
+        self.node.stop().await;
+    }
+
+    /// Takes a command's place in the guild's order.
+    async fn begin(&mut self, actor: Actor, command: Command) -> anyhow::Result<()> {
+        if self.pending.len() == COMMANDS_AHEAD_MAX {
+            let oldest = self.pending.pop_front().expect("as many as may be pending are pending");
+            oldest.answer().await.context("a command failed")?;
+        }
+        let call = self.ids.call(actor, command)?;
+        loop {
+            match self.node.begin(self.ids.guild, call.clone()) {
+                Ok(pending) => {
+                    self.pending.push_back(pending);
+                    return Ok(());
+                }
+                // Nothing was begun meanwhile, so the order is kept.
+                Err(CallError::Overloaded { retry_after }) => sleep(retry_after).await,
+                Err(error) => return Err(error).context("a command was not taken"),
+            }
+        }
+    }
+}
+
+impl Ids {
+    fn call(&mut self, actor: Actor, command: Command) -> anyhow::Result<Call> {
+        self.operations += 1;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock stands before 1970")?;
+        let issued_at = Millis(u64::try_from(now.as_millis())?);
+        Ok(Call { op: OpId { client: self.client, counter: self.operations, issued_at }, actor, command })
+    }
+
+    fn session(&mut self) -> anyhow::Result<SessionId> {
+        self.sessions += 1;
+        Ok(SessionId::new(self.sessions)?)
+    }
+}
+
+/// Events that the guild's ring and the relay's hold, each.
+pub(crate) const RING_EVENTS: usize = 4_096;
+/// Bytes that they hold, each.
+pub(crate) const RING_BYTES: usize = 8 * 1024 * 1024;
+
+/// Commands begun and not answered yet. Enough that the owner never waits for the next one.
+const COMMANDS_AHEAD_MAX: usize = 512;
+
+const _: () = assert!(COMMANDS_AHEAD_MAX < CLIENT_OUTCOMES_MAX, "a client may hold no more operations open");
