@@ -3,6 +3,8 @@
 use guildhall_members::Folded;
 use guildhall_proto::{Actor, Command, OpId, SessionId, Status, UserId};
 
+use crate::scan::Scanned;
+
 /// One thing that a guild is told.
 #[derive(Debug)]
 pub enum Input {
@@ -12,6 +14,8 @@ pub enum Input {
     Session(SessionCall),
     /// The fold that the guild asked for is done.
     FoldDone(Folded),
+    /// A search that the guild asked for is done.
+    ScanDone(Scanned),
 }
 
 /// Names one call, so that its answer finds the caller. Chosen by the shell; means nothing to the guild.

@@ -54,6 +54,11 @@ impl Sessions {
         }
     }
 
+    /// Whether a user has a session attached, whatever its status.
+    pub(crate) fn has(&self, user: UserId) -> bool {
+        self.of(user).next().is_some()
+    }
+
     /// Whose session it is, if it is attached.
     pub(crate) fn user(&self, session: SessionId) -> Option<UserId> {
         self.sessions.get(&session).map(|(user, _)| *user)

@@ -87,7 +87,8 @@ mod tests {
 
     use guildhall_members::{Members, MembersConfig};
     use guildhall_proto::{
-        AppliedOp, BodyHash, ClientId, Event, EventKind, Millis, OpId, Outcome, Position, Seq, Standing, Structure,
+        AppliedOp, BodyHash, ClientId, Event, EventKind, Millis, OpId, Outcome, Position, Seq, Stage, Standing,
+        Structure,
     };
 
     use super::*;
@@ -99,7 +100,8 @@ mod tests {
     fn record(epoch: Epoch, seq: u64) -> Record {
         let position = Position { epoch, seq: Seq(seq) };
         let id = OpId { client: ClientId::MIN, counter: seq, issued_at: Millis(1) };
-        let op = AppliedOp { id, body: BodyHash(0), outcome: Outcome::Applied { at: position } };
+        let outcome = Outcome::Applied { at: position };
+        let op = AppliedOp { id, body: BodyHash(0), outcome, stage: Stage::Finished };
         let event = Event { position, at: Millis(1), kind: EventKind::GuildDeleted };
         Record { position, at: Millis(1), op, event: Some(Arc::new(event)) }
     }

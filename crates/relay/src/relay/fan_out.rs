@@ -31,7 +31,9 @@ impl Relay {
         let entry = Entry { fact: Fact::Event(event), scope, moves };
         self.wake_for(&entry, at, woken);
         for (idx, reason) in ending {
-            self.end(idx, End { at: at.next(), position, reason }, at, woken);
+            // One that does not hear the event ends just before it: losing that is no loss to it.
+            let end = if self.hears(idx, &entry.scope) { at.next() } else { at };
+            self.end(idx, End { at: end, position, reason }, at, woken);
         }
         self.ring.append(entry);
     }
@@ -188,7 +190,10 @@ impl Relay {
             | EventKind::ChannelUpdated { .. }
             | EventKind::ChannelsReordered { .. }
             | EventKind::MembersJoined { .. }
-            | EventKind::MessagePublished(_) => {}
+            | EventKind::MessagePublished(_)
+            | EventKind::MembersLeft { .. }
+            | EventKind::UserBanned { .. }
+            | EventKind::UserUnbanned { .. } => {}
         }
         moves.sort_unstable_by_key(|moved| moved.session);
         moves.into()
@@ -211,11 +216,22 @@ impl Relay {
     fn ended_by(&self, event: &EventKind) -> Vec<(u32, DetachReason)> {
         if let EventKind::MemberLeft { member } = event {
             self.slots.of_user(member.user).map(|idx| (idx, DetachReason::MemberLeft)).collect()
+        } else if let EventKind::MembersLeft { users } = event {
+            let left = users.iter().flat_map(|user| self.slots.of_user(*user));
+            left.map(|idx| (idx, DetachReason::MemberLeft)).collect()
         } else if let EventKind::GuildDeleted = event {
             self.slots.iter().map(|(idx, _)| (idx, DetachReason::GuildDeleted)).collect()
         } else {
             Vec::new()
         }
+    }
+
+    /// Whether an event that ends the session is for it.
+    fn hears(&self, idx: u32, scope: &Scope) -> bool {
+        let Scope::Members = scope else {
+            return true;
+        };
+        self.cohorts.find(self.slots.at(idx).cohort).is_some_and(|cohort| cohort.standing.members)
     }
 
     /// Who sees the channel that the event is about just before it, if that is asked for.
@@ -255,7 +271,12 @@ impl Relay {
             EventKind::MemberJoined { member }
             | EventKind::MemberUpdated { after: member, .. }
             | EventKind::MemberLeft { member } => Scope::Member(member.user),
-            EventKind::MembersJoined { .. } => Scope::Members,
+            // Those who left among others do not hear who: they end with it.
+            EventKind::MembersJoined { .. } | EventKind::MembersLeft { .. } => Scope::Members,
+            // Who is banned and why is for moderators: for no session.
+            EventKind::UserBanned { .. } | EventKind::UserUnbanned { .. } => {
+                Scope::Around { before: None, after: None }
+            }
             EventKind::GuildCreated { .. }
             | EventKind::GuildUpdated { .. }
             | EventKind::GuildDeleted

@@ -43,7 +43,7 @@ impl Relay {
     /// The past of a session of `user`, who holds `roles` just before the entry at `from`, which is in the ring or its head.
     /// O(events since).
     pub(super) fn past_of(&self, from: Cursor, user: UserId, roles: Arc<[RoleId]>, members: bool) -> Past {
-        let (steps, end) = self.steps(from, user, Arc::clone(&roles));
+        let (steps, end) = self.steps(from, user, Arc::clone(&roles), members);
         let present = Standing::new(&self.rights, user, Arc::default(), members);
         let mut owner = self.rights.owner();
         let mut overwrites: BTreeMap<ChannelId, bool> = present.overwrites.iter().copied().collect();
@@ -78,16 +78,16 @@ impl Relay {
     }
 
     /// The events from `from` on that may change the user's standing, and where the session ended, if it did.
-    fn steps(&self, from: Cursor, user: UserId, mut roles: Arc<[RoleId]>) -> (Vec<Step>, Option<End>) {
+    fn steps(&self, from: Cursor, user: UserId, mut roles: Arc<[RoleId]>, members: bool) -> (Vec<Step>, Option<End>) {
         let (mut steps, mut end) = (Vec::new(), None);
         let mut cursor = from;
         let read = self.reader.read(&mut cursor, |at, entry| {
             let Fact::Event(event) = &entry.fact else {
                 return ControlFlow::Continue(());
             };
-            let mut ends = |reason| {
+            let mut ends = |at, reason| {
                 // The first end counts; what comes later is still taken back.
-                end.get_or_insert(End { at: at.next(), position: event.position, reason });
+                end.get_or_insert(End { at, position: event.position, reason });
             };
             match &event.kind {
                 EventKind::MemberUpdated { after, .. } if after.user == user => {
@@ -95,8 +95,11 @@ impl Relay {
                         roles = after.roles[..].into();
                     }
                 }
-                EventKind::MemberLeft { member } if member.user == user => ends(DetachReason::MemberLeft),
-                EventKind::GuildDeleted => ends(DetachReason::GuildDeleted),
+                EventKind::MemberLeft { member } if member.user == user => ends(at.next(), DetachReason::MemberLeft),
+                EventKind::MembersLeft { users } if users.binary_search(&user).is_ok() => {
+                    ends(if members { at.next() } else { at }, DetachReason::MemberLeft);
+                }
+                EventKind::GuildDeleted => ends(at.next(), DetachReason::GuildDeleted),
                 EventKind::GuildUpdated { .. }
                 | EventKind::ChannelCreated { .. }
                 | EventKind::ChannelDeleted { .. }
@@ -112,7 +115,10 @@ impl Relay {
                 | EventKind::MembersJoined { .. }
                 | EventKind::MemberUpdated { .. }
                 | EventKind::MemberLeft { .. }
-                | EventKind::MessagePublished(_) => return ControlFlow::Continue(()),
+                | EventKind::MessagePublished(_)
+                | EventKind::MembersLeft { .. }
+                | EventKind::UserBanned { .. }
+                | EventKind::UserUnbanned { .. } => return ControlFlow::Continue(()),
             }
             steps.push(Step { at, event: Arc::clone(event), roles: Arc::clone(&roles) });
             ControlFlow::Continue(())
@@ -152,6 +158,9 @@ fn take_back(event: &EventKind, user: UserId, owner: &mut UserId, overwrites: &m
         | EventKind::MembersJoined { .. }
         | EventKind::MemberUpdated { .. }
         | EventKind::MemberLeft { .. }
-        | EventKind::MessagePublished(_) => {}
+        | EventKind::MessagePublished(_)
+        | EventKind::MembersLeft { .. }
+        | EventKind::UserBanned { .. }
+        | EventKind::UserUnbanned { .. } => {}
     }
 }
