@@ -57,7 +57,7 @@ impl Operations {
         if op.issued_at > now.plus(ISSUE_AHEAD_MAX) {
             return Err(CommandError::IssuedAhead { op, now });
         }
-        if op.issued_at <= time_floor(now) {
+        if op.issued_at <= time_floor(now) || op.counter == 0 {
             return Err(CommandError::Expired { op });
         }
         let Some(client) = self.clients.get(&op.client) else {
@@ -81,10 +81,13 @@ impl Operations {
     /// Keeps an operation's answer, if it is not kept yet, and forgets the client's oldest if it has too many. O(1) for rising counters.
     pub(crate) fn keep(&mut self, op: OpId, body: BodyHash, answer: Result<Outcome, CommandError>) {
         let client = Arc::make_mut(self.clients.entry(op.client).or_default());
-        // Recovery may meet an operation that its checkpoint holds already.
+        // Recovery may meet an operation that its checkpoint holds already, or had forgotten.
         let Err(at) = client.find(op.counter) else {
             return;
         };
+        if op.counter <= client.floor {
+            return;
+        }
         client.kept.insert(at, Kept { counter: op.counter, issued_at: op.issued_at, body, answer });
         if client.kept.len() > CLIENT_OUTCOMES_MAX {
             client.forget_oldest();
@@ -222,6 +225,13 @@ mod tests {
             assert!(matches!(operations.look_up(NOW, op(1, 3, NOW), BodyHash(1)), Ok(Seen::Answered(_))));
             assert!(matches!(operations.look_up(NOW, op(1, newest + 1, NOW), BodyHash(1)), Ok(Seen::New)));
         }
+    }
+
+    #[test]
+    fn counters_begin_at_1() {
+        let mut operations = Operations::default();
+        assert!(matches!(operations.look_up(NOW, op(1, 0, NOW), BodyHash(1)), Err(CommandError::Expired { .. })));
+        assert!(matches!(operations.look_up(NOW, op(1, 1, NOW), BodyHash(1)), Ok(Seen::New)));
     }
 
     #[test]

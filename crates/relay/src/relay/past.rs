@@ -95,6 +95,10 @@ impl Relay {
                         roles = after.roles[..].into();
                     }
                 }
+                // Its id was a deleted role's, which nobody held any more.
+                EventKind::RoleCreated { role } if roles.binary_search(&role.id).is_ok() => {
+                    roles = roles.iter().copied().filter(|held| *held != role.id).collect();
+                }
                 EventKind::MemberLeft { member } if member.user == user => ends(DetachReason::MemberLeft),
                 EventKind::GuildDeleted => ends(DetachReason::GuildDeleted),
                 EventKind::GuildUpdated { .. }
