@@ -197,8 +197,7 @@ impl LocalRelay {
     fn end_with_guild(&self, at: Position) {
         let mut core = self.core.lock();
         let Core { relay, woken, .. } = &mut *core;
-        let rights = relay.rights().clone();
-        if let Err(stale) = relay.resync(at, rights, |_| None, woken) {
+        if let Err(stale) = relay.end_guild(at, woken) {
             tracing::error!(guild = %self.guild, %stale, "the relay is ahead of its guild");
         }
         self.wake(core);
