@@ -275,7 +275,8 @@ pub enum CallError {
         /// When there should be room, measured from the queue.
         retry_after: Duration,
     },
-    /// The owner ended before it answered a sequenced operation: it may have happened, and is not retried.
+    /// The owner ended before it answered: the operation may have happened. A message is not retried; a durable operation may be,
+    /// under the same id.
     #[error("the outcome is unknown: the owner ended before it answered")]
     OutcomeUnknown,
     /// The node is stopping; nothing happened.

@@ -26,7 +26,8 @@ pub enum Effect {
     Append(Arc<Event>),
     /// Answer a call.
     Answer(CallId, Answer),
-    /// Hand this to the store: records up to its position are no longer needed.
+    /// Hand this to the store: records up to its position are no longer needed. Those at its position that have no event may be
+    /// later than it, so they are kept.
     Checkpoint(Checkpoint),
 }
 

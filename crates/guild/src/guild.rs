@@ -72,7 +72,8 @@ pub enum RecoverError {
 }
 
 impl Guild {
-    /// A guild of which the store knows nothing.
+    /// A guild of which the store knows no checkpoint. If it knows records, `epoch` is the lowest there is (0), and the guild is
+    /// opened once they are replayed.
     pub fn new(config: GuildConfig, id: GuildId, epoch: Epoch) -> Self {
         let members = Members::new(config.members);
         Self {
@@ -131,13 +132,15 @@ impl Guild {
             // Messages are not stored, so seqs may jump, but never stand still.
             Some(event) if record.position > self.position => {
                 self.position = record.position;
+                self.records += 1;
+                self.fold_before_recovering(&event.kind);
                 // A guild that is being recovered shares nothing yet: what it drops is its own and small.
                 self.apply(&event.kind, &mut Vec::new());
-                self.fold_inline_while_recovering();
                 Ok(())
             }
             None if record.position >= self.position => {
                 self.position = record.position;
+                self.records += 1;
                 Ok(())
             }
             Some(_) | None => Err(out_of_order),
@@ -355,9 +358,11 @@ impl Guild {
         }
     }
 
-    /// Recovery has no worker and nobody waits for it turn by turn: it folds where it stands.
-    fn fold_inline_while_recovering(&mut self) {
-        if self.members.fold_due()
+    /// Recovery has no worker and nobody waits for it turn by turn: it folds where it stands, and at other moments than the owner
+    /// did. A role that comes back was cleaned out of all members then, so it has to be now.
+    fn fold_before_recovering(&mut self, next: &EventKind) {
+        let comes_back = matches!(next, EventKind::RoleCreated { role } if self.members.is_masked(role.id));
+        if (comes_back || self.members.fold_due())
             && let Some(job) = self.members.begin_fold()
         {
             let folded = job.run();
@@ -375,3 +380,6 @@ enum Performed {
 
 /// What the fingerprint's buffer keeps between commands: a large command does not hold its size for ever.
 const BUFFER_BYTES_KEPT: usize = 4 * 1024;
+
+#[cfg(test)]
+mod tests;

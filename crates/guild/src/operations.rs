@@ -66,7 +66,7 @@ impl Operations {
         if op.issued_at > now.plus(ISSUE_AHEAD_MAX) {
             return Err(CommandError::IssuedAhead { op, now });
         }
-        if op.issued_at <= time_floor(now) {
+        if op.issued_at <= time_floor(now) || op.counter == 0 {
             return Err(CommandError::Expired { op });
         }
         let Some(client) = self.clients.get(&op.client) else {
@@ -263,6 +263,13 @@ mod tests {
             assert!(matches!(operations.look_up(NOW, op(1, 3, NOW), BodyHash(1)), Ok(Seen::Answered(_))));
             assert!(matches!(operations.look_up(NOW, op(1, newest + 1, NOW), BodyHash(1)), Ok(Seen::New)));
         }
+    }
+
+    #[test]
+    fn counters_begin_at_1() {
+        let mut operations = Operations::default();
+        assert!(matches!(operations.look_up(NOW, op(1, 0, NOW), BodyHash(1)), Err(CommandError::Expired { .. })));
+        assert!(matches!(operations.look_up(NOW, op(1, 1, NOW), BodyHash(1)), Ok(Seen::New)));
     }
 
     #[test]

@@ -28,9 +28,9 @@ fn removed(outcome: Outcome) -> u32 {
 
 /// Members of each event, in order; every event is a batch of a prune.
 fn batches(world: &World) -> Vec<usize> {
-    let left = |kind: EventKind| match kind {
-        EventKind::MembersLeft { users } => users.len(),
-        other => panic!("{other:?} is no batch of a prune"),
+    let left = |kind: EventKind| {
+        let EventKind::MembersLeft { users } = kind else { panic!("{kind:?} is no batch of a prune") };
+        users.len()
     };
     world.kinds().into_iter().map(left).collect()
 }

@@ -1,15 +1,16 @@
 //! What both kinds of session have in common: a place at the owner and at the relay, given back at the end.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use guildhall_guild::{Attached, Reply, SessionRequest};
-use guildhall_proto::{CallError, Position, SessionId, Status};
+use guildhall_proto::{CallError, Position, SessionId, Status, UserId};
 use guildhall_relay::{self as relay, SessionKey};
 
 use super::local::{Core, LocalRelay};
 use super::{Attach, AttachError, Lease};
 
-/// A session's place. Dropped without a [`detach`](Self::detach), it has the relay's task detach the session.
+/// A session's place. Dropped without a [`detach`](Self::detach), it has the session detached in the background.
 pub(super) struct Seat {
     pub(super) relay: Arc<LocalRelay>,
     pub(super) session: SessionId,
@@ -28,32 +29,66 @@ impl Seat {
         mut place: impl FnMut(&mut Core, relay::Attach<'_>) -> Result<(SessionKey, T), relay::AttachError>,
     ) -> Result<(Self, T), AttachError> {
         let Attach { session, user, status, members } = attach;
-        if !relay.core.lock().reserve(session, user, status) {
-            return Err(AttachError::AlreadyAttached { session });
+        {
+            let mut core = relay.core.lock();
+            if core.relay.sessions() >= relay.sessions_max {
+                return Err(AttachError::Full { max: relay.sessions_max });
+            }
+            if !core.seats.reserve(session, user, status) {
+                return Err(AttachError::AlreadyAttached { session });
+            }
         }
         // From here on, whatever fails or is cancelled, the drop gives the place back at the owner too.
-        let seat = Self { relay, session, needs_detach: true, lease: Some(lease) };
+        let mut seat = Self { relay, session, needs_detach: true, lease: Some(lease) };
+        let mut accepted = seat.attach(user, status, Known::No).await?;
         loop {
-            let Attached { at, member } = match seat.relay.ask(session, SessionRequest::Attach { user, status }).await {
-                Ok(Reply::Attached(attached)) => attached,
-                Ok(reply @ (Reply::Accepted(_) | Reply::Outcome(_))) => {
-                    unreachable!("an attach is answered by where it stands, not {reply:?}")
-                }
-                Err(error) => return Err(error.into()),
-            };
-            let attach = relay::Attach { session, accepted: at, user, roles: &member.roles, members };
+            if seat.relay.is_closed() {
+                return Err(CallError::Stopping.into());
+            }
+            let Attached { at, member } = &accepted;
+            let attach = relay::Attach { session, accepted: *at, user, roles: &member.roles, members };
             match seat.place(attach, &mut place) {
                 Ok(placed) => return Ok((seat, placed)),
                 Err(relay::AttachError::Full { max }) => return Err(AttachError::Full { max }),
-                Err(relay::AttachError::AlreadyAttached { session }) => {
-                    return Err(AttachError::AlreadyAttached { session });
-                }
+                // One of this id is on its way out: the relay has not reached the position of its detach.
+                Err(relay::AttachError::AlreadyAttached { .. }) => tokio::task::yield_now().await,
                 // The relay has moved on since: the owner tells a newer position.
-                Err(relay::AttachError::TooOld { .. }) => tokio::task::yield_now().await,
+                Err(relay::AttachError::TooOld { .. }) => {
+                    tokio::task::yield_now().await;
+                    accepted = seat.attach(user, status, Known::Yes).await?;
+                }
                 // The relay, or its batch consumer, lags: nothing to be measured from here but its next run of events.
                 Err(relay::AttachError::PendingFull { .. } | relay::AttachError::BatchStalled { .. }) => {
                     return Err(CallError::Overloaded { retry_after: LAGGING_RETRY_AFTER }.into());
                 }
+            }
+        }
+    }
+
+    /// Attaches the session at the owner, which may know it from a time before.
+    async fn attach(&mut self, user: UserId, status: Status, known: Known) -> Result<Attached, CallError> {
+        match self.relay.ask(self.session, SessionRequest::Attach { user, status }).await {
+            Ok(Reply::Attached(attached)) => Ok(attached),
+            Ok(reply @ (Reply::Accepted(_) | Reply::Outcome(_))) => {
+                unreachable!("an attach is answered by where it stands, not {reply:?}")
+            }
+            Err(error) => {
+                let unknown = match &error {
+                    // It would have let a session of this user in, had it known it.
+                    CallError::Refused(_) => true,
+                    CallError::Overloaded { .. }
+                    | CallError::Stopping
+                    | CallError::Unavailable { .. }
+                    | CallError::OutcomeUnknown => {
+                        known == Known::No && !self.relay.core.lock().seats.was_retold(self.session)
+                    }
+                };
+                if unknown {
+                    // Without a detach: it could only meet a session of another user under this id.
+                    self.needs_detach = false;
+                    self.relay.left(self.session, None);
+                }
+                Err(error)
             }
         }
     }
@@ -65,22 +100,23 @@ impl Seat {
     ) -> Result<T, relay::AttachError> {
         let mut core = self.relay.core.lock();
         let (key, placed) = place(&mut core, attach)?;
-        if let Some(kept) = core.seat(self.session) {
-            kept.key = Some(key);
-        }
+        core.seats.place(self.session, key);
         self.relay.wake(core);
         Ok(placed)
     }
 
     pub(super) async fn set_status(&self, status: Status) -> Result<Position, CallError> {
-        match self.relay.ask(self.session, SessionRequest::SetStatus(status)).await? {
-            Reply::Accepted(at) => {
-                if let Some(kept) = self.relay.core.lock().seat(self.session) {
-                    kept.status = status;
+        // Kept first: an owner that comes meanwhile is told this status.
+        let before = self.relay.core.lock().seats.set_status(self.session, status);
+        match self.relay.ask(self.session, SessionRequest::SetStatus(status)).await {
+            Ok(Reply::Accepted(at)) => Ok(at),
+            Ok(reply @ (Reply::Attached(_) | Reply::Outcome(_))) => unreachable!("a status is accepted, not {reply:?}"),
+            Err(error) => {
+                if let Some(before) = before {
+                    self.relay.core.lock().seats.set_status(self.session, before);
                 }
-                Ok(at)
+                Err(error)
             }
-            reply @ (Reply::Attached(_) | Reply::Outcome(_)) => unreachable!("a status is accepted, not {reply:?}"),
         }
     }
 
@@ -90,11 +126,17 @@ impl Seat {
         Ok(at)
     }
 
-    /// Notes that the session has ended without a detach.
+    /// Notes that the session has ended without a detach: its member left, or the guild is gone.
     pub(super) fn ended(&mut self) {
-        if self.needs_detach {
-            self.needs_detach = false;
-            self.relay.core.lock().vacate(self.session);
+        if !self.needs_detach {
+            return;
+        }
+        self.needs_detach = false;
+        if self.relay.core.lock().seats.was_retold(self.session) {
+            // A later owner may have been told of it before it heard its end, with its member back by then.
+            self.relay.detach_in_background(self.session, None);
+        } else {
+            self.relay.left(self.session, None);
         }
     }
 }
@@ -109,5 +151,12 @@ impl Drop for Seat {
     }
 }
 
+/// Whether an owner has attached a session before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Known {
+    Yes,
+    No,
+}
+
 /// A lagging relay applies thousands of events in this time, or resyncs.
-const LAGGING_RETRY_AFTER: std::time::Duration = std::time::Duration::from_millis(20);
+const LAGGING_RETRY_AFTER: Duration = Duration::from_millis(20);

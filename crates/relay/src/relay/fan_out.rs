@@ -181,9 +181,9 @@ impl Relay {
                     }
                 }
             }
+            EventKind::RoleCreated { role } => self.move_former_holders(role.id, &mut moves),
             EventKind::GuildUpdated { .. }
             | EventKind::GuildDeleted
-            | EventKind::RoleCreated { .. }
             | EventKind::RoleUpdated { .. }
             | EventKind::RoleDeleted { .. }
             | EventKind::RolesReordered { .. }
@@ -232,6 +232,25 @@ impl Relay {
             return true;
         };
         self.cohorts.find(self.slots.at(idx).cohort).is_some_and(|cohort| cohort.standing.members)
+    }
+
+    /// A role has come to life whose id a deleted one had: who held that does not hold this. O(cohorts), and O(users) if any did.
+    fn move_former_holders(&mut self, role: RoleId, moves: &mut Vec<Move>) {
+        let Relay { slots, cohorts, .. } = self;
+        if !cohorts.iter().any(|cohort| cohort.standing.roles.binary_search(&role).is_ok()) {
+            return;
+        }
+        let former = slots.users().filter_map(|user| {
+            // Sessions of one user differ in deleted roles alone: one attached after the deletion came without.
+            let mut held =
+                slots.of_user(user).filter_map(|idx| Some(&cohorts.find(slots.at(idx).cohort)?.standing.roles));
+            let held = held.find(|held| held.binary_search(&role).is_ok())?;
+            Some((user, held.iter().copied().filter(|held| *held != role).collect()))
+        });
+        let former: Vec<(UserId, Vec<RoleId>)> = former.collect();
+        for (user, roles) in former {
+            self.move_user(user, Some(&roles), moves);
+        }
     }
 
     /// Who sees the channel that the event is about just before it, if that is asked for.

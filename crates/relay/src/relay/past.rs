@@ -95,6 +95,10 @@ impl Relay {
                         roles = after.roles[..].into();
                     }
                 }
+                // Its id was a deleted role's, which nobody held any more.
+                EventKind::RoleCreated { role } if roles.binary_search(&role.id).is_ok() => {
+                    roles = roles.iter().copied().filter(|held| *held != role.id).collect();
+                }
                 EventKind::MemberLeft { member } if member.user == user => ends(at.next(), DetachReason::MemberLeft),
                 EventKind::MembersLeft { users } if users.binary_search(&user).is_ok() => {
                     ends(if members { at.next() } else { at }, DetachReason::MemberLeft);
