@@ -156,11 +156,15 @@ impl Owner {
                 }
                 Some(_) | None => None,
             },
-            SessionRequest::SetStatus(status) => owner.map(|user| {
+            SessionRequest::SetStatus { user, .. } | SessionRequest::Detach { user } if owner != Some(user) => None,
+            SessionRequest::SetStatus { user, status } => {
                 model.sessions.insert(session, (user, status));
-                Reply::Accepted(at)
-            }),
-            SessionRequest::Detach => model.sessions.remove(&session).map(|_| Reply::Accepted(at)),
+                Some(Reply::Accepted(at))
+            }
+            SessionRequest::Detach { .. } => {
+                model.sessions.remove(&session);
+                Some(Reply::Accepted(at))
+            }
         };
         let answer = self.handle(|id| Input::Session(SessionCall { id, session, request }));
         assert_eq!(answer.ok(), expected);

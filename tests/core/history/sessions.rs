@@ -48,23 +48,29 @@ impl History {
     }
 
     pub(super) fn set_status(&mut self, nth: usize, status: Status) {
-        if let Some(session) = pick(self.owner.model.sessions.keys().copied(), nth) {
-            self.owner.session(session, SessionRequest::SetStatus(status));
+        let attached = self.owner.model.sessions.iter().map(|(session, (user, _))| (*session, *user));
+        if let Some((session, user)) = pick(attached, nth) {
+            self.owner.session(session, SessionRequest::SetStatus { user, status });
         }
     }
 
     pub(super) fn ask_detach(&mut self, nth: usize) {
-        let Some(session) = pick(self.owner.model.sessions.keys().copied(), nth) else {
+        let attached = self.owner.model.sessions.iter().map(|(session, (user, _))| (*session, *user));
+        let Some((session, user)) = pick(attached, nth) else {
             return;
         };
-        let call = self.owner.session(session, SessionRequest::Detach);
+        let call = self.owner.session(session, SessionRequest::Detach { user });
         if let Some(at) = self.listener_of(session) {
             self.asked.insert(call, at);
         }
     }
 
+    /// Detaches a session that is not there, and one that is another user's.
     pub(super) fn detach_unknown(&mut self) {
-        self.owner.session(session_id(9_999_999), SessionRequest::Detach);
+        self.owner.session(session_id(9_999_999), SessionRequest::Detach { user: UserId::MIN });
+        if let Some(session) = self.owner.model.sessions.keys().next().copied() {
+            self.owner.session(session, SessionRequest::Detach { user: UserId::MIN });
+        }
     }
 
     /// Tells a relay of one attach or detach that the owner has accepted. Whether there was one that it could be told of.

@@ -14,6 +14,7 @@ use super::{Attach, AttachError, Lease};
 pub(super) struct Seat {
     pub(super) relay: Arc<LocalRelay>,
     pub(super) session: SessionId,
+    user: UserId,
     /// Whether the owner may still know the session.
     needs_detach: bool,
     /// `None` only while it is dropped.
@@ -39,7 +40,7 @@ impl Seat {
             }
         }
         // From here on, whatever fails or is cancelled, the drop gives the place back at the owner too.
-        let mut seat = Self { relay, session, needs_detach: true, lease: Some(lease) };
+        let mut seat = Self { relay, session, user, needs_detach: true, lease: Some(lease) };
         let mut accepted = seat.attach(user, status, Known::No).await?;
         loop {
             if seat.relay.is_closed() {
@@ -84,7 +85,7 @@ impl Seat {
                     }
                 };
                 if unknown {
-                    // Without a detach: it could only meet a session of another user under this id.
+                    // Without a detach: there is nothing of this user's to be detached.
                     self.needs_detach = false;
                     self.relay.left(self.session, None);
                 }
@@ -108,7 +109,7 @@ impl Seat {
     pub(super) async fn set_status(&self, status: Status) -> Result<Position, CallError> {
         // Kept first: an owner that comes meanwhile is told this status.
         let before = self.relay.core.lock().seats.set_status(self.session, status);
-        match self.relay.ask(self.session, SessionRequest::SetStatus(status)).await {
+        match self.relay.ask(self.session, SessionRequest::SetStatus { user: self.user, status }).await {
             Ok(Reply::Accepted(at)) => Ok(at),
             Ok(reply @ (Reply::Attached(_) | Reply::Outcome(_))) => unreachable!("a status is accepted, not {reply:?}"),
             Err(error) => {
@@ -121,7 +122,7 @@ impl Seat {
     }
 
     pub(super) async fn detach(&mut self) -> Result<Position, CallError> {
-        let at = self.relay.detach(self.session).await?;
+        let at = self.relay.detach(self.session, self.user).await?;
         self.needs_detach = false;
         Ok(at)
     }
@@ -134,7 +135,7 @@ impl Seat {
         self.needs_detach = false;
         if self.relay.core.lock().seats.was_retold(self.session) {
             // A later owner may have been told of it before it heard its end, with its member back by then.
-            self.relay.detach_in_background(self.session, None);
+            self.relay.detach_in_background(self.session, self.user, None);
         } else {
             self.relay.left(self.session, None);
         }
@@ -146,7 +147,7 @@ impl Drop for Seat {
         if let Some(lease) = self.lease.take()
             && self.needs_detach
         {
-            self.relay.abandon(self.session, lease);
+            self.relay.abandon(self.session, self.user, lease);
         }
     }
 }

@@ -144,7 +144,7 @@ impl Seat {
                 self.retold = true;
                 SessionRequest::Attach { user: self.user, status: self.status }
             }
-            Stage::Leaving | Stage::Left => SessionRequest::Detach,
+            Stage::Leaving | Stage::Left => SessionRequest::Detach { user: self.user },
         }
     }
 }
@@ -165,6 +165,8 @@ mod tests {
 
     const ATTACH: SessionRequest = SessionRequest::Attach { user: UserId::MIN, status: Status::Online };
 
+    const DETACH: SessionRequest = SessionRequest::Detach { user: UserId::MIN };
+
     #[test]
     fn a_session_that_leaves_while_a_new_owner_is_told_of_it_is_detached_there_last() {
         let mut seats = seats();
@@ -173,8 +175,8 @@ mod tests {
         seats.left(session());
         // Its own detach may have come before the attach: the errand tells the end of it, and keeps the id until then.
         assert!(!seats.reserve(session(), UserId::MIN, Status::Idle));
-        assert_eq!(seats.told(session(), ATTACH), Some(SessionRequest::Detach));
-        assert_eq!(seats.told(session(), SessionRequest::Detach), None);
+        assert_eq!(seats.told(session(), ATTACH), Some(DETACH));
+        assert_eq!(seats.told(session(), DETACH), None);
         assert!(seats.reserve(session(), UserId::MIN, Status::Idle));
     }
 
@@ -183,8 +185,8 @@ mod tests {
         let mut seats = seats();
         assert!(!seats.stay(session()));
         seats.leave(session());
-        assert_eq!(seats.begin_telling(session()), Some(SessionRequest::Detach));
-        assert_eq!(seats.told(session(), SessionRequest::Detach), None);
+        assert_eq!(seats.begin_telling(session()), Some(DETACH));
+        assert_eq!(seats.told(session(), DETACH), None);
         assert!(seats.stay(session()));
         assert_eq!(seats.begin_telling(session()), Some(ATTACH));
     }
