@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use guildhall_guild::{Attached, Reply, SessionRequest};
-use guildhall_proto::{CallError, Position, SessionId, Status, UserId};
+use guildhall_proto::{CallError, Millis, Position, SessionId, Status, UserId};
 use guildhall_relay::{self as relay, SessionKey};
 
 use super::local::{Core, LocalRelay};
@@ -48,7 +48,7 @@ impl Seat {
             }
             let Attached { at, member } = &accepted;
             let attach = relay::Attach { session, accepted: *at, user, roles: &member.roles, members };
-            match seat.place(attach, &mut place) {
+            match seat.place(attach, member.joined_at, &mut place) {
                 Ok(placed) => return Ok((seat, placed)),
                 Err(relay::AttachError::Full { max }) => return Err(AttachError::Full { max }),
                 // One of this id is on its way out: the relay has not reached the position of its detach.
@@ -97,11 +97,12 @@ impl Seat {
     fn place<T>(
         &self,
         attach: relay::Attach<'_>,
+        joined_at: Millis,
         place: &mut impl FnMut(&mut Core, relay::Attach<'_>) -> Result<(SessionKey, T), relay::AttachError>,
     ) -> Result<T, relay::AttachError> {
         let mut core = self.relay.core.lock();
         let (key, placed) = place(&mut core, attach)?;
-        core.seats.place(self.session, key);
+        core.seats.place(self.session, key, joined_at);
         self.relay.wake(core);
         Ok(placed)
     }

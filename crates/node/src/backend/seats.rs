@@ -11,7 +11,7 @@
 use std::collections::BTreeMap;
 
 use guildhall_guild::SessionRequest;
-use guildhall_proto::{SessionId, Status, UserId};
+use guildhall_proto::{Millis, SessionId, Status, UserId};
 use guildhall_relay::SessionKey;
 
 #[derive(Debug, Default)]
@@ -23,6 +23,8 @@ struct Seat {
     status: Status,
     /// `None` until the relay has it.
     key: Option<SessionKey>,
+    /// When its member had joined, as of its attach.
+    joined_at: Millis,
     stage: Stage,
     /// Whether an errand tells the owner of it.
     telling: bool,
@@ -53,6 +55,7 @@ impl Seats {
             user,
             status,
             key: None,
+            joined_at: Millis::default(),
             stage: Stage::Attached,
             telling: false,
             again: false,
@@ -63,11 +66,22 @@ impl Seats {
         true
     }
 
-    /// Notes under which key the relay has a session.
-    pub(super) fn place(&mut self, session: SessionId, key: SessionKey) {
+    /// Notes under which key the relay has a session, and when its member had joined.
+    pub(super) fn place(&mut self, session: SessionId, key: SessionKey, joined_at: Millis) {
         if let Some(seat) = self.0.get_mut(&session) {
             seat.key = Some(key);
+            seat.joined_at = joined_at;
         }
+    }
+
+    /// When the members of the sessions that the relay has had joined, as of the latest attach of each. O(sessions).
+    pub(super) fn joined(&self) -> BTreeMap<UserId, Millis> {
+        let mut joined = BTreeMap::new();
+        for seat in self.0.values().filter(|seat| seat.key.is_some()) {
+            let latest = joined.entry(seat.user).or_insert(seat.joined_at);
+            *latest = seat.joined_at.max(*latest);
+        }
+        joined
     }
 
     /// Notes what a session shows from now on, and tells what it showed before.
