@@ -306,10 +306,14 @@ impl Guild {
                 self.sessions.attach(session, user, status)?;
                 (user, Reply::Attached(Attached { at: self.position, member }))
             }
-            SessionRequest::SetStatus(status) => {
-                (self.sessions.set_status(session, status)?, Reply::Accepted(self.position))
+            SessionRequest::SetStatus { user, status } => {
+                self.sessions.set_status(session, user, status)?;
+                (user, Reply::Accepted(self.position))
             }
-            SessionRequest::Detach => (self.sessions.detach(session)?, Reply::Accepted(self.position)),
+            SessionRequest::Detach { user } => {
+                self.sessions.detach(session, user)?;
+                (user, Reply::Accepted(self.position))
+            }
         };
         self.members.set_status(user, self.sessions.status(user));
         Ok(reply)

@@ -57,7 +57,15 @@ pub enum SessionRequest {
         status: Status,
     },
     /// To show another status.
-    SetStatus(Status),
+    SetStatus {
+        /// Whose session it is; another user's is refused.
+        user: UserId,
+        /// Whether the user is there.
+        status: Status,
+    },
     /// To hear no more, from the position of the answer on.
-    Detach,
+    Detach {
+        /// Whose session it is; another user's is refused.
+        user: UserId,
+    },
 }

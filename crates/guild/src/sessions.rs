@@ -31,18 +31,27 @@ impl Sessions {
         Ok(())
     }
 
-    /// Changes a session's status and tells whose it is.
-    pub(crate) fn set_status(&mut self, session: SessionId, status: Status) -> Result<UserId, CommandError> {
-        let (user, kept) = self.sessions.get_mut(&session).ok_or(CommandError::UnknownSession { session })?;
-        *kept = status;
-        Ok(*user)
+    /// Changes the status of a session of `user`.
+    pub(crate) fn set_status(&mut self, session: SessionId, user: UserId, status: Status) -> Result<(), CommandError> {
+        self.require(session, user)?;
+        self.sessions.insert(session, (user, status));
+        Ok(())
     }
 
-    /// Takes a session away and tells whose it was.
-    pub(crate) fn detach(&mut self, session: SessionId) -> Result<UserId, CommandError> {
-        let (user, _) = self.sessions.remove(&session).ok_or(CommandError::UnknownSession { session })?;
+    /// Takes a session of `user` away.
+    pub(crate) fn detach(&mut self, session: SessionId, user: UserId) -> Result<(), CommandError> {
+        self.require(session, user)?;
+        self.sessions.remove(&session);
         self.by_user.remove(&(user, session));
-        Ok(user)
+        Ok(())
+    }
+
+    fn require(&self, session: SessionId, user: UserId) -> Result<(), CommandError> {
+        match self.user(session) {
+            Some(owner) if owner == user => Ok(()),
+            Some(_) => Err(CommandError::ForeignSession { session }),
+            None => Err(CommandError::UnknownSession { session }),
+        }
     }
 
     /// Takes all sessions of a user away.

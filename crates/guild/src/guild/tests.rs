@@ -518,8 +518,8 @@ impl Step {
                 let session = SessionId::new(90 + dice.below(8) as u64).unwrap();
                 let status = [Status::Offline, Status::Idle, Status::Online][dice.below(3)];
                 let request = match dice.below(3) {
-                    0 => SessionRequest::Detach,
-                    1 => SessionRequest::SetStatus(status),
+                    0 => SessionRequest::Detach { user: dice.user() },
+                    1 => SessionRequest::SetStatus { user: dice.user(), status },
                     _ => SessionRequest::Attach { user: dice.user(), status },
                 };
                 Self::Session(session, request)

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use guildhall_guild::{Reply, SessionRequest};
-use guildhall_proto::{CallError, CommandError, Position, SessionId};
+use guildhall_proto::{CallError, CommandError, Position, SessionId, UserId};
 use tokio::task::JoinSet;
 
 use super::Lease;
@@ -21,15 +21,15 @@ impl LocalRelay {
 
     /// Detaches a session at the owner and then here, up to the same position; it hears all before that. If this is dropped while
     /// it waits, the owner may have detached the session all the same; it is to be detached again.
-    pub(super) async fn detach(self: &Arc<Self>, session: SessionId) -> Result<Position, CallError> {
+    pub(super) async fn detach(self: &Arc<Self>, session: SessionId, user: UserId) -> Result<Position, CallError> {
         self.core.lock().seats.leave(session);
-        match self.ask(session, SessionRequest::Detach).await {
+        match self.ask(session, SessionRequest::Detach { user }).await {
             Ok(Reply::Accepted(at)) => Ok(self.left(session, Some(at))),
             Ok(reply @ (Reply::Attached(_) | Reply::Outcome(_))) => unreachable!("a detach is accepted, not {reply:?}"),
             // The owner has ended it already, or never came to know it: what this relay knows is all there is.
-            Err(CallError::Refused(CommandError::UnknownSession { .. } | CommandError::UnknownGuild)) => {
-                Ok(self.left(session, None))
-            }
+            Err(CallError::Refused(
+                CommandError::UnknownSession { .. } | CommandError::ForeignSession { .. } | CommandError::UnknownGuild,
+            )) => Ok(self.left(session, None)),
             Err(error) => {
                 let tell_again = self.core.lock().seats.stay(session);
                 if tell_again {
@@ -56,17 +56,17 @@ impl LocalRelay {
     }
 
     /// Sees to the detach of a session that nobody holds any more. The lease keeps the relay until then.
-    pub(super) fn abandon(self: &Arc<Self>, session: SessionId, lease: Lease) {
+    pub(super) fn abandon(self: &Arc<Self>, session: SessionId, user: UserId, lease: Lease) {
         self.node.counters().bump(Counter::SessionsAbandoned);
-        self.detach_in_background(session, Some(lease));
+        self.detach_in_background(session, user, Some(lease));
     }
 
     /// Sees to the detach of a session that may be attached at the owner.
-    pub(super) fn detach_in_background(self: &Arc<Self>, session: SessionId, lease: Option<Lease>) {
+    pub(super) fn detach_in_background(self: &Arc<Self>, session: SessionId, user: UserId, lease: Option<Lease>) {
         self.core.lock().seats.leave(session);
         let relay = Arc::clone(self);
         self.runtime.spawn(async move {
-            if let Err(error) = relay.retried(session, SessionRequest::Detach).await {
+            if let Err(error) = relay.retried(session, SessionRequest::Detach { user }).await {
                 // No owner is left that knows it, or none ever did.
                 tracing::debug!(guild = %relay.guild, %session, %error, "session ended without its owner");
             }

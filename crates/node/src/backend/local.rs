@@ -12,7 +12,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use guildhall_members::View;
-use guildhall_proto::{CallError, GuildId, Position, Seq};
+use guildhall_proto::{CallError, GuildId, Member, Position, Seq};
 use guildhall_relay::{ApplyError, Batch, Relay, RelayConfig, SessionKey};
 use guildhall_ring::{Cursor, ReadError};
 use parking_lot::Mutex;
@@ -181,13 +181,17 @@ impl LocalRelay {
 
     fn resync_from(&self, view: &View) {
         let mut core = self.core.lock();
-        let Core { relay, woken, .. } = &mut *core;
+        let Core { relay, seats, woken, .. } = &mut *core;
         if view.position() <= relay.position() {
             // The ring runs ahead of the view while the owner lets a turn out: the view that is missing is on its way.
             return;
         }
         self.node.counters().bump(Counter::RelayResyncs);
-        if let Err(stale) = relay.resync(view.position(), view.rights().clone(), |user| view.member(user), woken) {
+        // Who left and came back within the hole is a new member: the owner has detached the sessions of the one who left.
+        let joined = seats.joined();
+        let is_same = |member: &Member| joined.get(&member.user).is_none_or(|joined_at| *joined_at == member.joined_at);
+        let member = |user| view.member(user).filter(is_same);
+        if let Err(stale) = relay.resync(view.position(), view.rights().clone(), member, woken) {
             tracing::error!(guild = %self.guild, %stale, "the relay is ahead of its guild");
         }
         self.wake(core);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use guildhall_guild::{Attached, Reply, SessionRequest};
-use guildhall_proto::{CallError, Position, SessionId, Status, UserId};
+use guildhall_proto::{CallError, Millis, Position, SessionId, Status, UserId};
 use guildhall_relay::{self as relay, SessionKey};
 
 use super::local::{Core, LocalRelay};
@@ -14,6 +14,7 @@ use super::{Attach, AttachError, Lease};
 pub(super) struct Seat {
     pub(super) relay: Arc<LocalRelay>,
     pub(super) session: SessionId,
+    user: UserId,
     /// Whether the owner may still know the session.
     needs_detach: bool,
     /// `None` only while it is dropped.
@@ -39,7 +40,7 @@ impl Seat {
             }
         }
         // From here on, whatever fails or is cancelled, the drop gives the place back at the owner too.
-        let mut seat = Self { relay, session, needs_detach: true, lease: Some(lease) };
+        let mut seat = Self { relay, session, user, needs_detach: true, lease: Some(lease) };
         let mut accepted = seat.attach(user, status, Known::No).await?;
         loop {
             if seat.relay.is_closed() {
@@ -47,7 +48,7 @@ impl Seat {
             }
             let Attached { at, member } = &accepted;
             let attach = relay::Attach { session, accepted: *at, user, roles: &member.roles, members };
-            match seat.place(attach, &mut place) {
+            match seat.place(attach, member.joined_at, &mut place) {
                 Ok(placed) => return Ok((seat, placed)),
                 Err(relay::AttachError::Full { max }) => return Err(AttachError::Full { max }),
                 // One of this id is on its way out: the relay has not reached the position of its detach.
@@ -84,7 +85,7 @@ impl Seat {
                     }
                 };
                 if unknown {
-                    // Without a detach: it could only meet a session of another user under this id.
+                    // Without a detach: there is nothing of this user's to be detached.
                     self.needs_detach = false;
                     self.relay.left(self.session, None);
                 }
@@ -96,11 +97,12 @@ impl Seat {
     fn place<T>(
         &self,
         attach: relay::Attach<'_>,
+        joined_at: Millis,
         place: &mut impl FnMut(&mut Core, relay::Attach<'_>) -> Result<(SessionKey, T), relay::AttachError>,
     ) -> Result<T, relay::AttachError> {
         let mut core = self.relay.core.lock();
         let (key, placed) = place(&mut core, attach)?;
-        core.seats.place(self.session, key);
+        core.seats.place(self.session, key, joined_at);
         self.relay.wake(core);
         Ok(placed)
     }
@@ -108,7 +110,7 @@ impl Seat {
     pub(super) async fn set_status(&self, status: Status) -> Result<Position, CallError> {
         // Kept first: an owner that comes meanwhile is told this status.
         let before = self.relay.core.lock().seats.set_status(self.session, status);
-        match self.relay.ask(self.session, SessionRequest::SetStatus(status)).await {
+        match self.relay.ask(self.session, SessionRequest::SetStatus { user: self.user, status }).await {
             Ok(Reply::Accepted(at)) => Ok(at),
             Ok(reply @ (Reply::Attached(_) | Reply::Outcome(_))) => unreachable!("a status is accepted, not {reply:?}"),
             Err(error) => {
@@ -121,7 +123,7 @@ impl Seat {
     }
 
     pub(super) async fn detach(&mut self) -> Result<Position, CallError> {
-        let at = self.relay.detach(self.session).await?;
+        let at = self.relay.detach(self.session, self.user).await?;
         self.needs_detach = false;
         Ok(at)
     }
@@ -134,7 +136,7 @@ impl Seat {
         self.needs_detach = false;
         if self.relay.core.lock().seats.was_retold(self.session) {
             // A later owner may have been told of it before it heard its end, with its member back by then.
-            self.relay.detach_in_background(self.session, None);
+            self.relay.detach_in_background(self.session, self.user, None);
         } else {
             self.relay.left(self.session, None);
         }
@@ -146,7 +148,7 @@ impl Drop for Seat {
         if let Some(lease) = self.lease.take()
             && self.needs_detach
         {
-            self.relay.abandon(self.session, lease);
+            self.relay.abandon(self.session, self.user, lease);
         }
     }
 }

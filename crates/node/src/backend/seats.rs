@@ -11,7 +11,7 @@
 use std::collections::BTreeMap;
 
 use guildhall_guild::SessionRequest;
-use guildhall_proto::{SessionId, Status, UserId};
+use guildhall_proto::{Millis, SessionId, Status, UserId};
 use guildhall_relay::SessionKey;
 
 #[derive(Debug, Default)]
@@ -23,6 +23,8 @@ struct Seat {
     status: Status,
     /// `None` until the relay has it.
     key: Option<SessionKey>,
+    /// When its member had joined, as of its attach.
+    joined_at: Millis,
     stage: Stage,
     /// Whether an errand tells the owner of it.
     telling: bool,
@@ -53,6 +55,7 @@ impl Seats {
             user,
             status,
             key: None,
+            joined_at: Millis::default(),
             stage: Stage::Attached,
             telling: false,
             again: false,
@@ -63,11 +66,22 @@ impl Seats {
         true
     }
 
-    /// Notes under which key the relay has a session.
-    pub(super) fn place(&mut self, session: SessionId, key: SessionKey) {
+    /// Notes under which key the relay has a session, and when its member had joined.
+    pub(super) fn place(&mut self, session: SessionId, key: SessionKey, joined_at: Millis) {
         if let Some(seat) = self.0.get_mut(&session) {
             seat.key = Some(key);
+            seat.joined_at = joined_at;
         }
+    }
+
+    /// When the members of the sessions that the relay has had joined, as of the latest attach of each. O(sessions).
+    pub(super) fn joined(&self) -> BTreeMap<UserId, Millis> {
+        let mut joined = BTreeMap::new();
+        for seat in self.0.values().filter(|seat| seat.key.is_some()) {
+            let latest = joined.entry(seat.user).or_insert(seat.joined_at);
+            *latest = seat.joined_at.max(*latest);
+        }
+        joined
     }
 
     /// Notes what a session shows from now on, and tells what it showed before.
@@ -144,7 +158,7 @@ impl Seat {
                 self.retold = true;
                 SessionRequest::Attach { user: self.user, status: self.status }
             }
-            Stage::Leaving | Stage::Left => SessionRequest::Detach,
+            Stage::Leaving | Stage::Left => SessionRequest::Detach { user: self.user },
         }
     }
 }
@@ -165,6 +179,8 @@ mod tests {
 
     const ATTACH: SessionRequest = SessionRequest::Attach { user: UserId::MIN, status: Status::Online };
 
+    const DETACH: SessionRequest = SessionRequest::Detach { user: UserId::MIN };
+
     #[test]
     fn a_session_that_leaves_while_a_new_owner_is_told_of_it_is_detached_there_last() {
         let mut seats = seats();
@@ -173,8 +189,8 @@ mod tests {
         seats.left(session());
         // Its own detach may have come before the attach: the errand tells the end of it, and keeps the id until then.
         assert!(!seats.reserve(session(), UserId::MIN, Status::Idle));
-        assert_eq!(seats.told(session(), ATTACH), Some(SessionRequest::Detach));
-        assert_eq!(seats.told(session(), SessionRequest::Detach), None);
+        assert_eq!(seats.told(session(), ATTACH), Some(DETACH));
+        assert_eq!(seats.told(session(), DETACH), None);
         assert!(seats.reserve(session(), UserId::MIN, Status::Idle));
     }
 
@@ -183,8 +199,8 @@ mod tests {
         let mut seats = seats();
         assert!(!seats.stay(session()));
         seats.leave(session());
-        assert_eq!(seats.begin_telling(session()), Some(SessionRequest::Detach));
-        assert_eq!(seats.told(session(), SessionRequest::Detach), None);
+        assert_eq!(seats.begin_telling(session()), Some(DETACH));
+        assert_eq!(seats.told(session(), DETACH), None);
         assert!(seats.stay(session()));
         assert_eq!(seats.begin_telling(session()), Some(ATTACH));
     }

@@ -1,11 +1,13 @@
 //! Sessions that come, hear, change, lag and go, in every way there is.
 
-use guildhall_node::{AttachError, Counter, Delivery, DetachReason};
-use guildhall_proto::{Command, EventKind, Status};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use guildhall_node::{AttachError, Clock, Counter, Delivery, DetachReason};
+use guildhall_proto::{Command, EventKind, Millis, Status};
 
 use crate::store::Mode;
 use crate::world::{
-    ADA, World, add_member, attach, attachment, message, number_in, poll_once, settle, soon, until, user,
+    ADA, NOW, World, add_member, attach, attachment, message, number_in, poll_once, settle, soon, until, user,
 };
 
 #[tokio::test]
@@ -228,6 +230,33 @@ async fn a_relay_that_falls_out_of_its_guilds_ring_begins_again_from_a_view() {
     world.ask(guild, message(200)).await.unwrap();
     assert_eq!(number_in(soon(stream.next()).await), 200);
     assert_eq!(world.count(Counter::RelayResyncs), 1);
+}
+
+#[tokio::test]
+async fn who_left_and_came_back_unseen_by_the_relay_is_a_new_member() {
+    let ticks = AtomicU64::new(NOW.0);
+    let world = World::with(|config| {
+        config.clock = Clock::from_fn(move || Millis(ticks.fetch_add(1, Ordering::SeqCst)));
+        config.ring.entries_max = 8;
+        config.turn.inputs_max = 1_000;
+        config.turn.micros_max = u64::MAX;
+    });
+    let guild = world.found(1, 3).await;
+    let backend = world.backend();
+    let mut gone = attach(&backend, guild, 1, 2).await;
+    let mut stayed = attach(&backend, guild, 2, 3).await;
+    // The second turn takes all: when the relay runs, the first commands have left the ring.
+    let commands = [Command::RemoveMember { user: user(2) }, add_member(2)];
+    let mut pending: Vec<_> = commands.into_iter().map(|command| world.post(guild, command).unwrap()).collect();
+    pending.extend((0..100).map(|number| world.post(guild, message(number)).unwrap()));
+    for pending in pending {
+        soon(pending.answer()).await.unwrap();
+    }
+    assert!(matches!(soon(gone.next()).await, Some(Delivery::Gap(_))));
+    assert_eq!(soon(gone.next()).await, Some(Delivery::Detached(DetachReason::MemberLeft)));
+    assert!(matches!(soon(stayed.next()).await, Some(Delivery::Gap(_))));
+    world.ask(guild, message(200)).await.unwrap();
+    assert_eq!(number_in(soon(stayed.next()).await), 200);
 }
 
 #[tokio::test]

@@ -27,12 +27,12 @@ fn of_several_sessions_the_most_present_counts() {
     world.attach(MOD, 4, Status::Online);
     assert_eq!(world.guild.view().unwrap().online(), 2);
 
-    assert!(world.session(2, SessionRequest::Detach).0.is_ok());
+    assert!(world.session(2, SessionRequest::Detach { user: user_id(PLAIN) }).0.is_ok());
     assert_eq!(world.status(PLAIN), Some(Status::Idle));
-    assert!(world.session(3, SessionRequest::SetStatus(Status::Online)).0.is_ok());
+    assert!(world.session(3, SessionRequest::SetStatus { user: user_id(PLAIN), status: Status::Online }).0.is_ok());
     assert_eq!(world.status(PLAIN), Some(Status::Online));
     for session in [1, 3] {
-        assert!(world.session(session, SessionRequest::Detach).0.is_ok());
+        assert!(world.session(session, SessionRequest::Detach { user: user_id(PLAIN) }).0.is_ok());
     }
     assert_eq!(world.status(PLAIN), Some(Status::Offline));
     assert_eq!((world.guild.view().unwrap().online(), world.guild.sessions()), (1, 1));
@@ -61,7 +61,7 @@ fn the_sessions_of_a_removed_member_are_detached() {
     world.attach(MOD, 3, Status::Online);
     world.applies(Actor::System, Command::RemoveMember { user: user_id(PLAIN) });
     assert_eq!((world.guild.view().unwrap().online(), world.guild.sessions()), (1, 1));
-    let refused = world.refuses_session(1, SessionRequest::Detach);
+    let refused = world.refuses_session(1, SessionRequest::Detach { user: user_id(PLAIN) });
     assert_eq!(refused, guildhall_proto::CommandError::UnknownSession { session: session_id(1) });
 
     // Who comes back is offline until a session says otherwise, and the session ids are free.

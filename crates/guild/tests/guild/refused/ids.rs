@@ -33,7 +33,7 @@ fn a_guild_that_was_never_created_knows_no_command_but_its_creation() {
     }
     let attach = SessionRequest::Attach { user: user_id(OWNER), status: Status::Online };
     assert_eq!(world.refuses_session(1, attach), CommandError::UnknownGuild);
-    assert_eq!(world.refuses_session(1, SessionRequest::Detach), CommandError::UnknownGuild);
+    assert_eq!(world.refuses_session(1, SessionRequest::Detach { user: user_id(OWNER) }), CommandError::UnknownGuild);
 }
 
 #[test]
@@ -134,8 +134,11 @@ fn an_overwrite_that_is_not_there_cannot_be_taken_away() {
 fn a_session_that_is_not_attached_is_refused() {
     let mut world = World::new();
     let unknown = CommandError::UnknownSession { session: session_id(9) };
-    assert_eq!(world.refuses_session(9, SessionRequest::Detach), unknown);
-    assert_eq!(world.refuses_session(9, SessionRequest::SetStatus(Status::Idle)), unknown);
+    assert_eq!(world.refuses_session(9, SessionRequest::Detach { user: user_id(MOD) }), unknown);
+    assert_eq!(
+        world.refuses_session(9, SessionRequest::SetStatus { user: user_id(MOD), status: Status::Idle }),
+        unknown
+    );
     let publish = Publish { session: Some(session_id(9)), ..message(GENERAL) };
     assert_eq!(world.refuses(by(MOD), Command::Publish(publish)), unknown);
 }
@@ -147,6 +150,9 @@ fn another_users_session_is_refused() {
     let foreign = CommandError::ForeignSession { session: session_id(9) };
     let attach = SessionRequest::Attach { user: user_id(PLAIN), status: Status::Online };
     assert_eq!(world.refuses_session(9, attach), foreign);
+    assert_eq!(world.refuses_session(9, SessionRequest::Detach { user: user_id(PLAIN) }), foreign);
+    let hide = SessionRequest::SetStatus { user: user_id(PLAIN), status: Status::Offline };
+    assert_eq!(world.refuses_session(9, hide), foreign);
     let publish = Publish { session: Some(session_id(9)), ..message(GENERAL) };
     assert_eq!(world.refuses(by(PLAIN), Command::Publish(publish.clone())), foreign);
     assert_eq!(world.refuses(Actor::System, Command::Publish(publish)), foreign);
