@@ -95,9 +95,10 @@ pub enum Command {
         /// Whose overwrite.
         target: OverwriteTarget,
     },
-    /// Adds one member. System only: who may join is the chat backend's business.
+    /// Adds one member, who may not be banned. System only: who may join is the chat backend's business.
     AddMember(NewMember),
-    /// Adds up to 10,000 members at once; those who are members already stay as they are and are counted. System only.
+    /// Adds up to 10,000 members at once, in one turn and with one event, or refuses them all: none may be banned. Those who are
+    /// members already stay as they are and are counted. System only.
     AddMembers(Vec<NewMember>),
     /// Changes a member. A nick needs `CHANGE_NICKNAME` (own) or `MANAGE_NICKNAMES` (others below the actor), roles need
     /// `MANAGE_ROLES` and must lie below the actor's own, flags are the system's.

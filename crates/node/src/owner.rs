@@ -109,9 +109,9 @@ impl Owner {
         if held_up || self.stopping || self.ended.is_some() { 0 } else { self.around.turn.inputs_max }
     }
 
-    /// Whether the guild carries on with what it has spread over turns: under the same conditions under which it takes inputs.
+    /// Whether the guild carries on with what it has spread over turns: while it takes inputs, and few turns wait for the store.
     fn has_work(&self) -> bool {
-        self.guild.has_work() && self.inputs_wanted() > 0
+        self.guild.has_work() && self.inputs_wanted() > 0 && self.gate.len() < WORK_UNSETTLED_MAX
     }
 
     fn turn(&mut self, taken: &mut Taken<Posted, Control>) {
@@ -318,6 +318,9 @@ impl Drop for Owner {
     }
 }
 
+/// Turns that wait for the store, at which batches of whole-guild changes pause: a call that comes meanwhile has few of them
+/// ahead. Fewer would leave the store idle between two batches.
+const WORK_UNSETTLED_MAX: usize = 4;
 /// Inputs taken out of the mailbox at once; the clock is looked at between.
 const CHUNK_INPUTS: usize = 32;
 /// Replaced views that an owner holds before it sends them to a worker: one job for many.

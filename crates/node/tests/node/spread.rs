@@ -9,7 +9,8 @@ use guildhall_relay::DetachReason;
 
 use crate::store::Mode;
 use crate::world::{
-    ADA, NOW, World, add_member, attach, attachment, message, name, new_member, number_of, poll_once, soon, until, user,
+    ADA, NOW, World, add_member, attach, attachment, message, name, new_member, number_of, poll_once, settle, soon,
+    until, user,
 };
 
 fn prune_all() -> Command {
@@ -70,17 +71,19 @@ async fn other_calls_are_answered_while_an_import_is_under_way() {
 }
 
 #[tokio::test]
-async fn the_answer_waits_until_the_last_batch_is_stored() {
+async fn the_answer_waits_until_the_last_batch_is_stored_and_batches_do_not_crowd_before_the_store() {
     let world = World::new();
-    let guild = world.found(1, 1_000).await;
+    let guild = world.found(1, 2_000).await;
     world.store.set(Mode::HoldAfter);
     let mut prune = Box::pin(world.post(guild, prune_all()).unwrap().answer());
-    // Four batches; their turns need not wait for each other.
+    // Four of eight batches: the rest would have others wait.
     until(|| world.store.held() == 4).await;
+    settle().await;
+    assert_eq!(world.store.held(), 4);
     assert!(poll_once(&mut prune).await.is_pending());
-    assert_eq!(world.view(guild).await.unwrap().len(), 1_000);
+    assert_eq!(world.view(guild).await.unwrap().len(), 2_000);
     world.store.release();
-    assert_eq!(removed(soon(prune).await.unwrap()), 999);
+    assert_eq!(removed(soon(prune).await.unwrap()), 1_999);
     assert_eq!(world.view(guild).await.unwrap().len(), 1);
 }
 
