@@ -21,7 +21,7 @@ use crate::input::{Call, Input, SessionCall, SessionRequest};
 use crate::operations::{Operations, Seen};
 use crate::sessions::Sessions;
 use crate::snapshot::{Checkpoint, Life, StructureSeed};
-use crate::work::Works;
+use crate::work::{Asked, Works};
 
 /// One community's live state.
 #[derive(Debug)]
@@ -240,7 +240,7 @@ impl Guild {
             Seen::Unfinished(outcome) => Some(outcome),
             Seen::New => None,
         };
-        let durable = command.is_durable();
+        let (durable, bytes) = (command.is_durable(), command.weight_bytes());
         match self.decide(actor, command, so_far) {
             Ok(Decision::Now(change)) => {
                 let outcome = self.carry_out(change, durable.then_some((op, body)), effects);
@@ -249,8 +249,8 @@ impl Guild {
             }
             Ok(Decision::Later(task)) => {
                 // Not kept: there is room again once another is finished.
-                self.works.require_room()?;
-                let work = self.works.begin(op, body, actor, id, task);
+                self.works.require_room(bytes)?;
+                let work = self.works.begin(Asked { op, body, actor }, id, bytes, task);
                 self.begin_work(work, effects);
                 Ok(Performed::Later)
             }

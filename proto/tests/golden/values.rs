@@ -18,7 +18,7 @@ variants!(Status: Offline, Idle, DoNotDisturb, Online);
 variants!(ListedThing: User, Role, Channel);
 variants!(Limited:
     Roles, Channels, Overwrites, MemberRoles, Members, BulkMembers, MentionUsers, MentionRoles, UserSessions,
-    GuildSessions, Clients, ClientOutcomes, Bans, LongOperations, OperationCalls,
+    GuildSessions, Clients, ClientOutcomes, Bans, LongOperations, OperationCalls, LongOperationsBytes,
 );
 
 pub(crate) fn variants() -> Vec<String> {
@@ -107,6 +107,7 @@ fn enums() -> Vec<Sample> {
         Limited::Bans,
         Limited::LongOperations,
         Limited::OperationCalls,
+        Limited::LongOperationsBytes,
     ];
     let listed = [ListedThing::User, ListedThing::Role, ListedThing::Channel];
     let status = [Status::Offline, Status::Idle, Status::DoNotDisturb, Status::Online];
