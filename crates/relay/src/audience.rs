@@ -9,6 +9,7 @@
 //! - `of_channel` names the list that the channel has.
 
 use std::collections::BTreeMap;
+use std::mem;
 use std::sync::Arc;
 
 use guildhall_permissions::{ChannelRule, Overwrites, Rights, RoleEffect};
@@ -41,6 +42,10 @@ impl Audience {
     /// The covered cohorts that see it.
     pub(crate) fn seen_by(&self) -> &Bits {
         &self.seen_by
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        size_of::<Self>() + self.seen_by.bytes() + size_of_val(&self.channels[..])
     }
 
     #[cold]
@@ -117,6 +122,8 @@ pub(crate) struct Audiences {
     list_idx: BTreeMap<ViewList, usize>,
     of_list: Vec<Option<Arc<Audience>>>,
     made: u64,
+    /// What those take that no entry was charged with yet.
+    made_bytes: usize,
 }
 
 impl Audiences {
@@ -137,8 +144,8 @@ impl Audiences {
         }
         let extended = cached.and_then(|audience| audience.extend(cohorts));
         let audience = Arc::new(extended.unwrap_or_else(|| Audience::make(rights, channel, cohorts)));
-        self.made += 1;
         self.of_list[idx] = Some(Arc::clone(&audience));
+        self.count(&audience);
         Some(audience)
     }
 
@@ -157,8 +164,15 @@ impl Audiences {
                 there.push(channel);
             }
         }
-        self.made += 1;
-        Arc::new(Audience { seen_by, made: cohorts.youngest(), rights: rights.clone(), channels: there.into() })
+        let made = cohorts.youngest();
+        let audience = Arc::new(Audience { seen_by, made, rights: rights.clone(), channels: there.into() });
+        self.count(&audience);
+        audience
+    }
+
+    /// The bytes of the audiences made since this was last asked, for the entry that they were made for.
+    pub(crate) fn take_made_bytes(&mut self) -> usize {
+        mem::take(&mut self.made_bytes)
     }
 
     /// Forgets what no longer holds once `event` is applied.
@@ -198,7 +212,12 @@ impl Audiences {
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.of_list.iter().flatten().map(|audience| audience.seen_by.bytes() + size_of::<Audience>()).sum()
+        self.of_list.iter().flatten().map(|audience| audience.bytes()).sum()
+    }
+
+    fn count(&mut self, audience: &Audience) {
+        self.made += 1;
+        self.made_bytes += audience.bytes();
     }
 
     fn forget_all(&mut self) {

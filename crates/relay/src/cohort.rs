@@ -1,12 +1,15 @@
 //! Cohorts: the sessions with equal rights, numbered densely.
 //!
 //! Invariants:
-//! - a number means one cohort for every entry that is in the ring: it is given out again only when the ring has passed the place
-//!   at which its cohort ended;
+//! - a cohort is asked for by its number only at entries from its birth up to where it ended; `passed` is behind all that have
+//!   ended, and a number is given out again no earlier than there. So it means one cohort at each entry, and whoever reads late finds
+//!   it in audiences as of that entry;
+//! - `vacant` has the numbers of all rows without a cohort, and the last row is none of them: there are at most as many rows as there
+//!   were cohorts at a time, those included that an event ends and that begin with it;
 //! - stamps of birth rise by one, and never repeat; `births` lists the numbers given out since `first_birth`, in that order;
 //! - `waiting_in` has exactly the cohorts whose list of waiting sessions is not empty.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use guildhall_permissions::Rights;
@@ -65,6 +68,13 @@ pub(crate) struct Cohort {
 }
 
 impl Cohort {
+    pub(crate) fn bytes(&self) -> usize {
+        size_of::<Self>()
+            + size_of::<Standing>()
+            + size_of_val(&self.standing.roles[..])
+            + size_of_val(&self.standing.overwrites[..])
+    }
+
     /// A cohort of the past, which no audience knows: every one of them decides about it by rule.
     pub(crate) fn past(standing: Standing) -> Arc<Self> {
         Arc::new(Self { id: CohortId::MAX, born: u64::MAX, standing: Arc::new(standing) })
@@ -76,8 +86,9 @@ impl Cohort {
 pub(crate) struct Cohorts {
     by_standing: BTreeMap<Arc<Standing>, CohortId>,
     rows: Vec<Row>,
-    /// Numbers of ended cohorts, and the place up to which the ring may still hold entries that mean them.
-    ended: VecDeque<(Cursor, CohortId)>,
+    vacant: BTreeSet<CohortId>,
+    /// No entry from here on is asked about a cohort that has ended.
+    passed: Cursor,
     births: Vec<CohortId>,
     first_birth: u64,
     waiting_in: Bits,
@@ -120,17 +131,18 @@ impl Cohorts {
         self.births.get(from..)
     }
 
-    /// Counts one more session into the cohort of this standing, which begins if there is none. `tail` is the ring's.
-    pub(crate) fn join(&mut self, standing: Standing, tail: Cursor) -> Arc<Cohort> {
+    /// Counts one more session into the cohort of this standing, which begins if there is none. `head` is the ring's: the
+    /// first entry whose audiences may know the cohort.
+    pub(crate) fn join(&mut self, standing: Standing, head: Cursor) -> Arc<Cohort> {
         if let Some(id) = self.by_standing.get(&standing) {
             let row = &mut self.rows[*id as usize];
             row.sessions += 1;
             return Arc::clone(row.cohort.as_ref().expect("`by_standing` names cohorts that are there"));
         }
-        let id = self.number(tail);
+        let id = self.number(head);
         if self.births.len() >= BIRTHS_PER_COHORT * self.by_standing.len() + BIRTHS_MIN {
             self.first_birth += self.births.len() as u64;
-            self.births.clear();
+            self.births = Vec::new();
         }
         self.births.push(id);
         let cohort = Arc::new(Cohort { id, born: self.youngest(), standing: Arc::new(standing) });
@@ -156,7 +168,14 @@ impl Cohorts {
         row.waiting = Vec::new();
         self.by_standing.remove(&cohort.standing);
         self.wanting_members.set(id, false);
-        self.ended.push_back((passed, id));
+        self.passed = self.passed.max(passed);
+        self.vacant.insert(id);
+        while self.rows.pop_if(|row| row.cohort.is_none()).is_some() {
+            self.vacant.pop_last();
+        }
+        if self.rows.capacity() > ROWS_MIN.max(self.rows.len() * ROWS_SPARE) {
+            self.rows.shrink_to(ROWS_MIN);
+        }
     }
 
     /// Puts the session of a slot among the waiting ones and returns its place there.
@@ -204,31 +223,25 @@ impl Cohorts {
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        let standings: usize = self
-            .iter()
-            .map(|cohort| {
-                let standing = &cohort.standing;
-                size_of_val(&standing.roles[..])
-                    + size_of_val(&standing.overwrites[..])
-                    + size_of::<Standing>()
-                    + size_of::<Cohort>()
-            })
-            .sum();
+        let cohorts: usize = self.iter().map(|cohort| cohort.bytes()).sum();
         let waiting: usize = self.rows.iter().map(|row| row.waiting.capacity() * size_of::<u32>()).sum();
-        standings
+        cohorts
             + waiting
             + self.rows.capacity() * size_of::<Row>()
+            + self.vacant.len() * size_of::<CohortId>()
             + self.births.capacity() * size_of::<CohortId>()
             + self.waiting_in.bytes()
             + self.wanting_members.bytes()
     }
 
-    fn number(&mut self, tail: Cursor) -> CohortId {
-        if let Some((_, id)) = self.ended.pop_front_if(|(passed, _)| *passed <= tail) {
+    /// The lowest free number, so that bitmaps stay short.
+    fn number(&mut self, head: Cursor) -> CohortId {
+        assert!(self.passed <= head, "cohorts that end with an entry end after all that begin with it");
+        if let Some(id) = self.vacant.pop_first() {
             return id;
         }
         self.rows.push(Row::default());
-        u32::try_from(self.rows.len() - 1).expect("there are no more cohorts in the ring's reach than 32 bits number")
+        u32::try_from(self.rows.len() - 1).expect("there are no more cohorts than sessions, which 32 bits number")
     }
 }
 
@@ -237,3 +250,6 @@ impl Cohorts {
 const BIRTHS_PER_COHORT: usize = 2;
 /// Births that are always remembered, so that a few cohorts coming and going cost little: 16 KiB.
 const BIRTHS_MIN: usize = 4_096;
+/// Rows that are always kept, and how many times the rows in use are kept when many cohorts have ended: 48 bytes each.
+const ROWS_MIN: usize = 256;
+const ROWS_SPARE: usize = 4;

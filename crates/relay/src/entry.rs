@@ -3,7 +3,8 @@
 //! Invariants:
 //! - the audiences of an entry cover every cohort there was when it was appended;
 //! - `moves` are ascending by slot, one a session; an entry about one member lists all sessions of that member here, also those
-//!   that stay in their cohort.
+//!   that stay in their cohort;
+//! - an audience is weighed in the entry that it was made for, and in no other.
 
 use std::sync::Arc;
 
@@ -19,6 +20,8 @@ pub(crate) struct Entry {
     pub(crate) fact: Fact,
     pub(crate) scope: Scope,
     pub(crate) moves: Box<[Move]>,
+    /// What the audiences take that were made for this entry.
+    pub(crate) made_bytes: usize,
 }
 
 #[derive(Debug)]
@@ -88,12 +91,16 @@ impl Entry {
 }
 
 impl Weigh for Entry {
-    /// Counts the event as if this ring alone held it. The audience is shared by many entries and not counted.
+    /// Counts the event, and the cohorts moved to, as if this ring alone held them. An audience counts in the first entry that
+    /// holds it: one that outlasts that entry in the ring is uncounted from then on, which at most one for each list of overwrites
+    /// does at a time.
     fn weight_bytes(&self) -> usize {
         let event = match &self.fact {
             Fact::Event(event) => event.weight_bytes(),
             Fact::Hole { .. } => 0,
         };
-        event + size_of::<Self>() + size_of_val(&self.moves[..])
+        let cohorts = self.moves.chunk_by(|one, next| Arc::ptr_eq(&one.to, &next.to));
+        let cohorts: usize = cohorts.map(|moves| moves[0].to.bytes()).sum();
+        event + size_of::<Self>() + size_of_val(&self.moves[..]) + cohorts + self.made_bytes
     }
 }

@@ -92,6 +92,7 @@
 //! | [`Stream::read`] | one load of the ring, then a bit test an entry |
 //! | [`Batch::read`] | O(cohorts / 64 + cohorts that hear it) an event, whatever the sessions |
 //! | attach, detach, wait | O(log sessions); an attach in the past O(events between) |
+//! | memory | the ring's bytes, audiences among them; bitmaps by the most cohorts at a time, however many came and went |
 //!
 //! The mechanism (one shared run of events, per-reader cursors, an explicit gap) is that of the LMAX Disruptor and of Kafka's
 //! consumers, with groups of equal rights in the place of partitions.

@@ -31,7 +31,7 @@ use crate::slots::{NONE, Slots, Way};
 /// How much one relay holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RelayConfig {
-    /// The bounds of the relay's ring, in events and bytes. Lower and sessions that pause are told gaps; higher and a busy guild
+    /// The bounds of the relay's ring, in events and bytes; the bytes of the audiences made for its events count. Lower and sessions that pause are told gaps; higher and a busy guild
     /// holds that much on every node with sessions of it.
     pub ring: RingConfig,
     /// Sessions attached at a time. Default: [`GUILD_SESSIONS_MAX`]. Lower and users are refused; higher has no use.
@@ -215,6 +215,9 @@ impl Relay {
     }
 
     /// About how much memory the relay takes, in bytes, without what the streams and the batch consumer hold. O(cohorts).
+    ///
+    /// An audience that is in the ring and still holds counts twice; older versions of the rights, which audiences in the ring
+    /// keep, share most with the present one and do not count.
     pub fn memory_bytes(&self) -> usize {
         size_of::<Self>()
             + self.ring.bytes()

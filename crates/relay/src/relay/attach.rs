@@ -255,7 +255,7 @@ impl Relay {
 
     /// Counts a session into its cohort and lists it under its user.
     fn join(&mut self, idx: u32, standing: Standing) -> Arc<Cohort> {
-        let cohort = self.cohorts.join(standing, self.ring.tail());
+        let cohort = self.cohorts.join(standing, self.ring.head());
         self.slots.at_mut(idx).cohort = cohort.id;
         self.slots.link(idx);
         cohort

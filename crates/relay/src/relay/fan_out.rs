@@ -28,7 +28,7 @@ impl Relay {
 
         let (at, position) = (self.ring.head(), event.position);
         let ending = self.ended_by(&event.kind);
-        let entry = Entry { fact: Fact::Event(event), scope, moves };
+        let entry = Entry { fact: Fact::Event(event), scope, moves, made_bytes: self.audiences.take_made_bytes() };
         self.wake_for(&entry, at, woken);
         for (idx, reason) in ending {
             // One that does not hear the event ends just before it: losing that is no loss to it.
@@ -207,7 +207,7 @@ impl Relay {
             let held = &cohorts.find(slots.at(idx).cohort).expect("a session's cohort has sessions").standing;
             let members = held.members;
             let roles = roles.get_or_insert_with(|| Arc::clone(&held.roles));
-            let to = cohorts.join(Standing::new(rights, user, Arc::clone(roles), members), ring.tail());
+            let to = cohorts.join(Standing::new(rights, user, Arc::clone(roles), members), ring.head());
             moves.push(Move { session: slots.key(idx), to });
         }
     }

@@ -85,7 +85,8 @@ impl Relay {
         woken: &mut Vec<SessionKey>,
     ) {
         let place = self.ring.head();
-        let entry = Entry { fact: Fact::Hole { through: at }, scope: Scope::Everyone, moves: moves.into() };
+        let entry =
+            Entry { fact: Fact::Hole { through: at }, scope: Scope::Everyone, moves: moves.into(), made_bytes: 0 };
         self.wake_for(&entry, place, woken);
         for (idx, reason) in ending {
             // A session accepted behind the hole has lost nothing in it.

@@ -1,3 +1,4 @@
+mod churn;
 mod stage;
 
 use guildhall_proto::limits::PAYLOAD_BYTES_MAX;
