@@ -268,6 +268,10 @@ impl Guild {
             SessionRequest::SetStatus(status) => {
                 (self.sessions.set_status(session, status)?, Reply::Accepted(self.position))
             }
+            SessionRequest::SetLevel(_) => {
+                let user = self.sessions.user(session).ok_or(CommandError::UnknownSession { session })?;
+                (user, Reply::Accepted(self.position))
+            }
             SessionRequest::Detach => (self.sessions.detach(session)?, Reply::Accepted(self.position)),
         };
         self.members.set_status(user, self.sessions.status(user));

@@ -1,7 +1,7 @@
 //! All that a guild may be told.
 
 use guildhall_members::Folded;
-use guildhall_proto::{Actor, Command, OpId, SessionId, Status, UserId};
+use guildhall_proto::{Actor, Command, Level, OpId, SessionId, Status, UserId};
 
 /// One thing that a guild is told.
 #[derive(Debug)]
@@ -54,6 +54,9 @@ pub enum SessionRequest {
     },
     /// To show another status.
     SetStatus(Status),
+    /// To listen at another level, from the position of the answer on. The guild only says from where: whoever fans out to the
+    /// session keeps its level.
+    SetLevel(Level),
     /// To hear no more, from the position of the answer on.
     Detach,
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use guildhall_guild::{Reply, SessionRequest};
-use guildhall_proto::{Actor, CallError, Command, GuildId, OpId, Outcome, SessionId};
+use guildhall_proto::{Actor, CallError, Command, GuildId, Millis, OpId, Outcome, SessionId};
 use guildhall_store::Store;
 
 use crate::backend::Backend;
@@ -123,6 +123,11 @@ impl Node {
     /// Stops the node: every owner lets out what it has accepted, and refuses the rest. Sessions hear no more.
     pub async fn stop(&self) {
         self.shared.registry.stop().await;
+    }
+
+    /// The time by the node's clock.
+    pub(crate) fn now(&self) -> Millis {
+        self.shared.config.clock.now()
     }
 
     /// Carries a session's request out. Being idempotent, it is retried if the guild's owner ends meanwhile.

@@ -26,8 +26,8 @@
 //!
 //! use guildhall_permissions::Rights;
 //! use guildhall_proto::{
-//!     Event, EventKind, GuildId, GuildSettings, Member, MemberFlags, Millis, Name, Nick, Permissions, Position, SessionId,
-//!     UserId,
+//!     Event, EventKind, GuildId, GuildSettings, Level, Member, MemberFlags, Millis, Name, Nick, Permissions, Position, SessionId,
+//!     Status, UserId,
 //! };
 //! use guildhall_relay::{Attach, Delivery, Read, Relay, RelayConfig, Wait};
 //!
@@ -44,7 +44,15 @@
 //!
 //! let at = Position::default();
 //! let (mut relay, _batch) = Relay::new(RelayConfig::default(), rights, at);
-//! let attach = Attach { session: SessionId::new(9)?, accepted: at, user: ada, roles: &member.roles, members: false };
+//! let attach = Attach {
+//!     session: SessionId::new(9)?,
+//!     accepted: at,
+//!     user: ada,
+//!     roles: &member.roles,
+//!     members: false,
+//!     level: Level::Active,
+//!     status: Status::Online,
+//! };
 //! let mut stream = relay.attach_stream(attach)?;
 //! assert_eq!(relay.wait(&mut stream)?, Wait::Waiting);
 //!
@@ -57,6 +65,7 @@
 //! let mut heard = Vec::new();
 //! let read = stream.read(64, |delivery| match delivery {
 //!     Delivery::Event(event) => heard.push(event.position),
+//!     Delivery::Unread(unread) => println!("news in {:?}", unread.channels),
 //!     Delivery::Gap(gap) => println!("resync from {}", gap.through),
 //!     Delivery::Detached(reason) => println!("over: {reason:?}"),
 //! });
@@ -108,6 +117,8 @@ mod batch;
 mod bits;
 mod cohort;
 mod entry;
+mod hearing;
+mod news;
 mod relay;
 mod scan;
 mod session;
@@ -117,7 +128,7 @@ mod stream;
 pub use batch::{Batch, BatchItem, BatchRead};
 pub use relay::{Opened, Relay, RelayConfig};
 pub use session::{
-    ApplyError, Attach, AttachError, Delivery, DetachReason, Gap, Read, SessionKey, StaleEpoch, StaleResync,
-    UnknownSession, Wait,
+    ApplyError, Attach, AttachError, Delivery, DetachReason, Gap, ListenError, Read, SessionKey, StaleEpoch,
+    StaleResync, UnknownSession, Wait,
 };
 pub use stream::Stream;

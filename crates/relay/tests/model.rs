@@ -51,7 +51,7 @@ fn every_session_hears_exactly_what_the_naive_model_says() {
     }
 }
 
-const OFTEN: [&str; 17] = [
+const OFTEN: [&str; 26] = [
     "stream gaps",
     "batch gaps",
     "resyncs",
@@ -69,6 +69,15 @@ const OFTEN: [&str; 17] = [
     "cohort changes",
     "revokes while a reader lags",
     "echoes left out",
+    "passive mentions of users",
+    "passive mentions of roles",
+    "passive mentions of everyone",
+    "passive mentions of here",
+    "passive gaps",
+    "summaries",
+    "levels ahead",
+    "levels in the past",
+    "level changes while lagging",
 ];
 
 /// 225 steps on average each; a few seconds when optimised.

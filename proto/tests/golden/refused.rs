@@ -3,7 +3,7 @@
 use guildhall_proto::codec::{self, Decode, Encode};
 use guildhall_proto::limits::{NAME_CHARS_MAX, NICK_CHARS_MAX, PAYLOAD_BYTES_MAX};
 use guildhall_proto::{
-    Actor, ChannelId, ChannelKind, ClientId, Command, CommandError, EventKind, GuildId, Limited, ListedThing,
+    Actor, ChannelId, ChannelKind, ClientId, Command, CommandError, EventKind, GuildId, Level, Limited, ListedThing,
     MemberFlags, Mentions, Name, Nick, NodeId, Outcome, OverwriteTarget, Payload, Permissions, RoleId, SessionId,
     Status, UserId,
 };
@@ -74,6 +74,7 @@ fn unknown_variants() -> Vec<Refused> {
         ChannelKind,
         OverwriteTarget,
         Status,
+        Level,
         ListedThing,
         Limited,
         Command,

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use guildhall_guild::{Attached, Reply, SessionRequest};
-use guildhall_proto::{CallError, Position, SessionId, Status};
-use guildhall_relay::{self as relay, SessionKey};
+use guildhall_proto::{CallError, CommandError, Level, Position, SessionId, Status};
+use guildhall_relay::{self as relay, ListenError, SessionKey};
 
 use super::local::{Core, LocalRelay};
 use super::{Attach, AttachError, Lease};
@@ -27,7 +27,7 @@ impl Seat {
         attach: Attach,
         mut place: impl FnMut(&mut Core, relay::Attach<'_>) -> Result<(SessionKey, T), relay::AttachError>,
     ) -> Result<(Self, T), AttachError> {
-        let Attach { session, user, status, members } = attach;
+        let Attach { session, user, status, members, level } = attach;
         if !relay.core.lock().reserve(session, user, status) {
             return Err(AttachError::AlreadyAttached { session });
         }
@@ -41,7 +41,8 @@ impl Seat {
                 }
                 Err(error) => return Err(error.into()),
             };
-            let attach = relay::Attach { session, accepted: at, user, roles: &member.roles, members };
+            let roles = &member.roles;
+            let attach = relay::Attach { session, accepted: at, user, roles, members, level, status };
             match seat.place(attach, &mut place) {
                 Ok(placed) => return Ok((seat, placed)),
                 Err(relay::AttachError::Full { max }) => return Err(AttachError::Full { max }),
@@ -75,13 +76,63 @@ impl Seat {
     pub(super) async fn set_status(&self, status: Status) -> Result<Position, CallError> {
         match self.relay.ask(self.session, SessionRequest::SetStatus(status)).await? {
             Reply::Accepted(at) => {
-                if let Some(kept) = self.relay.core.lock().seat(self.session) {
-                    kept.status = status;
+                let mut core = self.relay.core.lock();
+                let Some(kept) = core.seat(self.session) else {
+                    return Ok(at);
+                };
+                kept.status = status;
+                if let Some(key) = kept.key {
+                    match core.relay.set_status(key, status, at) {
+                        Ok(_) => {}
+                        Err(error @ ListenError::Unknown(_)) => {
+                            tracing::trace!(session = %self.session, %error, "session had ended");
+                        }
+                        Err(
+                            ListenError::TooOld { .. } | ListenError::Turning { .. } | ListenError::PendingFull { .. },
+                        ) => return Err(CallError::Overloaded { retry_after: LAGGING_RETRY_AFTER }),
+                    }
                 }
                 Ok(at)
             }
             reply @ (Reply::Attached(_) | Reply::Outcome(_)) => unreachable!("a status is accepted, not {reply:?}"),
         }
+    }
+
+    /// The session's handle at the relay; `None` once it has ended.
+    pub(super) fn key(&self) -> Option<SessionKey> {
+        self.relay.core.lock().seat(self.session).and_then(|kept| kept.key)
+    }
+
+    /// Changes the level at the owner, and at the relay by `turn`, from the same position on.
+    pub(super) async fn set_level(
+        &self,
+        level: Level,
+        mut turn: impl FnMut(&mut Core, Position) -> Result<Position, ListenError>,
+    ) -> Result<Position, CallError> {
+        loop {
+            let at = match self.relay.ask(self.session, SessionRequest::SetLevel(level)).await? {
+                Reply::Accepted(at) => at,
+                reply @ (Reply::Attached(_) | Reply::Outcome(_)) => unreachable!("a level is accepted, not {reply:?}"),
+            };
+            match self.turn(at, &mut turn) {
+                Ok(at) => return Ok(at),
+                Err(ListenError::Unknown(_)) => {
+                    return Err(CommandError::UnknownSession { session: self.session }.into());
+                }
+                // The relay has moved on since: the owner tells a newer position.
+                Err(ListenError::TooOld { .. }) => tokio::task::yield_now().await,
+                Err(ListenError::Turning { .. } | ListenError::PendingFull { .. }) => {
+                    return Err(CallError::Overloaded { retry_after: LAGGING_RETRY_AFTER });
+                }
+            }
+        }
+    }
+
+    fn turn<T>(&self, at: Position, turn: &mut impl FnMut(&mut Core, Position) -> T) -> T {
+        let mut core = self.relay.core.lock();
+        let turned = turn(&mut core, at);
+        self.relay.wake(core);
+        turned
     }
 
     pub(super) async fn detach(&mut self) -> Result<Position, CallError> {

@@ -6,7 +6,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use guildhall_proto::{CallError, Position, SessionId, Status};
+use guildhall_proto::{CallError, Level, Position, SessionId, Status};
 use guildhall_relay::{self as relay, Read, Stream, Wait};
 
 use super::local::LocalRelay;
@@ -64,7 +64,7 @@ impl SessionStream {
                     let mut core = self.seat.relay.core.lock();
                     core.register(self.stream.key(), context.waker());
                     match core.relay.wait(&mut self.stream) {
-                        Ok(Wait::Ready) => {}
+                        Ok(Wait::Ready | Wait::Gap) => {}
                         // The relay's end wakes whoever is registered before it; who comes after it sees it here.
                         Ok(Wait::Waiting) if self.seat.relay.is_closed() => self.over = true,
                         Ok(Wait::Waiting) => return Poll::Pending,
@@ -85,6 +85,17 @@ impl SessionStream {
         self.seat.set_status(status).await
     }
 
+    /// Listens at another level, from the position returned on: where the owner accepted it, or later if the session has heard later
+    /// events already. What was read before that for the old level is still handed out first.
+    ///
+    /// # Errors
+    /// `UnknownSession` if the session has ended; `Overloaded`, also while earlier changes of a session that lags are before it;
+    /// `Stopping` or `Unavailable`.
+    pub async fn set_level(&mut self, level: Level) -> Result<Position, CallError> {
+        let Self { seat, stream, .. } = self;
+        seat.set_level(level, |core, at| core.relay.set_level(stream, level, at, &mut core.woken)).await
+    }
+
     /// Detaches the session. It still hears all up to the position returned, then [`Delivery::Detached`].
     ///
     /// # Errors
@@ -99,6 +110,7 @@ impl From<relay::Delivery<'_>> for Delivery {
         match delivery {
             relay::Delivery::Event(event) => Self::Event(Arc::clone(event)),
             relay::Delivery::Gap(gap) => Self::Gap(gap),
+            relay::Delivery::Unread(unread) => Self::Unread(unread.clone()),
             relay::Delivery::Detached(reason) => Self::Detached(reason),
         }
     }

@@ -14,6 +14,7 @@ use guildhall_ring::Cursor;
 use super::Relay;
 use crate::cohort::{Cohort, Standing, shows};
 use crate::entry::Fact;
+use crate::hearing::Mark;
 use crate::session::DetachReason;
 use crate::stream::End;
 
@@ -81,13 +82,14 @@ impl Relay {
     fn steps(&self, from: Cursor, user: UserId, mut roles: Arc<[RoleId]>) -> (Vec<Step>, Option<End>) {
         let (mut steps, mut end) = (Vec::new(), None);
         let mut cursor = from;
-        let read = self.reader.read(&mut cursor, |at, entry| {
+        let read = self.rings.whole.read(&mut cursor, |at, entry| {
             let Fact::Event(event) = &entry.fact else {
                 return ControlFlow::Continue(());
             };
             let mut ends = |reason| {
                 // The first end counts; what comes later is still taken back.
-                end.get_or_insert(End { at: at.next(), position: event.position, reason });
+                let at = Mark { whole: at.next(), slow: self.mark(event.position).slow };
+                end.get_or_insert(End { at, position: event.position, reason });
             };
             match &event.kind {
                 EventKind::MemberUpdated { after, .. } if after.user == user => {
