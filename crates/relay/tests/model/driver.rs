@@ -1,15 +1,20 @@
 //! Drives a relay, its streams and its batch beside the model, and compares what they hear.
 
+#[path = "levels.rs"]
+mod levels;
+
 use std::collections::{BTreeMap, VecDeque};
 
-use guildhall_proto::{ChannelId, EventKind, Level, Millis, Permissions, Position, SessionId, Status, Unread, UserId};
+use guildhall_proto::{ChannelId, EventKind, Level, Permissions, Position, SessionId, Unread, UserId};
 use guildhall_relay::{
-    Attach, AttachError, Batch, BatchItem, BatchRead, Delivery, DetachReason, Gap, ListenError, Opened, Read, Relay,
-    RelayConfig, SessionKey, Stream, Wait,
+    Attach, AttachError, Batch, BatchItem, BatchRead, Delivery, DetachReason, Opened, Read, Relay, RelayConfig,
+    SessionKey, Stream, Wait,
 };
 use guildhall_ring::RingConfig;
 
+use crate::session::{Change, Heard, Item, Model};
 use crate::world::{Ear, World, member, user};
+use levels::level_and_status;
 
 /// How often the things happened that the test is about.
 #[derive(Debug, Default)]
@@ -29,61 +34,6 @@ impl Counts {
     fn note(&mut self, what: &'static str, happened: bool) {
         *self.0.entry(what).or_default() += u64::from(happened);
     }
-}
-
-/// What a session should hear.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Item {
-    Event(u64),
-    /// A resync up to here.
-    Hole(u64),
-    /// A summary made here.
-    Unread(u64, Vec<ChannelId>),
-    Detached(DetachReason),
-}
-
-/// One session, in the model.
-#[derive(Debug)]
-struct Model {
-    user: UserId,
-    session: SessionId,
-    accepted: u64,
-    /// How it listens as of what the relay has been fed.
-    ear: Ear,
-    /// News up to here is none to it.
-    since: u64,
-    /// Where the relay was when it was attached.
-    joined: u64,
-    /// The last change of how it listens, while it lagged.
-    turned: u64,
-    was_passive: bool,
-    /// It lags and has a change of ring before it, which the new ring may have passed: what it has lost may not have been for it.
-    turns_while_lagging: bool,
-    /// Not ended, as far as the relay has been fed.
-    is_alive: bool,
-    detach_at: Option<Position>,
-    /// What it has not heard yet.
-    due: VecDeque<Item>,
-    /// Up to where it knows.
-    known: u64,
-    is_over: bool,
-    is_stream: bool,
-    is_waiting: bool,
-    /// It has lost its place, and is still to be told the gap.
-    is_lost: bool,
-    /// How much was due when it lost its place.
-    lost_items: usize,
-    /// Of a batch that starts again, and of a session detached while it lags, it is not seen from outside whether a summary at the end of the gap was made before or after.
-    unsure_through: Option<u64>,
-    /// It was detached, at a position in the past, while it had lost its place: what it has lost may all lie behind its end.
-    may_have_lost_nothing: bool,
-    key: SessionKey,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Change {
-    Level(Level),
-    Status(Status),
 }
 
 pub(crate) struct Driver {
@@ -652,179 +602,6 @@ impl Driver {
                 assert_eq!(session.due.pop_front(), Some(Item::Detached(reason)), "{session:?}");
                 session.is_over = true;
             }
-        }
-    }
-
-    fn tick(&mut self, a: u16) {
-        self.now += u64::from(a % 8) * 1_000;
-        let is_due = self.last_summary.is_none_or(|last| self.now >= last + 5_000);
-        let is_told = |session: &Model| session.ear.level == Level::Passive;
-        let has_passive =
-            self.sessions.iter().any(|session| is_told(session) && (session.is_alive || self.is_pending(session)));
-        let lengths = self.lengths();
-        self.relay.tick(Millis(self.now), &mut self.woken);
-        if is_due && has_passive && !self.news.is_empty() {
-            self.last_summary = Some(self.now);
-            let news = std::mem::take(&mut self.news);
-            for session in self.sessions.iter_mut().filter(|session| session.is_alive && is_told(session)) {
-                session.due.extend(session.unread(&self.world, self.fed, &news));
-            }
-            self.summaries.push((self.fed, news));
-        }
-        self.check_woken(&lengths);
-    }
-
-    fn set_status(&mut self, a: u16, b: u16) {
-        let Some(idx) = usize::from(a).checked_rem(self.sessions.len()) else { return };
-        let (_, status) = level_and_status(b / 16);
-        let accepted = self.accepted_at(idx, b);
-        let session = &self.sessions[idx];
-        let result = self.relay.set_status(session.key, status, accepted);
-        let is_there = session.is_alive || self.is_pending(session);
-        match result {
-            Ok(at) if at > self.relay.position() => self.pending_ears.push((idx, at, Change::Status(status))),
-            Ok(at) => {
-                assert_eq!(at, self.relay.position());
-                self.sessions[idx].turn(Change::Status(status), self.fed);
-            }
-            Err(ListenError::Unknown(_)) => assert!(!is_there),
-            Err(ListenError::Turning { .. }) => self.counts.note("turns too many", true),
-            Err(error @ (ListenError::TooOld { .. } | ListenError::PendingFull { .. })) => panic!("{error}"),
-        }
-        assert!(self.woken.is_empty());
-    }
-
-    fn accepted_at(&self, idx: usize, b: u16) -> Position {
-        let accepted = match b % 3 {
-            0 => self.fed,
-            1 => (self.fed + u64::from(b % 7)).min(self.world.head()),
-            _ => self.fed.saturating_sub(u64::from(b % 23)),
-        };
-        let from = self.sessions[idx].accepted;
-        self.world.position(accepted.max(from), b.is_multiple_of(2)).max(self.world.position(from, true))
-    }
-
-    fn set_level(&mut self, a: u16, b: u16) {
-        let Some(idx) = usize::from(a).checked_rem(self.sessions.len()) else { return };
-        let level = if self.sessions[idx].ear.level == Level::Active { Level::Passive } else { Level::Active };
-        let accepted = self.accepted_at(idx, b);
-        let lengths = self.lengths();
-        let session = &self.sessions[idx];
-        let result = match self.streams.get_mut(&idx) {
-            Some(stream) => self.relay.set_level(stream, level, accepted, &mut self.woken),
-            None => self.relay.set_level_batch(session.key, level, accepted),
-        };
-        let is_there = session.is_alive || self.is_pending(session);
-        let at = match result {
-            Ok(at) => at,
-            Err(ListenError::Unknown(_)) => return assert!(!is_there),
-            Err(ListenError::Turning { .. }) => return self.counts.note("turns too many", true),
-            Err(ListenError::TooOld { .. }) => return self.counts.note("turns too old", true),
-            Err(error @ ListenError::PendingFull { .. }) => panic!("{error}"),
-        };
-        assert!(is_there);
-        assert!(at >= accepted || at.seq.0 >= accepted.seq.0);
-        if at > self.relay.position() {
-            assert_eq!(at, accepted);
-            self.counts.note("levels ahead", true);
-            self.pending_ears.push((idx, at, Change::Level(level)));
-            return;
-        }
-        let at = at.seq.0;
-        let session = &mut self.sessions[idx];
-        let lags = !session.is_waiting && !session.due.is_empty();
-        self.counts.note("level changes while lagging", lags);
-        self.counts.note("levels in the past", at < self.fed);
-        self.counts.note("levels that look back", session.is_waiting && level == Level::Active && at < self.fed);
-        if session.is_stream {
-            let bound = [accepted.seq.0, session.known, session.joined, self.run, session.turned].into_iter().max();
-            let bound = bound.unwrap();
-            if !session.is_lost && level == Level::Active {
-                assert!(at <= bound, "{at} {bound} {session:?}");
-            }
-            if !session.is_lost && level == Level::Passive {
-                let is_lost = |item: &Item| matches!(item, Item::Event(seq) if *seq > bound && *seq <= at);
-                assert!(!session.due.iter().any(is_lost), "{at} {bound} {session:?}");
-            }
-            session.turned = at;
-        } else {
-            assert_eq!(at, self.fed);
-        }
-        session.turn(Change::Level(level), at);
-        // What is after it is heard at the new level.
-        if at < self.fed {
-            let kept = session.due.iter().take_while(|item| item.place().is_some_and(|seq| seq <= at)).count();
-            session.due.truncate(kept);
-            for seq in at + 1..=self.fed {
-                if self.world.is_for(seq, session.user, session.session, session.ear) {
-                    session.due.push_back(Item::Event(seq));
-                }
-                if level == Level::Passive {
-                    for (made_at, news) in self.summaries.iter().filter(|(made_at, _)| *made_at == seq) {
-                        session.due.extend(session.unread(&self.world, *made_at, news));
-                    }
-                }
-            }
-        }
-        self.check_woken(&lengths);
-    }
-}
-
-fn level_and_status(pick: u16) -> (Level, Status) {
-    let level = if pick.is_multiple_of(2) { Level::Active } else { Level::Passive };
-    (level, [Status::Online, Status::Offline, Status::Idle][usize::from(pick / 2 % 3)])
-}
-
-#[derive(Debug, Clone)]
-enum Heard {
-    Event(Position),
-    Unread(Unread),
-    Gap(Gap),
-    Detached(DetachReason),
-}
-
-impl Item {
-    /// The number of the event that it is, or stands behind; `None` for the end.
-    fn place(&self) -> Option<u64> {
-        match self {
-            Self::Event(seq) | Self::Hole(seq) | Self::Unread(seq, _) => Some(*seq),
-            Self::Detached(_) => None,
-        }
-    }
-}
-
-impl Model {
-    fn end(&mut self, reason: DetachReason) {
-        self.is_alive = false;
-        self.due.push_back(Item::Detached(reason));
-    }
-
-    fn turn(&mut self, change: Change, at: u64) {
-        match change {
-            Change::Level(level) if level != self.ear.level => {
-                self.ear.level = level;
-                self.since = self.since.max(at);
-                self.was_passive = true;
-            }
-            Change::Level(_) => {}
-            Change::Status(status) => self.ear.is_online = status.is_online(),
-        }
-        self.turned = self.turned.max(at);
-        self.turns_while_lagging |= !self.is_waiting;
-    }
-
-    /// What a summary tells it.
-    fn unread(&self, world: &World, at: u64, news: &BTreeMap<ChannelId, u64>) -> Option<Item> {
-        let is_news = |seq: u64| seq > self.since && world.is_for_active(seq, self.user, self.session, false);
-        let channels: Vec<ChannelId> = news.iter().filter(|(_, seq)| is_news(**seq)).map(|(id, _)| *id).collect();
-        (!channels.is_empty()).then_some(Item::Unread(at, channels))
-    }
-
-    /// Drops a summary that may have been lost in a gap, now that it is clear that it was.
-    fn forgive(&mut self) {
-        let Some(through) = self.unsure_through.take() else { return };
-        while matches!(self.due.front(), Some(Item::Unread(seq, _)) if *seq <= through) {
-            self.due.pop_front();
         }
     }
 }
