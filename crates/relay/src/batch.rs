@@ -96,7 +96,7 @@ pub(crate) enum Op {
         end: End,
     },
     /// A session that listens in another way.
-    Turn {
+    Switch {
         key: SessionKey,
         place: Cursor,
         hearing: Hearing,
@@ -249,7 +249,7 @@ impl Batch {
                     joined.unseat(key);
                     visit(BatchItem::Detached { reason: end.reason, token });
                 }
-                Op::Turn { key, hearing, since, .. } => joined.turn(key, hearing, since),
+                Op::Switch { key, hearing, since, .. } => joined.switch(key, hearing, since),
                 Op::Unread { at, summary, .. } => {
                     joined.tell_news(at, &summary, |unread, tokens| visit(BatchItem::Unread { unread, tokens }));
                 }
@@ -312,7 +312,7 @@ impl Ops {
                     }
                 }
             }
-            Op::Turn { place, .. } | Op::Unread { place, .. } => {
+            Op::Switch { place, .. } | Op::Unread { place, .. } => {
                 self.by_place.insert((place, self.count), op);
             }
         }
@@ -330,7 +330,7 @@ impl Ops {
     fn catching_up(&self) -> Vec<(Cursor, u64)> {
         let is_due = |place: &&(Cursor, u64)| match self.by_place.get(*place) {
             Some(Op::Join(join)) => join.catch_up.is_some() || join.end.is_some(),
-            Some(Op::Leave { .. } | Op::Turn { .. } | Op::Unread { .. }) | None => false,
+            Some(Op::Leave { .. } | Op::Switch { .. } | Op::Unread { .. }) | None => false,
         };
         self.joining.values().filter(is_due).copied().collect()
     }
@@ -347,7 +347,7 @@ impl Ops {
                     roster.unseat(key);
                     visit(BatchItem::Detached { reason: end.reason, token });
                 }
-                Op::Turn { key, hearing, since, .. } => roster.turn(key, hearing, since),
+                Op::Switch { key, hearing, since, .. } => roster.switch(key, hearing, since),
                 Op::Unread { at, summary, .. } => {
                     roster.tell_news(at, &summary, |unread, tokens| visit(BatchItem::Unread { unread, tokens }));
                 }

@@ -1,7 +1,7 @@
 //! How a session listens, and the two rings it may listen to.
 //!
 //! Every entry goes into the relay's ring, and those that can be for passive sessions into the slow ring as well, in the same order.
-//! A session reads one of them at a time; a [`Turn`] says from where on it reads which, and what is for it there.
+//! A session reads one of them at a time; a [`Switch`] says from where on it reads which, and what is for it there.
 
 use guildhall_proto::{Level, Position, Seq, SessionId, Status, UserId};
 use guildhall_ring::{Cursor, Reader};
@@ -124,7 +124,7 @@ impl Readers {
 
 /// From where on a session listens in another way.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Turn {
+pub(crate) struct Switch {
     pub(crate) mark: Mark,
     /// The position at the mark.
     pub(crate) position: Position,

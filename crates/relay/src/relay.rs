@@ -6,7 +6,7 @@
 //!   their doors, then the entry in the rings;
 //! - the slow ring has the entries of the whole ring that can be for passive sessions, and summaries between them;
 //! - within `run`, entries and positions rise together: the entry at `run.at` follows `run.position`;
-//! - at most `sessions_max` sessions, and `pending_max` attaches and turns ahead of the relay.
+//! - at most `sessions_max` sessions, and `pending_max` attaches and switches ahead of the relay.
 
 mod attach;
 mod fan_out;
@@ -83,7 +83,7 @@ pub struct Relay {
     audiences: Audiences,
     /// What waits for the relay to reach a position, those of one position in the order they came.
     pending: BTreeMap<(Position, u64), Pending>,
-    /// Attaches and turns in `pending`: what `pending_max` bounds.
+    /// Attaches and switches in `pending`: what `pending_max` bounds.
     pending_bounded: usize,
     pending_count: u64,
     /// Changes of the batch's sessions, not yet taken over.
@@ -102,7 +102,7 @@ struct Run {
 #[derive(Debug)]
 enum Pending {
     Attach { key: SessionKey, roles: Arc<[RoleId]>, members: bool },
-    Turn { key: SessionKey, change: Change },
+    Switch { key: SessionKey, change: Change },
     Detach { key: SessionKey },
 }
 
@@ -201,7 +201,7 @@ impl Relay {
     pub fn own_users(&self) -> impl Iterator<Item = UserId> + '_ {
         let pending = self.pending.values().filter_map(|pending| match pending {
             Pending::Attach { key, .. } => Some(self.slots.find(*key)?.user),
-            Pending::Turn { .. } | Pending::Detach { .. } => None,
+            Pending::Switch { .. } | Pending::Detach { .. } => None,
         });
         self.slots.users().chain(pending)
     }

@@ -2,7 +2,7 @@
 //!
 //! Invariants:
 //! - `cohort` is the session's as of just before the entry at `cursor`, and `who` says how it listens there;
-//! - `turns` rise, and none lies behind `cursor`.
+//! - `switches` rise, and none lies behind `cursor`.
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
@@ -13,7 +13,7 @@ use guildhall_ring::{Cursor, Reader};
 
 use crate::cohort::Cohort;
 use crate::entry::{Entry, Fact};
-use crate::hearing::{Listener, Mark, Readers, Ring, Turn};
+use crate::hearing::{Listener, Mark, Readers, Ring, Switch};
 use crate::session::{Delivery, Gap};
 
 #[derive(Debug)]
@@ -25,7 +25,7 @@ pub(crate) struct Scan {
     /// Changes of cohort that the ring does not hold under this session, by cursor of the whole ring, newest first.
     pub(crate) past: Vec<(Cursor, Arc<Cohort>)>,
     /// From where on it listens in another way.
-    pub(crate) turns: VecDeque<Turn>,
+    pub(crate) switches: VecDeque<Switch>,
     /// The relay's position when the session was attached: before it, its ring is the whole one.
     pub(crate) joined: Position,
     /// The last position the session knows: of its last delivery, or of its attach.
@@ -54,14 +54,15 @@ impl Scan {
     ) -> Scanned {
         let mut left = max;
         loop {
-            let stretch = match self.turns.front() {
-                Some(turn) => turn.mark.of(self.ring).min(limit.of(self.ring)),
+            let stretch = match self.switches.front() {
+                Some(switch) => switch.mark.of(self.ring).min(limit.of(self.ring)),
                 None => limit.of(self.ring),
             };
             let scanned = self.run_stretch(rings.of(self.ring), stretch, &mut left, &mut visit);
             let ring = self.ring;
-            match self.turns.pop_front_if(|turn| scanned == Scanned::End && turn.mark.of(ring) <= limit.of(ring)) {
-                Some(turn) => self.turn(turn),
+            match self.switches.pop_front_if(|switch| scanned == Scanned::End && switch.mark.of(ring) <= limit.of(ring))
+            {
+                Some(switch) => self.switch(switch),
                 None => return scanned,
             }
         }
@@ -85,15 +86,15 @@ impl Scan {
         self.ring = self.who.hearing.ring();
         self.cursor = mark.of(self.ring);
         self.past.clear();
-        self.turns.clear();
+        self.switches.clear();
     }
 
     /// Goes to `mark` after a time of waiting, during which how it listens and its cohort may have changed. Turns behind the mark
     /// are still before it.
-    pub(crate) fn stand_woken(&mut self, mark: Mark, turns: Vec<Turn>, cohort: Option<Arc<Cohort>>) {
-        let (passed, ahead): (Vec<Turn>, Vec<Turn>) =
-            turns.into_iter().partition(|turn| turn.mark.or_earlier(mark) == turn.mark);
-        if let Some(Turn { hearing, since, .. }) = passed.last() {
+    pub(crate) fn stand_woken(&mut self, mark: Mark, switches: Vec<Switch>, cohort: Option<Arc<Cohort>>) {
+        let (passed, ahead): (Vec<Switch>, Vec<Switch>) =
+            switches.into_iter().partition(|switch| switch.mark.or_earlier(mark) == switch.mark);
+        if let Some(Switch { hearing, since, .. }) = passed.last() {
             self.who.hearing = *hearing;
             self.who.since = *since;
         }
@@ -101,15 +102,15 @@ impl Scan {
             self.cohort = cohort;
         }
         self.stand(mark);
-        self.turns.extend(ahead);
+        self.switches.extend(ahead);
     }
 
-    /// Listens from here on as `turn` says.
-    pub(crate) fn turn(&mut self, turn: Turn) {
-        self.who.hearing = turn.hearing;
-        self.who.since = turn.since;
-        self.ring = turn.hearing.ring();
-        self.cursor = turn.mark.of(self.ring);
+    /// Listens from here on as `switch` says.
+    pub(crate) fn switch(&mut self, switch: Switch) {
+        self.who.hearing = switch.hearing;
+        self.who.since = switch.since;
+        self.ring = switch.hearing.ring();
+        self.cursor = switch.mark.of(self.ring);
         if self.ring == Ring::Slow {
             debug_assert!(self.past.is_empty(), "the past ends before the slow ring begins");
         }

@@ -192,10 +192,10 @@ pub enum ListenError {
         at: Position,
     },
     /// The session has not yet come to its changes before: retry when it has read.
-    #[error("the session has {turns} changes before it already")]
-    Turning {
+    #[error("the session has {switches} changes before it already")]
+    Switching {
         /// Changes that the session has not come to.
-        turns: usize,
+        switches: usize,
     },
     /// Too many attaches and changes wait for the relay to reach their position: retry after events have been applied.
     #[error("{max} attaches and changes are ahead of the relay already")]

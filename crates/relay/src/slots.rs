@@ -28,7 +28,7 @@ pub(crate) struct Slot {
     /// How the session listens as of the relay's position.
     pub(crate) hearing: Hearing,
     /// Changes of that at positions the relay has not reached.
-    pub(crate) turns_pending: u8,
+    pub(crate) switches_pending: u8,
     /// News up to here is no news to it.
     pub(crate) since: Seq,
     pub(crate) user: UserId,
@@ -117,7 +117,7 @@ impl Slots {
             cohort: NONE,
             waiting: NONE,
             hearing,
-            turns_pending: 0,
+            switches_pending: 0,
             since,
             user,
             session,

@@ -6,9 +6,9 @@
 //! Invariants:
 //! - a session that is not waiting, and is not just reading, has its cursor at an entry that is for it: so falling out of the ring
 //!   is always a loss;
-//! - the end of a session, and a turn, is left at its door before any entry behind it is in a ring: so whoever sees such an entry,
+//! - the end of a session, and a switch, is left at its door before any entry behind it is in a ring: so whoever sees such an entry,
 //!   and looks at the door later, sees the end;
-//! - a waiting session has no turn before it: the latest at its door says how it listens.
+//! - a waiting session has no switch before it: the latest at its door says how it listens.
 
 use std::fmt;
 use std::mem;
@@ -18,7 +18,7 @@ use guildhall_proto::Position;
 use parking_lot::Mutex;
 
 use crate::cohort::Cohort;
-use crate::hearing::{Mark, Readers, Turn};
+use crate::hearing::{Mark, Readers, Switch};
 use crate::scan::{Scan, Scanned};
 use crate::session::{Delivery, DetachReason, Gap, Read, SessionKey};
 
@@ -32,9 +32,9 @@ struct Place {
     /// The cohort of a waiting session, if it changed while it waited.
     cohort: Option<Arc<Cohort>>,
     /// Not yet taken in by the stream.
-    turns: Vec<Turn>,
+    switches: Vec<Switch>,
     /// Turns that the stream had before it when it last looked; it may have passed some since.
-    turns_taken: usize,
+    switches_taken: usize,
     /// Boxed: most sessions never look at it.
     end: Option<Box<End>>,
 }
@@ -62,7 +62,7 @@ pub(crate) struct End {
 
 impl Door {
     pub(crate) fn new(at: At) -> Arc<Self> {
-        Arc::new(Self(Mutex::new(Place { at, cohort: None, turns: Vec::new(), turns_taken: 0, end: None })))
+        Arc::new(Self(Mutex::new(Place { at, cohort: None, switches: Vec::new(), switches_taken: 0, end: None })))
     }
 
     /// Sends a waiting session on its way.
@@ -74,28 +74,28 @@ impl Door {
     pub(crate) fn wait(&self) {
         let mut place = self.0.lock();
         place.at = At::Waiting;
-        place.turns_taken = 0;
-        debug_assert!(place.cohort.is_none() && place.turns.is_empty());
+        place.switches_taken = 0;
+        debug_assert!(place.cohort.is_none() && place.switches.is_empty());
     }
 
-    /// Leaves a turn at the relay's head.
-    pub(crate) fn turn(&self, turn: Turn) {
+    /// Leaves a switch at the relay's head.
+    pub(crate) fn switch(&self, switch: Switch) {
         let mut place = self.0.lock();
         if place.at == At::Waiting {
-            place.turns.clear();
+            place.switches.clear();
         }
-        place.turns.push(turn);
+        place.switches.push(switch);
     }
 
-    /// Notes how many turns the stream has before it.
-    pub(crate) fn note_turns(&self, turns: usize) {
-        self.0.lock().turns_taken = turns;
+    /// Notes how many switches the stream has before it.
+    pub(crate) fn note_switches(&self, switches: usize) {
+        self.0.lock().switches_taken = switches;
     }
 
     /// Turns that the stream may have before it.
-    pub(crate) fn turns(&self) -> usize {
+    pub(crate) fn switches(&self) -> usize {
         let place = self.0.lock();
-        place.turns.len() + place.turns_taken
+        place.switches.len() + place.switches_taken
     }
 
     /// Tells a waiting session its new cohort.
@@ -126,8 +126,8 @@ impl Door {
 
 impl Place {
     /// What has changed while the session was waiting, and since it was woken.
-    fn take_changes(&mut self) -> (Vec<Turn>, Option<Arc<Cohort>>) {
-        (mem::take(&mut self.turns), self.cohort.take())
+    fn take_changes(&mut self) -> (Vec<Switch>, Option<Arc<Cohort>>) {
+        (mem::take(&mut self.switches), self.cohort.take())
     }
 }
 
@@ -218,13 +218,13 @@ impl Stream {
         match place.at {
             At::Waiting => return None,
             At::Woken(at) => {
-                let (turns, cohort) = place.take_changes();
-                self.scan.stand_woken(at, turns, cohort);
+                let (switches, cohort) = place.take_changes();
+                self.scan.stand_woken(at, switches, cohort);
                 place.at = At::Reading;
             }
-            At::Reading => self.scan.turns.extend(place.turns.drain(..)),
+            At::Reading => self.scan.switches.extend(place.switches.drain(..)),
         }
-        place.turns_taken = self.scan.turns.len();
+        place.switches_taken = self.scan.switches.len();
         Some(place.end.as_deref().copied())
     }
 
@@ -232,8 +232,8 @@ impl Stream {
     pub(crate) fn rouse(&mut self, head: Mark) {
         let mut place = self.door.0.lock();
         debug_assert!(place.at == At::Waiting);
-        let (turns, cohort) = place.take_changes();
-        self.scan.stand_woken(head, turns, cohort);
+        let (switches, cohort) = place.take_changes();
+        self.scan.stand_woken(head, switches, cohort);
         place.at = At::Reading;
     }
 }

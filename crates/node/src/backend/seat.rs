@@ -88,7 +88,9 @@ impl Seat {
                             tracing::trace!(session = %self.session, %error, "session had ended");
                         }
                         Err(
-                            ListenError::TooOld { .. } | ListenError::Turning { .. } | ListenError::PendingFull { .. },
+                            ListenError::TooOld { .. }
+                            | ListenError::Switching { .. }
+                            | ListenError::PendingFull { .. },
                         ) => return Err(CallError::Overloaded { retry_after: LAGGING_RETRY_AFTER }),
                     }
                 }
@@ -103,36 +105,36 @@ impl Seat {
         self.relay.core.lock().seat(self.session).and_then(|kept| kept.key)
     }
 
-    /// Changes the level at the owner, and at the relay by `turn`, from the same position on.
+    /// Changes the level at the owner, and at the relay by `switch`, from the same position on.
     pub(super) async fn set_level(
         &self,
         level: Level,
-        mut turn: impl FnMut(&mut Core, Position) -> Result<Position, ListenError>,
+        mut switch: impl FnMut(&mut Core, Position) -> Result<Position, ListenError>,
     ) -> Result<Position, CallError> {
         loop {
             let at = match self.relay.ask(self.session, SessionRequest::SetLevel(level)).await? {
                 Reply::Accepted(at) => at,
                 reply @ (Reply::Attached(_) | Reply::Outcome(_)) => unreachable!("a level is accepted, not {reply:?}"),
             };
-            match self.turn(at, &mut turn) {
+            match self.switch(at, &mut switch) {
                 Ok(at) => return Ok(at),
                 Err(ListenError::Unknown(_)) => {
                     return Err(CommandError::UnknownSession { session: self.session }.into());
                 }
                 // The relay has moved on since: the owner tells a newer position.
                 Err(ListenError::TooOld { .. }) => tokio::task::yield_now().await,
-                Err(ListenError::Turning { .. } | ListenError::PendingFull { .. }) => {
+                Err(ListenError::Switching { .. } | ListenError::PendingFull { .. }) => {
                     return Err(CallError::Overloaded { retry_after: LAGGING_RETRY_AFTER });
                 }
             }
         }
     }
 
-    fn turn<T>(&self, at: Position, turn: &mut impl FnMut(&mut Core, Position) -> T) -> T {
+    fn switch<T>(&self, at: Position, switch: &mut impl FnMut(&mut Core, Position) -> T) -> T {
         let mut core = self.relay.core.lock();
-        let turned = turn(&mut core, at);
+        let switched = switch(&mut core, at);
         self.relay.wake(core);
-        turned
+        switched
     }
 
     pub(super) async fn detach(&mut self) -> Result<Position, CallError> {

@@ -90,7 +90,7 @@ impl Roster {
     }
 
     /// Has a session listen in another way, if it is in.
-    pub(crate) fn turn(&mut self, key: SessionKey, hearing: Hearing, since: Seq) {
+    pub(crate) fn switch(&mut self, key: SessionKey, hearing: Hearing, since: Seq) {
         if let Some(mut seat) = self.unseat(key) {
             seat.who = Listener { hearing, since, ..seat.who };
             self.seat(seat);

@@ -10,7 +10,7 @@ use super::past::Now;
 use super::{Pending, Relay};
 use crate::batch::{Join, Op, Seat};
 use crate::cohort::{Cohort, Standing};
-use crate::hearing::{Hearing, Listener, Ring, Turn};
+use crate::hearing::{Hearing, Listener, Ring, Switch};
 use crate::news::Moved;
 use crate::scan::{Scan, Scanned};
 use crate::session::{Attach, AttachError, DetachReason, SessionKey, UnknownSession, Wait};
@@ -34,7 +34,7 @@ impl Relay {
         if scan.who.hearing.level == Level::Passive {
             // Up to here it reads the whole ring: the slow one has no changes of members that had no session here.
             let Listener { hearing, since, .. } = scan.who;
-            scan.turns.push_back(Turn { mark: self.head(), position: self.position, hearing, since });
+            scan.switches.push_back(Switch { mark: self.head(), position: self.position, hearing, since });
         }
         // What is for it is found now, so that it cannot lose what is not.
         let found = scan.seek(&self.rings, end.map_or(self.head(), |end| end.at));
@@ -167,7 +167,7 @@ impl Relay {
             cursor: self.ring.head(),
             cohort: Cohort::past(Standing { roles: Arc::default(), owner: false, overwrites: Box::default(), members }),
             past: Vec::new(),
-            turns: VecDeque::new(),
+            switches: VecDeque::new(),
             joined: self.position,
             known: accepted,
         };
@@ -240,11 +240,11 @@ impl Relay {
             let (at, _) = *first.key();
             match first.remove() {
                 Pending::Attach { key, roles, members } => self.settle_attach(at, key, roles, members),
-                Pending::Turn { key, change } => {
+                Pending::Switch { key, change } => {
                     self.pending_bounded -= 1;
                     if self.slots.find(key).is_some() {
-                        self.slots.at_mut(key.idx).turns_pending -= 1;
-                        self.turn_now(key.idx, change);
+                        self.slots.at_mut(key.idx).switches_pending -= 1;
+                        self.switch_now(key.idx, change);
                     }
                 }
                 Pending::Detach { key } => {

@@ -12,7 +12,7 @@ use guildhall_ring::Cursor;
 use super::fan_out::unwait;
 use super::{Pending, Relay};
 use crate::batch::Op;
-use crate::hearing::{Change, Hearing, Ring, Turn};
+use crate::hearing::{Change, Hearing, Ring, Switch};
 use crate::scan::Scanned;
 use crate::session::{ListenError, SessionKey, UnknownSession};
 use crate::slots::{NONE, Way};
@@ -38,11 +38,11 @@ impl Relay {
         if !self.is_own(stream) {
             return Err(UnknownSession { key }.into());
         }
-        self.check_turn(key)?;
+        self.check_switch(key)?;
         let is_ahead = self.slots.at(key.idx).cohort == NONE;
         if accepted > self.position || is_ahead {
             let accepted = accepted.max(stream.known());
-            self.pend_turn(key, accepted, Change::Level(level))?;
+            self.pend_switch(key, accepted, Change::Level(level))?;
             return Ok(accepted);
         }
         let was_waiting = stream.door.at() == At::Waiting;
@@ -51,7 +51,7 @@ impl Relay {
         } else {
             stream.enter();
         }
-        let turned = self.turn_stream(stream, level, accepted);
+        let switched = self.switch_stream(stream, level, accepted);
         // It goes on to what is for it now, so that it cannot lose what is not; a gap to be told stays.
         match stream.scan.seek(&self.rings, self.head()) {
             Scanned::Found if was_waiting => woken.push(key),
@@ -62,8 +62,8 @@ impl Relay {
             // It is reading: it comes to wait, or to hear of its gap, by itself.
             Scanned::Found | Scanned::End | Scanned::Lost => {}
         }
-        stream.door.note_turns(stream.scan.turns.len());
-        turned
+        stream.door.note_switches(stream.scan.switches.len());
+        switched
     }
 
     /// The same for a session that the batch consumer serves. What was applied before this call it hears at its level of then, so the
@@ -91,20 +91,20 @@ impl Relay {
 
     fn change(&mut self, key: SessionKey, change: Change, accepted: Position) -> Result<Position, ListenError> {
         let slot = self.slots.find(key).ok_or(UnknownSession { key })?;
-        if slot.hearing.changed(change) == slot.hearing && slot.turns_pending == 0 && accepted <= self.position {
+        if slot.hearing.changed(change) == slot.hearing && slot.switches_pending == 0 && accepted <= self.position {
             return Ok(self.position);
         }
-        self.check_turn(key)?;
+        self.check_switch(key)?;
         if accepted > self.position {
-            self.pend_turn(key, accepted, change)?;
+            self.pend_switch(key, accepted, change)?;
             return Ok(accepted);
         }
-        self.turn_now(key.idx, change);
+        self.switch_now(key.idx, change);
         Ok(self.position)
     }
 
     /// Has a session listen in another way from the relay's head on.
-    pub(super) fn turn_now(&mut self, idx: u32, change: Change) {
+    pub(super) fn switch_now(&mut self, idx: u32, change: Change) {
         let slot = self.slots.at(idx);
         let (before, mut since) = (slot.hearing, slot.since);
         let hearing = before.changed(change);
@@ -120,12 +120,12 @@ impl Relay {
         let was_waiting = unwait(slots, cohorts, idx);
         slots.set_hearing(idx, hearing);
         slots.at_mut(idx).since = since;
-        let turn = self.turn(hearing, since);
+        let switch = self.switch(hearing, since);
         match &self.slots.at(idx).way {
-            Way::Stream(door) => door.turn(turn),
+            Way::Stream(door) => door.switch(switch),
             Way::Batch(_) if !has_joined => {}
             Way::Batch(_) => {
-                self.ops.push(Op::Turn { key: self.slots.key(idx), place: turn.mark.whole, hearing, since })
+                self.ops.push(Op::Switch { key: self.slots.key(idx), place: switch.mark.whole, hearing, since })
             }
             Way::Vacant => unreachable!("only attached sessions listen"),
         }
@@ -135,7 +135,12 @@ impl Relay {
     }
 
     /// Turns a stream that is reading.
-    fn turn_stream(&mut self, stream: &mut Stream, level: Level, accepted: Position) -> Result<Position, ListenError> {
+    fn switch_stream(
+        &mut self,
+        stream: &mut Stream,
+        level: Level,
+        accepted: Position,
+    ) -> Result<Position, ListenError> {
         let scan = &mut stream.scan;
         let idx = scan.who.key.idx;
         let hearing = Hearing { level, ..self.slots.at(idx).hearing };
@@ -143,7 +148,7 @@ impl Relay {
             return Ok(accepted);
         }
         let mut at = accepted.max(scan.known).max(scan.joined).max(self.run.position);
-        if let Some(last) = scan.turns.back() {
+        if let Some(last) = scan.switches.back() {
             at = at.max(last.position);
         } else if level == Level::Passive {
             // What it has passed by as active was not for it as passive either.
@@ -159,8 +164,8 @@ impl Relay {
             // The slow ring may not reach back so far: what is gone of it may have been for the session.
             mark.slow = Cursor(mark.slow.0.saturating_sub(1));
         }
-        let has_passed = scan.turns.is_empty() && scan.ring == Ring::Slow && scan.cursor >= mark.slow;
-        let turn = Turn { mark, position: at, hearing, since: at.seq };
+        let has_passed = scan.switches.is_empty() && scan.ring == Ring::Slow && scan.cursor >= mark.slow;
+        let switch = Switch { mark, position: at, hearing, since: at.seq };
         if has_passed {
             debug_assert!(level == Level::Active, "there are two levels");
             let present = self.cohorts.find(self.slots.at(idx).cohort).expect("a session's cohort has sessions");
@@ -168,9 +173,9 @@ impl Relay {
             let past = self.past_of(mark.whole, scan.who.user, roles, members);
             // The changes themselves are in the ring: the session was attached when they came.
             scan.cohort = if past.changes.is_empty() { Arc::clone(present) } else { past.first };
-            scan.turn(turn);
+            scan.switch(switch);
         } else {
-            scan.turns.push_back(turn);
+            scan.switches.push_back(switch);
         }
         self.slots.set_hearing(idx, hearing);
         self.slots.at_mut(idx).since = at.seq;
@@ -184,32 +189,32 @@ impl Relay {
         stream.rouse(self.head());
     }
 
-    fn turn(&self, hearing: Hearing, since: Seq) -> Turn {
-        Turn { mark: self.head(), position: self.position, hearing, since }
+    fn switch(&self, hearing: Hearing, since: Seq) -> Switch {
+        Switch { mark: self.head(), position: self.position, hearing, since }
     }
 
-    fn check_turn(&self, key: SessionKey) -> Result<(), ListenError> {
+    fn check_switch(&self, key: SessionKey) -> Result<(), ListenError> {
         let slot = self.slots.at(key.idx);
         let at_door = match &slot.way {
-            Way::Stream(door) if slot.waiting == NONE => door.turns(),
-            Way::Batch(_) if self.ops_are_full() => TURNS_MAX,
+            Way::Stream(door) if slot.waiting == NONE => door.switches(),
+            Way::Batch(_) if self.ops_are_full() => SWITCHES_MAX,
             Way::Stream(_) | Way::Batch(_) | Way::Vacant => 0,
         };
-        let turns = at_door + usize::from(slot.turns_pending);
-        if turns < TURNS_MAX { Ok(()) } else { Err(ListenError::Turning { turns }) }
+        let switches = at_door + usize::from(slot.switches_pending);
+        if switches < SWITCHES_MAX { Ok(()) } else { Err(ListenError::Switching { switches }) }
     }
 
-    fn pend_turn(&mut self, key: SessionKey, at: Position, change: Change) -> Result<(), ListenError> {
+    fn pend_switch(&mut self, key: SessionKey, at: Position, change: Change) -> Result<(), ListenError> {
         let max = self.config.pending_max;
         if self.pending_bounded >= max {
             return Err(ListenError::PendingFull { max });
         }
-        self.slots.at_mut(key.idx).turns_pending += 1;
+        self.slots.at_mut(key.idx).switches_pending += 1;
         self.pending_bounded += 1;
-        self.pend(at, Pending::Turn { key, change });
+        self.pend(at, Pending::Switch { key, change });
         Ok(())
     }
 }
 
 /// Changes that a session may have before it: a user who looks back and forth while its session lags is told to wait after this many.
-const TURNS_MAX: usize = 8;
+const SWITCHES_MAX: usize = 8;

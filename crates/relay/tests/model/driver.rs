@@ -245,7 +245,7 @@ impl Driver {
         self.pending_ears.retain(|(idx, accepted, change)| {
             let is_due = *accepted <= at;
             if is_due && sessions[*idx].is_alive {
-                sessions[*idx].turn(*change, fed);
+                sessions[*idx].switch(*change, fed);
             }
             !is_due
         });
@@ -333,9 +333,9 @@ impl Driver {
                 ear: Ear { level, is_online: status.is_online(), members },
                 since: accepted,
                 joined: self.fed,
-                turned: 0,
+                switched: 0,
                 was_passive: level == Level::Passive,
-                turns_while_lagging: level == Level::Passive && accepted < self.fed,
+                switches_while_lagging: level == Level::Passive && accepted < self.fed,
                 is_alive: !is_ahead,
                 detach_at: None,
                 due: VecDeque::new(),
@@ -476,11 +476,11 @@ impl Driver {
         }
         if read == Read::Idle {
             let wait = self.relay.wait(self.streams.get_mut(&idx).unwrap()).unwrap();
-            if !(wait == Wait::Gap && session.turns_while_lagging) {
+            if !(wait == Wait::Gap && session.switches_while_lagging) {
                 assert_eq!(wait == Wait::Waiting, session.due.is_empty(), "{session:?}");
             }
             session.may_have_lost_nothing |= wait == Wait::Gap && session.due.is_empty();
-            session.turns_while_lagging &= wait != Wait::Waiting;
+            session.switches_while_lagging &= wait != Wait::Waiting;
             // Who has lost its place waits, with a gap to be told.
             session.is_waiting = wait != Wait::Ready;
             session.is_lost = wait == Wait::Gap;
@@ -566,13 +566,13 @@ impl Driver {
                         !lost.is_empty()
                             || session.unsure_through.is_some()
                             || session.may_have_lost_nothing
-                            || session.turns_while_lagging,
+                            || session.switches_while_lagging,
                         "no gap without a loss: {gap:?} {session:?}"
                     );
                     // A hole of the feed itself counts as a loss; any other loss has really left the ring.
                     if let Some(Item::Event(seq)) = lost.first()
                         && *seq > self.run
-                        && !session.turns_while_lagging
+                        && !session.switches_while_lagging
                     {
                         let passive = if session.was_passive { self.slow_entries } else { u64::MAX };
                         let entries = self.ring_entries.min(passive);
@@ -581,7 +581,7 @@ impl Driver {
                         let summaries = if session.was_passive { summaries } else { 0 };
                         assert!(self.fed + summaries - seq >= entries - entries / 8 - 2, "{gap:?} {session:?}");
                     }
-                    session.turns_while_lagging &= !session.is_lost;
+                    session.switches_while_lagging &= !session.is_lost;
                     session.may_have_lost_nothing &= !session.is_lost;
                     session.is_lost = false;
                     self.counts.note("stream gaps", true);

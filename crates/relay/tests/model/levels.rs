@@ -37,10 +37,10 @@ impl Driver {
             Ok(at) if at > self.relay.position() => self.pending_ears.push((idx, at, Change::Status(status))),
             Ok(at) => {
                 assert_eq!(at, self.relay.position());
-                self.sessions[idx].turn(Change::Status(status), self.fed);
+                self.sessions[idx].switch(Change::Status(status), self.fed);
             }
             Err(ListenError::Unknown(_)) => assert!(!is_there),
-            Err(ListenError::Turning { .. }) => self.counts.note("turns too many", true),
+            Err(ListenError::Switching { .. }) => self.counts.note("switches too many", true),
             Err(error @ (ListenError::TooOld { .. } | ListenError::PendingFull { .. })) => panic!("{error}"),
         }
         assert!(self.woken.is_empty());
@@ -70,8 +70,8 @@ impl Driver {
         let at = match result {
             Ok(at) => at,
             Err(ListenError::Unknown(_)) => return assert!(!is_there),
-            Err(ListenError::Turning { .. }) => return self.counts.note("turns too many", true),
-            Err(ListenError::TooOld { .. }) => return self.counts.note("turns too old", true),
+            Err(ListenError::Switching { .. }) => return self.counts.note("switches too many", true),
+            Err(ListenError::TooOld { .. }) => return self.counts.note("switches too old", true),
             Err(error @ ListenError::PendingFull { .. }) => panic!("{error}"),
         };
         assert!(is_there);
@@ -89,7 +89,7 @@ impl Driver {
         self.counts.note("levels in the past", at < self.fed);
         self.counts.note("levels that look back", session.is_waiting && level == Level::Active && at < self.fed);
         if session.is_stream {
-            let bound = [accepted.seq.0, session.known, session.joined, self.run, session.turned].into_iter().max();
+            let bound = [accepted.seq.0, session.known, session.joined, self.run, session.switched].into_iter().max();
             let bound = bound.unwrap();
             if !session.is_lost && level == Level::Active {
                 assert!(at <= bound, "{at} {bound} {session:?}");
@@ -98,11 +98,11 @@ impl Driver {
                 let is_lost = |item: &Item| matches!(item, Item::Event(seq) if *seq > bound && *seq <= at);
                 assert!(!session.due.iter().any(is_lost), "{at} {bound} {session:?}");
             }
-            session.turned = at;
+            session.switched = at;
         } else {
             assert_eq!(at, self.fed);
         }
-        session.turn(Change::Level(level), at);
+        session.switch(Change::Level(level), at);
         // What is after it is heard at the new level.
         if at < self.fed {
             let kept = session.due.iter().take_while(|item| item.place().is_some_and(|seq| seq <= at)).count();

@@ -31,10 +31,10 @@ pub(crate) struct Model {
     /// Where the relay was when it was attached.
     pub(crate) joined: u64,
     /// The last change of how it listens, while it lagged.
-    pub(crate) turned: u64,
+    pub(crate) switched: u64,
     pub(crate) was_passive: bool,
     /// It lags and has a change of ring before it, which the new ring may have passed: what it has lost may not have been for it.
-    pub(crate) turns_while_lagging: bool,
+    pub(crate) switches_while_lagging: bool,
     /// Not ended, as far as the relay has been fed.
     pub(crate) is_alive: bool,
     pub(crate) detach_at: Option<Position>,
@@ -86,7 +86,7 @@ impl Model {
         self.due.push_back(Item::Detached(reason));
     }
 
-    pub(crate) fn turn(&mut self, change: Change, at: u64) {
+    pub(crate) fn switch(&mut self, change: Change, at: u64) {
         match change {
             Change::Level(level) if level != self.ear.level => {
                 self.ear.level = level;
@@ -96,8 +96,8 @@ impl Model {
             Change::Level(_) => {}
             Change::Status(status) => self.ear.is_online = status.is_online(),
         }
-        self.turned = self.turned.max(at);
-        self.turns_while_lagging |= !self.is_waiting || !self.due.is_empty();
+        self.switched = self.switched.max(at);
+        self.switches_while_lagging |= !self.is_waiting || !self.due.is_empty();
     }
 
     /// What a summary tells it.

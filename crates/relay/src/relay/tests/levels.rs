@@ -277,16 +277,16 @@ fn a_session_that_turns_too_often_unread_is_refused() {
     let mut stage = Stage::new();
     let mut ada = stage.join(1, ADA, &[]);
     stage.say(HALL);
-    let mut turns = 0;
+    let mut switches = 0;
     let refused = loop {
-        let level = if turns % 2 == 0 { Level::Passive } else { Level::Active };
+        let level = if switches % 2 == 0 { Level::Passive } else { Level::Active };
         match stage.relay.set_level(&mut ada, level, stage.relay.position(), &mut stage.woken) {
-            Ok(_) => turns += 1,
+            Ok(_) => switches += 1,
             Err(refused) => break refused,
         }
         stage.say(HALL);
     };
-    assert_eq!(refused, ListenError::Turning { turns });
+    assert_eq!(refused, ListenError::Switching { switches });
     let mut stage = Stage::with(RelayConfig { pending_max: 1, ..RelayConfig::default() });
     let mut ada = stage.join(1, ADA, &[]);
     stage.set_level(&mut ada, Level::Passive, 5);
