@@ -41,12 +41,7 @@ impl Relay {
         match (found, end) {
             (Scanned::Lost, _) => unreachable!("the attach has seen that the ring reaches back far enough"),
             (Scanned::Found | Scanned::End, Some(end)) => {
-                let mut from = end.at;
-                match scan.ring {
-                    Ring::Whole => from.whole = scan.cursor,
-                    Ring::Slow => from.slow = scan.cursor,
-                }
-                door.end(end, from);
+                door.end(end, end.at);
             }
             (Scanned::Found, None) => {}
             (Scanned::End, None) => {

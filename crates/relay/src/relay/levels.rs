@@ -22,8 +22,8 @@ impl Relay {
     /// Has a session that reads for itself listen at another level, from `accepted` on, wherever the relay and the session are.
     ///
     /// Returns from where on it holds: later than `accepted` if the session has heard later events already, or was attached here
-    /// later; a session that becomes passive may also be told a later position up to which nothing was for it. O(1), but if the
-    /// session becomes active and has passed `accepted` by: O(events since).
+    /// later; a session that becomes passive may also be told a later position up to which nothing was for it. O(log entries of the
+    /// slow ring), and O(events since) if the session becomes active and has passed `accepted` by.
     ///
     /// # Errors
     /// See [`ListenError`]; the relay is unchanged.
@@ -134,7 +134,7 @@ impl Relay {
         }
     }
 
-    /// Turns a stream that is reading.
+    /// Takes a stream that is reading to another level, and returns from where on.
     fn switch_stream(
         &mut self,
         stream: &mut Stream,
