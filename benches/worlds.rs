@@ -178,14 +178,22 @@ impl Operations {
         Call { id: CallId(self.counter), op, actor: Actor::System, command }
     }
 
-    /// Runs a command that must be accepted, and the folds that it asks for.
+    /// Runs a command that must be accepted, the folds and searches that it asks for, and all its batches.
     pub fn run(&mut self, guild: &mut Guild, command: Command) {
         let mut effects = Vec::new();
         guild.handle(NOW, Input::Command(self.call(command)), &mut effects);
-        while let Some(effect) = effects.pop() {
+        loop {
+            let Some(effect) = effects.pop() else {
+                if !guild.has_work() {
+                    return;
+                }
+                guild.proceed(NOW, &mut effects);
+                continue;
+            };
             match effect {
                 Effect::Answer(_, Err(refusal)) => panic!("refused: {refusal}"),
                 Effect::Fold(job) => guild.handle(NOW, Input::FoldDone(job.run()), &mut effects),
+                Effect::Scan(job) => guild.handle(NOW, Input::ScanDone(job.run()), &mut effects),
                 Effect::Answer(_, Ok(_))
                 | Effect::Record(_)
                 | Effect::Append(_)

@@ -2,8 +2,8 @@
 
 use crate::codec::{Decode, Encode};
 use crate::{
-    Channel, ChannelId, MemberFlags, Mentions, Name, Nick, Overwrite, OverwriteTarget, Payload, Permissions, Role,
-    RoleId, SessionId, UserId,
+    Channel, ChannelId, MemberFlags, Mentions, Millis, Name, Nick, Overwrite, OverwriteTarget, Payload, Permissions,
+    Reason, Role, RoleId, SessionId, UserId,
 };
 
 /// On whose behalf a command comes; decides what it may do.
@@ -95,9 +95,10 @@ pub enum Command {
         /// Whose overwrite.
         target: OverwriteTarget,
     },
-    /// Adds one member. System only: who may join is the chat backend's business.
+    /// Adds one member, who may not be banned. System only: who may join is the chat backend's business.
     AddMember(NewMember),
-    /// Adds up to 10,000 members at once; those who are members already stay as they are and are counted. System only.
+    /// Adds up to 10,000 members at once, in one turn and with one event, or refuses them all: none may be banned. Those who are
+    /// members already stay as they are and are counted. System only.
     AddMembers(Vec<NewMember>),
     /// Changes a member. A nick needs `CHANGE_NICKNAME` (own) or `MANAGE_NICKNAMES` (others below the actor), roles need
     /// `MANAGE_ROLES` and must lie below the actor's own, flags are the system's.
@@ -115,6 +116,47 @@ pub enum Command {
     /// Publishes a message. Needs `VIEW_CHANNEL` and `SEND_MESSAGES` in the channel, and for its mentions `MENTION_EVERYONE`
     /// (everyone, here, roles that are not mentionable by all).
     Publish(Publish),
+    /// Keeps a user out: ends the membership, if there is one, and refuses to add the user until unbanned. A ban that is there
+    /// gets the new reason. Needs `BAN_MEMBERS` and, against a member, a higher rank; the owner cannot be banned.
+    Ban {
+        /// Whom, a member or not.
+        user: UserId,
+        /// Why, if that is said.
+        reason: Option<Reason>,
+    },
+    /// Lifts a ban. Needs `BAN_MEMBERS`.
+    Unban {
+        /// Whose.
+        user: UserId,
+    },
+    /// Removes many members, spread over turns: other commands come between, and the answer with the last of it. Needs
+    /// `KICK_MEMBERS` and `MANAGE_GUILD`.
+    ///
+    /// The owner, the actor, and those who do not rank below the actor stay; so do those who no longer match when it is their
+    /// turn. If the actor loses what it needs on the way, the rest stays. A retry after a crash goes on where it stopped.
+    PruneMembers(PruneBy),
+    /// Adds up to 10,000 members, spread over turns: other commands come between, and the answer with the last of it. Lines are
+    /// added in order until one is bad, and then no more: what was before it stays, and the outcome says which it is and why.
+    /// Who is a member already stays as is, who is banned is left out; both are counted. System only.
+    ///
+    /// An import of any size is a sequence of such calls. It is resumed, by whomever, by sending again what may have been cut
+    /// off: lines that were added before are counted as existing. A retry after a crash goes on where it stopped.
+    ImportMembers(Vec<NewMember>),
+}
+
+/// Whom a prune removes.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum PruneBy {
+    /// All who hold a role, online or not.
+    Role(RoleId),
+    /// Those without any role who joined before this and have no session attached.
+    Idle {
+        /// As of when they had joined.
+        joined_before: Millis,
+    },
+    /// At most 10,000 users of whom the chat backend knows that they have been away for long; who has a session attached
+    /// stays. Users who are no members are passed over.
+    Absent(Vec<UserId>),
 }
 
 /// A member to be added.
@@ -203,7 +245,9 @@ impl Command {
             Self::UpdateChannel { edit, .. } => text_bytes(edit.name.as_ref()),
             Self::ReorderChannels { positions } => size_of_val(&positions[..]),
             Self::AddMember(new) => new.heap_bytes(),
-            Self::AddMembers(new) => new.iter().map(|new| size_of::<NewMember>() + new.heap_bytes()).sum(),
+            Self::AddMembers(new) | Self::ImportMembers(new) => {
+                new.iter().map(|new| size_of::<NewMember>() + new.heap_bytes()).sum()
+            }
             Self::UpdateMember { edit, .. } => {
                 edit.nick.as_ref().map_or(0, |nick| nick.as_str().len())
                     + edit.roles.as_ref().map_or(0, |roles| size_of_val(&roles[..]))
@@ -213,7 +257,13 @@ impl Command {
                     + size_of_val(&publish.mentions.users[..])
                     + size_of_val(&publish.mentions.roles[..])
             }
+            Self::Ban { reason, .. } => reason.as_ref().map_or(0, |reason| reason.as_str().len()),
+            Self::PruneMembers(by) => match by {
+                PruneBy::Absent(users) => size_of_val(&users[..]),
+                PruneBy::Role(_) | PruneBy::Idle { .. } => 0,
+            },
             Self::DeleteGuild
+            | Self::Unban { .. }
             | Self::TransferOwnership { .. }
             | Self::DeleteRole { .. }
             | Self::DeleteChannel { .. }

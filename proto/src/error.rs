@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use crate::codec::{Decode, Encode};
 use crate::limits::{
-    BULK_MEMBERS_MAX, CHANNELS_MAX, CLIENT_OUTCOMES_MAX, GUILD_CLIENTS_MAX, GUILD_SESSIONS_MAX, MEMBER_ROLES_MAX,
-    MEMBERS_MAX, MENTION_ROLES_MAX, MENTION_USERS_MAX, OVERWRITES_MAX, ROLES_MAX, USER_SESSIONS_MAX,
+    BANS_MAX, BULK_MEMBERS_MAX, CHANNELS_MAX, CLIENT_OUTCOMES_MAX, GUILD_CLIENTS_MAX, GUILD_SESSIONS_MAX,
+    LONG_OPERATIONS_MAX, MEMBER_ROLES_MAX, MEMBERS_MAX, MENTION_ROLES_MAX, MENTION_USERS_MAX, OPERATION_CALLS_MAX,
+    OVERWRITES_MAX, ROLES_MAX, USER_SESSIONS_MAX,
 };
 use crate::{ChannelId, Millis, OpId, OverwriteTarget, Permissions, Position, RoleId, SessionId, UserId};
 
@@ -27,18 +28,76 @@ pub enum Outcome {
         /// How many were members already and stayed as they were.
         existing: u32,
     },
+    /// The prune is done.
+    MembersPruned {
+        /// From where on.
+        at: Position,
+        /// How many were removed.
+        removed: u32,
+    },
+    /// The import is done, or has come to a bad line.
+    MembersImported {
+        /// From where on.
+        at: Position,
+        /// Lines taken, from the first: those added, existing and banned together.
+        lines: u32,
+        /// How many became members.
+        added: u32,
+        /// How many were members already and stayed as they were.
+        existing: u32,
+        /// How many are banned and were left out.
+        banned: u32,
+        /// What is wrong with line `lines`, counted from 0, before which the import stopped; `None` if all lines were taken.
+        stopped: Option<LineFault>,
+    },
+}
+
+/// What is wrong with a line of an import.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error, Encode, Decode)]
+pub enum LineFault {
+    /// An earlier line of the same call names the user.
+    #[error("the user stands in an earlier line")]
+    UserTwice,
+    /// The member would have more roles than one may hold.
+    #[error("{got} roles; at most {max} are allowed", max = MEMBER_ROLES_MAX)]
+    TooManyRoles {
+        /// How many there are.
+        got: u32,
+    },
+    /// A role stands in the line twice.
+    #[error("{role:?} stands in the line twice")]
+    RoleTwice {
+        /// Which.
+        role: RoleId,
+    },
+    /// Nobody holds the everyone role: all have it.
+    #[error("the everyone role cannot be held")]
+    EveryoneRole,
+    /// The guild has no such role, or has none any more.
+    #[error("{role:?} is not a role of the guild")]
+    UnknownRole {
+        /// Which.
+        role: RoleId,
+    },
+    /// The guild has as many members as it may have.
+    #[error("the guild has {max} members already", max = MEMBERS_MAX)]
+    GuildFull,
 }
 
 impl Outcome {
     /// From which position on the command's effect can be read.
     pub const fn at(self) -> Position {
         match self {
-            Self::Applied { at } | Self::MembersAdded { at, .. } => at,
+            Self::Applied { at }
+            | Self::MembersAdded { at, .. }
+            | Self::MembersPruned { at, .. }
+            | Self::MembersImported { at, .. } => at,
         }
     }
 }
 
-/// Why a guild refused a command. In every case the guild is unchanged.
+/// Why a guild refused a command. In every case the guild is unchanged by it. Where that is a retry which was to finish an
+/// operation that a crash had cut, what was done before the crash stays.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Encode, Decode)]
 pub enum CommandError {
     /// No such guild was created, or it was deleted.
@@ -190,6 +249,18 @@ pub enum CommandError {
     /// The command is larger than anything that may be encoded.
     #[error("the command is too large to be encoded")]
     TooLarge,
+    /// The user is kept out of the guild.
+    #[error("{user:?} is banned")]
+    UserBanned {
+        /// Who was named.
+        user: UserId,
+    },
+    /// There is no such ban.
+    #[error("{user:?} is not banned")]
+    UnknownBan {
+        /// Who was named.
+        user: UserId,
+    },
 }
 
 /// Why no answer of the guild came back.
@@ -204,7 +275,8 @@ pub enum CallError {
         /// When there should be room, measured from the queue.
         retry_after: Duration,
     },
-    /// The owner ended before it answered a sequenced operation: it may have happened, and is not retried.
+    /// The owner ended before it answered: the operation may have happened. A message is not retried; a durable operation may be,
+    /// under the same id.
     #[error("the outcome is unknown: the owner ended before it answered")]
     OutcomeUnknown,
     /// The node is stopping; nothing happened.
@@ -291,4 +363,10 @@ limited! {
     Clients: "clients of the guild", GUILD_CLIENTS_MAX;
     /// Outcomes of one client.
     ClientOutcomes: "operations of the client", CLIENT_OUTCOMES_MAX;
+    /// Bans of the guild.
+    Bans: "bans of the guild", BANS_MAX;
+    /// Prunes and imports under way; the caller may retry after a pause.
+    LongOperations: "prunes and imports under way", LONG_OPERATIONS_MAX;
+    /// Calls that wait for one of these.
+    OperationCalls: "calls waiting for the operation", OPERATION_CALLS_MAX;
 }

@@ -4,8 +4,8 @@ use std::mem::size_of;
 
 use crate::codec::{Decode, Encode};
 use crate::{
-    Channel, ChannelId, GuildSettings, Member, Mentions, Millis, Overwrite, Payload, Position, Role, RoleId, SessionId,
-    UserId,
+    Channel, ChannelId, GuildSettings, Member, Mentions, Millis, Overwrite, Payload, Position, Reason, Role, RoleId,
+    SessionId, UserId,
 };
 
 /// One numbered fact of a guild.
@@ -125,6 +125,24 @@ pub enum EventKind {
     },
     /// A message was published.
     MessagePublished(Message),
+    /// Many members were removed at once. A session of one of them does not hear of the others: it ends here.
+    MembersLeft {
+        /// Who, ascending, at least one.
+        users: Vec<UserId>,
+    },
+    /// A user, who is no member, is kept out from now on, or for another reason. For no session: the reason is the moderators'.
+    /// The departure of a member who is banned is an event of its own, ahead of this.
+    UserBanned {
+        /// Who.
+        user: UserId,
+        /// Why, if that was said.
+        reason: Option<Reason>,
+    },
+    /// A user may be added again. For no session.
+    UserUnbanned {
+        /// Who.
+        user: UserId,
+    },
 }
 
 /// A published message.
@@ -183,6 +201,9 @@ impl EventKind {
                     + size_of_val(&message.mentions.users[..])
                     + size_of_val(&message.mentions.roles[..])
             }
+            Self::MembersLeft { users } => size_of_val(&users[..]),
+            Self::UserBanned { reason, .. } => reason.as_ref().map_or(0, |reason| reason.as_str().len()),
+            Self::UserUnbanned { .. } => 0,
         }
     }
 }

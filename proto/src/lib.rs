@@ -35,8 +35,8 @@ mod record;
 mod structure;
 mod text;
 
-pub use command::{Actor, ChannelEdit, Command, GuildEdit, MemberEdit, NewMember, Publish, RoleEdit};
-pub use error::{CallError, CommandError, Limited, ListedThing, Outcome};
+pub use command::{Actor, ChannelEdit, Command, GuildEdit, MemberEdit, NewMember, PruneBy, Publish, RoleEdit};
+pub use error::{CallError, CommandError, Limited, LineFault, ListedThing, Outcome};
 pub use event::{Event, EventKind, Message};
 pub use ids::{ChannelId, ClientId, GuildId, IdError, NodeId, RoleId, SessionId, UserId};
 pub use model::{
@@ -47,6 +47,6 @@ pub use operation::{BodyHash, OpId};
 pub use payload::{Payload, PayloadTooLong};
 pub use permissions::{Permissions, UnknownPermissionBits};
 pub use position::{Epoch, Grant, Millis, Position, Seq};
-pub use record::{AppliedOp, Record};
-pub use structure::{KeptClient, Standing, Structure};
-pub use text::{Name, Nick, TextError};
+pub use record::{AppliedOp, Record, Stage};
+pub use structure::{Ban, KeptClient, Standing, Structure};
+pub use text::{Name, Nick, Reason, TextError};

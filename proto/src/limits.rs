@@ -10,10 +10,14 @@ pub const CHANNELS_MAX: usize = 1_000;
 pub const OVERWRITES_MAX: usize = 512;
 /// Roles that one member may hold, the everyone role apart.
 pub const MEMBER_ROLES_MAX: usize = 250;
-/// Members of one bulk add.
+/// Members of one bulk add, import or list of absent ones.
 pub const BULK_MEMBERS_MAX: usize = 10_000;
 /// Members of one guild; what the member store's 32-bit counts leave ample room for.
 pub const MEMBERS_MAX: usize = 20_000_000;
+/// Bans of one guild.
+pub const BANS_MAX: usize = 100_000;
+/// Characters (Unicode scalar values) of a ban's reason after trimming.
+pub const REASON_CHARS_MAX: usize = 512;
 /// Characters (Unicode scalar values) of a nick after trimming.
 pub const NICK_CHARS_MAX: usize = 32;
 /// Characters of a guild's, role's or channel's name after trimming.
@@ -31,6 +35,10 @@ pub const GUILD_SESSIONS_MAX: usize = 4_000_000;
 
 /// Outcomes kept of one client, and counters that it may hold open.
 pub const CLIENT_OUTCOMES_MAX: usize = 1_024;
+/// Operations spread over turns that one guild has under way: prunes and imports. Each may hold [`BULK_MEMBERS_MAX`] members.
+pub const LONG_OPERATIONS_MAX: usize = 16;
+/// Calls that wait for one of these: the first and its retries.
+pub const OPERATION_CALLS_MAX: usize = 64;
 /// Clients whose outcomes one guild keeps at a time.
 pub const GUILD_CLIENTS_MAX: usize = 4_096;
 /// How long past its issue time an operation's outcome is kept.

@@ -12,7 +12,7 @@ use crate::{ClientId, Millis};
 pub struct OpId {
     /// Who issued it.
     pub client: ClientId,
-    /// Rises by one with each operation of the client; at most
+    /// Rises by one with each operation of the client, from 1 (0 lies under every floor); at most
     /// [`CLIENT_OUTCOMES_MAX`](crate::limits::CLIENT_OUTCOMES_MAX) are unanswered at a time.
     pub counter: u64,
     /// When it was first issued, by the client's clock.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::codec::{Decode, Encode};
 use crate::{BodyHash, Event, Millis, OpId, Outcome, Position};
 
-/// One durable step of a guild. Replaying a guild's records in order gives its durable state and the outcomes it must remember.
+/// One durable step of a guild: an operation, or one batch of an operation that is spread over turns. Replaying a guild's records in order gives its durable state and the outcomes it must remember.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Record {
     /// The position of `event`, or of the last event before, where the operation had nothing to change.
@@ -18,13 +18,24 @@ pub struct Record {
     pub event: Option<Arc<Event>>,
 }
 
-/// An operation that a guild has applied.
+/// An operation that a guild has applied, or is applying.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub struct AppliedOp {
     /// Its name.
     pub id: OpId,
     /// What it asked.
     pub body: BodyHash,
-    /// What came of it.
+    /// What came of it, so far if it is unfinished.
     pub outcome: Outcome,
+    /// Whether that is all.
+    pub stage: Stage,
+}
+
+/// How far an operation is that may take more than one record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub enum Stage {
+    /// Its outcome is final: a retry is answered with it.
+    Finished,
+    /// There is more to come. If it does not, because of a crash, a retry goes on from the outcome so far.
+    Unfinished,
 }

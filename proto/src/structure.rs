@@ -1,7 +1,7 @@
 //! All of a guild's durable state but its members: what a checkpoint holds beside the pages.
 
 use crate::codec::{Decode, Encode};
-use crate::{AppliedOp, Channel, ClientId, GuildSettings, Millis, Overwrite, Position, Role};
+use crate::{AppliedOp, Channel, ClientId, GuildSettings, Millis, Overwrite, Position, Reason, Role, UserId};
 
 /// A guild's durable state at one position, without its members.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -29,9 +29,20 @@ pub enum Standing {
         roles: Vec<Role>,
         /// Its channels with their overwrites, ascending by id and by target.
         channels: Vec<(Channel, Vec<Overwrite>)>,
+        /// Who is kept out, ascending by user.
+        bans: Vec<Ban>,
     },
     /// It was deleted, and is not created again.
     Deleted,
+}
+
+/// A user kept out of a guild.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Ban {
+    /// Who.
+    pub user: UserId,
+    /// Why, if that was said.
+    pub reason: Option<Reason>,
 }
 
 /// What is kept of one client's operations.

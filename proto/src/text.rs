@@ -1,18 +1,18 @@
-//! Nicks and names: short text that people choose, checked once and then trusted.
+//! Nicks, names and reasons: short text that people choose, checked once and then trusted.
 
 use std::fmt;
 use std::sync::Arc;
 
 use crate::codec::{Decode, DecodeError, Decoder, Encode, EncodeError, Encoder, impl_borrow_decode};
-use crate::limits::{NAME_CHARS_MAX, NICK_CHARS_MAX};
+use crate::limits::{NAME_CHARS_MAX, NICK_CHARS_MAX, REASON_CHARS_MAX};
 
-/// Why a text is no nick or name.
+/// Why a text is no nick, name or reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TextError {
     /// Nothing is left after trimming.
     #[error("a {what} may not be blank")]
     Blank {
-        /// What it was to be: a nick, a name.
+        /// What it was to be: a nick, a name, a reason.
         what: &'static str,
     },
     /// More characters than allowed are left after trimming.
@@ -25,7 +25,7 @@ pub enum TextError {
         /// Characters allowed.
         max: usize,
     },
-    /// A control character stands in it.
+    /// A control character stands in it, other than a line feed in a reason.
     #[error("a {what} may hold no control character; one stands at byte {at}")]
     Control {
         /// What it was to be.
@@ -36,7 +36,7 @@ pub enum TextError {
 }
 
 macro_rules! text {
-    ($(#[$doc:meta])* $name:ident, $what:literal, $max:ident) => {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $max:ident, $forbidden:expr) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(Arc<str>);
@@ -51,7 +51,8 @@ macro_rules! text {
                 if text.is_empty() {
                     return Err(TextError::Blank { what: $what });
                 }
-                if let Some((at, _)) = text.char_indices().find(|(_, character)| character.is_control()) {
+                let forbidden: fn(char) -> bool = $forbidden;
+                if let Some((at, _)) = text.char_indices().find(|(_, character)| forbidden(*character)) {
                     return Err(TextError::Control { what: $what, at });
                 }
                 // Bytes bound characters from above, so most texts are never counted.
@@ -64,7 +65,7 @@ macro_rules! text {
                 Ok(Self(text.into()))
             }
 
-            /// The text: trimmed, not blank, without control characters.
+            /// The text: trimmed, not blank, of allowed characters.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -108,13 +109,22 @@ text!(
     /// How a member is called in one guild: 1 to 32 characters, trimmed, without control characters.
     Nick,
     "nick",
-    NICK_CHARS_MAX
+    NICK_CHARS_MAX,
+    char::is_control
 );
 text!(
     /// How a guild, role or channel is called: 1 to 100 characters, trimmed, without control characters.
     Name,
     "name",
-    NAME_CHARS_MAX
+    NAME_CHARS_MAX,
+    char::is_control
+);
+text!(
+    /// Why a user was banned: 1 to 512 characters, trimmed, without control characters but line feeds. For moderators' eyes.
+    Reason,
+    "reason",
+    REASON_CHARS_MAX,
+    |character| character.is_control() && character != '\n'
 );
 
 #[cfg(test)]
@@ -133,6 +143,17 @@ mod tests {
     fn blank_nicks_and_control_characters_are_refused() {
         assert_eq!(Nick::parse(" \t "), Err(TextError::Blank { what: "nick" }));
         assert_eq!(Nick::parse("a\u{7}b"), Err(TextError::Control { what: "nick", at: 1 }));
+    }
+
+    #[test]
+    fn a_reason_may_have_several_lines_but_no_other_control_character() {
+        let longest = "ä".repeat(REASON_CHARS_MAX);
+        assert_eq!(Reason::parse(&format!(" {longest}\n")).unwrap().as_str(), longest);
+        assert_eq!(Reason::parse("spam\nagain").unwrap().as_str(), "spam\nagain");
+        assert_eq!(Reason::parse("a\r\nb"), Err(TextError::Control { what: "reason", at: 1 }));
+        assert_eq!(Reason::parse("\n"), Err(TextError::Blank { what: "reason" }));
+        let over = TextError::TooLong { what: "reason", chars: 513, max: 512 };
+        assert_eq!(Reason::parse(&format!("{longest}x")), Err(over));
     }
 
     #[test]

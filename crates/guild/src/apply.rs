@@ -33,6 +33,14 @@ impl Guild {
                 self.members.remove(member.user);
                 self.sessions.detach_user(member.user);
             }
+            EventKind::MembersLeft { users } => {
+                for user in users {
+                    self.members.remove(*user);
+                    self.sessions.detach_user(*user);
+                }
+            }
+            EventKind::UserBanned { user, reason } => self.members.ban(*user, reason.clone()),
+            EventKind::UserUnbanned { user } => self.members.unban(*user),
             EventKind::GuildUpdated { .. }
             | EventKind::RoleCreated { .. }
             | EventKind::RoleUpdated { .. }

@@ -1,24 +1,40 @@
 //! From a command to the event it makes, or to the refusal: reads the guild, changes nothing.
 
+mod bans;
 mod channels;
 mod guild;
+mod import;
 mod members;
 mod messages;
+mod prune;
 mod roles;
 
 use guildhall_members::Members;
 use guildhall_permissions::{Authority, Denied, Rights};
-use guildhall_proto::{Actor, Command, CommandError, EventKind, Limited, ListedThing, Millis, RoleId, UserId};
+use guildhall_proto::{Actor, Command, CommandError, EventKind, Limited, ListedThing, Millis, Outcome, RoleId, UserId};
 
 use crate::sessions::Sessions;
+use crate::work::{Taken, Task};
 
 pub(crate) use guild::create as create_guild;
 
 /// What an accepted command comes to.
 #[derive(Debug)]
-pub(crate) struct Decision {
+#[expect(clippy::large_enum_variant, reason = "it is taken apart where it is made, a call later")]
+pub(crate) enum Decision {
+    /// A change, made at once.
+    Now(Change),
+    /// Changes spread over turns.
+    Later(Task),
+}
+
+/// What a command changes at once.
+#[derive(Debug, Default)]
+pub(crate) struct Change {
+    /// What happens ahead of the event, and is recorded as a part of the operation.
+    pub(crate) ahead: Option<EventKind>,
     /// The event, unless the guild is as the command asks already.
-    pub(crate) change: Option<EventKind>,
+    pub(crate) event: Option<EventKind>,
     /// What a bulk add counts.
     pub(crate) tally: Option<Tally>,
 }
@@ -39,8 +55,13 @@ pub(crate) struct Scene<'a> {
 }
 
 impl Scene<'_> {
-    /// Decides a command of an existing guild.
-    pub(crate) fn decide(&self, actor: Actor, command: Command) -> Result<Decision, CommandError> {
+    /// Decides a command of an existing guild. `so_far` is what the operation had come to when a crash cut it, if it did.
+    pub(crate) fn decide(
+        &self,
+        actor: Actor,
+        command: Command,
+        so_far: Option<Outcome>,
+    ) -> Result<Decision, CommandError> {
         let roles;
         let authority = match actor {
             Actor::System => Authority::system(self.rights),
@@ -69,6 +90,10 @@ impl Scene<'_> {
             Command::UpdateMember { user, edit } => self.update_member(&authority, user, edit),
             Command::RemoveMember { user } => self.remove_member(&authority, user),
             Command::Publish(publish) => self.publish(&authority, publish),
+            Command::Ban { user, reason } => self.ban(&authority, user, reason),
+            Command::Unban { user } => self.unban(&authority, user),
+            Command::PruneMembers(by) => self.prune_members(&authority, by, removed(so_far)),
+            Command::ImportMembers(lines) => self.import_members(&authority, lines, taken(so_far)),
         }
     }
 
@@ -87,12 +112,28 @@ impl Scene<'_> {
 
 impl Decision {
     fn change(event: EventKind) -> Self {
-        Self { change: Some(event), tally: None }
+        Self::Now(Change { event: Some(event), ..Change::default() })
     }
 
     /// The event, unless nothing would change by it.
     fn change_if(changes: bool, event: impl FnOnce() -> EventKind) -> Self {
-        Self { change: changes.then(event), tally: None }
+        Self::Now(Change { event: changes.then(event), ..Change::default() })
+    }
+}
+
+fn removed(so_far: Option<Outcome>) -> u32 {
+    match so_far {
+        Some(Outcome::MembersPruned { removed, .. }) => removed,
+        Some(Outcome::Applied { .. } | Outcome::MembersAdded { .. } | Outcome::MembersImported { .. }) | None => 0,
+    }
+}
+
+fn taken(so_far: Option<Outcome>) -> Taken {
+    match so_far {
+        Some(Outcome::MembersImported { added, existing, banned, .. }) => Taken { added, existing, banned },
+        Some(Outcome::Applied { .. } | Outcome::MembersAdded { .. } | Outcome::MembersPruned { .. }) | None => {
+            Taken::default()
+        }
     }
 }
 

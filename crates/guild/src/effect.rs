@@ -7,13 +7,17 @@ use guildhall_members::FoldJob;
 use guildhall_proto::{CommandError, Event, Member, Outcome, Position, Record};
 
 use crate::input::CallId;
+use crate::scan::ScanJob;
 use crate::snapshot::Checkpoint;
 
-/// One thing that the shell must do. The first two kinds are done at once; the others pass the [`Gate`](crate::Gate).
+/// One thing that the shell must do. The first three kinds are done at once; the others pass the [`Gate`](crate::Gate).
 #[derive(Debug)]
 pub enum Effect {
     /// Run this on a worker and hand the result back as [`Input::FoldDone`](crate::Input::FoldDone). One is under way at a time.
     Fold(FoldJob),
+    /// Run this on a worker and hand the result back as [`Input::ScanDone`](crate::Input::ScanDone). One is under way at a time
+    /// for each prune.
+    Scan(ScanJob),
     /// Drop this on a worker: it may be large.
     Discard(Box<dyn Any + Send>),
     /// Store this, before anything that the same turn lets out.
@@ -22,7 +26,8 @@ pub enum Effect {
     Append(Arc<Event>),
     /// Answer a call.
     Answer(CallId, Answer),
-    /// Hand this to the store: records up to its position are no longer needed.
+    /// Hand this to the store: records up to its position are no longer needed. Those at its position that have no event may be
+    /// later than it, so they are kept.
     Checkpoint(Checkpoint),
 }
 

@@ -16,6 +16,7 @@ use guildhall_proto::{Event, Record};
 
 use crate::effect::{Answer, Effect};
 use crate::input::CallId;
+use crate::scan::ScanJob;
 use crate::snapshot::Checkpoint;
 
 /// Holds the turns of one guild whose records are not stored yet, and those behind them.
@@ -50,6 +51,8 @@ pub struct Admitted {
     pub append: Option<(TurnId, Vec<Record>)>,
     /// To be run on a worker.
     pub fold: Option<FoldJob>,
+    /// To be run on workers.
+    pub scans: Vec<ScanJob>,
     /// To be dropped on a worker.
     pub discard: Vec<Box<dyn Any + Send>>,
 }
@@ -72,6 +75,7 @@ impl Gate {
                     debug_assert!(admitted.fold.is_none(), "one fold is under way at a time");
                     admitted.fold = Some(job);
                 }
+                Effect::Scan(job) => admitted.scans.push(job),
                 Effect::Discard(garbage) => admitted.discard.push(garbage),
                 Effect::Record(record) => records.push(record),
                 Effect::Append(event) => outcomes.events.push(event),
@@ -135,10 +139,10 @@ mod tests {
     }
 
     fn record() -> Effect {
-        use guildhall_proto::{AppliedOp, BodyHash, ClientId, Millis, OpId, Outcome, Position};
+        use guildhall_proto::{AppliedOp, BodyHash, ClientId, Millis, OpId, Outcome, Position, Stage};
         let id = OpId { client: ClientId::MIN, counter: 1, issued_at: Millis(1) };
         let outcome = Outcome::Applied { at: Position::default() };
-        let op = AppliedOp { id, body: BodyHash(0), outcome };
+        let op = AppliedOp { id, body: BodyHash(0), outcome, stage: Stage::Finished };
         Effect::Record(Record { position: Position::default(), at: Millis(1), op, event: None })
     }
 

@@ -11,28 +11,30 @@ use std::sync::Arc;
 use guildhall_members::{Base, Folded, Members, MembersConfig, View};
 use guildhall_permissions::Rights;
 use guildhall_proto::{
-    Actor, AppliedOp, BodyHash, Command, CommandError, Epoch, Event, EventKind, GuildId, Millis, OpId, Outcome,
-    Permissions, Position, Record, Standing, Structure,
+    Actor, AppliedOp, Ban, BodyHash, Command, CommandError, Epoch, Event, EventKind, GuildId, Millis, OpId, Outcome,
+    Permissions, Position, Record, Stage, Standing, Structure,
 };
 
-use crate::decide::{Decision, Scene, create_guild};
+use crate::decide::{Change, Decision, Scene, create_guild};
 use crate::effect::{Answer, Attached, Effect, Reply};
 use crate::input::{Call, Input, SessionCall, SessionRequest};
 use crate::operations::{Operations, Seen};
 use crate::sessions::Sessions;
 use crate::snapshot::{Checkpoint, Life, StructureSeed};
+use crate::work::Works;
 
 /// One community's live state.
 #[derive(Debug)]
 pub struct Guild {
     pub(crate) config: GuildConfig,
     pub(crate) id: GuildId,
-    position: Position,
-    clock: Millis,
+    pub(crate) position: Position,
+    pub(crate) clock: Millis,
     pub(crate) life: Life,
     pub(crate) members: Members,
     pub(crate) sessions: Sessions,
-    operations: Operations,
+    pub(crate) operations: Operations,
+    pub(crate) works: Works,
     /// Records made since the last checkpoint was begun.
     records: usize,
     pub(crate) folding: Option<StructureSeed>,
@@ -70,7 +72,8 @@ pub enum RecoverError {
 }
 
 impl Guild {
-    /// A guild of which the store knows nothing.
+    /// A guild of which the store knows no checkpoint. If it knows records, `epoch` is the lowest there is (0), and the guild is
+    /// opened once they are replayed.
     pub fn new(config: GuildConfig, id: GuildId, epoch: Epoch) -> Self {
         let members = Members::new(config.members);
         Self {
@@ -82,13 +85,14 @@ impl Guild {
             members,
             sessions: Sessions::default(),
             operations: Operations::default(),
+            works: Works::default(),
             records: 0,
             folding: None,
             buffer: Vec::new(),
         }
     }
 
-    /// A guild as of a checkpoint, all members offline. O(roles, channels, overwrites and kept operations).
+    /// A guild as of a checkpoint, all members offline. O(roles, channels, overwrites, bans and kept operations).
     pub fn restore(config: GuildConfig, id: GuildId, structure: Structure, base: Base) -> Self {
         let mut guild = Self::new(config, id, structure.position.epoch);
         guild.position = structure.position;
@@ -98,7 +102,10 @@ impl Guild {
         guild.life = match structure.standing {
             Standing::Uncreated => Life::Uncreated,
             Standing::Deleted => Life::Deleted,
-            Standing::Alive { settings, roles, channels } => {
+            Standing::Alive { settings, roles, channels, bans } => {
+                for Ban { user, reason } in bans {
+                    guild.members.ban(user, reason);
+                }
                 let everyone = Rights::everyone_role(id, Permissions::NONE);
                 let mut rights = Rights::new(id, settings, everyone);
                 for role in roles {
@@ -120,18 +127,20 @@ impl Guild {
     pub fn replay(&mut self, record: &Record) -> Result<(), RecoverError> {
         let out_of_order = RecoverError::OutOfOrder { last: self.position, got: record.position };
         self.clock = self.clock.max(record.at);
-        self.operations.keep(record.op.id, record.op.body, Ok(record.op.outcome));
+        self.operations.keep_applied(&record.op);
         match &record.event {
             // Messages are not stored, so seqs may jump, but never stand still.
             Some(event) if record.position > self.position => {
                 self.position = record.position;
+                self.records += 1;
+                self.fold_before_recovering(&event.kind);
                 // A guild that is being recovered shares nothing yet: what it drops is its own and small.
                 self.apply(&event.kind, &mut Vec::new());
-                self.fold_inline_while_recovering();
                 Ok(())
             }
             None if record.position >= self.position => {
                 self.position = record.position;
+                self.records += 1;
                 Ok(())
             }
             Some(_) | None => Err(out_of_order),
@@ -176,77 +185,109 @@ impl Guild {
             Input::Command(call) => self.command(call, effects),
             Input::Session(call) => self.session(call, effects),
             Input::FoldDone(folded) => self.fold_done(folded, effects),
+            Input::ScanDone(scanned) => self.scan_done(scanned),
         }
     }
 
     fn command(&mut self, call: Call, effects: &mut Vec<Effect>) {
         let id = call.id;
-        let answer = self.perform(call, effects).map(Reply::Outcome);
-        effects.push(Effect::Answer(id, answer));
+        match self.perform(call, effects) {
+            Ok(Performed::Now(outcome)) => effects.push(Effect::Answer(id, Ok(Reply::Outcome(outcome)))),
+            // Answered with its last batch.
+            Ok(Performed::Later) => {}
+            Err(refusal) => effects.push(Effect::Answer(id, Err(refusal))),
+        }
+        self.give_up_works_if_deleted(effects);
         self.begin_checkpoint_if_due(effects);
     }
 
-    fn perform(&mut self, call: Call, effects: &mut Vec<Effect>) -> Result<Outcome, CommandError> {
-        let Call { op, actor, command, .. } = call;
+    fn perform(&mut self, call: Call, effects: &mut Vec<Effect>) -> Result<Performed, CommandError> {
+        let Call { id, op, actor, command } = call;
         let mut buffer = take(&mut self.buffer);
         let body = BodyHash::of(&(actor, &command), &mut buffer);
         buffer.shrink_to(BUFFER_BYTES_KEPT);
         self.buffer = buffer;
         let body = body.map_err(|_| CommandError::TooLarge)?;
-        match self.operations.look_up(self.clock, op, body)? {
-            Seen::Answered(answer) => return answer,
-            Seen::New => {}
-        }
-        let durable = command.is_durable();
-        let answer = match self.decide(actor, command) {
-            Ok(decision) => Ok(self.carry_out(decision, durable.then_some((op, body)), effects)),
-            Err(refusal) => Err(refusal),
+        let so_far = match self.operations.look_up(self.clock, op, body)? {
+            Seen::Answered(answer) => return answer.map(Performed::Now),
+            Seen::Unfinished(_) if self.works.join(op, id)? => return Ok(Performed::Later),
+            Seen::Unfinished(outcome) => Some(outcome),
+            Seen::New => None,
         };
-        self.operations.keep(op, body, answer.clone());
-        answer
+        let durable = command.is_durable();
+        match self.decide(actor, command, so_far) {
+            Ok(Decision::Now(change)) => {
+                let outcome = self.carry_out(change, durable.then_some((op, body)), effects);
+                self.operations.keep(op, body, Ok(outcome));
+                Ok(Performed::Now(outcome))
+            }
+            Ok(Decision::Later(task)) => {
+                // Not kept: there is room again once another is finished.
+                self.works.require_room()?;
+                let work = self.works.begin(op, body, actor, id, task);
+                self.begin_work(work, effects);
+                Ok(Performed::Later)
+            }
+            Err(refusal) => {
+                // What is unfinished stays so: a refusal of its retry takes nothing back.
+                if so_far.is_none() {
+                    self.operations.keep(op, body, Err(refusal.clone()));
+                }
+                Err(refusal)
+            }
+        }
     }
 
-    fn decide(&self, actor: Actor, command: Command) -> Result<Decision, CommandError> {
+    fn decide(&self, actor: Actor, command: Command, so_far: Option<Outcome>) -> Result<Decision, CommandError> {
         match (&self.life, command) {
-            (Life::Alive(rights), command) => {
-                let scene = Scene { now: self.clock, rights, members: &self.members, sessions: &self.sessions };
-                scene.decide(actor, command)
-            }
+            (Life::Alive(rights), command) => self.scene(rights).decide(actor, command, so_far),
             (Life::Uncreated, Command::CreateGuild { name, everyone, owner }) => {
-                let change = Some(create_guild(self.clock, self.id, actor, name, everyone, owner)?);
-                Ok(Decision { change, tally: None })
+                let event = create_guild(self.clock, self.id, actor, name, everyone, owner)?;
+                Ok(Decision::Now(Change { event: Some(event), ..Change::default() }))
             }
             (Life::Deleted, Command::CreateGuild { .. }) => Err(CommandError::GuildExists),
             (Life::Uncreated | Life::Deleted, _) => Err(CommandError::UnknownGuild),
         }
     }
 
-    /// Makes the event, applies it, and says what is to be stored and told.
-    fn carry_out(
-        &mut self,
-        decision: Decision,
-        durable: Option<(OpId, BodyHash)>,
-        effects: &mut Vec<Effect>,
-    ) -> Outcome {
-        let event = decision.change.map(|kind| {
-            self.position = self.position.next();
-            Arc::new(Event { position: self.position, at: self.clock, kind })
-        });
-        if let Some(event) = &event {
-            self.apply(&event.kind, effects);
+    pub(crate) fn scene<'a>(&'a self, rights: &'a Rights) -> Scene<'a> {
+        Scene { now: self.clock, rights, members: &self.members, sessions: &self.sessions }
+    }
+
+    /// Makes the events, applies them, and says what is to be stored and told.
+    fn carry_out(&mut self, change: Change, durable: Option<(OpId, BodyHash)>, effects: &mut Vec<Effect>) -> Outcome {
+        if let (Some(ahead), Some((id, body))) = (change.ahead, durable) {
+            let event = self.happen(ahead, effects);
+            let outcome = Outcome::Applied { at: self.position };
+            self.record(AppliedOp { id, body, outcome, stage: Stage::Unfinished }, Some(&event), effects);
+            effects.push(Effect::Append(event));
         }
+        let event = change.event.map(|kind| self.happen(kind, effects));
         let at = self.position;
-        let outcome = match decision.tally {
+        let outcome = match change.tally {
             Some(tally) => Outcome::MembersAdded { at, added: tally.added, existing: tally.existing },
             None => Outcome::Applied { at },
         };
         if let Some((id, body)) = durable {
-            let op = AppliedOp { id, body, outcome };
-            effects.push(Effect::Record(Record { position: at, at: self.clock, op, event: event.clone() }));
-            self.records += 1;
+            self.record(AppliedOp { id, body, outcome, stage: Stage::Finished }, event.as_ref(), effects);
         }
         effects.extend(event.map(Effect::Append));
         outcome
+    }
+
+    /// Makes the next event, and applies it.
+    pub(crate) fn happen(&mut self, kind: EventKind, effects: &mut Vec<Effect>) -> Arc<Event> {
+        self.position = self.position.next();
+        let event = Arc::new(Event { position: self.position, at: self.clock, kind });
+        self.apply(&event.kind, effects);
+        event
+    }
+
+    /// Has a step of an operation stored, with its event, if it made one.
+    pub(crate) fn record(&mut self, op: AppliedOp, event: Option<&Arc<Event>>, effects: &mut Vec<Effect>) {
+        self.records += 1;
+        let event = event.map(Arc::clone);
+        effects.push(Effect::Record(Record { position: self.position, at: self.clock, op, event }));
     }
 
     fn session(&mut self, call: SessionCall, effects: &mut Vec<Effect>) {
@@ -265,21 +306,25 @@ impl Guild {
                 self.sessions.attach(session, user, status)?;
                 (user, Reply::Attached(Attached { at: self.position, member }))
             }
-            SessionRequest::SetStatus(status) => {
-                (self.sessions.set_status(session, status)?, Reply::Accepted(self.position))
-            }
-            SessionRequest::SetLevel(_) => {
-                let user = self.sessions.user(session).ok_or(CommandError::UnknownSession { session })?;
+            SessionRequest::SetStatus { user, status } => {
+                self.sessions.set_status(session, user, status)?;
                 (user, Reply::Accepted(self.position))
             }
-            SessionRequest::Detach => (self.sessions.detach(session)?, Reply::Accepted(self.position)),
+            SessionRequest::Detach { user } => {
+                self.sessions.detach(session, user)?;
+                (user, Reply::Accepted(self.position))
+            }
+            SessionRequest::SetLevel { user, .. } => {
+                self.sessions.require(session, user)?;
+                (user, Reply::Accepted(self.position))
+            }
         };
         self.members.set_status(user, self.sessions.status(user));
         Ok(reply)
     }
 
     /// Begins a fold, and with it a checkpoint, when the overlay or the records since the last one are many enough.
-    fn begin_checkpoint_if_due(&mut self, effects: &mut Vec<Effect>) {
+    pub(crate) fn begin_checkpoint_if_due(&mut self, effects: &mut Vec<Effect>) {
         let many_records = self.records >= self.config.checkpoint_records;
         if self.folding.is_some() || !(many_records || self.members.fold_due()) {
             return;
@@ -316,13 +361,16 @@ impl Guild {
             position: self.position,
             clock: self.clock,
             standing: self.life.clone(),
+            bans: self.members.bans().clone(),
             operations: self.operations.clone(),
         }
     }
 
-    /// Recovery has no worker and nobody waits for it turn by turn: it folds where it stands.
-    fn fold_inline_while_recovering(&mut self) {
-        if self.members.fold_due()
+    /// Recovery has no worker and nobody waits for it turn by turn: it folds where it stands, and at other moments than the owner
+    /// did. A role that comes back was cleaned out of all members then, so it has to be now.
+    fn fold_before_recovering(&mut self, next: &EventKind) {
+        let comes_back = matches!(next, EventKind::RoleCreated { role } if self.members.is_masked(role.id));
+        if (comes_back || self.members.fold_due())
             && let Some(job) = self.members.begin_fold()
         {
             let folded = job.run();
@@ -331,5 +379,15 @@ impl Guild {
     }
 }
 
+/// Whether a command that was accepted has its outcome.
+enum Performed {
+    Now(Outcome),
+    /// It has with the last batch of its operation.
+    Later,
+}
+
 /// What the fingerprint's buffer keeps between commands: a large command does not hold its size for ever.
 const BUFFER_BYTES_KEPT: usize = 4 * 1024;
+
+#[cfg(test)]
+mod tests;

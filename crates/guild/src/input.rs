@@ -3,6 +3,8 @@
 use guildhall_members::Folded;
 use guildhall_proto::{Actor, Command, Level, OpId, SessionId, Status, UserId};
 
+use crate::scan::Scanned;
+
 /// One thing that a guild is told.
 #[derive(Debug)]
 pub enum Input {
@@ -12,6 +14,8 @@ pub enum Input {
     Session(SessionCall),
     /// The fold that the guild asked for is done.
     FoldDone(Folded),
+    /// A search that the guild asked for is done.
+    ScanDone(Scanned),
 }
 
 /// Names one call, so that its answer finds the caller. Chosen by the shell; means nothing to the guild.
@@ -53,10 +57,23 @@ pub enum SessionRequest {
         status: Status,
     },
     /// To show another status.
-    SetStatus(Status),
+    SetStatus {
+        /// Whose session it is; another user's is refused.
+        user: UserId,
+        /// Whether the user is there.
+        status: Status,
+    },
     /// To listen at another level, from the position of the answer on. The guild only says from where: whoever fans out to the
     /// session keeps its level.
-    SetLevel(Level),
+    SetLevel {
+        /// Whose session it is; another user's is refused.
+        user: UserId,
+        /// How closely it listens.
+        level: Level,
+    },
     /// To hear no more, from the position of the answer on.
-    Detach,
+    Detach {
+        /// Whose session it is; another user's is refused.
+        user: UserId,
+    },
 }

@@ -5,8 +5,11 @@
 //! a turn of inputs has produced passes the [`Gate`], which lets events, answers and the view out in order, and not before the
 //! turn's records are stored.
 //!
-//! To drive a guild, a shell repeats: hand over inputs; start the offload jobs that the effects name; [`Gate::admit`] the turn;
+//! To drive a guild, a shell repeats: hand over inputs; let the guild proceed; start the offload jobs that the effects name; [`Gate::admit`] the turn;
 //! store its records; [`Gate::settle`] it when they are stored; perform all that [`Gate::release`] lets out.
+//!
+//! Whole-guild changes (prunes, imports) are spread over turns: while [`Guild::has_work`], the shell calls [`Guild::proceed`] once a
+//! turn, beside the inputs that come meanwhile; the answer comes with the last batch.
 //!
 //! A command becomes an event in one place (`decide`), an event changes the state in one place (`apply`), and recovery from
 //! records takes the second half of that way: [`Guild::replay`].
@@ -47,11 +50,15 @@ mod gate;
 mod guild;
 mod input;
 mod operations;
+mod scan;
 mod sessions;
 mod snapshot;
+mod spread;
+mod work;
 
 pub use effect::{Answer, Attached, Effect, Reply};
 pub use gate::{Admitted, Gate, Outcomes, TurnId};
 pub use guild::{Guild, GuildConfig, RecoverError};
 pub use input::{Call, CallId, Input, SessionCall, SessionRequest};
+pub use scan::{ScanJob, Scanned};
 pub use snapshot::{Checkpoint, StructureSeed};

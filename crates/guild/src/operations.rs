@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use guildhall_proto::limits::{CLIENT_OUTCOMES_MAX, ISSUE_AHEAD_MAX, OUTCOME_KEPT};
-use guildhall_proto::{AppliedOp, BodyHash, ClientId, CommandError, KeptClient, Limited, Millis, OpId, Outcome};
+use guildhall_proto::{AppliedOp, BodyHash, ClientId, CommandError, KeptClient, Limited, Millis, OpId, Outcome, Stage};
 
 use crate::decide::within;
 
@@ -30,6 +30,8 @@ pub(crate) enum Seen {
     New,
     /// It was answered before: answer the same.
     Answered(Result<Outcome, CommandError>),
+    /// It was begun, is not finished, and has come to this.
+    Unfinished(Outcome),
 }
 
 #[derive(Debug, Clone, Default)]
@@ -44,7 +46,14 @@ struct Kept {
     counter: u64,
     issued_at: Millis,
     body: BodyHash,
-    answer: Result<Outcome, CommandError>,
+    answer: Known,
+}
+
+/// What is known of an operation.
+#[derive(Debug, Clone)]
+enum Known {
+    Final(Result<Outcome, CommandError>),
+    SoFar(Outcome),
 }
 
 impl Operations {
@@ -57,7 +66,7 @@ impl Operations {
         if op.issued_at > now.plus(ISSUE_AHEAD_MAX) {
             return Err(CommandError::IssuedAhead { op, now });
         }
-        if op.issued_at <= time_floor(now) {
+        if op.issued_at <= time_floor(now) || op.counter == 0 {
             return Err(CommandError::Expired { op });
         }
         let Some(client) = self.clients.get(&op.client) else {
@@ -67,24 +76,52 @@ impl Operations {
         match client.find(op.counter) {
             Ok(at) => {
                 let kept = &client.kept[at];
-                if kept.body == body && kept.issued_at == op.issued_at {
-                    Ok(Seen::Answered(kept.answer.clone()))
-                } else {
-                    Err(CommandError::OpReused { op })
+                if kept.body != body || kept.issued_at != op.issued_at {
+                    return Err(CommandError::OpReused { op });
                 }
+                Ok(match &kept.answer {
+                    Known::Final(answer) => Seen::Answered(answer.clone()),
+                    Known::SoFar(outcome) => Seen::Unfinished(*outcome),
+                })
             }
             Err(_) if op.counter <= client.floor => Err(CommandError::Expired { op }),
             Err(_) => Ok(Seen::New),
         }
     }
 
-    /// Keeps an operation's answer, if it is not kept yet, and forgets the client's oldest if it has too many. O(1) for rising counters.
+    /// Keeps an operation's final answer, unless one is kept, and forgets the client's oldest if it has too many. O(1) for rising
+    /// counters.
     pub(crate) fn keep(&mut self, op: OpId, body: BodyHash, answer: Result<Outcome, CommandError>) {
-        let client = Arc::make_mut(self.clients.entry(op.client).or_default());
-        // Recovery may meet an operation that its checkpoint holds already.
-        let Err(at) = client.find(op.counter) else {
-            return;
+        self.note(op, body, Known::Final(answer));
+    }
+
+    /// Keeps what an applied operation has come to. As [`keep`](Self::keep).
+    pub(crate) fn keep_applied(&mut self, applied: &AppliedOp) {
+        let known = match applied.stage {
+            Stage::Finished => Known::Final(Ok(applied.outcome)),
+            Stage::Unfinished => Known::SoFar(applied.outcome),
         };
+        self.note(applied.id, applied.body, known);
+    }
+
+    fn note(&mut self, op: OpId, body: BodyHash, answer: Known) {
+        let client = Arc::make_mut(self.clients.entry(op.client).or_default());
+        let at = match client.find(op.counter) {
+            Ok(at) => {
+                let kept = &mut client.kept[at];
+                match kept.answer {
+                    // Recovery may meet an operation that its checkpoint holds already.
+                    Known::Final(_) => {}
+                    Known::SoFar(_) => kept.answer = answer,
+                }
+                return;
+            }
+            Err(at) => at,
+        };
+        // Forgotten before it was finished, or before the checkpoint that recovery began with.
+        if op.counter <= client.floor {
+            return;
+        }
         client.kept.insert(at, Kept { counter: op.counter, issued_at: op.issued_at, body, answer });
         if client.kept.len() > CLIENT_OUTCOMES_MAX {
             client.forget_oldest();
@@ -125,7 +162,7 @@ impl Operations {
             let client = Client { floor: kept.floor, floor_issued_at: kept.floor_issued_at, kept: VecDeque::new() };
             operations.clients.insert(kept.client, Arc::new(client));
             for applied in kept.operations {
-                operations.keep(applied.id, applied.body, Ok(applied.outcome));
+                operations.keep_applied(&applied);
             }
         }
         operations
@@ -150,9 +187,13 @@ impl Client {
 
 impl Kept {
     fn applied(&self, client: ClientId) -> Option<AppliedOp> {
-        let outcome = *self.answer.as_ref().ok()?;
+        let (outcome, stage) = match &self.answer {
+            Known::Final(Ok(outcome)) => (*outcome, Stage::Finished),
+            Known::SoFar(outcome) => (*outcome, Stage::Unfinished),
+            Known::Final(Err(_)) => return None,
+        };
         let id = OpId { client, counter: self.counter, issued_at: self.issued_at };
-        Some(AppliedOp { id, body: self.body, outcome })
+        Some(AppliedOp { id, body: self.body, outcome, stage })
     }
 }
 
@@ -222,6 +263,13 @@ mod tests {
             assert!(matches!(operations.look_up(NOW, op(1, 3, NOW), BodyHash(1)), Ok(Seen::Answered(_))));
             assert!(matches!(operations.look_up(NOW, op(1, newest + 1, NOW), BodyHash(1)), Ok(Seen::New)));
         }
+    }
+
+    #[test]
+    fn counters_begin_at_1() {
+        let mut operations = Operations::default();
+        assert!(matches!(operations.look_up(NOW, op(1, 0, NOW), BodyHash(1)), Err(CommandError::Expired { .. })));
+        assert!(matches!(operations.look_up(NOW, op(1, 1, NOW), BodyHash(1)), Ok(Seen::New)));
     }
 
     #[test]

@@ -31,18 +31,28 @@ impl Sessions {
         Ok(())
     }
 
-    /// Changes a session's status and tells whose it is.
-    pub(crate) fn set_status(&mut self, session: SessionId, status: Status) -> Result<UserId, CommandError> {
-        let (user, kept) = self.sessions.get_mut(&session).ok_or(CommandError::UnknownSession { session })?;
-        *kept = status;
-        Ok(*user)
+    /// Changes the status of a session of `user`.
+    pub(crate) fn set_status(&mut self, session: SessionId, user: UserId, status: Status) -> Result<(), CommandError> {
+        self.require(session, user)?;
+        self.sessions.insert(session, (user, status));
+        Ok(())
     }
 
-    /// Takes a session away and tells whose it was.
-    pub(crate) fn detach(&mut self, session: SessionId) -> Result<UserId, CommandError> {
-        let (user, _) = self.sessions.remove(&session).ok_or(CommandError::UnknownSession { session })?;
+    /// Takes a session of `user` away.
+    pub(crate) fn detach(&mut self, session: SessionId, user: UserId) -> Result<(), CommandError> {
+        self.require(session, user)?;
+        self.sessions.remove(&session);
         self.by_user.remove(&(user, session));
-        Ok(user)
+        Ok(())
+    }
+
+    /// Requires that a session is attached, and is `user`'s.
+    pub(crate) fn require(&self, session: SessionId, user: UserId) -> Result<(), CommandError> {
+        match self.user(session) {
+            Some(owner) if owner == user => Ok(()),
+            Some(_) => Err(CommandError::ForeignSession { session }),
+            None => Err(CommandError::UnknownSession { session }),
+        }
     }
 
     /// Takes all sessions of a user away.
@@ -52,6 +62,11 @@ impl Sessions {
             self.sessions.remove(&session);
             self.by_user.remove(&(user, session));
         }
+    }
+
+    /// Whether a user has a session attached, whatever its status.
+    pub(crate) fn has(&self, user: UserId) -> bool {
+        self.of(user).next().is_some()
     }
 
     /// Whose session it is, if it is attached.

@@ -1,6 +1,6 @@
 //! What leaves a guild to be stored: its structure, and with the base of its members a checkpoint.
 
-use guildhall_members::Base;
+use guildhall_members::{Bans, Base};
 use guildhall_permissions::Rights;
 use guildhall_proto::{Millis, Position, Standing, Structure};
 
@@ -22,6 +22,7 @@ pub struct StructureSeed {
     pub(crate) position: Position,
     pub(crate) clock: Millis,
     pub(crate) standing: Life,
+    pub(crate) bans: Bans,
     pub(crate) operations: Operations,
 }
 
@@ -39,14 +40,14 @@ impl StructureSeed {
         self.position
     }
 
-    /// Writes it out: O(roles, channels, overwrites and kept operations).
+    /// Writes it out: O(roles, channels, overwrites, bans and kept operations).
     pub fn structure(&self) -> Structure {
         Structure {
             position: self.position,
             clock: self.clock,
             standing: match &self.standing {
                 Life::Uncreated => Standing::Uncreated,
-                Life::Alive(rights) => alive(rights),
+                Life::Alive(rights) => alive(rights, &self.bans),
                 Life::Deleted => Standing::Deleted,
             },
             operations: self.operations.export(),
@@ -54,11 +55,12 @@ impl StructureSeed {
     }
 }
 
-fn alive(rights: &Rights) -> Standing {
+fn alive(rights: &Rights, bans: &Bans) -> Standing {
     let overwrites = |channel| rights.overwrites(channel).map_or_else(Vec::new, |all| all.as_slice().to_vec());
     Standing::Alive {
         settings: rights.settings().clone(),
         roles: rights.roles().cloned().collect(),
         channels: rights.channels().map(|channel| (channel.clone(), overwrites(channel.id))).collect(),
+        bans: bans.behind(None).collect(),
     }
 }

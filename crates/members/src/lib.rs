@@ -64,6 +64,7 @@
 //! | Call | Cost | Who pays |
 //! |---|---|---|
 //! | `put`, `remove`, `set_status` | O(log n + log c) | owner |
+//! | `ban`, `unban` | O(log bans) | owner |
 //! | `delete_role`, `view`, `begin_fold`, `install` | O(1), or O(log) in roles | owner |
 //! | `abandon_fold` | O(c) | owner, when a worker died |
 //! | `digest` | O(roles) | owner |
@@ -72,6 +73,7 @@
 //! | `range` | O(log n + limit) | caller |
 //! | `by_prefix` | O(p log n + c + limit log p) | caller |
 //! | `scan`, all chunks | O(min(s, n) + n + c): about 2 ns a member | workers |
+//! | `search` | O(log n + members looked at) | caller |
 //! | `filter`, all chunks | O(n + c log c) and a call of the condition each | workers |
 //!
 //! About 39 bytes a member with a 12-byte nick and four roles in few distinct sets, 63 if each member's role set is its
@@ -81,6 +83,7 @@
 
 #![warn(missing_docs)]
 
+mod bans;
 mod base;
 mod config;
 mod digest;
@@ -97,6 +100,7 @@ mod role_sets;
 mod scan;
 mod view;
 
+pub use bans::Bans;
 pub use base::Base;
 pub use config::MembersConfig;
 pub use digest::Digest;

@@ -12,8 +12,9 @@ use std::sync::Arc;
 
 use guildhall_permissions::Rights;
 use guildhall_proto::limits::MEMBER_ROLES_MAX;
-use guildhall_proto::{Member, Position, RoleId, Status, UserId};
+use guildhall_proto::{Member, Position, Reason, RoleId, Status, UserId};
 
+use crate::bans::Bans;
 use crate::base::Base;
 use crate::config::{MASKED_ROLES_FOLD_AT, MembersConfig};
 use crate::digest::{Digest, Sums};
@@ -32,6 +33,7 @@ pub struct Members {
     config: MembersConfig,
     layers: Layers,
     sums: Sums,
+    bans: Bans,
     /// Away with the fold under way; lost with one that was abandoned, until the next builds it anew.
     interner: Option<Interner>,
     folding: Option<FoldNumber>,
@@ -59,6 +61,7 @@ impl Members {
             config: config.checked(),
             layers: Layers::default(),
             sums: Sums::default(),
+            bans: Bans::default(),
             interner: Some(Interner::default()),
             folding: None,
             folds: FoldNumber::default(),
@@ -186,6 +189,24 @@ impl Members {
         Some(before)
     }
 
+    /// Keeps a user out, or gives the ban that is there another reason. O(log n) in bans.
+    ///
+    /// The user must be no member: who is, is [removed](Self::remove) before.
+    pub fn ban(&mut self, user: UserId, reason: Option<Reason>) {
+        debug_assert!(!self.contains(user), "a member is removed before it is banned");
+        self.bans.put(user, reason);
+    }
+
+    /// Lifts a ban, if there is one. O(log n) in bans.
+    pub fn unban(&mut self, user: UserId) {
+        self.bans.lift(user);
+    }
+
+    /// Who is kept out.
+    pub fn bans(&self) -> &Bans {
+        &self.bans
+    }
+
     /// Takes a role from everybody. O(log n): the role is masked at once, and cleaned out by a later fold.
     ///
     /// Until then [`is_masked`](Self::is_masked) holds and the id must not come back to life.
@@ -208,7 +229,7 @@ impl Members {
     ///
     /// `rights` are those in force at `position`.
     pub fn view(&mut self, position: Position, rights: &Rights) -> View {
-        View::new(position, rights.clone(), self.layers.clone())
+        View::new(position, rights.clone(), self.layers.clone(), self.bans.clone())
     }
 
     /// The roles that `user` holds, ascending, without everyone and without deleted ones; `None` if not a member.
@@ -300,7 +321,7 @@ impl Members {
     /// What the members take in memory. O(pages + role sets + changes).
     pub fn memory(&self) -> Memory {
         let interner = self.interner.as_ref().map_or(0, Interner::bytes);
-        Memory { role_lookup: interner + self.sums.bytes(), ..Memory::of(&self.layers) }
+        Memory { role_lookup: interner + self.sums.bytes(), ..Memory::of(&self.layers, &self.bans) }
     }
 
     /// Distinct role sets of the base, equal ones that a role's cleaning made counted apart; `None` while a fold has

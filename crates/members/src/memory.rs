@@ -1,5 +1,6 @@
 //! What members take in memory, by part.
 
+use crate::bans::Bans;
 use crate::layers::Layers;
 
 /// Bytes by part; pages and blocks that views share are counted once. Sums over small allocations are estimates.
@@ -15,21 +16,24 @@ pub struct Memory {
     pub presence: usize,
     /// Changes not yet folded.
     pub overlay: usize,
+    /// Who is kept out, and why.
+    pub bans: usize,
 }
 
 impl Memory {
-    pub(crate) fn of(layers: &Layers) -> Self {
+    pub(crate) fn of(layers: &Layers, bans: &Bans) -> Self {
         Self {
             pages: layers.base.bytes(),
             role_sets: layers.base.sets().bytes(),
             role_lookup: 0,
             presence: layers.presence.bytes(),
             overlay: layers.fresh.bytes() + layers.frozen.bytes(),
+            bans: bans.bytes(),
         }
     }
 
     /// Bytes of all parts.
     pub fn total(&self) -> usize {
-        self.pages + self.role_sets + self.role_lookup + self.presence + self.overlay
+        self.pages + self.role_sets + self.role_lookup + self.presence + self.overlay + self.bans
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use guildhall_permissions::Rights;
 use guildhall_proto::{ChannelId, Member, Permissions, Position, RoleId, Status, UserId};
 
+use crate::bans::Bans;
 use crate::layers::Layers;
 use crate::member_ref::MemberRef;
 use crate::memory::Memory;
@@ -23,6 +24,7 @@ struct Contents {
     position: Position,
     rights: Rights,
     layers: Layers,
+    bans: Bans,
 }
 
 /// What a question named that is not there.
@@ -40,8 +42,8 @@ pub enum UnknownInView {
 }
 
 impl View {
-    pub(crate) fn new(position: Position, rights: Rights, layers: Layers) -> Self {
-        Self(Arc::new(Contents { position, rights, layers }))
+    pub(crate) fn new(position: Position, rights: Rights, layers: Layers, bans: Bans) -> Self {
+        Self(Arc::new(Contents { position, rights, layers, bans }))
     }
 
     pub(crate) fn layers(&self) -> &Layers {
@@ -56,6 +58,11 @@ impl View {
     /// The guild's roles, channels and overwrites.
     pub fn rights(&self) -> &Rights {
         &self.0.rights
+    }
+
+    /// Who is kept out, and why: for moderators alone, not for whoever may see the guild.
+    pub fn bans(&self) -> &Bans {
+        &self.0.bans
     }
 
     /// How many members there are. O(1).
@@ -116,6 +123,21 @@ impl View {
         behind.take(limit).map(|member| member.to_member()).collect()
     }
 
+    /// The next at most `limit` users behind `after` for whom `keep` holds, ascending; from the first one with `None`.
+    ///
+    /// O(log n + members looked at), on this thread: for a job that goes through all members in steps.
+    pub fn search(
+        &self,
+        after: Option<UserId>,
+        limit: usize,
+        keep: impl Fn(&MemberRef<'_>, Status) -> bool,
+    ) -> Vec<UserId> {
+        let layers = self.layers();
+        let members = layers.walk(after, None).map(|place| (layers.member_at(place), layers.status_at(place)));
+        let found = members.filter(|(member, status)| Some(member.user) != after && keep(member, *status));
+        found.map(|(member, _)| member.user).take(limit).collect()
+    }
+
     /// The question, ready to be scanned for: who are they?
     ///
     /// Decides on role sets here if that is cheaper than in each chunk: O(role sets), at most a quarter of the members
@@ -137,6 +159,6 @@ impl View {
 
     /// What the view keeps in memory, most of it shared with its owner and other views. O(pages + role sets + changes).
     pub fn memory(&self) -> Memory {
-        Memory::of(&self.0.layers)
+        Memory::of(&self.0.layers, &self.0.bans)
     }
 }

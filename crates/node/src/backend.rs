@@ -4,8 +4,10 @@
 //! it falls out of the ring, or the guild comes back under another owner, it begins again from a view, and its sessions are told a gap.
 
 mod batch;
+mod errands;
 mod local;
 mod seat;
+mod seats;
 mod stream;
 
 use std::collections::HashMap;

@@ -79,9 +79,11 @@ impl Default for MailboxConfig {
 pub struct TurnConfig {
     /// Inputs of one turn (default 256). Fewer: more views and wake-ups for the same work. More: a hot guild holds its thread longer.
     pub inputs_max: usize,
-    /// Microseconds of one turn (default 1,000), looked at between inputs.
+    /// Microseconds of one turn (default 1,000), looked at every 32 inputs or 128 KiB of them, and after each larger one. Fewer: more
+    /// turns for the same work. More: a hot guild holds its thread longer.
     pub micros_max: u64,
-    /// Turns whose records wait for the store (default 64). At this many the owner takes no inputs, and the mailbox fills.
+    /// Turns whose records wait for the store, and turns behind those (default 64). At this many the owner takes no inputs, and the
+    /// mailbox fills. Fewer: a slow store holds the owner up. More: more is lost, and tried again, if the store fails.
     pub unsettled_max: usize,
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwapOption;
-use guildhall_guild::{Reply, SessionRequest, TurnId};
+use guildhall_guild::{Reply, Scanned, SessionRequest, TurnId};
 use guildhall_members::{Folded, View};
 use guildhall_proto::{Actor, CallError, Command, CommandError, Epoch, Event, GuildId, OpId, SessionId};
 use guildhall_ring::Reader;
@@ -13,7 +13,7 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::counters::{Counter, Counters};
 use crate::mailbox::{Class, Mailbox, Refused};
-use crate::offload::JobPanicked;
+use crate::offload::{JobPanicked, Offload};
 
 /// One guild under one epoch. Lives as long as somebody holds it; [ends](Self::has_ended) with its owner.
 #[derive(Debug)]
@@ -27,6 +27,7 @@ pub(crate) struct Live {
     /// Told when there are new events, and at the end.
     pub(crate) news: Notify,
     ended: AtomicBool,
+    offload: Offload,
 }
 
 /// What is posted to an owner.
@@ -67,6 +68,10 @@ pub(crate) enum Control {
     Settled(TurnId, Result<(), StoreError>),
     /// A fold is done.
     Folded(Box<Folded>),
+    /// A search for members to prune is done.
+    Scanned(Box<Scanned>),
+    /// A checkpoint is written, or was not taken.
+    CheckpointDone,
     /// One of the guild's jobs panicked.
     JobPanicked(JobPanicked),
     /// The node stops: take nothing more, let out what is under way, end.
@@ -83,9 +88,10 @@ impl Live {
         mailbox: Mailbox<Posted, Control>,
         view: Option<View>,
         events: Reader<Arc<Event>>,
+        offload: Offload,
     ) -> Self {
         let view = ArcSwapOption::new(view.map(Arc::new));
-        Self { guild, epoch, mailbox, view, events, news: Notify::new(), ended: AtomicBool::new(false) }
+        Self { guild, epoch, mailbox, view, events, news: Notify::new(), ended: AtomicBool::new(false), offload }
     }
 
     /// Posts a request; the answer comes when the owner has handled it and its outcome may be seen.
@@ -138,6 +144,15 @@ impl Live {
     pub(crate) fn end(&self) {
         self.ended.store(true, Ordering::Release);
         self.news.notify_waiters();
+    }
+}
+
+/// The last view outlives the owner, for those who still read it; it too dies on a worker.
+impl Drop for Live {
+    fn drop(&mut self) {
+        if let Some(view) = self.view.swap(None) {
+            self.offload.discard(view);
+        }
     }
 }
 

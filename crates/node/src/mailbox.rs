@@ -41,9 +41,18 @@ struct Queue<T, C> {
     control: Vec<C>,
     used: [Quota; 3],
     closed: bool,
-    /// Whether the owner sleeps, so that posting to a busy owner costs no wake-up.
-    asleep: bool,
+    sleep: Sleep,
     pace: Pace,
+}
+
+/// What wakes the owner, so that posting to one that is busy, or has no use for the item, costs no wake-up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sleep {
+    Awake,
+    /// It wants control and items.
+    UntilAnything,
+    /// It takes no items for now.
+    UntilControl,
 }
 
 #[derive(Debug)]
@@ -83,7 +92,7 @@ impl<T, C> Mailbox<T, C> {
             control: Vec::new(),
             used: [Quota { items: 0, bytes: 0 }; 3],
             closed: false,
-            asleep: false,
+            sleep: Sleep::Awake,
             pace: Pace::default(),
         };
         Self { config, queue: Mutex::new(queue), arrived: Notify::new() }
@@ -104,7 +113,9 @@ impl<T, C> Mailbox<T, C> {
         used.items += 1;
         used.bytes += bytes;
         queue.items.push_back(Queued { item, since: Instant::now(), class, bytes });
-        self.wake(queue);
+        if queue.sleep == Sleep::UntilAnything {
+            self.wake(queue);
+        }
         Ok(())
     }
 
@@ -112,11 +123,13 @@ impl<T, C> Mailbox<T, C> {
     pub(crate) fn post_control(&self, control: C) {
         let mut queue = self.queue.lock();
         queue.control.push(control);
-        self.wake(queue);
+        if queue.sleep != Sleep::Awake {
+            self.wake(queue);
+        }
     }
 
     /// Waits until there is control or, if `items_max` is not 0, an item; then takes all control and up to `items_max` items into
-    /// `taken`, which must be empty.
+    /// `taken`, which must be empty. Large items come alone, so that the owner can look at its clock between them.
     pub(crate) async fn take(&self, items_max: usize, taken: &mut Taken<T, C>) {
         debug_assert!(taken.control.is_empty() && taken.items.is_empty());
         loop {
@@ -140,28 +153,35 @@ impl<T, C> Mailbox<T, C> {
     /// Like [`take`](Self::take), but returns at once, with nothing if there is nothing.
     pub(crate) fn try_take(&self, items_max: usize, taken: &mut Taken<T, C>) -> bool {
         let mut queue = self.queue.lock();
-        let items = items_max.min(queue.items.len());
-        if items == 0 && queue.control.is_empty() {
-            return false;
-        }
-        taken.control.append(&mut queue.control);
-        taken.items.extend(queue.items.drain(..items));
-        for queued in &taken.items {
-            let used = &mut queue.used[queued.class as usize];
+        let Queue { items, control, used, .. } = &mut *queue;
+        taken.control.append(control);
+        let mut bytes = 0;
+        while taken.items.len() < items_max
+            && let Some(queued) = items.pop_front_if(|next| bytes == 0 || bytes + next.bytes <= TAKE_BYTES_MAX)
+        {
+            bytes += queued.bytes;
+            let used = &mut used[queued.class as usize];
             used.items -= 1;
             used.bytes -= queued.bytes;
+            taken.items.push(queued);
         }
-        queue.pace.took(items);
-        true
+        let nothing = taken.control.is_empty() && taken.items.is_empty();
+        if !nothing {
+            queue.pace.took(taken.items.len());
+        }
+        !nothing
     }
 
-    /// Has the next poster wake the owner, unless something has come meanwhile.
+    /// Has the next poster of what the owner wants wake it, unless something has come meanwhile.
     fn fall_asleep(&self, items_max: usize) -> bool {
         let mut queue = self.queue.lock();
         let nothing = queue.control.is_empty() && (items_max == 0 || queue.items.is_empty());
-        if nothing {
-            queue.asleep = true;
+        if nothing && items_max > 0 {
+            queue.sleep = Sleep::UntilAnything;
             queue.pace.pause();
+        } else if nothing {
+            // No pause: what the owner waits for now, the items wait for too.
+            queue.sleep = Sleep::UntilControl;
         }
         nothing
     }
@@ -175,10 +195,9 @@ impl<T, C> Mailbox<T, C> {
     }
 
     fn wake(&self, mut queue: parking_lot::MutexGuard<'_, Queue<T, C>>) {
-        if take(&mut queue.asleep) {
-            drop(queue);
-            self.arrived.notify_one();
-        }
+        queue.sleep = Sleep::Awake;
+        drop(queue);
+        self.arrived.notify_one();
     }
 }
 
@@ -228,6 +247,8 @@ impl Pace {
     }
 }
 
+/// Bytes taken at once, but for an item that alone is larger: well under a millisecond's work.
+const TAKE_BYTES_MAX: usize = 128 * 1024;
 /// Less is not worth a timer.
 const RETRY_AFTER_MIN: Duration = Duration::from_millis(1);
 /// An owner that needs longer is stuck or about to retire: better ask again.
@@ -293,6 +314,29 @@ mod tests {
         mailbox.post_control("stored");
         waiting.await;
         assert_eq!((taken.control, taken.items.len()), (vec!["stored"], 0));
+    }
+
+    #[tokio::test]
+    async fn an_owner_that_takes_no_items_is_not_woken_by_them() {
+        let mailbox = mailbox(2, 100);
+        let mut taken = Taken::default();
+        let mut waiting = Box::pin(mailbox.take(0, &mut taken));
+        assert!(futures_poll(&mut waiting).await.is_none());
+        mailbox.post(Class::Durable, 1, 1).unwrap();
+        assert_eq!(mailbox.queue.lock().sleep, Sleep::UntilControl);
+        drop(waiting);
+        assert_eq!(take(&mailbox, 1).await, (vec![], vec![1]));
+    }
+
+    #[tokio::test]
+    async fn large_items_are_taken_one_by_one() {
+        let mailbox = mailbox(10, usize::MAX);
+        for (item, bytes) in [(1, 10), (2, TAKE_BYTES_MAX), (3, TAKE_BYTES_MAX + 1), (4, 10), (5, 10)] {
+            mailbox.post(Class::Durable, bytes, item).unwrap();
+        }
+        for expected in [vec![1], vec![2], vec![3], vec![4, 5]] {
+            assert_eq!(take(&mailbox, 10).await.1, expected);
+        }
     }
 
     #[tokio::test]

@@ -65,6 +65,7 @@ impl Node {
             store,
             offload: offload.clone(),
             counters: Arc::clone(&counters),
+            places_freed: Arc::default(),
         };
         let registry = Registry::new(config.clone(), around);
         Ok(Self { shared: Arc::new(Shared { config, registry, offload, counters }) })
@@ -73,40 +74,44 @@ impl Node {
     /// Carries a command out and waits for its outcome. If the guild's owner ends meanwhile, a durable command is retried under the
     /// same operation id, which applies it at most once.
     ///
+    /// Dropped while it waits, it leaves the command on its way: a durable one may be called again under the same operation id.
+    ///
     /// # Errors
-    /// [`CallError`]: `Refused` by the guild, `Overloaded`, `OutcomeUnknown` for a message whose owner ended, `Stopping`, or
-    /// `Unavailable`.
+    /// [`CallError`]: `Refused` by the guild, `Overloaded`, `Stopping` or `Unavailable` if nothing happened; `OutcomeUnknown` if an
+    /// owner ended with the command and it was a message, or could not be retried.
     pub async fn call(&self, guild: GuildId, call: Call) -> Result<Outcome, CallError> {
-        let Call { op, actor, command } = call;
-        let creates = matches!(command, Command::CreateGuild { .. });
+        let durable = call.command.is_durable();
+        let creates = matches!(call.command, Command::CreateGuild { .. });
         let purpose = if creates { Purpose::Create } else { Purpose::Use };
+        let mut lost = false;
         for _ in 0..OWNERS_TRIED_MAX {
-            let live = self.shared.registry.load(guild, purpose).await?;
-            let request = Request::Command { op, actor, command: command.clone() };
-            let Some(answer) = live.post(request, self.counters())? else {
-                live.ended().await;
-                continue;
+            let live = match self.shared.registry.load(guild, purpose).await {
+                Ok(live) => live,
+                Err(error) => return Err(after(lost, error)),
             };
-            match answer.await {
-                Ok(Err(NoReply::Unhandled)) => {}
-                Ok(answer) => return outcome(answer),
-                Err(_) if command.is_durable() => {}
-                Err(_) => return Err(CallError::OutcomeUnknown),
+            match live.post(call.clone().into(), self.counters()) {
+                Ok(None) => {}
+                Err(error) => return Err(after(lost, error)),
+                Ok(Some(answer)) => match answer.await {
+                    Ok(Err(NoReply::Unhandled)) => {}
+                    Ok(answer) => return outcome(answer).map_err(|error| after(lost, error)),
+                    Err(_) if durable => lost = true,
+                    Err(_) => return Err(CallError::OutcomeUnknown),
+                },
             }
             live.ended().await;
         }
-        Err(CallError::Unavailable { reason: format!("{OWNERS_TRIED_MAX} owners ended without an answer") })
+        Err(after(lost, ended_too_often()))
     }
 
     /// Posts a command to a guild that is loaded, without waiting: commands begun one after the other are handled in that order.
     /// Nothing is retried.
     ///
     /// # Errors
-    /// `Overloaded`, or `Unavailable` if the guild is not loaded. Nothing has happened then.
+    /// `Overloaded`, `Stopping`, or `Unavailable` if the guild is not loaded. Nothing has happened then.
     pub fn begin(&self, guild: GuildId, call: Call) -> Result<Pending, CallError> {
-        let Call { op, actor, command } = call;
-        let live = self.shared.registry.loaded(guild).ok_or_else(not_loaded)?;
-        let answer = live.post(Request::Command { op, actor, command }, self.counters())?.ok_or_else(not_loaded)?;
+        let live = self.shared.registry.loaded(guild).ok_or_else(|| self.not_loaded())?;
+        let answer = live.post(call.into(), self.counters())?.ok_or_else(|| self.not_loaded())?;
         Ok(Pending(answer))
     }
 
@@ -120,7 +125,8 @@ impl Node {
         self.counters().pull()
     }
 
-    /// Stops the node: every owner lets out what it has accepted, and refuses the rest. Sessions hear no more.
+    /// Stops the node: every owner lets out what it has accepted, and refuses the rest. Sessions hear what was let out, and then
+    /// their end. Waits for the store to take what was accepted; a store that never answers keeps it waiting.
     pub async fn stop(&self) {
         self.shared.registry.stop().await;
     }
@@ -149,7 +155,14 @@ impl Node {
                 Ok(Ok(reply)) => return Ok(reply),
             }
         }
-        Err(CallError::Unavailable { reason: format!("{OWNERS_TRIED_MAX} owners ended without an answer") })
+        Err(ended_too_often())
+    }
+
+    fn not_loaded(&self) -> CallError {
+        if self.shared.registry.is_stopping() {
+            return CallError::Stopping;
+        }
+        CallError::Unavailable { reason: String::from("the guild is not loaded") }
     }
 
     pub(crate) async fn live(&self, guild: GuildId) -> Result<Arc<Live>, CallError> {
@@ -184,6 +197,12 @@ impl fmt::Debug for Node {
     }
 }
 
+impl From<Call> for Request {
+    fn from(Call { op, actor, command }: Call) -> Self {
+        Self::Command { op, actor, command }
+    }
+}
+
 impl From<NoReply> for CallError {
     fn from(no_reply: NoReply) -> Self {
         match no_reply {
@@ -205,8 +224,22 @@ fn outcome(answer: Result<Reply, NoReply>) -> Result<Outcome, CallError> {
     }
 }
 
-fn not_loaded() -> CallError {
-    CallError::Unavailable { reason: String::from("the guild is not loaded") }
+/// What a caller is told that gives up with `error`, where an owner may have ended with the command in its hands.
+fn after(lost: bool, error: CallError) -> CallError {
+    match error {
+        CallError::Overloaded { .. } | CallError::Stopping | CallError::Unavailable { .. } if lost => {
+            CallError::OutcomeUnknown
+        }
+        CallError::Overloaded { .. }
+        | CallError::Stopping
+        | CallError::Unavailable { .. }
+        | CallError::OutcomeUnknown
+        | CallError::Refused(_) => error,
+    }
+}
+
+fn ended_too_often() -> CallError {
+    CallError::Unavailable { reason: format!("{OWNERS_TRIED_MAX} owners ended without an answer") }
 }
 
 /// Owners that may end under one call before it gives up: one whose command makes every owner end must not run for ever.

@@ -1,7 +1,7 @@
 //! The offload pool: rayon workers at the lowest priority, for whatever would hold up an owner.
 //!
 //! Jobs never touch a guild: they read a view, or take what they work on, and their result comes back as an input. A job that panics
-//! is caught here and reported like a result.
+//! is caught here and reported like a result. A job whose caller has gone before it began is not run.
 //!
 //! Bounds: one fold a guild (the guild sees to that); [`scans_max`](crate::OffloadConfig::scans_max) scans, past which a scan is
 //! refused; [`discards_max`](crate::OffloadConfig::discards_max) things to drop, past which their holder drops them.
@@ -54,6 +54,10 @@ impl Offload {
                     tracing::warn!(%error, "offload worker keeps its priority");
                 }
             })
+            // What jobs do is caught; this is for what they drop.
+            .panic_handler(
+                |panic| tracing::error!(panic = %JobPanicked::of(panic), "a drop on an offload worker panicked"),
+            )
             .build()?;
         let (scans, scan_micros, discards) = (AtomicUsize::new(0), AtomicU64::new(0), AtomicUsize::new(0));
         Ok(Self { shared: Arc::new(Shared { pool, config, counters, scans, scan_micros, discards }) })
@@ -68,34 +72,52 @@ impl Offload {
         self.shared.pool.spawn(move || done(catch_unwind(AssertUnwindSafe(job)).map_err(JobPanicked::of)));
     }
 
-    /// Runs `job` on a worker and waits for it.
+    /// Runs `job` on a worker and waits for it. If this is dropped before a worker has come to the job, it does not run.
     pub(crate) async fn call<R: Send + 'static>(
         &self,
         job: impl FnOnce() -> R + Send + 'static,
     ) -> Result<R, JobPanicked> {
+        self.call_or_else(job, |_| {}).await
+    }
+
+    /// Like [`call`](Self::call), and tells `panicked` on the worker if the job panics, whether anyone still waits or not.
+    async fn call_or_else<R: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> R + Send + 'static,
+        panicked: impl FnOnce(&JobPanicked) + Send + 'static,
+    ) -> Result<R, JobPanicked> {
         let (tell, told) = oneshot::channel();
-        // Nobody listens any more if the caller was cancelled; the result is then of no use to anyone.
-        self.run(job, move |result| drop(tell.send(result)));
+        self.shared.pool.spawn(move || {
+            if tell.is_closed() {
+                return;
+            }
+            let result = catch_unwind(AssertUnwindSafe(job)).map_err(JobPanicked::of);
+            if let Err(panic) = &result {
+                panicked(panic);
+            }
+            // Nobody listens any more if the caller was cancelled; the result is then of no use to anyone.
+            drop(tell.send(result));
+        });
         told.await.unwrap_or_else(|_| Err(JobPanicked { message: String::from("the worker ended") }))
     }
 
-    /// Runs a scan on a worker, where it may use the whole pool, and waits for it.
+    /// Runs a scan on a worker, where it may use the whole pool, and waits for it. If it panics, `panicked` is told.
     ///
     /// # Errors
     /// `Overloaded` if too many scans run or wait; the pause is measured from how long scans take.
     pub(crate) async fn scan<R: Send + 'static>(
         &self,
         scan: impl FnOnce() -> R + Send + 'static,
+        panicked: impl FnOnce(&JobPanicked) + Send + 'static,
     ) -> Result<Result<R, JobPanicked>, CallError> {
         let place = ScanPlace::take(&self.shared)?;
-        Ok(self
-            .call(move || {
-                let begin = Instant::now();
-                let result = scan();
-                place.finish(begin.elapsed());
-                result
-            })
-            .await)
+        let timed = move || {
+            let begin = Instant::now();
+            let result = scan();
+            place.finish(begin.elapsed());
+            result
+        };
+        Ok(self.call_or_else(timed, panicked).await)
     }
 
     /// Has a worker drop `garbage`.
@@ -108,8 +130,9 @@ impl Offload {
         }
         let counted = Arc::clone(shared);
         shared.pool.spawn(move || {
-            drop(garbage);
+            // It waits no more. Counted first, so that a drop that panics gives its place back too.
             counted.discards.fetch_sub(1, Ordering::Relaxed);
+            drop(garbage);
         });
     }
 }
@@ -191,23 +214,40 @@ mod tests {
         let (release, held) = mpsc::channel::<()>();
         let first = tokio::spawn({
             let offload = offload.clone();
-            async move { offload.scan(move || held.recv()).await }
+            async move { offload.scan(move || held.recv(), |_| {}).await }
         });
         let second = tokio::spawn({
             let offload = offload.clone();
-            async move { offload.scan(|| ()).await }
+            async move { offload.scan(|| (), |_| {}).await }
         });
         while offload.shared.scans.load(Ordering::Relaxed) < 2 {
             tokio::task::yield_now().await;
         }
-        let refused = offload.scan(|| ()).await;
+        let refused = offload.scan(|| (), |_| {}).await;
         assert!(matches!(refused, Err(CallError::Overloaded { retry_after }) if !retry_after.is_zero()));
         assert_eq!(counters.pull().of(Counter::RefusedScan), 1);
 
         release.send(()).unwrap();
         assert!(first.await.unwrap().unwrap().unwrap().is_ok());
         assert!(second.await.unwrap().unwrap().is_ok());
-        assert!(offload.scan(|| ()).await.is_ok());
+        assert!(offload.scan(|| (), |_| {}).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_job_whose_caller_has_gone_before_it_began_does_not_run() {
+        let (offload, _) = offload(2, 1);
+        let (release, held) = mpsc::channel::<()>();
+        offload.run(move || held.recv(), drop);
+        let (tell, told) = mpsc::channel();
+        let mut abandoned = Box::pin(offload.scan(move || tell.send(()), |_| {}));
+        assert!(
+            std::future::poll_fn(|context| std::task::Poll::Ready(abandoned.as_mut().poll(context))).await.is_pending()
+        );
+        drop(abandoned);
+        release.send(()).unwrap();
+        assert!(told.recv().is_err());
+        assert_eq!(offload.call(|| 7).await.unwrap(), 7);
+        assert_eq!(offload.shared.scans.load(Ordering::Relaxed), 0);
     }
 
     #[tokio::test]

@@ -6,19 +6,24 @@
 //! It ends in one of three ways: the node stops; the guild retires because the store or a job failed; or the task panics. In every
 //! case the mailbox closes, waiting callers are told or see their answer's sender go, relays hear the end, and the next call loads
 //! the guild from the store under a higher epoch.
+//!
+//! Invariants:
+//! - once there is a reason to end, no input is handled and no record goes to the store;
+//! - between turns no effect is left over: each was admitted by the turn that made it.
+
+mod calls;
+mod storing;
 
 use std::mem::take;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use guildhall_guild::{
-    Call, CallId, Checkpoint, Effect, Gate, Guild, GuildConfig, Input, Outcomes, Reply, SessionCall, TurnId,
-};
+use guildhall_guild::{Call, Effect, Gate, Guild, GuildConfig, Input, Outcomes, ScanJob, SessionCall};
 use guildhall_members::{FoldJob, View};
-use guildhall_proto::{Event, Record};
+use guildhall_proto::Event;
 use guildhall_ring::Writer;
-use guildhall_store::{Batch, Store, StoreError, StoredCheckpoint};
-use tokio::sync::oneshot;
+use guildhall_store::{Store, StoreError};
 
 use crate::clock::Clock;
 use crate::config::TurnConfig;
@@ -26,6 +31,8 @@ use crate::counters::{Counter, Counters};
 use crate::live::{Control, Live, NoReply, Posted, Request};
 use crate::mailbox::Taken;
 use crate::offload::{JobPanicked, Offload};
+use calls::Calls;
+use storing::Checkpoints;
 
 /// What every owner of a node shares.
 #[derive(Clone)]
@@ -35,6 +42,8 @@ pub(crate) struct Surroundings {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) offload: Offload,
     pub(crate) counters: Arc<Counters>,
+    /// Set when a guild's place may have become free, so that the registry knows when to look.
+    pub(crate) places_freed: Arc<AtomicBool>,
 }
 
 pub(crate) struct Owner {
@@ -47,6 +56,7 @@ pub(crate) struct Owner {
     effects: Vec<Effect>,
     /// Views that were replaced, on their way to a worker.
     old_views: Vec<Arc<View>>,
+    checkpoints: Checkpoints,
     stopping: bool,
     ended: Option<End>,
 }
@@ -70,6 +80,7 @@ impl Owner {
             calls: Calls::default(),
             effects: Vec::new(),
             old_views: Vec::new(),
+            checkpoints: Checkpoints::default(),
             stopping: false,
             ended: None,
         }
@@ -79,17 +90,28 @@ impl Owner {
     pub(crate) async fn run(mut self) {
         let mut taken = Taken::default();
         while self.ended.is_none() {
-            self.live.mailbox.take(self.inputs_wanted().min(CHUNK_INPUTS), &mut taken).await;
+            let wanted = self.inputs_wanted().min(CHUNK_INPUTS);
+            if self.has_work() {
+                // The turn has something to do even if nothing has come.
+                self.live.mailbox.try_take(wanted, &mut taken);
+            } else {
+                self.live.mailbox.take(wanted, &mut taken).await;
+            }
             self.turn(&mut taken);
             // Another guild's turn, however much waits here.
             tokio::task::yield_now().await;
         }
     }
 
-    /// How many inputs the next turn may take: none while too much waits for the store or a fold, and none once the node stops.
+    /// How many inputs the next turn may take: none while too much waits for the store or a fold, and none once the end is near.
     fn inputs_wanted(&self) -> usize {
         let held_up = self.gate.len() >= self.around.turn.unsettled_max || self.guild.is_congested();
-        if held_up || self.stopping { 0 } else { self.around.turn.inputs_max }
+        if held_up || self.stopping || self.ended.is_some() { 0 } else { self.around.turn.inputs_max }
+    }
+
+    /// Whether the guild carries on with what it has spread over turns: while it takes inputs, and few turns wait for the store.
+    fn has_work(&self) -> bool {
+        self.guild.has_work() && self.inputs_wanted() > 0 && self.gate.len() < WORK_UNSETTLED_MAX
     }
 
     fn turn(&mut self, taken: &mut Taken<Posted, Control>) {
@@ -105,10 +127,15 @@ impl Owner {
                 break;
             }
         }
+        if self.has_work() {
+            self.guild.proceed(self.around.clock.now(), &mut self.effects);
+        }
         self.admit();
         // A store in memory has settled the turn by now; another sends word through the mailbox.
         while self.live.mailbox.try_take(0, taken) {
             self.handle(taken, begin);
+            // A fold that is done has effects too.
+            self.admit();
         }
         self.release();
         if self.stopping && self.gate.is_empty() {
@@ -121,6 +148,10 @@ impl Owner {
             self.control(control);
         }
         if taken.items.is_empty() {
+            return;
+        }
+        if self.ended.is_some() {
+            taken.items.drain(..).for_each(|queued| queued.item.reply(Err(NoReply::Unhandled)));
             return;
         }
         let now = self.around.clock.now();
@@ -147,6 +178,10 @@ impl Owner {
             Control::Folded(folded) => {
                 self.guild.handle(self.around.clock.now(), Input::FoldDone(*folded), &mut self.effects);
             }
+            Control::Scanned(scanned) => {
+                self.guild.handle(self.around.clock.now(), Input::ScanDone(*scanned), &mut self.effects);
+            }
+            Control::CheckpointDone => self.checkpoint_done(),
             Control::JobPanicked(panic) => self.end(End::JobPanicked(panic)),
             Control::Stop => self.stop(),
         }
@@ -167,7 +202,7 @@ impl Owner {
 
     /// Hands the turn's effects to the gate, its records to the store and its jobs to workers.
     fn admit(&mut self) {
-        if self.effects.is_empty() {
+        if self.effects.is_empty() || self.ended.is_some() {
             return;
         }
         let view = self.guild.view();
@@ -178,17 +213,25 @@ impl Owner {
         if let Some(job) = admitted.fold {
             self.fold(job);
         }
+        for job in admitted.scans {
+            self.scan(job);
+        }
         for garbage in admitted.discard {
             self.around.offload.discard(garbage);
         }
     }
 
-    fn store(&self, turn: TurnId, records: Vec<Record>) {
-        self.around.counters.add(Counter::Records, records.len() as u64);
+    fn scan(&self, job: ScanJob) {
         let live = Arc::clone(&self.live);
-        let batch = Batch { guild: live.guild, epoch: live.epoch, records };
-        let stored = Box::new(move |outcome| live.mailbox.post_control(Control::Settled(turn, outcome)));
-        self.around.store.append(batch, stored);
+        self.around.offload.run(
+            move || job.run(),
+            move |scanned| {
+                live.mailbox.post_control(match scanned {
+                    Ok(scanned) => Control::Scanned(Box::new(scanned)),
+                    Err(panic) => Control::JobPanicked(panic),
+                });
+            },
+        );
     }
 
     fn fold(&self, job: FoldJob) {
@@ -219,6 +262,8 @@ impl Owner {
             }
             for checkpoint in checkpoints {
                 self.checkpoint(checkpoint);
+                // A fold has gone before: the old views may hold the base that it replaced, however long this guild is idle now.
+                self.bury_views();
             }
         }
         if events > 0 {
@@ -231,30 +276,12 @@ impl Owner {
     fn publish(&mut self, view: Option<View>) {
         self.old_views.extend(self.live.view.swap(view.map(Arc::new)));
         if self.old_views.len() >= OLD_VIEWS_MAX {
-            self.around.offload.discard(take(&mut self.old_views));
+            self.bury_views();
         }
     }
 
-    fn checkpoint(&self, checkpoint: Checkpoint) {
-        self.around.counters.bump(Counter::Checkpoints);
-        let (store, counters) = (Arc::clone(&self.around.store), Arc::clone(&self.around.counters));
-        let (guild, epoch) = (self.live.guild, self.live.epoch);
-        self.around.offload.run(
-            move || {
-                let Checkpoint { structure, base } = checkpoint;
-                store.checkpoint(guild, epoch, StoredCheckpoint { structure: structure.structure(), base })
-            },
-            move |written| {
-                let error = match written {
-                    Ok(Ok(())) => return,
-                    Ok(Err(error)) => error.to_string(),
-                    Err(panic) => panic.to_string(),
-                };
-                // The records stay, so nothing is lost; the next checkpoint covers them.
-                counters.bump(Counter::CheckpointsFailed);
-                tracing::warn!(%guild, epoch = epoch.0, error, "checkpoint not stored");
-            },
-        );
+    fn bury_views(&mut self) {
+        self.around.offload.discard(take(&mut self.old_views));
     }
 }
 
@@ -283,38 +310,17 @@ impl Drop for Owner {
             None => {}
         }
         self.live.end();
+        self.around.places_freed.store(true, Ordering::SeqCst);
         let empty = Guild::new(GuildConfig::default(), guild, self.live.epoch);
         let state = std::mem::replace(&mut self.guild, empty);
-        self.around.offload.discard((state, take(&mut self.gate), take(&mut self.old_views)));
+        let held = (take(&mut self.effects), take(&mut self.gate), take(&mut self.checkpoints));
+        self.around.offload.discard((state, held, take(&mut self.old_views)));
     }
 }
 
-/// The callers of a guild, by the ids under which the guild knows them. As many as there are calls under way.
-#[derive(Debug, Default)]
-struct Calls {
-    waiting: Vec<Option<oneshot::Sender<Result<Reply, NoReply>>>>,
-    free: Vec<usize>,
-}
-
-impl Calls {
-    fn open(&mut self, reply: oneshot::Sender<Result<Reply, NoReply>>) -> CallId {
-        let slot = self.free.pop().unwrap_or_else(|| {
-            self.waiting.push(None);
-            self.waiting.len() - 1
-        });
-        self.waiting[slot] = Some(reply);
-        CallId(slot as u64)
-    }
-
-    fn answer(&mut self, call: CallId, answer: Result<Reply, NoReply>) {
-        let slot = usize::try_from(call.0).expect("a call's id is its slot");
-        let reply = self.waiting[slot].take().expect("a call is answered once");
-        self.free.push(slot);
-        // A caller that went away needs no answer.
-        drop(reply.send(answer));
-    }
-}
-
+/// Turns that wait for the store, at which batches of whole-guild changes pause: a call that comes meanwhile has few of them
+/// ahead. Fewer would leave the store idle between two batches.
+const WORK_UNSETTLED_MAX: usize = 4;
 /// Inputs taken out of the mailbox at once; the clock is looked at between.
 const CHUNK_INPUTS: usize = 32;
 /// Replaced views that an owner holds before it sends them to a worker: one job for many.

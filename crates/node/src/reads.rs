@@ -169,21 +169,16 @@ impl Node {
         scan: impl FnOnce(&View) -> Result<R, CallError> + Send + 'static,
     ) -> Result<R, CallError> {
         let live = self.live(guild).await?;
-        let view = live.view()?;
-        let done = self.offload().scan(move || scan(&view)).await?;
-        done.unwrap_or_else(|panic| Err(retire(&live, panic)))
+        let view = self.view_of(&live)?;
+        // On the worker, so that the guild hears of it also if the caller has gone.
+        let retire = move |panic: &JobPanicked| live.mailbox.post_control(Control::JobPanicked(panic.clone()));
+        let done = self.offload().scan(move || scan(&view), retire).await?;
+        done.unwrap_or_else(|panic| Err(CallError::Unavailable { reason: panic.to_string() }))
     }
 
     pub(crate) fn view_of(&self, live: &Live) -> Result<ViewRef, CallError> {
         Ok(ViewRef { view: Some(live.view()?), offload: self.offload().clone() })
     }
-}
-
-/// Has the guild of a job that panicked retire, and tells the caller.
-fn retire(live: &Live, panic: JobPanicked) -> CallError {
-    let reason = panic.to_string();
-    live.mailbox.post_control(Control::JobPanicked(panic));
-    CallError::Unavailable { reason }
 }
 
 fn unknown(unknown: UnknownInView) -> CallError {

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwapOption;
 use guildhall_guild::{Guild, GuildConfig};
-use guildhall_proto::{CallError, CommandError, Grant, GuildId, Position};
+use guildhall_proto::{CallError, CommandError, Epoch, Grant, GuildId, Position};
 use guildhall_ring::{Cursor, ring};
 use guildhall_store::{Claim, StoreError};
 use parking_lot::RwLock;
@@ -24,9 +24,15 @@ use crate::mailbox::Mailbox;
 use crate::owner::{Owner, Surroundings};
 
 pub(crate) struct Registry {
+    guilds_max: usize,
+    slots: RwLock<HashMap<GuildId, Arc<Slot>>>,
+    loader: Arc<Loader>,
+}
+
+/// What it takes to load a guild, shared with the tasks that do.
+struct Loader {
     config: NodeConfig,
     around: Surroundings,
-    slots: RwLock<HashMap<GuildId, Arc<Slot>>>,
     stopping: AtomicBool,
 }
 
@@ -35,7 +41,7 @@ pub(crate) struct Registry {
 struct Slot {
     live: ArcSwapOption<Live>,
     /// Held by whoever loads the guild.
-    loading: Mutex<()>,
+    loading: Arc<Mutex<()>>,
 }
 
 /// What a caller wants of a guild that is not loaded.
@@ -49,16 +55,21 @@ pub(crate) enum Purpose {
 
 impl Registry {
     pub(crate) fn new(config: NodeConfig, around: Surroundings) -> Self {
-        Self { config, around, slots: RwLock::default(), stopping: AtomicBool::new(false) }
+        let guilds_max = config.guilds_max;
+        let loader = Arc::new(Loader { config, around, stopping: AtomicBool::new(false) });
+        Self { guilds_max, slots: RwLock::default(), loader }
     }
 
     /// The guild as it is loaded now, if it is.
     pub(crate) fn loaded(&self, guild: GuildId) -> Option<Arc<Live>> {
-        let live = self.slots.read().get(&guild)?.live.load_full()?;
-        (!live.has_ended()).then_some(live)
+        self.slots.read().get(&guild)?.live()
     }
 
-    /// The guild, loaded if it was not.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.loader.is_stopping()
+    }
+
+    /// The guild, loaded if it was not. If this is dropped while it waits, a load that has begun goes on.
     ///
     /// # Errors
     /// `UnknownGuild` if it is only to be used and the store does not know it; `Stopping`; `Unavailable` if there is no room or the
@@ -67,57 +78,94 @@ impl Registry {
         if let Some(live) = self.loaded(guild) {
             return Ok(live);
         }
-        if purpose == Purpose::Use && !self.around.store.knows(guild).map_err(unavailable)? {
+        if self.is_stopping() {
+            return Err(CallError::Stopping);
+        }
+        if purpose == Purpose::Use && !self.loader.around.store.knows(guild).map_err(unavailable)? {
             return Err(CallError::Refused(CommandError::UnknownGuild));
         }
         let slot = self.slot(guild)?;
-        let _loading = slot.loading.lock().await;
-        match slot.live.load_full() {
-            Some(live) if !live.has_ended() => Ok(live),
-            Some(_) | None => {
-                let live = self.start(guild).await?;
-                slot.live.store(Some(Arc::clone(&live)));
-                // A stop that came between the check and the store would have missed this owner.
-                if self.stopping.load(Ordering::SeqCst) {
-                    stop(&live).await;
-                    return Err(CallError::Stopping);
-                }
-                Ok(live)
-            }
+        let loading = Arc::clone(&slot.loading).lock_owned().await;
+        if let Some(live) = slot.live() {
+            return Ok(live);
         }
+        // A task of its own: a claim that a caller leaves halfway would fence out the owner that the next caller starts.
+        let loader = Arc::clone(&self.loader);
+        let load = tokio::spawn(async move {
+            let loaded = loader.load_into(&slot, guild).await;
+            drop(loading);
+            loaded
+        });
+        load.await.unwrap_or_else(|_| Err(CallError::Stopping))
     }
 
-    /// Stops every owner, after what each has accepted has been let out.
+    /// Stops every owner, after what each has accepted has been let out, and loads no more. Nothing is left when it returns.
     pub(crate) async fn stop(&self) {
-        self.stopping.store(true, Ordering::SeqCst);
+        self.loader.stopping.store(true, Ordering::SeqCst);
+        // Whoever makes a slot after this look sees the flag: both are under the lock.
         let slots: Vec<Arc<Slot>> = self.slots.read().values().cloned().collect();
+        for live in slots.iter().filter_map(|slot| slot.live()) {
+            live.mailbox.post_control(Control::Stop);
+        }
         for slot in slots {
-            if let Some(live) = slot.live.load_full() {
+            // A load that is under way stops what it has loaded before it lets go.
+            let _loading = slot.loading.lock().await;
+            if let Some(live) = slot.live() {
                 stop(&live).await;
             }
         }
     }
 
     fn slot(&self, guild: GuildId) -> Result<Arc<Slot>, CallError> {
-        if self.stopping.load(Ordering::SeqCst) {
+        let mut slots = self.slots.write();
+        if self.is_stopping() {
             return Err(CallError::Stopping);
         }
-        let mut slots = self.slots.write();
         if let Some(slot) = slots.get(&guild) {
             return Ok(Arc::clone(slot));
         }
-        if slots.len() >= self.config.guilds_max {
-            // A slot that somebody holds is being loaded.
+        // Only if something has ended since the last look: a node that is full refuses at once, however many guilds it has.
+        if slots.len() >= self.guilds_max && self.loader.around.places_freed.swap(false, Ordering::SeqCst) {
             slots.retain(|_, slot| {
-                let alive = slot.live.load().as_ref().is_some_and(|live| !live.has_ended());
-                alive || Arc::strong_count(slot) > 1
+                let alive = slot.live().is_some();
+                // A slot that somebody holds is being loaded, or is about to be free.
+                let held = Arc::strong_count(slot) > 1;
+                if !alive && held {
+                    self.loader.around.places_freed.store(true, Ordering::SeqCst);
+                }
+                alive || held
             });
         }
-        if slots.len() >= self.config.guilds_max {
+        if slots.len() >= self.guilds_max {
             let reason = format!("{} guilds are loaded, as many as are allowed", slots.len());
             return Err(CallError::Unavailable { reason });
         }
+        // The load may fail, or its caller go: then this place is free again.
+        self.loader.around.places_freed.store(true, Ordering::SeqCst);
         Ok(Arc::clone(slots.entry(guild).or_default()))
+    }
+}
+
+impl Slot {
+    fn live(&self) -> Option<Arc<Live>> {
+        self.live.load_full().filter(|live| !live.has_ended())
+    }
+}
+
+impl Loader {
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::SeqCst)
+    }
+
+    async fn load_into(&self, slot: &Slot, guild: GuildId) -> Result<Arc<Live>, CallError> {
+        let live = self.start(guild).await?;
+        slot.live.store(Some(Arc::clone(&live)));
+        // A stop that came between the check and the store has missed this owner.
+        if self.is_stopping() {
+            stop(&live).await;
+            return Err(CallError::Stopping);
+        }
+        Ok(live)
     }
 
     /// Claims the guild, brings it back from the store, and starts its owner.
@@ -133,7 +181,8 @@ impl Registry {
         let Position { epoch, seq } = state.position();
         let (writer, events) = ring(self.config.ring, Cursor::after(seq));
         let mailbox = Mailbox::new(self.config.mailbox.clone());
-        let live = Arc::new(Live::new(guild, epoch, mailbox, state.view(), events));
+        let live = Live::new(guild, epoch, mailbox, state.view(), events, self.around.offload.clone());
+        let live = Arc::new(live);
         self.around.counters.bump(Counter::GuildsLoaded);
         tracing::info!(%guild, epoch = epoch.0, seq = seq.0, "guild loaded");
         tokio::spawn(Owner::new(state, Arc::clone(&live), writer, self.around.clone()).run());
@@ -153,7 +202,7 @@ enum LoadError {
 fn recover(guild: GuildId, config: GuildConfig, claim: Claim) -> Result<Guild, LoadError> {
     let mut state = match claim.checkpoint {
         Some(checkpoint) => Guild::restore(config, guild, checkpoint.structure, checkpoint.base),
-        None => Guild::new(config, guild, claim.epoch),
+        None => Guild::new(config, guild, Epoch::default()),
     };
     for record in &claim.tail {
         state.replay(record)?;

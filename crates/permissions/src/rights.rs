@@ -179,7 +179,10 @@ impl Rights {
             | EventKind::MembersJoined { .. }
             | EventKind::MemberUpdated { .. }
             | EventKind::MemberLeft { .. }
-            | EventKind::MessagePublished(_) => {}
+            | EventKind::MessagePublished(_)
+            | EventKind::MembersLeft { .. }
+            | EventKind::UserBanned { .. }
+            | EventKind::UserUnbanned { .. } => {}
         }
     }
 

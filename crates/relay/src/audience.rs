@@ -183,7 +183,10 @@ impl Audiences {
             | EventKind::MembersJoined { .. }
             | EventKind::MemberUpdated { .. }
             | EventKind::MemberLeft { .. }
-            | EventKind::MessagePublished(_) => {}
+            | EventKind::MessagePublished(_)
+            | EventKind::MembersLeft { .. }
+            | EventKind::UserBanned { .. }
+            | EventKind::UserUnbanned { .. } => {}
         }
     }
 

@@ -32,7 +32,7 @@ pub use memory::MemoryStore;
 
 /// Keeps guilds' durable state.
 pub trait Store: Send + Sync + 'static {
-    /// Whether anything was ever stored of this guild.
+    /// Whether anything was ever stored of this guild. Never waits: it is asked on callers' threads.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] if that cannot be told.
@@ -45,7 +45,7 @@ pub trait Store: Send + Sync + 'static {
     fn claim(&self, guild: GuildId, grant: Grant) -> Result<Claim, StoreError>;
 
     /// Stores records, all or none, and then tells `stored`, from whatever thread. Never waits. Batches of one guild are stored in
-    /// the order of the calls.
+    /// the order of the calls; once one is refused, all later ones of its epoch are refused too, so that no hole is left behind it.
     fn append(&self, batch: Batch, stored: Stored);
 
     /// Replaces a guild's checkpoint and drops the records that it covers. May wait for the disk; call it on a worker.

@@ -32,7 +32,8 @@ impl MemoryStore {
 
 impl Store for MemoryStore {
     fn knows(&self, guild: GuildId) -> Result<bool, StoreError> {
-        Ok(self.guilds.lock().contains_key(&guild))
+        let guilds = self.guilds.lock();
+        Ok(guilds.get(&guild).is_some_and(|kept| kept.checkpoint.is_some() || !kept.records.is_empty()))
     }
 
     fn claim(&self, guild: GuildId, grant: Grant) -> Result<Claim, StoreError> {
@@ -87,7 +88,8 @@ mod tests {
 
     use guildhall_members::{Members, MembersConfig};
     use guildhall_proto::{
-        AppliedOp, BodyHash, ClientId, Event, EventKind, Millis, OpId, Outcome, Position, Seq, Standing, Structure,
+        AppliedOp, BodyHash, ClientId, Event, EventKind, Millis, OpId, Outcome, Position, Seq, Stage, Standing,
+        Structure,
     };
 
     use super::*;
@@ -99,7 +101,8 @@ mod tests {
     fn record(epoch: Epoch, seq: u64) -> Record {
         let position = Position { epoch, seq: Seq(seq) };
         let id = OpId { client: ClientId::MIN, counter: seq, issued_at: Millis(1) };
-        let op = AppliedOp { id, body: BodyHash(0), outcome: Outcome::Applied { at: position } };
+        let outcome = Outcome::Applied { at: position };
+        let op = AppliedOp { id, body: BodyHash(0), outcome, stage: Stage::Finished };
         let event = Event { position, at: Millis(1), kind: EventKind::GuildDeleted };
         Record { position, at: Millis(1), op, event: Some(Arc::new(event)) }
     }
@@ -155,11 +158,13 @@ mod tests {
     }
 
     #[test]
-    fn a_guild_never_claimed_is_unknown_and_cannot_be_written() {
+    fn a_guild_is_unknown_until_something_is_stored_and_cannot_be_written_unclaimed() {
         let store = MemoryStore::default();
         assert_eq!(store.knows(guild()), Ok(false));
         assert!(append(&store, Epoch(1), 1..=1).is_err());
-        store.claim(guild(), Grant(1)).unwrap();
+        let epoch = store.claim(guild(), Grant(1)).unwrap().epoch;
+        assert_eq!(store.knows(guild()), Ok(false), "a claim stores nothing of the guild");
+        append(&store, epoch, 1..=1).unwrap();
         assert_eq!(store.knows(guild()), Ok(true));
     }
 }

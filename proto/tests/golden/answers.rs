@@ -3,27 +3,35 @@
 use std::sync::Arc;
 
 use guildhall_proto::{
-    AppliedOp, BodyHash, ClientId, CommandError, Event, EventKind, KeptClient, Limited, ListedThing, Millis, Outcome,
-    OverwriteTarget, Permissions, Record, Standing, Structure,
+    AppliedOp, Ban, BodyHash, ClientId, CommandError, Event, EventKind, KeptClient, Limited, LineFault, ListedThing,
+    Millis, Outcome, OverwriteTarget, Permissions, Record, Stage, Standing, Structure,
 };
 
 use crate::sample::{Sample, variants, variants_of};
 use crate::values::{
-    ada, category, channel_id, everyone, general, moderators, op, position, role_id, role_overwrite, session, settings,
-    user, user_overwrite,
+    ada, category, channel_id, everyone, general, moderators, op, position, reason, role_id, role_overwrite, session,
+    settings, user, user_overwrite,
 };
 
-variants!(Outcome: Applied, MembersAdded);
+variants!(Outcome: Applied, MembersAdded, MembersPruned, MembersImported);
+variants!(LineFault: UserTwice, TooManyRoles, RoleTwice, EveryoneRole, UnknownRole, GuildFull);
+variants!(Stage: Finished, Unfinished);
 variants!(Standing: Uncreated, Alive, Deleted);
 variants!(CommandError:
     UnknownGuild, GuildExists, UnknownActor, UnknownMember, UnknownRole, UnknownChannel, UnknownOverwrite,
     UnknownSession, ForeignSession, MemberExists, RoleExists, ChannelExists, Duplicate, LimitExceeded,
     MissingPermissions, ExcessPermissions, Outranked, OwnerOnly, SystemOnly, OwnerStays, EveryoneRole, NotText,
-    NotCategory, PositionReserved, Expired, OpReused, IssuedAhead, TooLarge,
+    NotCategory, PositionReserved, Expired, OpReused, IssuedAhead, TooLarge, UserBanned,
+    UnknownBan,
 );
 
 pub(crate) fn variants() -> Vec<String> {
-    variants_of::<Outcome>().chain(variants_of::<CommandError>()).chain(variants_of::<Standing>()).collect()
+    variants_of::<Outcome>()
+        .chain(variants_of::<LineFault>())
+        .chain(variants_of::<CommandError>())
+        .chain(variants_of::<Stage>())
+        .chain(variants_of::<Standing>())
+        .collect()
 }
 
 pub(crate) fn samples() -> Vec<Sample> {
@@ -31,10 +39,27 @@ pub(crate) fn samples() -> Vec<Sample> {
 }
 
 fn outcomes() -> Vec<Sample> {
-    vec![
+    let at = position(3, 1_000);
+    let imported =
+        |stopped| Outcome::MembersImported { at, lines: 9_999, added: 9_990, existing: 8, banned: 1, stopped };
+    let role = role_id(20);
+    let faults = [
+        LineFault::UserTwice,
+        LineFault::TooManyRoles { got: 251 },
+        LineFault::RoleTwice { role },
+        LineFault::EveryoneRole,
+        LineFault::UnknownRole { role },
+        LineFault::GuildFull,
+    ];
+    let mut samples = vec![
+        Sample::variant("", Outcome::MembersPruned { at, removed: 100_000 }),
+        Sample::variant("all", imported(None)),
+        Sample::variant("stopped", imported(Some(LineFault::UnknownRole { role }))),
         Sample::variant("", Outcome::Applied { at: position(3, 1_000) }),
         Sample::variant("", Outcome::MembersAdded { at: position(3, 1_000), added: 9_999, existing: 1 }),
-    ]
+    ];
+    samples.extend(faults.map(|fault| Sample::variant("", fault)));
+    samples
 }
 
 fn refusals() -> Vec<Sample> {
@@ -68,6 +93,8 @@ fn refusals() -> Vec<Sample> {
         CommandError::OpReused { op: op() },
         CommandError::IssuedAhead { op: op(), now: Millis(1_699_999_000_000) },
         CommandError::TooLarge,
+        CommandError::UserBanned { user: user(7) },
+        CommandError::UnknownBan { user: user(7) },
     ]
     .into_iter()
     .map(|error| Sample::variant("", error))
@@ -89,10 +116,12 @@ fn records() -> Vec<Sample> {
 }
 
 fn checkpoints() -> Vec<Sample> {
+    let ban = Ban { user: user(8), reason: Some(reason("spam")) };
     let alive = Standing::Alive {
         settings: settings("Guild"),
         roles: vec![moderators(), everyone()],
         channels: vec![(general(), vec![role_overwrite(), user_overwrite()]), (category(), Vec::new())],
+        bans: vec![ban.clone()],
     };
     let kept = KeptClient {
         client: ClientId::new(5).unwrap(),
@@ -110,6 +139,9 @@ fn checkpoints() -> Vec<Sample> {
         Sample::variant("", Standing::Uncreated),
         Sample::variant("", alive),
         Sample::variant("", Standing::Deleted),
+        Sample::plain("Ban", ban),
+        Sample::variant("", Stage::Finished),
+        Sample::variant("", Stage::Unfinished),
         Sample::plain("KeptClient", kept),
         Sample::plain("Structure", structure),
     ]
@@ -117,5 +149,5 @@ fn checkpoints() -> Vec<Sample> {
 
 fn applied() -> AppliedOp {
     let outcome = Outcome::Applied { at: position(3, 1_000) };
-    AppliedOp { id: op(), body: BodyHash(0x0123_4567_89ab_cdef), outcome }
+    AppliedOp { id: op(), body: BodyHash(0x0123_4567_89ab_cdef), outcome, stage: Stage::Finished }
 }

@@ -1,28 +1,29 @@
 //! Samples of commands.
 
 use guildhall_proto::{
-    ChannelEdit, Command, GuildEdit, MemberEdit, MemberFlags, Mentions, NewMember, OverwriteTarget, Permissions,
-    Publish, RoleEdit,
+    ChannelEdit, Command, GuildEdit, MemberEdit, MemberFlags, Mentions, Millis, NewMember, OverwriteTarget,
+    Permissions, PruneBy, Publish, RoleEdit,
 };
 
 use crate::sample::{Sample, variants, variants_of};
 use crate::values::{
-    all_mentions, category, channel_id, general, moderators, name, nick, payload, role_id, role_overwrite, session,
-    user, user_overwrite,
+    all_mentions, category, channel_id, general, moderators, name, nick, payload, reason, role_id, role_overwrite,
+    session, user, user_overwrite,
 };
 
 variants!(Command:
     CreateGuild, UpdateGuild, DeleteGuild, TransferOwnership, CreateRole, UpdateRole, DeleteRole, ReorderRoles,
     CreateChannel, UpdateChannel, DeleteChannel, ReorderChannels, SetOverwrite, RemoveOverwrite, AddMember, AddMembers,
-    UpdateMember, RemoveMember, Publish,
+    UpdateMember, RemoveMember, Publish, Ban, Unban, PruneMembers, ImportMembers,
 );
+variants!(PruneBy: Role, Idle, Absent);
 
 pub(crate) fn variants() -> Vec<String> {
-    variants_of::<Command>().collect()
+    variants_of::<Command>().chain(variants_of::<PruneBy>()).collect()
 }
 
 pub(crate) fn samples() -> Vec<Sample> {
-    [guild(), roles(), channels(), members(), messages()].into_iter().flatten().collect()
+    [guild(), roles(), channels(), members(), messages(), many_members()].into_iter().flatten().collect()
 }
 
 fn guild() -> Vec<Sample> {
@@ -118,6 +119,25 @@ fn messages() -> Vec<Sample> {
         Sample::variant("plain", Command::Publish(plain)),
         Sample::variant("full", Command::Publish(full)),
     ]
+}
+
+fn many_members() -> Vec<Sample> {
+    let by = [
+        PruneBy::Role(role_id(20)),
+        PruneBy::Idle { joined_before: Millis(1_700_000_000_000) },
+        PruneBy::Absent(vec![user(7), user(8)]),
+    ];
+    let notes = ["role", "idle", "absent"];
+    [
+        Sample::variant("", Command::Ban { user: user(7), reason: Some(reason("spam\nagain")) }),
+        Sample::variant("no reason", Command::Ban { user: user(7), reason: None }),
+        Sample::variant("", Command::Unban { user: user(7) }),
+        Sample::variant("", Command::ImportMembers(vec![ada()])),
+    ]
+    .into_iter()
+    .chain(by.clone().map(|by| Sample::variant("", by)))
+    .chain(notes.into_iter().zip(by).map(|(note, by)| Sample::variant(note, Command::PruneMembers(by))))
+    .collect()
 }
 
 fn ada() -> NewMember {

@@ -4,14 +4,14 @@ use guildhall_proto::{Event, EventKind, Mentions, Message, Millis, Role};
 
 use crate::sample::{Sample, variants, variants_of};
 use crate::values::{
-    ada, all_mentions, category, channel_id, everyone, general, moderators, name, nick, payload, position, role_id,
-    role_overwrite, session, settings, user, user_overwrite,
+    ada, all_mentions, category, channel_id, everyone, general, moderators, name, nick, payload, position, reason,
+    role_id, role_overwrite, session, settings, user, user_overwrite,
 };
 
 variants!(EventKind:
     GuildCreated, GuildUpdated, GuildDeleted, RoleCreated, RoleUpdated, RoleDeleted, RolesReordered, ChannelCreated,
     ChannelUpdated, ChannelDeleted, ChannelsReordered, OverwriteChanged, MemberJoined, MembersJoined, MemberUpdated,
-    MemberLeft, MessagePublished,
+    MemberLeft, MessagePublished, MembersLeft, UserBanned, UserUnbanned,
 );
 
 pub(crate) fn variants() -> Vec<String> {
@@ -81,6 +81,10 @@ fn members() -> Vec<Sample> {
         Sample::variant("", EventKind::MembersJoined { members: vec![ada(), bob] }),
         Sample::variant("", EventKind::MemberUpdated { before, after }),
         Sample::variant("", EventKind::MemberLeft { member: ada() }),
+        Sample::variant("", EventKind::MembersLeft { users: vec![user(7), user(8)] }),
+        Sample::variant("", EventKind::UserBanned { user: user(7), reason: Some(reason("spam")) }),
+        Sample::variant("no reason", EventKind::UserBanned { user: user(7), reason: None }),
+        Sample::variant("", EventKind::UserUnbanned { user: user(7) }),
     ]
 }
 

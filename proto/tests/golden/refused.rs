@@ -1,11 +1,11 @@
 //! Bytes that no decoder may accept.
 
 use guildhall_proto::codec::{self, Decode, Encode};
-use guildhall_proto::limits::{NAME_CHARS_MAX, NICK_CHARS_MAX, PAYLOAD_BYTES_MAX};
+use guildhall_proto::limits::{NAME_CHARS_MAX, NICK_CHARS_MAX, PAYLOAD_BYTES_MAX, REASON_CHARS_MAX};
 use guildhall_proto::{
-    Actor, ChannelId, ChannelKind, ClientId, Command, CommandError, EventKind, GuildId, Level, Limited, ListedThing,
-    MemberFlags, Mentions, Name, Nick, NodeId, Outcome, OverwriteTarget, Payload, Permissions, RoleId, SessionId,
-    Status, UserId,
+    Actor, ChannelId, ChannelKind, ClientId, Command, CommandError, EventKind, GuildId, Level, Limited, LineFault,
+    ListedThing, MemberFlags, Mentions, Name, Nick, NodeId, Outcome, OverwriteTarget, Payload, Permissions, PruneBy,
+    Reason, RoleId, SessionId, Stage, Status, UserId,
 };
 
 /// Bytes, and the type as which they are refused; the name starts with it.
@@ -45,6 +45,10 @@ fn texts() -> Vec<Refused> {
         refused::<Nick>("Nick/trailing byte", vec![1, b'a', 0]),
         refused::<Name>("Name/empty", encoded(&"")),
         refused::<Name>("Name/a character too long", encoded(&"n".repeat(NAME_CHARS_MAX + 1))),
+        refused::<Reason>("Reason/empty", encoded(&"")),
+        refused::<Reason>("Reason/not trimmed", encoded(&"a\n")),
+        refused::<Reason>("Reason/carriage return", encoded(&"a\r\nb")),
+        refused::<Reason>("Reason/a character too long", encoded(&"r".repeat(REASON_CHARS_MAX + 1))),
         refused::<Payload>("Payload/a byte too long", encoded(&vec![b'p'; PAYLOAD_BYTES_MAX + 1])),
     ]
 }
@@ -80,7 +84,10 @@ fn unknown_variants() -> Vec<Refused> {
         Command,
         Outcome,
         CommandError,
-        EventKind
+        EventKind,
+        PruneBy,
+        LineFault,
+        Stage
     )
 }
 

@@ -1,12 +1,12 @@
 //! Samples of ids, numbers, texts, permission bits and the things a guild is made of.
 
 use guildhall_proto::limits::{
-    MENTION_ROLES_MAX, MENTION_USERS_MAX, NAME_CHARS_MAX, NICK_CHARS_MAX, PAYLOAD_BYTES_MAX,
+    MENTION_ROLES_MAX, MENTION_USERS_MAX, NAME_CHARS_MAX, NICK_CHARS_MAX, PAYLOAD_BYTES_MAX, REASON_CHARS_MAX,
 };
 use guildhall_proto::{
     Actor, BodyHash, Channel, ChannelId, ChannelKind, ClientId, Epoch, Grant, GuildId, GuildSettings, Level, Limited,
     ListedThing, Member, MemberFlags, Mentions, Millis, Name, Nick, NodeId, OpId, Overwrite, OverwriteTarget, Payload,
-    Permissions, Position, Role, RoleId, Seq, SessionId, Status, Unread, UserId,
+    Permissions, Position, Reason, Role, RoleId, Seq, SessionId, Status, Unread, UserId,
 };
 
 use crate::sample::{Sample, variants, variants_of};
@@ -19,7 +19,7 @@ variants!(Level: Active, Passive);
 variants!(ListedThing: User, Role, Channel);
 variants!(Limited:
     Roles, Channels, Overwrites, MemberRoles, Members, BulkMembers, MentionUsers, MentionRoles, UserSessions,
-    GuildSessions, Clients, ClientOutcomes,
+    GuildSessions, Clients, ClientOutcomes, Bans, LongOperations, OperationCalls,
 );
 
 pub(crate) fn variants() -> Vec<String> {
@@ -83,6 +83,8 @@ fn texts() -> Vec<Sample> {
         Sample::plain("Name/one letter", name("g")),
         Sample::plain("Name/longest, one byte a character", name(&"n".repeat(NAME_CHARS_MAX))),
         Sample::plain("Name/longest, four bytes a character", name(&"\u{1f3db}".repeat(NAME_CHARS_MAX))),
+        Sample::plain("Reason/two lines", reason("spam\nagain")),
+        Sample::plain("Reason/longest", reason(&"\u{1f3db}".repeat(REASON_CHARS_MAX))),
         Sample::plain("Payload/empty", payload(0)),
         Sample::plain("Payload/250 bytes", payload(250)),
         Sample::plain("Payload/251 bytes", payload(251)),
@@ -104,6 +106,9 @@ fn enums() -> Vec<Sample> {
         Limited::GuildSessions,
         Limited::Clients,
         Limited::ClientOutcomes,
+        Limited::Bans,
+        Limited::LongOperations,
+        Limited::OperationCalls,
     ];
     let listed = [ListedThing::User, ListedThing::Role, ListedThing::Channel];
     let status = [Status::Offline, Status::Idle, Status::DoNotDisturb, Status::Online];
@@ -165,6 +170,10 @@ pub(crate) fn nick(text: &str) -> Nick {
 
 pub(crate) fn name(text: &str) -> Name {
     Name::parse(text).unwrap()
+}
+
+pub(crate) fn reason(text: &str) -> Reason {
+    Reason::parse(text).unwrap()
 }
 
 pub(crate) fn payload(bytes: usize) -> Payload {

@@ -27,7 +27,8 @@ impl Scene<'_> {
             authority.require(Permissions::MANAGE_ROLES).map_err(denied)?;
         }
         for overwrite in &overwrites {
-            self.require_overwritable(authority, authority.base(), overwrite)?;
+            self.require_overwritable(authority, overwrite.target)?;
+            require_changeable(authority.base(), None, Some(overwrite))?;
         }
         Ok(Decision::change(EventKind::ChannelCreated { channel, overwrites }))
     }
@@ -83,9 +84,10 @@ impl Scene<'_> {
         overwrite: Overwrite,
     ) -> Result<Decision, CommandError> {
         self.manageable_channel(authority, channel, Permissions::MANAGE_ROLES)?;
-        self.require_overwritable(authority, authority.within(channel), &overwrite)?;
+        self.require_overwritable(authority, overwrite.target)?;
         let overwrites = self.rights.overwrites(channel).ok_or(CommandError::UnknownChannel { channel })?;
         let before = overwrites.find(overwrite.target).copied();
+        require_changeable(authority.within(channel), before.as_ref(), Some(&overwrite))?;
         if before.is_none() {
             within(Limited::Overwrites, overwrites.as_slice().len() + 1)?;
         }
@@ -103,8 +105,7 @@ impl Scene<'_> {
         let found = self.rights.overwrites(channel).and_then(|all| all.find(target)).copied();
         let before = found.ok_or(CommandError::UnknownOverwrite { channel, target })?;
         authority.require_above(self.rank_of(target)).map_err(denied)?;
-        let taken = before.allow | before.deny;
-        Authority::require_own(authority.within(channel), taken).map_err(denied)?;
+        require_changeable(authority.within(channel), Some(&before), None)?;
         Ok(Decision::change(EventKind::OverwriteChanged { channel, before: Some(before), after: None }))
     }
 
@@ -132,19 +133,13 @@ impl Scene<'_> {
         }
     }
 
-    /// The target must be there and stand below the actor, and the actor must have all that it gives or takes.
-    fn require_overwritable(
-        &self,
-        authority: &Authority<'_>,
-        own: Permissions,
-        overwrite: &Overwrite,
-    ) -> Result<(), CommandError> {
-        match overwrite.target {
+    /// The target must be there and stand below the actor.
+    fn require_overwritable(&self, authority: &Authority<'_>, target: OverwriteTarget) -> Result<(), CommandError> {
+        match target {
             OverwriteTarget::Role(role) => self.require_role(role)?,
             OverwriteTarget::User(user) => self.require_member(user)?,
         }
-        authority.require_above(self.rank_of(overwrite.target)).map_err(denied)?;
-        Authority::require_own(own, overwrite.allow | overwrite.deny).map_err(denied)
+        authority.require_above(self.rank_of(target)).map_err(denied)
     }
 
     /// Where a target stands. One who has left, or a role that is gone, stands lowest.
@@ -154,6 +149,18 @@ impl Scene<'_> {
             OverwriteTarget::User(user) => self.rights.rank(user, &self.members.roles(user).unwrap_or_default()),
         }
     }
+}
+
+/// The actor must have every permission that the change gives or takes: what stays as it is, nobody hands out.
+fn require_changeable(
+    own: Permissions,
+    before: Option<&Overwrite>,
+    after: Option<&Overwrite>,
+) -> Result<(), CommandError> {
+    let sides = |side: Option<&Overwrite>| side.map_or_else(Default::default, |side| (side.allow, side.deny));
+    let ((allowed, denied_before), (allows, denies)) = (sides(before), sides(after));
+    let changed = (allowed - allows) | (allows - allowed) | (denied_before - denies) | (denies - denied_before);
+    Authority::require_own(own, changed).map_err(denied)
 }
 
 fn sort_overwrites(overwrites: &mut [Overwrite]) -> Result<(), CommandError> {

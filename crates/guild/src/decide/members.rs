@@ -1,11 +1,12 @@
 //! Commands about members.
 
 use guildhall_permissions::{Authority, Rank};
+use guildhall_proto::limits::MEMBER_ROLES_MAX;
 use guildhall_proto::{
     CommandError, EventKind, Limited, ListedThing, Member, MemberEdit, NewMember, Nick, Permissions, RoleId, UserId,
 };
 
-use super::{Decision, Scene, Tally, denied, sort_distinct, system_only, within};
+use super::{Change, Decision, Scene, Tally, denied, sort_distinct, system_only, within};
 
 impl Scene<'_> {
     pub(super) fn add_member(&self, authority: &Authority<'_>, new: NewMember) -> Result<Decision, CommandError> {
@@ -13,6 +14,7 @@ impl Scene<'_> {
         if self.members.contains(new.user) {
             return Err(CommandError::MemberExists { user: new.user });
         }
+        self.require_welcome(new.user)?;
         within(Limited::Members, self.members.len() + 1)?;
         Ok(Decision::change(EventKind::MemberJoined { member: self.member(new)? }))
     }
@@ -29,6 +31,7 @@ impl Scene<'_> {
         let mut members = Vec::with_capacity(asked);
         for new in new {
             // Checked even for those who stay as they are: a call is well-formed or refused, whoever is there.
+            self.require_welcome(new.user)?;
             let member = self.member(new)?;
             if !self.members.contains(member.user) {
                 members.push(member);
@@ -37,8 +40,8 @@ impl Scene<'_> {
         within(Limited::Members, self.members.len() + members.len())?;
         let count = |members: usize| u32::try_from(members).expect("a bulk add has at most 10,000 members");
         let tally = Tally { added: count(members.len()), existing: count(asked - members.len()) };
-        let change = (!members.is_empty()).then_some(EventKind::MembersJoined { members });
-        Ok(Decision { change, tally: Some(tally) })
+        let event = (!members.is_empty()).then_some(EventKind::MembersJoined { members });
+        Ok(Decision::Now(Change { ahead: None, event, tally: Some(tally) }))
     }
 
     pub(super) fn update_member(
@@ -103,21 +106,48 @@ impl Scene<'_> {
         Ok(roles)
     }
 
-    fn member(&self, new: NewMember) -> Result<Member, CommandError> {
+    pub(super) fn member(&self, new: NewMember) -> Result<Member, Unheld> {
         let NewMember { user, nick, roles, flags } = new;
         Ok(Member { user, nick, roles: self.held(roles)?, joined_at: self.now, flags })
     }
 
     /// Roles that a member may hold: known, distinct, ascending, without everyone.
-    fn held(&self, mut roles: Vec<RoleId>) -> Result<Vec<RoleId>, CommandError> {
-        within(Limited::MemberRoles, roles.len())?;
-        sort_distinct(&mut roles, ListedThing::Role, |role| *role, RoleId::get)?;
+    fn held(&self, mut roles: Vec<RoleId>) -> Result<Vec<RoleId>, Unheld> {
+        if roles.len() > MEMBER_ROLES_MAX {
+            return Err(Unheld::TooMany { got: u32::try_from(roles.len()).unwrap_or(u32::MAX) });
+        }
+        roles.sort_unstable();
+        if let Some(pair) = roles.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(Unheld::Twice { role: pair[0] });
+        }
         for role in &roles {
             if self.is_everyone(*role) {
-                return Err(CommandError::EveryoneRole);
+                return Err(Unheld::Everyone);
             }
-            self.require_role(*role)?;
+            if self.rights.role(*role).is_none() {
+                return Err(Unheld::Unknown { role: *role });
+            }
         }
         Ok(roles)
+    }
+}
+
+/// Why roles cannot be held.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Unheld {
+    TooMany { got: u32 },
+    Twice { role: RoleId },
+    Everyone,
+    Unknown { role: RoleId },
+}
+
+impl From<Unheld> for CommandError {
+    fn from(unheld: Unheld) -> Self {
+        match unheld {
+            Unheld::TooMany { got } => Self::LimitExceeded { what: Limited::MemberRoles, got },
+            Unheld::Twice { role } => Self::Duplicate { what: ListedThing::Role, id: role.get() },
+            Unheld::Everyone => Self::EveryoneRole,
+            Unheld::Unknown { role } => Self::UnknownRole { role },
+        }
     }
 }

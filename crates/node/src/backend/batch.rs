@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use guildhall_proto::{CallError, CommandError, Level, Position, SessionId, Status};
-use guildhall_relay::{self as relay, Batch, BatchItem};
+use guildhall_relay::{self as relay, Batch, BatchItem, BatchRead};
 
 use super::local::{Core, LocalRelay};
 use super::seat::Seat;
@@ -43,7 +43,8 @@ impl BatchSession {
     /// Shows another status.
     ///
     /// # Errors
-    /// `UnknownSession` if the session has ended; `Overloaded`, `Stopping` or `Unavailable`.
+    /// `UnknownSession` if the session has ended, or its guild has a new owner that has not been told of it yet; `Overloaded`,
+    /// `Stopping` or `Unavailable`.
     pub async fn set_status(&self, status: Status) -> Result<Position, CallError> {
         self.seat.set_status(status).await
     }
@@ -62,7 +63,8 @@ impl BatchSession {
         self.seat.set_level(level, |core, at| core.relay.set_level_batch(key, level, at)).await
     }
 
-    /// Detaches the session. The consumer is still shown all up to the position returned, then that it has ended.
+    /// Detaches the session. The consumer is still shown all up to the position returned, then that it has ended. If this is dropped
+    /// while it waits, the owner may have detached the session all the same: detach again, or drop it.
     ///
     /// # Errors
     /// `Overloaded`, `Stopping` or `Unavailable`; the session is then attached as before.
@@ -85,12 +87,15 @@ impl Batches {
             let news = self.relay.batch_news.notified();
             self.relay.core.lock().relay.fill(batch);
             let mut shown = false;
-            batch.read(max_events, |item| {
+            let read = batch.read(max_events, |item| {
                 shown = true;
                 visit(item);
             });
-            if shown {
-                return true;
+            match read {
+                BatchRead::More | BatchRead::Idle if shown => return true,
+                // All that was read was for nobody here: that is no reason to sleep on the rest.
+                BatchRead::More => continue,
+                BatchRead::Idle => {}
             }
             if self.relay.is_closed() {
                 return false;

@@ -3,7 +3,6 @@
 //! The task holds the relay's lock for a bounded run of events at a time; sessions read without it, and take it only to fall asleep.
 //! Who has to be woken is woken after the lock is released.
 
-use std::collections::BTreeMap;
 use std::mem::take;
 use std::ops::ControlFlow;
 use std::pin::pin;
@@ -12,25 +11,29 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Waker;
 use std::time::Duration;
 
-use guildhall_guild::{Reply, SessionRequest};
 use guildhall_members::View;
-use guildhall_proto::{CallError, CommandError, GuildId, Position, Seq, SessionId, Status, UserId};
+use guildhall_proto::{CallError, GuildId, Member, Position, Seq};
 use guildhall_relay::{ApplyError, Batch, Relay, RelayConfig, SessionKey};
 use guildhall_ring::{Cursor, ReadError};
 use parking_lot::Mutex;
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
-use super::Lease;
+use super::seats::Seats;
 use crate::counters::Counter;
 use crate::live::Live;
 use crate::node::Node;
 
 pub(super) struct LocalRelay {
-    node: Node,
-    guild: GuildId,
+    pub(super) node: Node,
+    pub(super) guild: GuildId,
+    pub(super) sessions_max: usize,
     pub(super) core: Mutex<Core>,
-    /// Told when the task has something to look at beside the feed.
-    attention: Notify,
+    /// Where errands run, also those of sessions that are dropped elsewhere.
+    pub(super) runtime: Handle,
+    /// Told when the relay is closed.
+    over: Notify,
     /// Told when the batch consumer may find something.
     pub(super) batch_news: Notify,
     closed: AtomicBool,
@@ -41,26 +44,10 @@ pub(super) struct Core {
     pub(super) relay: Relay,
     /// By the index of a session's key: whom to wake.
     wakers: Vec<Option<Waker>>,
-    /// The sessions as they are to be at the owner, whoever that is.
-    seats: BTreeMap<SessionId, Seat>,
-    /// Sessions whose end was dropped without a detach.
-    abandoned: Vec<Abandoned>,
+    pub(super) seats: Seats,
     pub(super) batch: Option<Batch>,
     /// Reused between runs of events.
     pub(super) woken: Vec<SessionKey>,
-}
-
-/// What the owner knows of a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Seat {
-    pub(super) user: UserId,
-    pub(super) status: Status,
-    pub(super) key: Option<SessionKey>,
-}
-
-struct Abandoned {
-    session: SessionId,
-    _lease: Lease,
 }
 
 /// Where the task stands after a look at the feed.
@@ -80,19 +67,14 @@ impl LocalRelay {
         let live = node.live(guild).await?;
         let view = node.view_of(&live)?;
         let (relay, batch) = Relay::new(config, view.rights().clone(), view.position());
-        let core = Core {
-            relay,
-            wakers: Vec::new(),
-            seats: BTreeMap::new(),
-            abandoned: Vec::new(),
-            batch: Some(batch),
-            woken: Vec::new(),
-        };
+        let core = Core { relay, wakers: Vec::new(), seats: Seats::default(), batch: Some(batch), woken: Vec::new() };
         let local = Arc::new(Self {
             node,
             guild,
+            sessions_max: config.sessions_max,
             core: Mutex::new(core),
-            attention: Notify::new(),
+            runtime: Handle::current(),
+            over: Notify::new(),
             batch_news: Notify::new(),
             closed: AtomicBool::new(false),
         });
@@ -107,53 +89,10 @@ impl LocalRelay {
     /// Ends the task. Sessions that are still there hear no more, and see the end.
     pub(super) fn close(&self) {
         self.closed.store(true, Ordering::Release);
-        self.attention.notify_one();
+        self.over.notify_one();
         self.batch_news.notify_one();
-        let mut core = self.core.lock();
-        let (wakers, abandoned) = (take(&mut core.wakers), take(&mut core.abandoned));
-        drop(core);
+        let wakers = take(&mut self.core.lock().wakers);
         wakers.into_iter().flatten().for_each(Waker::wake);
-        drop(abandoned);
-    }
-
-    /// Asks the owner something about a session.
-    pub(super) async fn ask(&self, session: SessionId, request: SessionRequest) -> Result<Reply, CallError> {
-        self.node.session(self.guild, session, request).await
-    }
-
-    /// Has the task detach a session that nobody holds any more.
-    pub(super) fn abandon(&self, session: SessionId, lease: Lease) {
-        let mut core = self.core.lock();
-        if !self.is_closed() {
-            core.abandoned.push(Abandoned { session, _lease: lease });
-            drop(core);
-            self.attention.notify_one();
-        }
-    }
-
-    /// Detaches a session at the owner and then here, up to the same position; it hears all before that.
-    pub(super) async fn detach(&self, session: SessionId) -> Result<Position, CallError> {
-        let answer = self.ask(session, SessionRequest::Detach).await;
-        let mut core = self.core.lock();
-        let at = match answer {
-            Ok(Reply::Accepted(at)) => at,
-            Ok(reply @ (Reply::Attached(_) | Reply::Outcome(_))) => unreachable!("a detach is accepted, not {reply:?}"),
-            // The owner has ended it already, or never came to know it: what this relay knows is all there is.
-            Err(CallError::Refused(CommandError::UnknownSession { .. } | CommandError::UnknownGuild)) => {
-                core.relay.position()
-            }
-            Err(error) => return Err(error),
-        };
-        if let Some(key) = core.seats.remove(&session).and_then(|seat| seat.key) {
-            let mut woken = take(&mut core.woken);
-            if let Err(unknown) = core.relay.detach(key, at, &mut woken) {
-                // It has ended by itself meanwhile: its member left, or the guild is gone.
-                tracing::trace!(guild = %self.guild, %session, %unknown, "session had ended");
-            }
-            core.woken = woken;
-        }
-        self.wake(core);
-        Ok(at)
     }
 
     /// Wakes whom the calls on the relay since the last time have named.
@@ -167,6 +106,7 @@ impl LocalRelay {
     }
 
     async fn run(self: Arc<Self>, mut live: Arc<Live>, mut cursor: Cursor) {
+        let mut pace = Pace::default();
         while !self.is_closed() {
             // Listening begins before the look, so that nothing that comes between the two is missed.
             let feed = Arc::clone(&live);
@@ -183,16 +123,15 @@ impl LocalRelay {
                     // Where the owner is about to publish the view that is missing, it needs a thread for that.
                     tokio::task::yield_now().await;
                 }
-                Fed::AtHead if over => match self.reopen().await {
+                Fed::AtHead if over => match self.reopen(&mut pace).await {
                     Some((next, from)) => (live, cursor) = (next, from),
                     None => break,
                 },
                 Fed::AtHead => {
-                    self.detach_abandoned().await;
                     let unread_in = self.tell_unread();
                     tokio::select! {
                         biased;
-                        () = self.attention.notified() => {}
+                        () = self.over.notified() => {}
                         () = news => {}
                         () = pause(unread_in) => {}
                     }
@@ -235,9 +174,9 @@ impl LocalRelay {
 
     /// Makes the unread summary if it is due; otherwise the time until it is, if there is something to tell.
     fn tell_unread(&self) -> Option<Duration> {
-        let now = self.node.now();
         let mut core = self.core.lock();
         let due = core.relay.unread_due()?;
+        let now = self.node.now();
         if now < due {
             return Some(due.since(now));
         }
@@ -249,7 +188,6 @@ impl LocalRelay {
 
     /// Begins again from the guild's view.
     fn resync(&self, live: &Live, cursor: &mut Cursor) {
-        self.node.counters().bump(Counter::RelayResyncs);
         let Ok(view) = self.node.view_of(live) else {
             // The guild is deleted: its ring ends with that event.
             *cursor = live.events.head();
@@ -262,10 +200,18 @@ impl LocalRelay {
 
     fn resync_from(&self, view: &View) {
         let mut core = self.core.lock();
-        let Core { relay, woken, .. } = &mut *core;
-        let resynced = relay.resync(view.position(), view.rights().clone(), |user| view.member(user), woken);
-        if let Err(stale) = resynced {
-            tracing::debug!(guild = %self.guild, %stale, "a newer view is on its way");
+        let Core { relay, seats, woken, .. } = &mut *core;
+        if view.position() <= relay.position() {
+            // The ring runs ahead of the view while the owner lets a turn out: the view that is missing is on its way.
+            return;
+        }
+        self.node.counters().bump(Counter::RelayResyncs);
+        // Who left and came back within the hole is a new member: the owner has detached the sessions of the one who left.
+        let joined = seats.joined();
+        let is_same = |member: &Member| joined.get(&member.user).is_none_or(|joined_at| *joined_at == member.joined_at);
+        let member = |user| view.member(user).filter(is_same);
+        if let Err(stale) = relay.resync(view.position(), view.rights().clone(), member, woken) {
+            tracing::error!(guild = %self.guild, %stale, "the relay is ahead of its guild");
         }
         self.wake(core);
     }
@@ -274,100 +220,58 @@ impl LocalRelay {
     fn end_with_guild(&self, at: Position) {
         let mut core = self.core.lock();
         let Core { relay, woken, .. } = &mut *core;
-        let rights = relay.rights().clone();
-        if let Err(stale) = relay.resync(at, rights, |_| None, woken) {
+        if let Err(stale) = relay.end_guild(at, woken) {
             tracing::error!(guild = %self.guild, %stale, "the relay is ahead of its guild");
         }
         self.wake(core);
     }
 
-    /// Finds the guild under its next owner, begins again from its view, and takes the sessions there. `None` once the node stops.
-    async fn reopen(&self) -> Option<(Arc<Live>, Cursor)> {
-        let mut pause = REOPEN_PAUSE_MIN;
+    /// Finds the guild under its next owner, begins again from its view, and has the sessions told there. `None` once the node stops
+    /// or the relay is closed.
+    async fn reopen(self: &Arc<Self>, pace: &mut Pace) -> Option<(Arc<Live>, Cursor)> {
         loop {
+            let pause = pace.pause();
+            if !pause.is_zero() {
+                tokio::select! {
+                    biased;
+                    () = self.over.notified() => return None,
+                    () = tokio::time::sleep(pause) => {}
+                }
+            }
             match self.node.live(self.guild).await {
                 Ok(live) => {
                     let mut cursor = live.events.head();
                     self.resync(&live, &mut cursor);
-                    self.attach_again().await;
+                    self.runtime.spawn(Arc::clone(self).tell_all());
                     return Some((live, cursor));
                 }
                 Err(CallError::Stopping | CallError::Refused(_)) => return None,
                 Err(
                     error @ (CallError::Unavailable { .. } | CallError::Overloaded { .. } | CallError::OutcomeUnknown),
-                ) => {
-                    tracing::warn!(guild = %self.guild, %error, "guild not available to its relay");
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(REOPEN_PAUSE_MAX);
-                }
-            }
-        }
-    }
-
-    /// Tells a new owner of every session here. What the owner refuses has ended at the resync, or ends by itself.
-    async fn attach_again(&self) {
-        let seats: Vec<(SessionId, Seat)> =
-            self.core.lock().seats.iter().map(|(session, seat)| (*session, *seat)).collect();
-        for (session, seat) in seats {
-            let attach = SessionRequest::Attach { user: seat.user, status: seat.status };
-            if let Err(error) = self.retried(session, attach).await {
-                tracing::debug!(guild = %self.guild, %session, %error, "session not taken over");
-            }
-            // Its detach may have come between: then it would stay for ever at an owner that heard of the detach first.
-            if !self.core.lock().seats.contains_key(&session)
-                && let Err(error) = self.retried(session, SessionRequest::Detach).await
-            {
-                tracing::debug!(guild = %self.guild, %session, %error, "session gone already");
-            }
-        }
-    }
-
-    /// Asks until there is room.
-    async fn retried(&self, session: SessionId, request: SessionRequest) -> Result<Reply, CallError> {
-        loop {
-            match self.ask(session, request).await {
-                Err(CallError::Overloaded { retry_after }) => tokio::time::sleep(retry_after).await,
-                answer => return answer,
-            }
-        }
-    }
-
-    async fn detach_abandoned(&self) {
-        let abandoned = take(&mut self.core.lock().abandoned);
-        for gone in abandoned {
-            self.node.counters().bump(Counter::SessionsAbandoned);
-            loop {
-                match self.detach(gone.session).await {
-                    Err(CallError::Overloaded { retry_after }) => tokio::time::sleep(retry_after).await,
-                    Ok(_) => break,
-                    Err(error) => {
-                        tracing::debug!(guild = %self.guild, session = %gone.session, %error, "session not detached");
-                        break;
-                    }
-                }
+                ) => tracing::warn!(guild = %self.guild, %error, "guild not available to its relay"),
             }
         }
     }
 }
 
+/// How long a relay waits before it has its guild loaded again: not at all, unless it did so a moment ago.
+#[derive(Debug, Default)]
+struct Pace {
+    last: Option<Instant>,
+    pause: Duration,
+}
+
+impl Pace {
+    fn pause(&mut self) -> Duration {
+        let now = Instant::now();
+        let lately = self.last.is_some_and(|last| now - last < 2 * REOPEN_PAUSE_MAX);
+        self.pause = if lately { (self.pause * 2).clamp(REOPEN_PAUSE_MIN, REOPEN_PAUSE_MAX) } else { Duration::ZERO };
+        self.last = Some(now);
+        self.pause
+    }
+}
+
 impl Core {
-    /// Takes the place of a session, so that none of its id comes twice.
-    pub(super) fn reserve(&mut self, session: SessionId, user: UserId, status: Status) -> bool {
-        if self.seats.contains_key(&session) {
-            return false;
-        }
-        self.seats.insert(session, Seat { user, status, key: None });
-        true
-    }
-
-    pub(super) fn seat(&mut self, session: SessionId) -> Option<&mut Seat> {
-        self.seats.get_mut(&session)
-    }
-
-    pub(super) fn vacate(&mut self, session: SessionId) {
-        self.seats.remove(&session);
-    }
-
     /// Keeps whom to wake for a session that is about to wait.
     pub(super) fn register(&mut self, key: SessionKey, waker: &Waker) {
         let at = key.index();
@@ -394,3 +298,22 @@ const RUN_EVENTS: usize = 64;
 /// A guild that is not available is asked for again after this, and after twice as long each time.
 const REOPEN_PAUSE_MIN: Duration = Duration::from_millis(10);
 const REOPEN_PAUSE_MAX: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_guild_that_ends_again_and_again_is_loaded_at_a_falling_pace() {
+        let mut pace = Pace::default();
+        let mut pauses = Vec::new();
+        for _ in 0..10 {
+            let pause = pace.pause();
+            tokio::time::advance(pause).await;
+            pauses.push(pause.as_millis());
+        }
+        assert_eq!(pauses, [0, 10, 20, 40, 80, 160, 320, 640, 1_000, 1_000]);
+        tokio::time::advance(2 * REOPEN_PAUSE_MAX).await;
+        assert_eq!(pace.pause(), Duration::ZERO);
+    }
+}

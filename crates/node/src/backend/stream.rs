@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use guildhall_proto::{CallError, Level, Position, SessionId, Status};
 use guildhall_relay::{self as relay, Read, Stream, Wait};
@@ -52,22 +52,32 @@ impl SessionStream {
             if self.over {
                 return Poll::Ready(None);
             }
+            // A stream that always finds more lets other tasks of its thread run now and then.
+            let coop = ready!(tokio::task::coop::poll_proceed(context));
             let read = &mut self.read;
             match self.stream.read(READ_MAX, |delivery| read.push_back(delivery.into())) {
                 Read::Ended => {
                     self.over = true;
                     self.seat.ended();
                 }
-                Read::More => {}
-                Read::Idle | Read::Waiting if !self.read.is_empty() => {}
+                Read::More => coop.made_progress(),
+                Read::Idle | Read::Waiting if !self.read.is_empty() => coop.made_progress(),
                 Read::Idle | Read::Waiting => {
                     let mut core = self.seat.relay.core.lock();
-                    core.register(self.stream.key(), context.waker());
                     match core.relay.wait(&mut self.stream) {
                         Ok(Wait::Ready | Wait::Gap) => {}
                         // The relay's end wakes whoever is registered before it; who comes after it sees it here.
                         Ok(Wait::Waiting) if self.seat.relay.is_closed() => self.over = true,
-                        Ok(Wait::Waiting) => return Poll::Pending,
+                        Ok(Wait::Waiting) => {
+                            // Under the same lock as the wait, and only by a session that waits: once a session has ended, its
+                            // place is another's.
+                            core.register(self.stream.key(), context.waker());
+                            drop(core);
+                            if self.read.capacity() > READ_KEPT {
+                                self.read = VecDeque::new();
+                            }
+                            return Poll::Pending;
+                        }
                         Err(unknown) => {
                             unreachable!("a stream belongs to its relay until it has read its end: {unknown}")
                         }
@@ -80,7 +90,8 @@ impl SessionStream {
     /// Shows another status.
     ///
     /// # Errors
-    /// `UnknownSession` if the session has ended; `Overloaded`, `Stopping` or `Unavailable`.
+    /// `UnknownSession` if the session has ended, or its guild has a new owner that has not been told of it yet; `Overloaded`,
+    /// `Stopping` or `Unavailable`.
     pub async fn set_status(&self, status: Status) -> Result<Position, CallError> {
         self.seat.set_status(status).await
     }
@@ -96,7 +107,8 @@ impl SessionStream {
         seat.set_level(level, |core, at| core.relay.set_level(stream, level, at, &mut core.woken)).await
     }
 
-    /// Detaches the session. It still hears all up to the position returned, then [`Delivery::Detached`].
+    /// Detaches the session. It still hears all up to the position returned, then [`Delivery::Detached`]. If this is dropped while
+    /// it waits, the owner may have detached the session all the same: detach again, or drop the stream.
     ///
     /// # Errors
     /// `Overloaded`, `Stopping` or `Unavailable`; the session is then attached as before.
@@ -127,3 +139,5 @@ impl fmt::Debug for SessionStream {
 
 /// Deliveries read at once: enough that a burst costs one look at the ring, few enough to be small.
 const READ_MAX: usize = 64;
+/// Deliveries that a waiting session keeps room for: nearly all sessions wait nearly always, so their room is what counts.
+const READ_KEPT: usize = 4;

@@ -34,8 +34,9 @@ impl Relay {
         let at = self.head();
         let slow = if entry.is_slow() { at.slow.next() } else { at.slow };
         for (idx, reason) in ending {
-            let behind = Mark { whole: at.whole.next(), slow };
-            self.end(idx, End { at: behind, position, reason }, at, woken);
+            // One that does not hear the event ends just before it: losing that is no loss to it.
+            let end = if self.hears(idx, &entry.scope) { Mark { whole: at.whole.next(), slow } } else { at };
+            self.end(idx, End { at: end, position, reason }, at, woken);
         }
         self.append(entry);
     }
@@ -255,16 +256,19 @@ impl Relay {
                     }
                 }
             }
+            EventKind::RoleCreated { role } => self.move_former_holders(role.id, &mut moves),
             EventKind::GuildUpdated { .. }
             | EventKind::GuildDeleted
-            | EventKind::RoleCreated { .. }
             | EventKind::RoleUpdated { .. }
             | EventKind::RoleDeleted { .. }
             | EventKind::RolesReordered { .. }
             | EventKind::ChannelUpdated { .. }
             | EventKind::ChannelsReordered { .. }
             | EventKind::MembersJoined { .. }
-            | EventKind::MessagePublished(_) => {}
+            | EventKind::MessagePublished(_)
+            | EventKind::MembersLeft { .. }
+            | EventKind::UserBanned { .. }
+            | EventKind::UserUnbanned { .. } => {}
         }
         if moves.is_empty() {
             return Arc::default();
@@ -290,10 +294,40 @@ impl Relay {
     fn ended_by(&self, event: &EventKind) -> Vec<(u32, DetachReason)> {
         if let EventKind::MemberLeft { member } = event {
             self.slots.of_user(member.user).map(|idx| (idx, DetachReason::MemberLeft)).collect()
+        } else if let EventKind::MembersLeft { users } = event {
+            let left = users.iter().flat_map(|user| self.slots.of_user(*user));
+            left.map(|idx| (idx, DetachReason::MemberLeft)).collect()
         } else if let EventKind::GuildDeleted = event {
             self.slots.iter().map(|(idx, _)| (idx, DetachReason::GuildDeleted)).collect()
         } else {
             Vec::new()
+        }
+    }
+
+    /// Whether an event that ends the session is for it.
+    fn hears(&self, idx: u32, scope: &Scope) -> bool {
+        let Scope::Members = scope else {
+            return true;
+        };
+        self.cohorts.find(self.slots.at(idx).cohort).is_some_and(|cohort| cohort.standing.members)
+    }
+
+    /// A role has come to life whose id a deleted one had: who held that does not hold this. O(cohorts), and O(users) if any did.
+    fn move_former_holders(&mut self, role: RoleId, moves: &mut Vec<Move>) {
+        let Relay { slots, cohorts, .. } = self;
+        if !cohorts.iter().any(|cohort| cohort.standing.roles.binary_search(&role).is_ok()) {
+            return;
+        }
+        let former = slots.users().filter_map(|user| {
+            // Sessions of one user differ in deleted roles alone: one attached after the deletion came without.
+            let mut held =
+                slots.of_user(user).filter_map(|idx| Some(&cohorts.find(slots.at(idx).cohort)?.standing.roles));
+            let held = held.find(|held| held.binary_search(&role).is_ok())?;
+            Some((user, held.iter().copied().filter(|held| *held != role).collect()))
+        });
+        let former: Vec<(UserId, Vec<RoleId>)> = former.collect();
+        for (user, roles) in former {
+            self.move_user(user, Some(&roles), moves);
         }
     }
 
@@ -339,7 +373,12 @@ impl Relay {
             EventKind::MemberJoined { member }
             | EventKind::MemberUpdated { after: member, .. }
             | EventKind::MemberLeft { member } => Scope::Member(member.user),
-            EventKind::MembersJoined { .. } => Scope::Members,
+            // Those who left among others do not hear who: they end with it.
+            EventKind::MembersJoined { .. } | EventKind::MembersLeft { .. } => Scope::Members,
+            // Who is banned and why is for moderators: for no session.
+            EventKind::UserBanned { .. } | EventKind::UserUnbanned { .. } => {
+                Scope::Around { before: None, after: None }
+            }
             EventKind::GuildCreated { .. }
             | EventKind::GuildUpdated { .. }
             | EventKind::GuildDeleted

@@ -44,7 +44,7 @@ impl Relay {
     /// The past of a session of `user`, who holds `roles` just before the entry at `from`, which is in the ring or its head.
     /// O(events since).
     pub(super) fn past_of(&self, from: Cursor, user: UserId, roles: Arc<[RoleId]>, members: bool) -> Past {
-        let (steps, end) = self.steps(from, user, Arc::clone(&roles));
+        let (steps, end) = self.steps(from, user, Arc::clone(&roles), members);
         let present = Standing::new(&self.rights, user, Arc::default(), members);
         let mut owner = self.rights.owner();
         let mut overwrites: BTreeMap<ChannelId, bool> = present.overwrites.iter().copied().collect();
@@ -79,16 +79,16 @@ impl Relay {
     }
 
     /// The events from `from` on that may change the user's standing, and where the session ended, if it did.
-    fn steps(&self, from: Cursor, user: UserId, mut roles: Arc<[RoleId]>) -> (Vec<Step>, Option<End>) {
+    fn steps(&self, from: Cursor, user: UserId, mut roles: Arc<[RoleId]>, members: bool) -> (Vec<Step>, Option<End>) {
         let (mut steps, mut end) = (Vec::new(), None);
         let mut cursor = from;
         let read = self.rings.whole.read(&mut cursor, |at, entry| {
             let Fact::Event(event) = &entry.fact else {
                 return ControlFlow::Continue(());
             };
-            let mut ends = |reason| {
+            let mut ends = |at, reason| {
                 // The first end counts; what comes later is still taken back.
-                let at = Mark { whole: at.next(), slow: self.mark(event.position).slow };
+                let at = Mark { whole: at, slow: self.mark(event.position).slow };
                 end.get_or_insert(End { at, position: event.position, reason });
             };
             match &event.kind {
@@ -97,8 +97,15 @@ impl Relay {
                         roles = after.roles[..].into();
                     }
                 }
-                EventKind::MemberLeft { member } if member.user == user => ends(DetachReason::MemberLeft),
-                EventKind::GuildDeleted => ends(DetachReason::GuildDeleted),
+                // Its id was a deleted role's, which nobody held any more.
+                EventKind::RoleCreated { role } if roles.binary_search(&role.id).is_ok() => {
+                    roles = roles.iter().copied().filter(|held| *held != role.id).collect();
+                }
+                EventKind::MemberLeft { member } if member.user == user => ends(at.next(), DetachReason::MemberLeft),
+                EventKind::MembersLeft { users } if users.binary_search(&user).is_ok() => {
+                    ends(if members { at.next() } else { at }, DetachReason::MemberLeft);
+                }
+                EventKind::GuildDeleted => ends(at.next(), DetachReason::GuildDeleted),
                 EventKind::GuildUpdated { .. }
                 | EventKind::ChannelCreated { .. }
                 | EventKind::ChannelDeleted { .. }
@@ -114,7 +121,10 @@ impl Relay {
                 | EventKind::MembersJoined { .. }
                 | EventKind::MemberUpdated { .. }
                 | EventKind::MemberLeft { .. }
-                | EventKind::MessagePublished(_) => return ControlFlow::Continue(()),
+                | EventKind::MessagePublished(_)
+                | EventKind::MembersLeft { .. }
+                | EventKind::UserBanned { .. }
+                | EventKind::UserUnbanned { .. } => return ControlFlow::Continue(()),
             }
             steps.push(Step { at, event: Arc::clone(event), roles: Arc::clone(&roles) });
             ControlFlow::Continue(())
@@ -154,6 +164,9 @@ fn take_back(event: &EventKind, user: UserId, owner: &mut UserId, overwrites: &m
         | EventKind::MembersJoined { .. }
         | EventKind::MemberUpdated { .. }
         | EventKind::MemberLeft { .. }
-        | EventKind::MessagePublished(_) => {}
+        | EventKind::MessagePublished(_)
+        | EventKind::MembersLeft { .. }
+        | EventKind::UserBanned { .. }
+        | EventKind::UserUnbanned { .. } => {}
     }
 }

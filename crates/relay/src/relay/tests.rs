@@ -213,6 +213,31 @@ fn a_reader_that_lags_is_filtered_by_the_rights_of_each_event() {
 }
 
 #[test]
+fn a_role_with_a_deleted_ones_id_is_not_held_by_those_who_held_that() {
+    let mut stage = Stage::new();
+    let mut older = stage.join(1, ADA, &staff());
+    let seen = stage.say(OFFICE);
+    let deleted = stage.apply(EventKind::RoleDeleted { role: role(STAFF) });
+    // Attached after the deletion, it comes without the role: the sessions of one member differ in that.
+    let mut newer = stage.join(2, ADA, &[]);
+    let back = stage.apply(EventKind::RoleCreated { role: role(STAFF) });
+    let shown = overwritten(OFFICE, None, Some(show(OverwriteTarget::Role(role(STAFF).id))));
+    stage.apply(shown);
+    stage.say(OFFICE);
+    let mut late = stage.attach(as_of(0, 3, ADA, &staff()));
+
+    assert_eq!(stage.hear(&mut older), [seen, deleted, back].map(Ev));
+    assert_eq!(stage.hear(&mut newer), [Ev(back)]);
+    assert_eq!(stage.hear(&mut late), [seen, deleted, back].map(Ev));
+
+    let granted = stage.apply(updated(ADA, &[], &staff()));
+    let again = stage.say(OFFICE);
+    for stream in [&mut older, &mut newer, &mut late] {
+        assert_eq!(stage.hear(stream), [granted, again].map(Ev));
+    }
+}
+
+#[test]
 fn a_cohort_change_that_a_waiting_session_does_not_hear_of_holds_at_its_next_event() {
     let mut stage = Stage::new();
     let mut ada = stage.join(1, ADA, &[]);

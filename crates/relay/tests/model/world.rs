@@ -208,7 +208,8 @@ impl World {
             EventKind::MemberJoined { member }
             | EventKind::MemberUpdated { after: member, .. }
             | EventKind::MemberLeft { member } => member.user == who || wants_members,
-            EventKind::MembersJoined { .. } => wants_members,
+            EventKind::MembersJoined { .. } | EventKind::MembersLeft { .. } => wants_members,
+            EventKind::UserBanned { .. } | EventKind::UserUnbanned { .. } => false,
         }
     }
 
@@ -222,7 +223,9 @@ impl World {
 
     /// Whether the event of this number ends the sessions of `who`.
     pub(crate) fn removes(&self, seq: u64, who: UserId) -> bool {
-        matches!(&self.events[seq as usize - 1].kind, EventKind::MemberLeft { member } if member.user == who)
+        let kind = &self.events[seq as usize - 1].kind;
+        matches!(kind, EventKind::MemberLeft { member } if member.user == who)
+            || matches!(kind, EventKind::MembersLeft { users } if users.contains(&who))
     }
 
     pub(crate) fn deletes(&self, seq: u64) -> bool {
@@ -315,6 +318,12 @@ impl World {
                 let after = GuildSettings { owner: who, ..before.clone() };
                 self.happen(EventKind::GuildUpdated { before, after });
             }
+            29 if is_member && now.owner() != who && b.is_multiple_of(2) => {
+                let members = self.members.last().unwrap();
+                let leave = |other: &UserId| *other == who || (*other != now.owner() && other.get().is_multiple_of(3));
+                let users = members.keys().copied().filter(leave).collect();
+                self.happen(EventKind::MembersLeft { users });
+            }
             29 if is_member && now.owner() != who => {
                 let held = self.members.last().unwrap()[&who].clone();
                 self.happen(EventKind::MemberLeft { member: member(who, &held) });
@@ -371,6 +380,7 @@ impl World {
             EventKind::MemberLeft { member } => {
                 members.remove(&member.user);
             }
+            EventKind::MembersLeft { users } => members.retain(|user, _| !users.contains(user)),
             EventKind::GuildCreated { .. }
             | EventKind::GuildUpdated { .. }
             | EventKind::GuildDeleted
@@ -383,7 +393,9 @@ impl World {
             | EventKind::ChannelDeleted { .. }
             | EventKind::ChannelsReordered { .. }
             | EventKind::OverwriteChanged { .. }
-            | EventKind::MessagePublished(_) => {}
+            | EventKind::MessagePublished(_)
+            | EventKind::UserBanned { .. }
+            | EventKind::UserUnbanned { .. } => {}
         }
         let position = Position { epoch: self.epoch, seq: Seq(self.head() + 1) };
         self.events.push(Arc::new(Event { position, at: Millis(0), kind }));

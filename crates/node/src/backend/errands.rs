@@ -1,0 +1,114 @@
+//! What a relay's sessions have the owner told, beside the feed: detaches, and every session when a new owner has come.
+//!
+//! Errands run in tasks of their own, so that the feed never waits for an owner. They are as many as sessions that leave, and
+//! [`TELLING_MAX`] for those that are told of again.
+
+use std::sync::Arc;
+
+use guildhall_guild::{Reply, SessionRequest};
+use guildhall_proto::{CallError, CommandError, Position, SessionId, UserId};
+use tokio::task::JoinSet;
+
+use super::Lease;
+use super::local::LocalRelay;
+use crate::counters::Counter;
+
+impl LocalRelay {
+    /// Asks the owner something about a session.
+    pub(super) async fn ask(&self, session: SessionId, request: SessionRequest) -> Result<Reply, CallError> {
+        self.node.session(self.guild, session, request).await
+    }
+
+    /// Detaches a session at the owner and then here, up to the same position; it hears all before that. If this is dropped while
+    /// it waits, the owner may have detached the session all the same; it is to be detached again.
+    pub(super) async fn detach(self: &Arc<Self>, session: SessionId, user: UserId) -> Result<Position, CallError> {
+        self.core.lock().seats.leave(session);
+        match self.ask(session, SessionRequest::Detach { user }).await {
+            Ok(Reply::Accepted(at)) => Ok(self.left(session, Some(at))),
+            Ok(reply @ (Reply::Attached(_) | Reply::Outcome(_))) => unreachable!("a detach is accepted, not {reply:?}"),
+            // The owner has ended it already, or never came to know it: what this relay knows is all there is.
+            Err(CallError::Refused(
+                CommandError::UnknownSession { .. } | CommandError::ForeignSession { .. } | CommandError::UnknownGuild,
+            )) => Ok(self.left(session, None)),
+            Err(error) => {
+                let tell_again = self.core.lock().seats.stay(session);
+                if tell_again {
+                    self.runtime.spawn(Arc::clone(self).tell(session));
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Ends a session here that the owner has ended or does not know, up to `at`, or else up to what was fed so far.
+    pub(super) fn left(&self, session: SessionId, at: Option<Position>) -> Position {
+        let mut core = self.core.lock();
+        let at = at.unwrap_or_else(|| core.relay.position());
+        if let Some(key) = core.seats.left(session) {
+            let core = &mut *core;
+            if let Err(unknown) = core.relay.detach(key, at, &mut core.woken) {
+                // It has ended by itself meanwhile: its member left, or the guild is gone.
+                tracing::trace!(guild = %self.guild, %session, %unknown, "session had ended");
+            }
+        }
+        self.wake(core);
+        at
+    }
+
+    /// Sees to the detach of a session that nobody holds any more. The lease keeps the relay until then.
+    pub(super) fn abandon(self: &Arc<Self>, session: SessionId, user: UserId, lease: Lease) {
+        self.node.counters().bump(Counter::SessionsAbandoned);
+        self.detach_in_background(session, user, Some(lease));
+    }
+
+    /// Sees to the detach of a session that may be attached at the owner.
+    pub(super) fn detach_in_background(self: &Arc<Self>, session: SessionId, user: UserId, lease: Option<Lease>) {
+        self.core.lock().seats.leave(session);
+        let relay = Arc::clone(self);
+        self.runtime.spawn(async move {
+            if let Err(error) = relay.retried(session, SessionRequest::Detach { user }).await {
+                // No owner is left that knows it, or none ever did.
+                tracing::debug!(guild = %relay.guild, %session, %error, "session ended without its owner");
+            }
+            relay.left(session, None);
+            drop(lease);
+        });
+    }
+
+    /// Tells a new owner of every session here. What the owner refuses has ended at the resync, or ends by itself.
+    pub(super) async fn tell_all(self: Arc<Self>) {
+        let sessions = self.core.lock().seats.sessions();
+        let mut telling = JoinSet::new();
+        for session in sessions {
+            if telling.len() >= TELLING_MAX {
+                telling.join_next().await;
+            }
+            telling.spawn(Arc::clone(&self).tell(session));
+        }
+        telling.join_all().await;
+    }
+
+    /// Tells the owner of one session as it is to be, until it is so.
+    async fn tell(self: Arc<Self>, session: SessionId) {
+        let mut next = self.core.lock().seats.begin_telling(session);
+        while let Some(request) = next {
+            if let Err(error) = self.retried(session, request).await {
+                tracing::debug!(guild = %self.guild, %session, %error, "session not taken over");
+            }
+            next = self.core.lock().seats.told(session, request);
+        }
+    }
+
+    /// Asks until there is room.
+    async fn retried(&self, session: SessionId, request: SessionRequest) -> Result<Reply, CallError> {
+        loop {
+            match self.ask(session, request).await {
+                Err(CallError::Overloaded { retry_after }) => tokio::time::sleep(retry_after).await,
+                answer => return answer,
+            }
+        }
+    }
+}
+
+/// Sessions that a new owner is told of at a time: enough to fill its turns, few enough to leave room in its mailbox.
+const TELLING_MAX: usize = 256;

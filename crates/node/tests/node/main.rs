@@ -1,0 +1,18 @@
+//! The node as its callers meet it: what it promises while stores fail, jobs and owners panic, callers go away and queues are full.
+
+#![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
+
+mod batches;
+mod gate;
+mod levels;
+mod limits;
+mod loading;
+mod reads;
+mod retiring;
+mod sessions;
+mod spread;
+mod stopping;
+mod store;
+mod stress;
+mod turns;
+mod world;

@@ -1,0 +1,167 @@
+//! A store that fails, holds and panics when told to, around the one in memory.
+
+use std::collections::BTreeSet;
+use std::mem::take;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+
+use guildhall_proto::{Epoch, Grant, GuildId};
+use guildhall_store::{Batch, Claim, MemoryStore, Store, StoreError, Stored, StoredCheckpoint};
+use parking_lot::Mutex;
+
+#[derive(Default)]
+pub(crate) struct TestStore {
+    inner: MemoryStore,
+    script: Mutex<Script>,
+    claims: AtomicUsize,
+}
+
+#[derive(Default)]
+struct Script {
+    mode: Mode,
+    held: Vec<Held>,
+    /// Owners with a hole in their records: as with any store, nothing of theirs is taken behind it.
+    broken: BTreeSet<(GuildId, Epoch)>,
+    /// Claims wait here.
+    claim_gate: Option<mpsc::Receiver<()>>,
+}
+
+/// What becomes of the next records.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Mode {
+    #[default]
+    Take,
+    /// Nothing is stored or told until the release.
+    HoldBefore,
+    /// All is stored, and told at the release.
+    HoldAfter,
+    /// Refused, this many times.
+    Refuse(usize),
+    /// Panics in the owner's hands, once.
+    Panic,
+    /// Forgotten without a word, once.
+    Forget,
+    /// Checkpoints panic, records are taken.
+    PanicAtCheckpoints,
+}
+
+enum Held {
+    Untaken(Batch, Stored),
+    Taken(Result<(), StoreError>, Stored),
+}
+
+impl TestStore {
+    pub(crate) fn set(&self, mode: Mode) {
+        self.script.lock().mode = mode;
+    }
+
+    /// Batches held.
+    pub(crate) fn held(&self) -> usize {
+        self.script.lock().held.len()
+    }
+
+    /// Lets out what is held, and holds no more.
+    pub(crate) fn release(&self) {
+        let held = take(&mut self.script.lock().held);
+        self.let_out(held);
+    }
+
+    /// The same, the last first.
+    pub(crate) fn release_backwards(&self) {
+        let mut held = take(&mut self.script.lock().held);
+        held.reverse();
+        self.let_out(held);
+    }
+
+    /// Tells the owners of what is held that it was not taken, and holds no more.
+    pub(crate) fn refuse_held(&self) {
+        self.set(Mode::Take);
+        let held = take(&mut self.script.lock().held);
+        for held in held {
+            let (Held::Untaken(_, stored) | Held::Taken(_, stored)) = held;
+            stored(Err(StoreError::Unavailable { reason: String::from("the test says no") }));
+        }
+    }
+
+    fn let_out(&self, held: Vec<Held>) {
+        self.set(Mode::Take);
+        for held in held {
+            match held {
+                Held::Untaken(batch, stored) => self.inner.append(batch, stored),
+                Held::Taken(outcome, stored) => stored(outcome),
+            }
+        }
+    }
+
+    pub(crate) fn claims(&self) -> usize {
+        self.claims.load(Ordering::SeqCst)
+    }
+
+    /// Makes the next claim wait for a word.
+    pub(crate) fn hold_claim(&self) -> mpsc::Sender<()> {
+        let (release, gate) = mpsc::channel();
+        self.script.lock().claim_gate = Some(gate);
+        release
+    }
+
+    pub(crate) fn records(&self, guild: GuildId) -> usize {
+        self.inner.records(guild)
+    }
+}
+
+impl Store for TestStore {
+    fn knows(&self, guild: GuildId) -> Result<bool, StoreError> {
+        self.inner.knows(guild)
+    }
+
+    fn claim(&self, guild: GuildId, grant: Grant) -> Result<Claim, StoreError> {
+        self.claims.fetch_add(1, Ordering::SeqCst);
+        let gate = self.script.lock().claim_gate.take();
+        if let Some(gate) = gate {
+            gate.recv().expect("the test lets the claim go on");
+        }
+        self.inner.claim(guild, grant)
+    }
+
+    fn append(&self, batch: Batch, stored: Stored) {
+        let mut script = self.script.lock();
+        let owner = (batch.guild, batch.epoch);
+        if script.broken.contains(&owner) {
+            drop(script);
+            return stored(Err(StoreError::Unavailable { reason: String::from("records before these are missing") }));
+        }
+        match script.mode {
+            Mode::Take | Mode::PanicAtCheckpoints => {
+                drop(script);
+                self.inner.append(batch, stored);
+            }
+            Mode::HoldBefore => script.held.push(Held::Untaken(batch, stored)),
+            Mode::HoldAfter => {
+                let (tell, told) = mpsc::channel();
+                self.inner.append(batch, Box::new(move |outcome| tell.send(outcome).unwrap()));
+                script.held.push(Held::Taken(told.recv().unwrap(), stored));
+            }
+            Mode::Refuse(times) => {
+                script.mode = if times > 1 { Mode::Refuse(times - 1) } else { Mode::Take };
+                script.broken.insert(owner);
+                drop(script);
+                stored(Err(StoreError::Unavailable { reason: String::from("the test says no") }));
+            }
+            Mode::Panic => {
+                script.mode = Mode::Take;
+                script.broken.insert(owner);
+                drop(script);
+                panic!("the store of this test panics");
+            }
+            Mode::Forget => {
+                script.mode = Mode::Take;
+                script.broken.insert(owner);
+            }
+        }
+    }
+
+    fn checkpoint(&self, guild: GuildId, epoch: Epoch, checkpoint: StoredCheckpoint) -> Result<(), StoreError> {
+        assert!(self.script.lock().mode != Mode::PanicAtCheckpoints, "the checkpoints of this test panic");
+        self.inner.checkpoint(guild, epoch, checkpoint)
+    }
+}

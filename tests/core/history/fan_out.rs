@@ -1,0 +1,236 @@
+//! Events on their way: from the owner's ring into the relays, from these to the sessions.
+
+use std::mem::take;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use guildhall_proto::Event;
+use guildhall_relay::{BatchItem, BatchRead, Delivery, DetachReason, Read, SessionKey, Wait};
+use guildhall_ring::ReadError;
+
+use super::{History, pick};
+use crate::listener::{Listener, Stage, ends};
+use crate::steps::Way;
+
+impl History {
+    /// A relay takes up to so many events out of the owner's ring; if they are gone, it starts again from the published view.
+    pub(super) fn apply(&mut self, relay: usize, events: usize) {
+        let mut taken: Vec<Arc<Event>> = Vec::new();
+        let backend = &mut self.relays[relay];
+        let read = self.feed.read(&mut backend.cursor, |_, event| {
+            if taken.len() == events {
+                return ControlFlow::Break(());
+            }
+            taken.push(Arc::clone(event));
+            ControlFlow::Continue(())
+        });
+        match read {
+            Ok(_) => {}
+            Err(ReadError::Gap(_)) => {
+                self.seen.fallen_out_of_the_owners_ring += 1;
+                self.resync(relay);
+            }
+            Err(ReadError::Ahead { .. }) => panic!("a relay is ahead of its owner"),
+        }
+        for event in taken {
+            self.apply_one(relay, &event);
+        }
+    }
+
+    fn apply_one(&mut self, relay: usize, event: &Arc<Event>) {
+        let backend = &mut self.relays[relay];
+        if backend.is_lost {
+            return;
+        }
+        let (seq, mut woken) = (event.position.seq.0, Vec::new());
+        backend.relay.apply(Arc::clone(event), &mut woken).expect("the ring is dense");
+        backend.places.append(event);
+        assert_eq!(backend.relay.position(), event.position);
+        let mut expected = Vec::new();
+        for listener in served(&mut self.listeners, relay) {
+            let mut wakes = listener.waits && listener.expected.binary_search(&seq).is_ok() && listener.end.is_none();
+            if let Some(reason) = ends(&event.kind, listener.ear.user).filter(|_| listener.accepted < seq) {
+                // Pruned among others it does not hear of them, yet is told its end.
+                wakes |= listener.waits && listener.end.is_none();
+                listener.ends(seq, reason);
+            }
+            wakes |= end_detached(listener, seq);
+            if wakes {
+                expected.push(listener.key.expect("it is served"));
+                listener.waits = false;
+            }
+        }
+        self.seen.woken += woken.len() as u64;
+        same_keys(woken, expected);
+    }
+
+    /// A relay starts again from the published view: every session is told, whether or not it has lost anything.
+    pub(super) fn resync(&mut self, relay: usize) {
+        let Some((Some(view), _)) = &self.owner.published else {
+            self.lose_relay(relay);
+            return;
+        };
+        let backend = &mut self.relays[relay];
+        let (at, mut woken) = (view.position(), Vec::new());
+        if at.seq.0 == backend.places.position {
+            // A shell starts a relay again only if it has missed something.
+            return;
+        }
+        let rights = view.rights().clone();
+        backend.relay.resync(at, rights, |user| view.member(user), &mut woken).expect("the view is ahead of the relay");
+        backend.places.append_hole(at);
+        backend.cursor = guildhall_ring::Cursor::after(at.seq);
+        self.seen.resyncs += 1;
+        let (seq, mut expected) = (at.seq.0, Vec::new());
+        for listener in served(&mut self.listeners, relay) {
+            // Accepted at the view itself, it has lost nothing.
+            let mut wakes = listener.accepted < seq && listener.waits;
+            if listener.accepted < seq && view.member(listener.ear.user).is_none() {
+                listener.ends(seq, DetachReason::MemberLeft);
+            }
+            wakes |= end_detached(listener, seq);
+            if wakes {
+                expected.push(listener.key.expect("it is served"));
+                listener.waits = false;
+            }
+        }
+        same_keys(woken, expected);
+    }
+
+    /// A relay is gone, and its sessions with it; another starts from the published view.
+    pub(super) fn replace(&mut self, relay: usize) {
+        if let Some(backend) = self.new_backend(relay) {
+            self.lose_relay(relay);
+            self.relays[relay] = backend;
+        }
+    }
+
+    fn lose_relay(&mut self, relay: usize) {
+        self.relays[relay].is_lost = true;
+        for listener in self.listeners.iter_mut().filter(|listener| listener.relay == relay) {
+            listener.stage = Stage::Over;
+            listener.stream = None;
+        }
+    }
+
+    pub(super) fn read_nth(&mut self, nth: usize, max: usize, waits: bool) {
+        let streams = self.listeners.iter().enumerate().filter(|(_, listener)| listener.stream.is_some());
+        let streams: Vec<usize> = streams.map(|(at, _)| at).collect();
+        if let Some(at) = pick(streams.into_iter(), nth) {
+            self.read(at, max, waits);
+        }
+    }
+
+    /// A stream session reads, and waits if there is nothing more. Whether there may be more.
+    pub(super) fn read(&mut self, at: usize, max: usize, waits: bool) -> bool {
+        let listener = &mut self.listeners[at];
+        let Some(mut stream) = listener.stream.take() else {
+            return false;
+        };
+        let backend = &mut self.relays[listener.relay];
+        let (events, places, seen) = (&self.owner.events, &backend.places, &mut self.seen);
+        let mut delivered = 0;
+        let read = stream.read(max, |delivery| {
+            delivered += 1;
+            match delivery {
+                Delivery::Event(event) => listener.hear(event, events, seen),
+                Delivery::Gap(gap) => listener.lose(gap, places, seen),
+                Delivery::Unread(unread) => panic!("an active session hears all itself: {unread:?}"),
+                Delivery::Detached(reason) => listener.detached(reason, seen),
+            }
+        });
+        assert!(delivered <= max, "{delivered} at once to {listener:?}");
+        match read {
+            Read::Ended => {
+                assert_eq!(listener.stage, Stage::Over);
+                return false;
+            }
+            Read::More => listener.loose_at = None,
+            Read::Waiting => assert!(listener.waits, "{listener:?}"),
+            Read::Idle if !waits => {
+                listener.loose_at.get_or_insert(places.head());
+            }
+            Read::Idle => match backend.relay.wait(&mut stream).expect("the relay serves it") {
+                Wait::Ready => {}
+                Wait::Waiting => {
+                    assert!(listener.end.is_none(), "{listener:?}");
+                    listener.must_have_heard(places.position);
+                    listener.loose_at = None;
+                    listener.waits = true;
+                    seen.waited += 1;
+                }
+                // It waits, and reads once more to be told.
+                Wait::Gap => listener.waits = true,
+            },
+        }
+        listener.stream = Some(stream);
+        match read {
+            Read::More | Read::Idle => true,
+            Read::Waiting | Read::Ended => false,
+        }
+    }
+
+    pub(super) fn read_batch(&mut self, relay: usize, fills: bool, max: usize) {
+        if fills && max == 1 {
+            self.drain_batch(relay);
+            return;
+        }
+        if fills {
+            self.relays[relay].fill();
+        }
+        self.read_batch_once(relay, max);
+    }
+
+    /// Reads until the batch's sessions have heard everything.
+    pub(super) fn drain_batch(&mut self, relay: usize) {
+        self.relays[relay].fill();
+        while self.read_batch_once(relay, 3) == BatchRead::More {}
+        let position = self.relays[relay].places.position;
+        let served = served(&mut self.listeners, relay).filter(|listener| listener.way == Way::Batch);
+        for listener in served.filter(|listener| listener.has_joined(position)) {
+            assert!(listener.end.is_none(), "{listener:?} was not told its end");
+            listener.must_have_heard(position);
+        }
+    }
+
+    fn read_batch_once(&mut self, relay: usize, max: usize) -> BatchRead {
+        let backend = &mut self.relays[relay];
+        let (listeners, events, seen) = (&mut self.listeners, &self.owner.events, &mut self.seen);
+        let places = &backend.places;
+        let read = backend.batch.read(max, |item| match item {
+            BatchItem::Event { event, tokens } => {
+                assert!(!tokens.is_empty());
+                tokens.iter().for_each(|token| listeners[*token as usize].hear(event, events, seen));
+            }
+            BatchItem::Gap { gap, tokens } => {
+                tokens.iter().for_each(|token| listeners[*token as usize].lose(gap, places, seen));
+            }
+            BatchItem::Unread { unread, .. } => panic!("an active session hears all itself: {unread:?}"),
+            BatchItem::Detached { reason, token } => listeners[token as usize].detached(reason, seen),
+        });
+        backend.places.batch_fell = None;
+        backend.places.pass(max);
+        read
+    }
+}
+
+fn served(listeners: &mut [Listener], relay: usize) -> impl Iterator<Item = &mut Listener> {
+    listeners.iter_mut().filter(move |listener| listener.relay == relay && listener.stage == Stage::Served)
+}
+
+/// Ends a session whose detach the relay has just come to. Whether it was waiting, and so is woken to hear of it.
+fn end_detached(listener: &mut Listener, position: u64) -> bool {
+    let is_due = listener.pending_detach.is_some_and(|accepted| accepted <= position);
+    if !is_due || listener.end.is_some() {
+        return false;
+    }
+    take(&mut listener.pending_detach);
+    listener.ends(position, DetachReason::Requested);
+    listener.waits
+}
+
+fn same_keys(mut woken: Vec<SessionKey>, mut expected: Vec<SessionKey>) {
+    woken.sort();
+    expected.sort();
+    assert_eq!(woken, expected, "woken on the left, to be woken on the right");
+}
