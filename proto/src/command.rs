@@ -75,7 +75,7 @@ pub enum Command {
         /// Which channel.
         channel: ChannelId,
     },
-    /// Gives channels new positions. Needs `MANAGE_CHANNELS`.
+    /// Gives channels new positions. Needs `MANAGE_CHANNELS`, in each of them too.
     ReorderChannels {
         /// Channels, once each, with the positions they get.
         positions: Vec<(ChannelId, u16)>,

@@ -5,8 +5,8 @@ use std::time::Duration;
 use crate::codec::{Decode, Encode};
 use crate::limits::{
     BANS_MAX, BULK_MEMBERS_MAX, CHANNELS_MAX, CLIENT_OUTCOMES_MAX, GUILD_CLIENTS_MAX, GUILD_SESSIONS_MAX,
-    LONG_OPERATIONS_MAX, MEMBER_ROLES_MAX, MEMBERS_MAX, MENTION_ROLES_MAX, MENTION_USERS_MAX, OPERATION_CALLS_MAX,
-    OVERWRITES_MAX, ROLES_MAX, USER_SESSIONS_MAX,
+    LONG_OPERATIONS_BYTES_MAX, LONG_OPERATIONS_MAX, MEMBER_ROLES_MAX, MEMBERS_MAX, MENTION_ROLES_MAX,
+    MENTION_USERS_MAX, OPERATION_CALLS_MAX, OVERWRITES_MAX, ROLES_MAX, USER_SESSIONS_MAX,
 };
 use crate::{ChannelId, Millis, OpId, OverwriteTarget, Permissions, Position, RoleId, SessionId, UserId};
 
@@ -369,4 +369,6 @@ limited! {
     LongOperations: "prunes and imports under way", LONG_OPERATIONS_MAX;
     /// Calls that wait for one of these.
     OperationCalls: "calls waiting for the operation", OPERATION_CALLS_MAX;
+    /// Bytes of prunes and imports under way; the caller may retry after a pause.
+    LongOperationsBytes: "bytes of prunes and imports under way", LONG_OPERATIONS_BYTES_MAX;
 }

@@ -35,8 +35,10 @@ pub const GUILD_SESSIONS_MAX: usize = 4_000_000;
 
 /// Outcomes kept of one client, and counters that it may hold open.
 pub const CLIENT_OUTCOMES_MAX: usize = 1_024;
-/// Operations spread over turns that one guild has under way: prunes and imports. Each may hold [`BULK_MEMBERS_MAX`] members.
+/// Operations spread over turns that one guild has under way: prunes and imports.
 pub const LONG_OPERATIONS_MAX: usize = 16;
+/// Bytes in memory of what these have still to do, counted when they begin: two or three of the largest imports.
+pub const LONG_OPERATIONS_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Calls that wait for one of these: the first and its retries.
 pub const OPERATION_CALLS_MAX: usize = 64;
 /// Clients whose outcomes one guild keeps at a time.
@@ -52,3 +54,5 @@ pub const ENCODED_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 const _: () = assert!(BULK_MEMBERS_MAX * (MEMBER_ROLES_MAX * 10 + NICK_CHARS_MAX * 4 + 64) <= ENCODED_BYTES_MAX);
 const _: () = assert!(PAYLOAD_BYTES_MAX + (MENTION_USERS_MAX + MENTION_ROLES_MAX) * 10 + 1024 <= ENCODED_BYTES_MAX);
+const _: () =
+    assert!(BULK_MEMBERS_MAX * (MEMBER_ROLES_MAX * 8 + NICK_CHARS_MAX * 4 + 128) <= LONG_OPERATIONS_BYTES_MAX);

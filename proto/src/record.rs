@@ -8,6 +8,8 @@ use crate::{BodyHash, Event, Millis, OpId, Outcome, Position};
 /// One durable step of a guild: an operation, or one batch of an operation that is spread over turns. Replaying a guild's records in order gives its durable state and the outcomes it must remember.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Record {
+    /// Rises by one with each record of the guild, from 1, over all epochs: a record that is missing shows.
+    pub number: u64,
     /// The position of `event`, or of the last event before, where the operation had nothing to change.
     pub position: Position,
     /// The owner's clock when the operation was applied.

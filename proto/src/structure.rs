@@ -8,6 +8,8 @@ use crate::{AppliedOp, Channel, ClientId, GuildSettings, Millis, Overwrite, Posi
 pub struct Structure {
     /// The position of the last event it holds.
     pub position: Position,
+    /// The number of the last record it holds, 0 if there was none: those up to it are no longer needed.
+    pub records: u64,
     /// The owner's clock then; the next owner's never shows less.
     pub clock: Millis,
     /// Whether the guild exists, and what it is made of.

@@ -39,7 +39,7 @@ impl History {
             fold_at: 1 + dice.below(8),
             inline_fold_members: dice.below(3) * 8,
         };
-        let config = GuildConfig { members, checkpoint_records: 5 + dice.below(60) };
+        let config = GuildConfig { members, checkpoint_records: 5 + dice.below(60) as u64 };
         let ring_entries = [6, 12, 15, 4_096][dice.below(4)];
         // Up to 15 entries a ring keeps exactly as many as it may: each lies in a chunk of its own.
         let relay_sizes: Vec<_> =

@@ -26,8 +26,7 @@ pub enum Effect {
     Append(Arc<Event>),
     /// Answer a call.
     Answer(CallId, Answer),
-    /// Hand this to the store: records up to its position are no longer needed. Those at its position that have no event may be
-    /// later than it, so they are kept.
+    /// Hand this to the store: the records that it covers are no longer needed.
     Checkpoint(Checkpoint),
 }
 

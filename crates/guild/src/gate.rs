@@ -24,6 +24,7 @@ use crate::snapshot::Checkpoint;
 pub struct Gate {
     waiting: VecDeque<Turn>,
     admitted: u64,
+    bytes: usize,
 }
 
 /// Names one turn of one gate.
@@ -60,6 +61,7 @@ pub struct Admitted {
 #[derive(Debug)]
 struct Turn {
     settled: bool,
+    bytes: usize,
     outcomes: Outcomes,
 }
 
@@ -85,7 +87,11 @@ impl Gate {
         }
         let id = TurnId(self.admitted);
         self.admitted += 1;
-        self.waiting.push_back(Turn { settled: records.is_empty(), outcomes });
+        let events: usize = outcomes.events.iter().map(|event| event.weight_bytes()).sum();
+        let bytes =
+            events + records.len() * size_of::<Record>() + outcomes.answers.len() * size_of::<(CallId, Answer)>();
+        self.bytes += bytes;
+        self.waiting.push_back(Turn { settled: records.is_empty(), bytes, outcomes });
         if !records.is_empty() {
             admitted.append = Some((id, records));
         }
@@ -108,6 +114,7 @@ impl Gate {
             return None;
         }
         let outcomes = take(&mut next.outcomes);
+        self.bytes -= next.bytes;
         self.waiting.pop_front();
         Some(outcomes)
     }
@@ -117,14 +124,14 @@ impl Gate {
         self.waiting.len()
     }
 
+    /// About how many bytes are held in events, records and answers.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Whether nothing is held.
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()
-    }
-
-    /// Gives up on every turn held: the calls whose answers will never leave. For a guild that retires.
-    pub fn abandon(&mut self) -> Vec<CallId> {
-        self.waiting.drain(..).flat_map(|turn| turn.outcomes.answers).map(|(call, _)| call).collect()
     }
 }
 
@@ -143,7 +150,7 @@ mod tests {
         let id = OpId { client: ClientId::MIN, counter: 1, issued_at: Millis(1) };
         let outcome = Outcome::Applied { at: Position::default() };
         let op = AppliedOp { id, body: BodyHash(0), outcome, stage: Stage::Finished };
-        Effect::Record(Record { position: Position::default(), at: Millis(1), op, event: None })
+        Effect::Record(Record { number: 1, position: Position::default(), at: Millis(1), op, event: None })
     }
 
     fn released(gate: &mut Gate) -> Vec<u64> {
@@ -188,11 +195,15 @@ mod tests {
     }
 
     #[test]
-    fn an_abandoned_gate_names_the_calls_that_hear_nothing() {
+    fn what_is_held_is_counted_in_bytes_until_it_leaves() {
         let mut gate = Gate::default();
-        gate.admit(&mut vec![record(), answer(1), answer(2)], None);
-        gate.admit(&mut vec![answer(3)], None);
-        assert_eq!(gate.abandon(), [CallId(1), CallId(2), CallId(3)]);
-        assert!(gate.is_empty());
+        let (first, _) = gate.admit(&mut vec![record(), answer(1)], None).append.unwrap();
+        let held = gate.bytes();
+        assert!(held > 0);
+        gate.admit(&mut vec![answer(2)], None);
+        assert!(gate.bytes() > held);
+        gate.settle(first);
+        assert_eq!(released(&mut gate), [1, 2]);
+        assert_eq!(gate.bytes(), 0);
     }
 }

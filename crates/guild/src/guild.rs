@@ -21,7 +21,7 @@ use crate::input::{Call, Input, SessionCall, SessionRequest};
 use crate::operations::{Operations, Seen};
 use crate::sessions::Sessions;
 use crate::snapshot::{Checkpoint, Life, StructureSeed};
-use crate::work::Works;
+use crate::work::{Asked, Works};
 
 /// One community's live state.
 #[derive(Debug)]
@@ -35,8 +35,10 @@ pub struct Guild {
     pub(crate) sessions: Sessions,
     pub(crate) operations: Operations,
     pub(crate) works: Works,
-    /// Records made since the last checkpoint was begun.
-    records: usize,
+    /// The number of the last record made.
+    records: u64,
+    /// The number of the last record made when the last checkpoint was begun.
+    checkpointed: u64,
     pub(crate) folding: Option<StructureSeed>,
     /// Reused for fingerprints.
     buffer: Vec<u8>,
@@ -49,7 +51,7 @@ pub struct GuildConfig {
     pub members: MembersConfig,
     /// After how many records a checkpoint is begun even if no fold is due (default 10,000). Fewer: checkpoints cost more than
     /// the records they save. More: recovery replays longer.
-    pub checkpoint_records: usize,
+    pub checkpoint_records: u64,
 }
 
 impl Default for GuildConfig {
@@ -69,6 +71,14 @@ pub enum RecoverError {
         /// The position of the record refused.
         got: Position,
     },
+    /// A record is missing, or comes twice.
+    #[error("record {got} stands where record {expected} is due")]
+    Missing {
+        /// The number of the record due.
+        expected: u64,
+        /// The number of the record refused.
+        got: u64,
+    },
 }
 
 impl Guild {
@@ -87,6 +97,7 @@ impl Guild {
             operations: Operations::default(),
             works: Works::default(),
             records: 0,
+            checkpointed: 0,
             folding: None,
             buffer: Vec::new(),
         }
@@ -97,6 +108,8 @@ impl Guild {
         let mut guild = Self::new(config, id, structure.position.epoch);
         guild.position = structure.position;
         guild.clock = structure.clock;
+        guild.records = structure.records;
+        guild.checkpointed = structure.records;
         guild.operations = Operations::import(structure.operations);
         guild.members = Members::restore(guild.config.members, base);
         guild.life = match structure.standing {
@@ -126,6 +139,9 @@ impl Guild {
     /// [`RecoverError`] if the record does not follow; the guild is then not to be used.
     pub fn replay(&mut self, record: &Record) -> Result<(), RecoverError> {
         let out_of_order = RecoverError::OutOfOrder { last: self.position, got: record.position };
+        if record.number != self.records + 1 {
+            return Err(RecoverError::Missing { expected: self.records + 1, got: record.number });
+        }
         self.clock = self.clock.max(record.at);
         self.operations.keep_applied(&record.op);
         match &record.event {
@@ -156,6 +172,16 @@ impl Guild {
     /// The position of the last event.
     pub fn position(&self) -> Position {
         self.position
+    }
+
+    /// Whether the guild was deleted: it is not created again.
+    pub fn was_deleted(&self) -> bool {
+        matches!(self.life, Life::Deleted)
+    }
+
+    /// Whether the guild was created, and not deleted since.
+    pub fn exists(&self) -> bool {
+        matches!(self.life, Life::Alive(_))
     }
 
     /// How many sessions are attached.
@@ -214,7 +240,7 @@ impl Guild {
             Seen::Unfinished(outcome) => Some(outcome),
             Seen::New => None,
         };
-        let durable = command.is_durable();
+        let (durable, bytes) = (command.is_durable(), command.weight_bytes());
         match self.decide(actor, command, so_far) {
             Ok(Decision::Now(change)) => {
                 let outcome = self.carry_out(change, durable.then_some((op, body)), effects);
@@ -223,8 +249,8 @@ impl Guild {
             }
             Ok(Decision::Later(task)) => {
                 // Not kept: there is room again once another is finished.
-                self.works.require_room()?;
-                let work = self.works.begin(op, body, actor, id, task);
+                self.works.require_room(bytes)?;
+                let work = self.works.begin(Asked { op, body, actor }, id, bytes, task);
                 self.begin_work(work, effects);
                 Ok(Performed::Later)
             }
@@ -287,7 +313,8 @@ impl Guild {
     pub(crate) fn record(&mut self, op: AppliedOp, event: Option<&Arc<Event>>, effects: &mut Vec<Effect>) {
         self.records += 1;
         let event = event.map(Arc::clone);
-        effects.push(Effect::Record(Record { position: self.position, at: self.clock, op, event }));
+        let number = self.records;
+        effects.push(Effect::Record(Record { number, position: self.position, at: self.clock, op, event }));
     }
 
     fn session(&mut self, call: SessionCall, effects: &mut Vec<Effect>) {
@@ -325,11 +352,13 @@ impl Guild {
 
     /// Begins a fold, and with it a checkpoint, when the overlay or the records since the last one are many enough.
     pub(crate) fn begin_checkpoint_if_due(&mut self, effects: &mut Vec<Effect>) {
-        let many_records = self.records >= self.config.checkpoint_records;
+        let since = self.records - self.checkpointed;
+        // Of a deleted guild nothing but that is worth keeping.
+        let many_records = since >= self.config.checkpoint_records || since > 0 && matches!(self.life, Life::Deleted);
         if self.folding.is_some() || !(many_records || self.members.fold_due()) {
             return;
         }
-        self.records = 0;
+        self.checkpointed = self.records;
         let structure = self.structure();
         match self.members.begin_fold() {
             None => effects.push(Effect::Checkpoint(Checkpoint { structure, base: self.members.base() })),
@@ -359,6 +388,7 @@ impl Guild {
     fn structure(&self) -> StructureSeed {
         StructureSeed {
             position: self.position,
+            records: self.records,
             clock: self.clock,
             standing: self.life.clone(),
             bans: self.members.bans().clone(),

@@ -9,6 +9,7 @@
 //! - no client is forgotten while an operation under its floor could pass the time floor.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use guildhall_proto::limits::{CLIENT_OUTCOMES_MAX, ISSUE_AHEAD_MAX, OUTCOME_KEPT};
@@ -20,7 +21,8 @@ use crate::decide::within;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Operations {
     clients: BTreeMap<ClientId, Arc<Client>>,
-    swept_at: Millis,
+    /// The client that was swept last.
+    swept: Option<ClientId>,
 }
 
 /// What is known of an operation before it is applied.
@@ -68,6 +70,9 @@ impl Operations {
         }
         if op.issued_at <= time_floor(now) || op.counter == 0 {
             return Err(CommandError::Expired { op });
+        }
+        if self.clients.len() >= Limited::Clients.max() && !self.clients.contains_key(&op.client) {
+            self.sweep_all(now);
         }
         let Some(client) = self.clients.get(&op.client) else {
             within(Limited::Clients, self.clients.len() + 1)?;
@@ -128,20 +133,24 @@ impl Operations {
         }
     }
 
-    /// Forgets what lies under the time floor, once in [`SWEEP_EVERY_MS`]: O(all that is kept) then, O(1) otherwise.
+    /// Forgets what lies under the time floor, of one client after the other, so that no command pays for all of them: O(log
+    /// clients), and what is forgotten was kept by a command each. The time floor alone keeps it from being applied again.
     fn sweep(&mut self, now: Millis) {
-        if now < Millis(self.swept_at.0.saturating_add(SWEEP_EVERY_MS)) {
-            return;
+        let after = self.swept.map_or(Bound::Unbounded, Bound::Excluded);
+        let next = self.clients.range_mut((after, Bound::Unbounded)).next();
+        self.swept = next.as_ref().map(|(id, _)| **id);
+        if let Some((id, client)) = next
+            && client.expire(time_floor(now))
+        {
+            let id = *id;
+            self.clients.remove(&id);
         }
-        self.swept_at = now;
+    }
+
+    /// Forgets all that lies under the time floor: O(clients). For when there is room for no more of them.
+    fn sweep_all(&mut self, now: Millis) {
         let floor = time_floor(now);
-        self.clients.retain(|_, client| {
-            if client.kept.iter().any(|kept| kept.issued_at <= floor) {
-                // The time floor alone keeps these from being applied again: no counter floor needs to rise.
-                Arc::make_mut(client).kept.retain(|kept| kept.issued_at > floor);
-            }
-            !client.kept.is_empty() || client.floor_issued_at > floor
-        });
+        self.clients.retain(|_, client| !client.expire(floor));
     }
 
     /// The kept outcomes of applied operations, for a checkpoint. Refusals changed nothing and are not among them.
@@ -178,6 +187,18 @@ impl Client {
         }
     }
 
+    /// Forgets the oldest outcomes that lie under the time floor, and tells whether nothing is left that has to be known. An outcome
+    /// that was issued before one with a lower counter goes with that.
+    fn expire(self: &mut Arc<Self>, floor: Millis) -> bool {
+        if self.kept.front().is_some_and(|oldest| oldest.issued_at <= floor) {
+            let client = Arc::make_mut(self);
+            while client.kept.front().is_some_and(|oldest| oldest.issued_at <= floor) {
+                client.kept.pop_front();
+            }
+        }
+        self.kept.is_empty() && self.floor_issued_at <= floor
+    }
+
     fn forget_oldest(&mut self) {
         let oldest = self.kept.pop_front().expect("more are kept than are allowed, so at least one is");
         self.floor = self.floor.max(oldest.counter);
@@ -201,9 +222,6 @@ impl Kept {
 fn time_floor(now: Millis) -> Millis {
     now.minus(OUTCOME_KEPT)
 }
-
-/// Often enough that what has expired stays a small part of what is kept.
-const SWEEP_EVERY_MS: u64 = 60_000;
 
 #[cfg(test)]
 mod tests {
@@ -280,7 +298,7 @@ mod tests {
         let just_before = Millis(late.0 - 1);
         assert!(matches!(operations.look_up(just_before, op(1, 1, NOW), BodyHash(1)), Ok(Seen::Answered(_))));
         assert!(matches!(operations.look_up(late, op(1, 1, NOW), BodyHash(1)), Err(CommandError::Expired { .. })));
-        operations.sweep(Millis(late.0 + SWEEP_EVERY_MS));
+        operations.sweep(late);
         assert!(operations.clients.is_empty());
     }
 

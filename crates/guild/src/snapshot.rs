@@ -20,6 +20,7 @@ pub struct Checkpoint {
 #[derive(Debug, Clone)]
 pub struct StructureSeed {
     pub(crate) position: Position,
+    pub(crate) records: u64,
     pub(crate) clock: Millis,
     pub(crate) standing: Life,
     pub(crate) bans: Bans,
@@ -44,6 +45,7 @@ impl StructureSeed {
     pub fn structure(&self) -> Structure {
         Structure {
             position: self.position,
+            records: self.records,
             clock: self.clock,
             standing: match &self.standing {
                 Life::Uncreated => Standing::Uncreated,

@@ -5,13 +5,13 @@
 //! far an operation is, and its retry begins it again from there.
 //!
 //! Invariants:
-//! - at most [`LONG_OPERATIONS_MAX`] are under way, no two of one id;
+//! - at most [`LONG_OPERATIONS_MAX`] of [`LONG_OPERATIONS_BYTES_MAX`] are under way, no two of one id;
 //! - each has at least one and at most [`OPERATION_CALLS_MAX`] calls waiting.
 
 use std::collections::VecDeque;
 use std::vec::IntoIter;
 
-use guildhall_proto::limits::{LONG_OPERATIONS_MAX, OPERATION_CALLS_MAX};
+use guildhall_proto::limits::{LONG_OPERATIONS_BYTES_MAX, LONG_OPERATIONS_MAX, OPERATION_CALLS_MAX};
 use guildhall_proto::{
     Actor, BodyHash, CommandError, Limited, LineFault, NewMember, OpId, Outcome, Position, PruneBy, UserId,
 };
@@ -39,7 +39,17 @@ pub(crate) struct Work {
     pub(crate) actor: Actor,
     /// Who waits for its end: the first call and its retries.
     pub(crate) calls: Vec<CallId>,
+    /// What it took in memory when it began.
+    pub(crate) bytes: usize,
     pub(crate) task: Task,
+}
+
+/// Which operation it is, and on whose behalf.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked {
+    pub(crate) op: OpId,
+    pub(crate) body: BodyHash,
+    pub(crate) actor: Actor,
 }
 
 /// What there is to do.
@@ -110,9 +120,14 @@ impl Works {
         self.under_way.iter().any(Work::is_ready)
     }
 
-    /// Refuses one more than there may be.
-    pub(crate) fn require_room(&self) -> Result<(), CommandError> {
-        within(Limited::LongOperations, self.under_way.len() + 1)
+    /// Refuses one more than there may be, or one of too many bytes beside the others.
+    pub(crate) fn require_room(&self, bytes: usize) -> Result<(), CommandError> {
+        within(Limited::LongOperations, self.under_way.len() + 1)?;
+        within(Limited::LongOperationsBytes, self.bytes() + bytes)
+    }
+
+    fn bytes(&self) -> usize {
+        self.under_way.iter().map(|work| work.bytes).sum()
     }
 
     /// Has a retry wait for the operation that it repeats; whether that is under way.
@@ -126,9 +141,10 @@ impl Works {
     }
 
     /// Makes an operation of a task; to be [put back](Self::put_back).
-    pub(crate) fn begin(&mut self, op: OpId, body: BodyHash, actor: Actor, call: CallId, task: Task) -> Work {
+    pub(crate) fn begin(&mut self, asked: Asked, call: CallId, bytes: usize, task: Task) -> Work {
         self.begun += 1;
-        Work { id: WorkId(self.begun), op, body, actor, calls: vec![call], task }
+        let Asked { op, body, actor } = asked;
+        Work { id: WorkId(self.begun), op, body, actor, calls: vec![call], bytes, task }
     }
 
     /// Takes the first that is ready.
@@ -141,7 +157,7 @@ impl Works {
     pub(crate) fn put_back(&mut self, work: Work) {
         let at = self.under_way.partition_point(|earlier| earlier.id.0 < work.id.0);
         self.under_way.insert(at, work);
-        debug_assert!(self.under_way.len() <= LONG_OPERATIONS_MAX);
+        debug_assert!(self.under_way.len() <= LONG_OPERATIONS_MAX && self.bytes() <= LONG_OPERATIONS_BYTES_MAX);
         debug_assert!(self.under_way.iter().all(|work| (1..=OPERATION_CALLS_MAX).contains(&work.calls.len())));
     }
 

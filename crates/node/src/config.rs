@@ -85,11 +85,13 @@ pub struct TurnConfig {
     /// Turns whose records wait for the store, and turns behind those (default 64). At this many the owner takes no inputs, and the
     /// mailbox fills. Fewer: a slow store holds the owner up. More: more is lost, and tried again, if the store fails.
     pub unsettled_max: usize,
+    /// Bytes of such turns (default 64 MiB), of which the last may go over by as much as one input makes. As with their number.
+    pub unsettled_bytes_max: usize,
 }
 
 impl Default for TurnConfig {
     fn default() -> Self {
-        Self { inputs_max: 256, micros_max: 1_000, unsettled_max: 64 }
+        Self { inputs_max: 256, micros_max: 1_000, unsettled_max: 64, unsettled_bytes_max: 64 * 1024 * 1024 }
     }
 }
 

@@ -19,7 +19,7 @@ use tokio::sync::Notify;
 
 use crate::config::{MailboxConfig, Quota};
 
-/// The importance of a request, by which mailboxes and admission tell requests apart.
+/// The importance of a request, by which a mailbox tells requests apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Class {
     Durable,

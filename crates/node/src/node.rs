@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use guildhall_guild::{Reply, SessionRequest};
-use guildhall_proto::{Actor, CallError, Command, GuildId, Millis, OpId, Outcome, SessionId};
+use guildhall_proto::{Actor, CallError, Command, CommandError, GuildId, Millis, OpId, Outcome, SessionId};
 use guildhall_store::Store;
 
 use crate::backend::Backend;
@@ -82,6 +82,10 @@ impl Node {
     pub async fn call(&self, guild: GuildId, call: Call) -> Result<Outcome, CallError> {
         let durable = call.command.is_durable();
         let creates = matches!(call.command, Command::CreateGuild { .. });
+        if creates && call.actor != Actor::System {
+            // Before a guild is loaded for it: it would take a place to be refused there.
+            return Err(CallError::Refused(CommandError::SystemOnly));
+        }
         let purpose = if creates { Purpose::Create } else { Purpose::Use };
         let mut lost = false;
         for _ in 0..OWNERS_TRIED_MAX {

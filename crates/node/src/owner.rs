@@ -3,7 +3,8 @@
 //! It loops over turns: take inputs, let the guild handle them, hand the turn's records to the store and its jobs to workers, let out
 //! what the gate releases. It waits for nothing but its mailbox.
 //!
-//! It ends in one of three ways: the node stops; the guild retires because the store or a job failed; or the task panics. In every
+//! It ends in one of four ways: the node stops; there is no guild (any more); the guild retires because the store or a job failed;
+//! or the task panics. In every
 //! case the mailbox closes, waiting callers are told or see their answer's sender go, relays hear the end, and the next call loads
 //! the guild from the store under a higher epoch.
 //!
@@ -65,6 +66,8 @@ pub(crate) struct Owner {
 #[derive(Debug)]
 enum End {
     Stopped,
+    /// Its creation was refused, or it was deleted: there is nothing to own.
+    NoGuild,
     StoreFailed(StoreError),
     JobPanicked(JobPanicked),
 }
@@ -105,7 +108,9 @@ impl Owner {
 
     /// How many inputs the next turn may take: none while too much waits for the store or a fold, and none once the end is near.
     fn inputs_wanted(&self) -> usize {
-        let held_up = self.gate.len() >= self.around.turn.unsettled_max || self.guild.is_congested();
+        let turn = &self.around.turn;
+        let gate_full = self.gate.len() >= turn.unsettled_max || self.gate.bytes() >= turn.unsettled_bytes_max;
+        let held_up = gate_full || self.guild.is_congested();
         if held_up || self.stopping || self.ended.is_some() { 0 } else { self.around.turn.inputs_max }
     }
 
@@ -138,8 +143,12 @@ impl Owner {
             self.admit();
         }
         self.release();
-        if self.stopping && self.gate.is_empty() {
-            self.end(End::Stopped);
+        if self.gate.is_empty() && self.checkpoints.are_done() {
+            if self.stopping {
+                self.end(End::Stopped);
+            } else if !self.guild.exists() {
+                self.end(End::NoGuild);
+            }
         }
     }
 
@@ -293,7 +302,7 @@ impl Drop for Owner {
         }
         let (guild, epoch, seq) = (self.live.guild, self.live.epoch.0, self.guild.position().seq.0);
         match &self.ended {
-            Some(End::Stopped) => {}
+            Some(End::Stopped | End::NoGuild) => {}
             Some(End::StoreFailed(error)) => {
                 self.around.counters.bump(Counter::RetiredByStore);
                 tracing::error!(%guild, epoch, seq, %error, "guild retired: its records were not stored");

@@ -92,7 +92,7 @@ impl Registry {
         // A task of its own: a claim that a caller leaves halfway would fence out the owner that the next caller starts.
         let loader = Arc::clone(&self.loader);
         let load = tokio::spawn(async move {
-            let loaded = loader.load_into(&slot, guild).await;
+            let loaded = loader.load_into(&slot, guild, purpose).await;
             drop(loading);
             loaded
         });
@@ -157,8 +157,8 @@ impl Loader {
         self.stopping.load(Ordering::SeqCst)
     }
 
-    async fn load_into(&self, slot: &Slot, guild: GuildId) -> Result<Arc<Live>, CallError> {
-        let live = self.start(guild).await?;
+    async fn load_into(&self, slot: &Slot, guild: GuildId, purpose: Purpose) -> Result<Arc<Live>, CallError> {
+        let live = self.start(guild, purpose).await?;
         slot.live.store(Some(Arc::clone(&live)));
         // A stop that came between the check and the store has missed this owner.
         if self.is_stopping() {
@@ -168,8 +168,8 @@ impl Loader {
         Ok(live)
     }
 
-    /// Claims the guild, brings it back from the store, and starts its owner.
-    async fn start(&self, guild: GuildId) -> Result<Arc<Live>, CallError> {
+    /// Claims the guild, brings it back from the store, and starts its owner, if there is something to own.
+    async fn start(&self, guild: GuildId, purpose: Purpose) -> Result<Arc<Live>, CallError> {
         let (store, config) = (Arc::clone(&self.around.store), self.config.guild.clone());
         let recover = move || recover(guild, config, store.claim(guild, Grant::default())?);
         let recovered = self.around.offload.call(recover).await;
@@ -178,6 +178,15 @@ impl Loader {
             Ok(Err(error)) => return Err(unavailable(error)),
             Err(panic) => return Err(CallError::Unavailable { reason: panic.to_string() }),
         };
+        let none = match purpose {
+            _ if state.exists() => None,
+            Purpose::Create => state.was_deleted().then_some(CommandError::GuildExists),
+            Purpose::Use => Some(CommandError::UnknownGuild),
+        };
+        if let Some(refusal) = none {
+            self.around.places_freed.store(true, Ordering::SeqCst);
+            return Err(CallError::Refused(refusal));
+        }
         let Position { epoch, seq } = state.position();
         let (writer, events) = ring(self.config.ring, Cursor::after(seq));
         let mailbox = Mailbox::new(self.config.mailbox.clone());

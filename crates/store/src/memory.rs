@@ -69,12 +69,10 @@ impl Store for MemoryStore {
         if kept.epoch != epoch {
             return Err(StoreError::Fenced { got: epoch, current: kept.epoch });
         }
-        let covered = checkpoint.structure.position;
-        let older = kept.checkpoint.as_ref().is_some_and(|newer| newer.structure.position > covered);
+        let covered = checkpoint.structure.records;
+        let older = kept.checkpoint.as_ref().is_some_and(|newer| newer.structure.records > covered);
         if !older {
-            // A record without an event may share the position: recovery knows its operation by id, so keeping it does no harm.
-            kept.records
-                .retain(|record| record.position > covered || (record.position == covered && record.event.is_none()));
+            kept.records.retain(|record| record.number > covered);
             kept.checkpoint = Some(checkpoint);
         }
         Ok(())
@@ -104,7 +102,7 @@ mod tests {
         let outcome = Outcome::Applied { at: position };
         let op = AppliedOp { id, body: BodyHash(0), outcome, stage: Stage::Finished };
         let event = Event { position, at: Millis(1), kind: EventKind::GuildDeleted };
-        Record { position, at: Millis(1), op, event: Some(Arc::new(event)) }
+        Record { number: seq, position, at: Millis(1), op, event: Some(Arc::new(event)) }
     }
 
     fn append(store: &MemoryStore, epoch: Epoch, seqs: impl Iterator<Item = u64>) -> Result<(), StoreError> {
@@ -117,7 +115,7 @@ mod tests {
     fn checkpoint(epoch: Epoch, seq: u64) -> StoredCheckpoint {
         let position = Position { epoch, seq: Seq(seq) };
         let standing = Standing::Deleted;
-        let structure = Structure { position, clock: Millis(1), standing, operations: Vec::new() };
+        let structure = Structure { position, records: seq, clock: Millis(1), standing, operations: Vec::new() };
         StoredCheckpoint { structure, base: Members::new(MembersConfig::default()).base().clone() }
     }
 

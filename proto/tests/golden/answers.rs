@@ -107,10 +107,10 @@ fn records() -> Vec<Sample> {
     let event = Event { position: at, at: now, kind: EventKind::MemberJoined { member: ada() } };
     vec![
         Sample::plain("AppliedOp", applied),
-        Sample::plain("Record/nothing changed", Record { position: at, at: now, op: applied, event: None }),
+        Sample::plain("Record/nothing changed", Record { number: 1, position: at, at: now, op: applied, event: None }),
         Sample::plain(
             "Record/member joined",
-            Record { position: at, at: now, op: applied, event: Some(Arc::new(event)) },
+            Record { number: 300, position: at, at: now, op: applied, event: Some(Arc::new(event)) },
         ),
     ]
 }
@@ -131,6 +131,7 @@ fn checkpoints() -> Vec<Sample> {
     };
     let structure = Structure {
         position: position(3, 1_000),
+        records: 700,
         clock: Millis(1_700_000_000_005),
         standing: alive.clone(),
         operations: vec![kept.clone()],

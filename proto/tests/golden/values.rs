@@ -19,7 +19,7 @@ variants!(Level: Active, Passive);
 variants!(ListedThing: User, Role, Channel);
 variants!(Limited:
     Roles, Channels, Overwrites, MemberRoles, Members, BulkMembers, MentionUsers, MentionRoles, UserSessions,
-    GuildSessions, Clients, ClientOutcomes, Bans, LongOperations, OperationCalls,
+    GuildSessions, Clients, ClientOutcomes, Bans, LongOperations, OperationCalls, LongOperationsBytes,
 );
 
 pub(crate) fn variants() -> Vec<String> {
@@ -109,6 +109,7 @@ fn enums() -> Vec<Sample> {
         Limited::Bans,
         Limited::LongOperations,
         Limited::OperationCalls,
+        Limited::LongOperationsBytes,
     ];
     let listed = [ListedThing::User, ListedThing::Role, ListedThing::Channel];
     let status = [Status::Offline, Status::Idle, Status::DoNotDisturb, Status::Online];

@@ -181,6 +181,9 @@ impl Model {
             Command::ReorderChannels { positions } => {
                 has(Permissions::MANAGE_CHANNELS)?;
                 must(distinct(positions.iter().map(|(channel, _)| channel)))?;
+                for (id, _) in positions {
+                    has_within(*id, Permissions::VIEW_CHANNEL | Permissions::MANAGE_CHANNELS)?;
+                }
                 let mut moved = Vec::new();
                 for (id, position) in positions {
                     let channel = &mut self.channels.get_mut(id)?.channel;

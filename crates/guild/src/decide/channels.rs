@@ -68,7 +68,7 @@ impl Scene<'_> {
         sort_distinct(&mut positions, ListedThing::Channel, |(channel, _)| *channel, ChannelId::get)?;
         let (mut before, mut after) = (Vec::new(), Vec::new());
         for (channel, position) in positions {
-            let current = self.rights.channel(channel).ok_or(CommandError::UnknownChannel { channel })?.position;
+            let current = self.manageable_channel(authority, channel, Permissions::MANAGE_CHANNELS)?.position;
             if current != position {
                 before.push((channel, current));
                 after.push((channel, position));

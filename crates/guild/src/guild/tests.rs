@@ -137,7 +137,7 @@ impl Run {
             fold_at: 1 + dice.below(6),
             inline_fold_members: dice.below(2) * 100,
         };
-        let config = GuildConfig { members, checkpoint_records: 3 + dice.below(30) };
+        let config = GuildConfig { members, checkpoint_records: 3 + dice.below(30) as u64 };
         let guild = Guild::new(config.clone(), GuildId::new(GUILD).unwrap(), Epoch(1));
         Self {
             config,
@@ -399,18 +399,14 @@ impl Run {
             Some(at) => {
                 let (structure, base) = &self.checkpoints[at];
                 let structure: Structure = codec::decode(structure).unwrap();
-                let covered = structure.position;
+                let covered = structure.records;
                 let guild = Guild::restore(self.config.clone(), id, structure, base.clone());
                 assert_eq!(guild.members.digest(), base.digest());
-                (guild, Some(covered))
+                (guild, covered)
             }
-            None => (Guild::new(self.config.clone(), id, Epoch(0)), None),
+            None => (Guild::new(self.config.clone(), id, Epoch(0)), 0),
         };
-        let is_kept = |record: &&Record| {
-            covered
-                .is_none_or(|covered| record.position > covered || record.position == covered && record.event.is_none())
-        };
-        for record in self.records.iter().filter(is_kept) {
+        for record in self.records.iter().filter(|record| record.number > covered) {
             guild.replay(record).unwrap();
         }
         guild

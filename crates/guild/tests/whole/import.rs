@@ -1,6 +1,6 @@
 //! Members of elsewhere added, over turns.
 
-use guildhall_proto::limits::MEMBER_ROLES_MAX;
+use guildhall_proto::limits::{LONG_OPERATIONS_BYTES_MAX, MEMBER_ROLES_MAX};
 use guildhall_proto::{
     Actor, ClientId, Command, CommandError, EventKind, Limited, LineFault, NewMember, OpId, Outcome, Stage,
 };
@@ -65,6 +65,28 @@ fn an_import_is_the_systems_and_bounded() {
     assert_eq!(world.refuses(by(OWNER), import(lines(1..2))), CommandError::SystemOnly);
     let over = CommandError::LimitExceeded { what: Limited::BulkMembers, got: 10_001 };
     assert_eq!(world.refuses(Actor::System, import(lines(1_000..11_001))), over);
+}
+
+#[test]
+fn imports_under_way_are_bounded_in_bytes() {
+    let mut world = World::new();
+    let roles: Vec<u64> = (1_000..1_000 + MEMBER_ROLES_MAX as u64).collect();
+    let lines: Vec<NewMember> = (1..10_001).map(|user| new_member(user, &roles)).collect();
+    let bytes = import(lines.clone()).weight_bytes();
+    let fit = LONG_OPERATIONS_BYTES_MAX / bytes;
+    assert!((2..4).contains(&fit), "{bytes} bytes each");
+    for _ in 0..fit {
+        let op = world.op();
+        world.send(op, Actor::System, import(lines.clone()));
+    }
+    let op = world.op();
+    let over = world.send(op, Actor::System, import(lines.clone()));
+    let got = u32::try_from(bytes * (fit + 1)).unwrap();
+    assert_eq!(world.answer(over), Err(CommandError::LimitExceeded { what: Limited::LongOperationsBytes, got }));
+    world.settle();
+    let call = world.send(op, Actor::System, import(lines));
+    world.settle();
+    assert!(taken(outcome(world.answer(call).unwrap())).stopped.is_some(), "it had room, and none of these roles");
 }
 
 #[test]

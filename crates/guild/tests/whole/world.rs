@@ -212,12 +212,9 @@ impl World {
                 Effect::Append(event) => self.events.push(event),
                 Effect::Answer(call, answer) => assert!(self.answers.insert(call, answer).is_none()),
                 Effect::Checkpoint(checkpoint) => {
-                    let covered = checkpoint.structure.position();
-                    self.records.retain(|record| {
-                        record.position > covered || record.position == covered && record.event.is_none()
-                    });
-                    let structure = codec::encode(&checkpoint.structure.structure()).unwrap();
-                    self.checkpoint = Some((structure, checkpoint.base));
+                    let structure = checkpoint.structure.structure();
+                    self.records.retain(|record| record.number > structure.records);
+                    self.checkpoint = Some((codec::encode(&structure).unwrap(), checkpoint.base));
                 }
                 Effect::Discard(_) => {}
             }

@@ -245,7 +245,12 @@ impl LocalRelay {
                     self.runtime.spawn(Arc::clone(self).tell_all());
                     return Some((live, cursor));
                 }
-                Err(CallError::Stopping | CallError::Refused(_)) => return None,
+                Err(CallError::Refused(_)) => {
+                    let at = self.core.lock().relay.position();
+                    self.end_with_guild(at);
+                    return None;
+                }
+                Err(CallError::Stopping) => return None,
                 Err(
                     error @ (CallError::Unavailable { .. } | CallError::Overloaded { .. } | CallError::OutcomeUnknown),
                 ) => tracing::warn!(guild = %self.guild, %error, "guild not available to its relay"),

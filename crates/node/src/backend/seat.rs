@@ -42,7 +42,7 @@ impl Seat {
         // From here on, whatever fails or is cancelled, the drop gives the place back at the owner too.
         let mut seat = Self { relay, session, user, needs_detach: true, lease: Some(lease) };
         let mut accepted = seat.attach(user, status, Known::No).await?;
-        loop {
+        for _ in 0..PLACINGS_MAX {
             if seat.relay.is_closed() {
                 return Err(CallError::Stopping.into());
             }
@@ -65,6 +65,7 @@ impl Seat {
                 }
             }
         }
+        Err(CallError::Overloaded { retry_after: LAGGING_RETRY_AFTER }.into())
     }
 
     /// Attaches the session at the owner, which may know it from a time before.
@@ -216,5 +217,8 @@ enum Known {
     No,
 }
 
+/// Turns that an attach leaves to the relay's task to come where the attach can be placed. A relay whose guild is not available does
+/// not come there, and must not keep a thread busy meanwhile.
+const PLACINGS_MAX: usize = 1_000;
 /// A lagging relay applies thousands of events in this time, or resyncs.
 const LAGGING_RETRY_AFTER: Duration = Duration::from_millis(20);

@@ -23,6 +23,13 @@ pub(super) struct Checkpoints {
     next: Option<Checkpoint>,
 }
 
+impl Checkpoints {
+    /// Whether none is under way or waits.
+    pub(super) fn are_done(&self) -> bool {
+        !self.under_way && self.next.is_none()
+    }
+}
+
 /// What the store owes for one turn: an outcome. Dropped without one, it tells the owner that.
 struct Receipt {
     live: Arc<Live>,

@@ -5,12 +5,15 @@ use std::sync::mpsc;
 
 use guildhall_node::{AttachError, Counter, MailboxConfig, Question, Quota};
 use guildhall_proto::limits::USER_SESSIONS_MAX;
-use guildhall_proto::{CallError, Command, CommandError, GuildId, Limited, Payload, Status};
+use guildhall_proto::{
+    Actor, CallError, Command, CommandError, GuildEdit, GuildId, Limited, Payload, Permissions, Publish, RoleId, Status,
+};
 use parking_lot::Mutex;
 
 use crate::store::Mode;
 use crate::world::{
-    ADA, World, add_member, attach, attachment, message, poll_once, session_id, settle, soon, until, user,
+    ADA, World, add_member, attach, attachment, message, name, new_member, poll_once, session_id, settle, soon, until,
+    user,
 };
 
 const ROOMY: Quota = Quota { items: 1_000, bytes: 1_000_000 };
@@ -223,4 +226,65 @@ async fn a_user_with_all_its_sessions_is_refused_another_and_keeps_those() {
     settle().await;
     assert_eq!(world.online(guild).await, 2);
     assert_eq!((session.session(), elsewhere.relays()), (session_id(100), 0));
+}
+
+#[tokio::test]
+async fn turns_that_wait_for_the_store_are_bounded_in_bytes_too() {
+    let world = World::with(|config| {
+        config.turn.inputs_max = 1;
+        config.turn.unsettled_bytes_max = 100_000;
+    });
+    let guild = world.found(1, 3).await;
+    world.store.set(Mode::HoldAfter);
+    let first = world.post(guild, add_member(900)).unwrap();
+    until(|| world.store.held() == 1).await;
+    let large = || {
+        let Command::Publish(publish) = message(1) else { panic!("a message is published") };
+        Command::Publish(Publish { payload: Payload::new(vec![0; 60_000]).unwrap(), ..publish })
+    };
+    let taken = world.count(Counter::Inputs);
+    let pending: Vec<_> = (0..10).map(|_| world.post(guild, large()).unwrap()).collect();
+    settle().await;
+    // The second goes over the bound, and with it the owner takes no more.
+    assert_eq!(world.count(Counter::Inputs) - taken, 2);
+    world.store.release();
+    soon(first.answer()).await.unwrap();
+    for pending in pending {
+        soon(pending.answer()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn guilds_that_are_refused_or_deleted_keep_no_place() {
+    let world = World::with(|config| config.guilds_max = 2);
+    let create = || Command::CreateGuild { name: name("g"), everyone: Permissions::NONE, owner: new_member(ADA) };
+    for number in 100..110 {
+        let mut by_user = world.operation(create());
+        by_user.actor = Actor::User(user(9));
+        let refused = world.call(GuildId::new(number).unwrap(), by_user).await;
+        assert_eq!(refused, Err(CallError::Refused(CommandError::SystemOnly)));
+        // Refused by the guild itself: an owner who holds a role that is not there.
+        let mut owner = new_member(ADA);
+        owner.roles.push(RoleId::MIN);
+        let create = Command::CreateGuild { name: name("g"), everyone: Permissions::NONE, owner };
+        assert!(matches!(world.ask(GuildId::new(number).unwrap(), create).await, Err(CallError::Refused(_))));
+    }
+    for number in 1..=10 {
+        let guild = world.found(number, 1).await;
+        world.ask(guild, Command::DeleteGuild).await.unwrap();
+        assert_eq!(world.view(guild).await.err(), Some(CallError::Refused(CommandError::UnknownGuild)));
+        assert_eq!(world.ask(guild, create()).await, Err(CallError::Refused(CommandError::GuildExists)));
+    }
+    world.found(11, 1).await;
+    world.found(12, 1).await;
+}
+
+#[tokio::test]
+async fn commands_that_change_nothing_do_not_fill_the_store() {
+    let world = World::with(|config| config.guild.checkpoint_records = 100);
+    let guild = world.found(1, 3).await;
+    for _ in 0..1_000 {
+        world.ask(guild, Command::UpdateGuild(GuildEdit { name: Some(name("guild")) })).await.unwrap();
+    }
+    until(|| world.store.records(guild) < 300).await;
 }

@@ -260,6 +260,21 @@ async fn who_left_and_came_back_unseen_by_the_relay_is_a_new_member() {
 }
 
 #[tokio::test]
+async fn an_attach_under_anothers_session_id_leaves_that_alone_even_if_it_is_cancelled() {
+    let world = World::new();
+    let guild = world.found(1, 3).await;
+    let (here, there) = (world.backend(), world.backend());
+    let session = attach(&here, guild, 7, 2).await;
+    let _other = attach(&there, guild, 8, 3).await;
+    assert!(there.attach(guild, attachment(7, 3)).await.is_err());
+    assert!(poll_once(&mut Box::pin(there.attach(guild, attachment(7, 3)))).await.is_pending());
+    until(|| world.count(Counter::SessionsAbandoned) == 1).await;
+    settle().await;
+    assert_eq!(world.online(guild).await, 2);
+    session.set_status(Status::Idle).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_user_is_there_as_its_most_present_session_says() {
     let world = World::new();
     let guild = world.found(1, 3).await;
