@@ -110,11 +110,13 @@ impl Roster {
         match &entry.scope {
             Scope::Message { audience, except, call } => {
                 let except = except.and_then(|session| self.slot_of.get(&session)).copied();
-                self.each(
-                    &[List::Active],
-                    |idx| audience.seen_by().word(idx),
-                    |row| row.visit_but(self.apart(except, row), &mut visit),
-                );
+                let words = |idx| audience.seen_by().word(idx);
+                match except {
+                    None => self.each(&[List::Active], words, |row| visit(&row.tokens)),
+                    Some(_) => {
+                        self.each(&[List::Active], words, |row| row.visit_but(self.apart(except, row), &mut visit))
+                    }
+                }
                 if let Some(call) = call {
                     self.show_called(entry, audience, call, except, &mut visit);
                 }
@@ -235,6 +237,7 @@ impl Roster {
     }
 
     /// The place of the session at `slot`, if it is in this row.
+    #[inline]
     fn apart(&self, slot: Option<u32>, row: &Row) -> Option<usize> {
         let slot = slot?;
         let (_, place) = self.seats[slot as usize].as_ref()?;
@@ -249,12 +252,13 @@ impl Roster {
 
 impl Row {
     /// Visits all, but the one at the place `apart`.
+    #[inline]
     fn visit_but(&self, apart: Option<usize>, visit: &mut impl FnMut(&[u64])) {
-        let (ahead, rest) = match apart {
-            Some(place) => (&self.tokens[..place], &self.tokens[place + 1..]),
-            None => (&self.tokens[..], &[][..]),
+        let Some(place) = apart else {
+            visit(&self.tokens);
+            return;
         };
-        for part in [ahead, rest] {
+        for part in [&self.tokens[..place], &self.tokens[place + 1..]] {
             if !part.is_empty() {
                 visit(part);
             }
