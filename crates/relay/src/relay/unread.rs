@@ -25,7 +25,8 @@ impl Relay {
             self.ops.retain(|op| !matches!(op, Op::Unread { place, .. } if *place < tail));
             self.ops.push(Op::Unread { place: self.ring.head(), at, summary: Arc::clone(&summary) });
         }
-        let entry = Entry { fact: Fact::Unread { at, summary }, scope: Scope::Unread, moves: Arc::default(), made_bytes: 0 };
+        let entry =
+            Entry { fact: Fact::Unread { at, summary }, scope: Scope::Unread, moves: Arc::default(), made_bytes: 0 };
         self.wake_for(&entry, woken);
         self.slow.append(entry);
     }
