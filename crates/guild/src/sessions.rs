@@ -46,8 +46,7 @@ impl Sessions {
         Ok(())
     }
 
-    /// Requires that a session is attached, and is `user`'s.
-    pub(crate) fn require(&self, session: SessionId, user: UserId) -> Result<(), CommandError> {
+    fn require(&self, session: SessionId, user: UserId) -> Result<(), CommandError> {
         match self.user(session) {
             Some(owner) if owner == user => Ok(()),
             Some(_) => Err(CommandError::ForeignSession { session }),

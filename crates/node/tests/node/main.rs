@@ -4,7 +4,6 @@
 
 mod batches;
 mod gate;
-mod levels;
 mod limits;
 mod loading;
 mod reads;
