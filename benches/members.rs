@@ -1,4 +1,4 @@
-//! The member store at one million members: 250 roles, four a member, 100 channels, three in ten online.
+//! The member store at one million members: 250 roles, four a member in 40,000 distinct sets, 100 channels, three in ten online.
 //!
 //! Paper estimates (one core; 13 ns an independent cache miss, 320 ns a dependent one over 256 MiB, 10 GB/s copied):
 //!
@@ -78,8 +78,15 @@ fn scans(criterion: &mut Criterion, members: &mut Members) {
         [("here", Question::Here { channel: channel(1) }), ("everyone", Question::Everyone { channel: channel(1) })]
     {
         group.throughput(Throughput::Elements(MEMBERS));
+        // Into a buffer that is kept: fresh memory for 8 MB of ids costs more than finding them.
+        let mut ids = Vec::new();
         group.bench_function(name, |bencher| {
-            bencher.iter(|| view.scan(black_box(question)).expect("the channel is there").run());
+            bencher.iter(|| {
+                ids.clear();
+                let scan = view.scan(black_box(question)).expect("the channel is there");
+                (0..scan.chunks()).for_each(|chunk| scan.run_chunk(chunk, &mut ids));
+                ids.len()
+            });
         });
     }
     group.finish();

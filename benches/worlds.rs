@@ -15,6 +15,8 @@ use guildhall_proto::{
 pub const ROLES: u64 = 250;
 /// Channels of a large guild.
 pub const CHANNELS: u64 = 100;
+/// Distinct role sets among the members of a large guild.
+pub const ROLE_SETS: u64 = 40_000;
 /// The time at which everything happens.
 pub const NOW: Millis = Millis(1_700_000_000_000);
 
@@ -30,6 +32,11 @@ impl Random {
         bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         bits = (bits ^ (bits >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         bits ^ (bits >> 31)
+    }
+
+    /// A number from 0 up to, but not with, 1.
+    pub fn unit(&mut self) -> f64 {
+        (self.draw() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
     /// A number below `bound`.
@@ -78,14 +85,14 @@ pub fn rights() -> Rights {
     rights
 }
 
-/// Four roles of 250, as Zipf's law has them: some tens of thousands of distinct sets among a million.
+/// Four roles of 250: one of [`ROLE_SETS`] sets, of which a few are most members' and most are few members'.
 pub fn zipf_roles(random: &mut Random) -> Vec<RoleId> {
+    let set = (ROLE_SETS as f64 * random.unit().powi(3)) as u64;
+    let mut of_set = Random(set);
     let mut roles: Vec<RoleId> = Vec::with_capacity(4);
     while roles.len() < 4 {
         // The square of a uniform number leans to the low ranks.
-        let uniform = random.below(1 << 16) as f64 / f64::from(1 << 16);
-        let rank = (ROLES as f64 * uniform.powi(6)) as u64;
-        let drawn = role(rank);
+        let drawn = role((ROLES as f64 * of_set.unit().powi(2)) as u64);
         if !roles.contains(&drawn) {
             roles.push(drawn);
         }
