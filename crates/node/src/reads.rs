@@ -130,12 +130,7 @@ impl Node {
     pub async fn recipients(&self, guild: GuildId, question: Question) -> Result<Recipients, CallError> {
         self.scan(guild, move |view| {
             let scan = view.scan(question).map_err(unknown)?;
-            let chunk = |idx| {
-                let mut ids = Vec::new();
-                scan.run_chunk(idx, &mut ids);
-                ids
-            };
-            let chunks = (0..scan.chunks()).into_par_iter().map(chunk).collect();
+            let chunks = on_all_workers(scan.chunks(), |chunk, ids| scan.run_chunk(chunk, ids));
             Ok(Recipients { at: view.position(), chunks })
         })
         .await
@@ -152,12 +147,7 @@ impl Node {
     {
         self.scan(guild, move |view| {
             let filter = view.filter(keep);
-            let chunk = |idx| {
-                let mut ids = Vec::new();
-                filter.run_chunk(idx, &mut ids);
-                ids
-            };
-            let chunks = (0..filter.chunks()).into_par_iter().map(chunk).collect();
+            let chunks = on_all_workers(filter.chunks(), |chunk, ids| filter.run_chunk(chunk, ids));
             Ok(Recipients { at: view.position(), chunks })
         })
         .await
@@ -179,6 +169,16 @@ impl Node {
     pub(crate) fn view_of(&self, live: &Live) -> Result<ViewRef, CallError> {
         Ok(ViewRef { view: Some(live.view()?), offload: self.offload().clone() })
     }
+}
+
+/// Runs every chunk of a scan, on whichever worker of the pool is free.
+fn on_all_workers(chunks: usize, run: impl Fn(usize, &mut Vec<UserId>) + Sync) -> Vec<Vec<UserId>> {
+    let chunk = |idx| {
+        let mut ids = Vec::new();
+        run(idx, &mut ids);
+        ids
+    };
+    (0..chunks).into_par_iter().map(chunk).collect()
 }
 
 fn unknown(unknown: UnknownInView) -> CallError {

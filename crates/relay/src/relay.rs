@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use guildhall_permissions::Rights;
 use guildhall_proto::limits::GUILD_SESSIONS_MAX;
-use guildhall_proto::{Epoch, Event, Position, RoleId, Seq, UserId};
+use guildhall_proto::{Epoch, Event, Position, RoleId, Seq};
 use guildhall_ring::{Cursor, Reader, RingConfig, Writer, ring};
 
 use crate::audience::Audiences;
@@ -168,15 +168,6 @@ impl Relay {
         self.opened_at = self.position.seq;
         self.settle(woken);
         Ok(Opened::Continued)
-    }
-
-    /// The users whose records a resync may ask for: those with a session attached, some of them twice.
-    pub fn own_users(&self) -> impl Iterator<Item = UserId> + '_ {
-        let pending = self.pending.values().filter_map(|pending| match pending {
-            Pending::Attach { key, .. } => Some(self.slots.find(*key)?.user),
-            Pending::Detach { .. } => None,
-        });
-        self.slots.users().chain(pending)
     }
 
     /// Hands over to the batch consumer all there is up to now.
