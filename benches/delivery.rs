@@ -15,8 +15,8 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use guildhall_benches::{NOW, Operations, channel, guild_id, nick, rights, role, user};
 use guildhall_node::{Attach as NodeAttach, Call, Clock, Delivery as NodeDelivery, Node, NodeConfig};
 use guildhall_proto::{
-    Actor, Command, Event, EventKind, MemberFlags, Mentions, Message, Name, NewMember, Payload, Permissions, Position,
-    Publish, RoleId, SessionId, Status,
+    Actor, Command, Event, EventKind, Level, MemberFlags, Mentions, Message, Name, NewMember, Payload, Permissions,
+    Position, Publish, RoleId, SessionId, Status,
 };
 use guildhall_relay::{Attach, BatchItem, BatchRead, Delivery, Read, Relay, RelayConfig, SessionKey, Stream, Wait};
 use guildhall_store::MemoryStore;
@@ -76,6 +76,8 @@ fn attach(number: u64, roles: &[RoleId]) -> Attach<'_> {
         user: user(number + 10_000),
         roles,
         members: false,
+        level: Level::Active,
+        status: Status::Online,
     }
 }
 
@@ -217,6 +219,7 @@ async fn populate(node: &Node, call: &mut impl FnMut(Command) -> Call, heard: &A
             user: user(number + 10_000),
             status: Status::Online,
             members: false,
+            level: Level::Active,
         };
         let mut stream = backend.attach(guild_id(), attach).await.expect("the member is there");
         let heard = Arc::clone(heard);
@@ -227,6 +230,7 @@ async fn populate(node: &Node, call: &mut impl FnMut(Command) -> Call, heard: &A
                 match delivery {
                     NodeDelivery::Event(_) => lump += 1,
                     NodeDelivery::Gap(gap) => panic!("sessions keep up here, but {gap:?}"),
+                    NodeDelivery::Unread(_) => panic!("an active session hears all itself"),
                     NodeDelivery::Detached(_) => break,
                 }
                 if lump == BURST {

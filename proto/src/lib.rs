@@ -40,7 +40,8 @@ pub use error::{CallError, CommandError, Limited, LineFault, ListedThing, Outcom
 pub use event::{Event, EventKind, Message};
 pub use ids::{ChannelId, ClientId, GuildId, IdError, NodeId, RoleId, SessionId, UserId};
 pub use model::{
-    Channel, ChannelKind, GuildSettings, Member, MemberFlags, Mentions, Overwrite, OverwriteTarget, Role, Status,
+    Channel, ChannelKind, GuildSettings, Level, Member, MemberFlags, Mentions, Overwrite, OverwriteTarget, Role,
+    Status, Unread,
 };
 pub use operation::{BodyHash, OpId};
 pub use payload::{Payload, PayloadTooLong};

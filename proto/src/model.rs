@@ -1,7 +1,7 @@
 //! The things a guild is made of, as they are stored and sent.
 
 use crate::codec::{Decode, DecodeError, Decoder, Encode, EncodeError, Encoder, impl_borrow_decode};
-use crate::{ChannelId, Millis, Name, Nick, Permissions, RoleId, UserId};
+use crate::{ChannelId, Millis, Name, Nick, Permissions, Position, RoleId, UserId};
 
 /// A guild's own record.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -143,6 +143,25 @@ impl<Context> Decode<Context> for Status {
 }
 
 impl_borrow_decode!(Status);
+
+/// How closely a session listens to a guild.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Encode, Decode)]
+pub enum Level {
+    /// The user looks at the guild: the session hears all that its member may see.
+    #[default]
+    Active,
+    /// The user looks elsewhere: the session hears what calls its user and what changes the guild, and of the rest a summary.
+    Passive,
+}
+
+/// What a passive session is told of the messages that it does not hear. It has no number of its own in the guild's order.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Unread {
+    /// The last event that it takes into account.
+    pub at: Position,
+    /// The channels with news since the summary before, ascending, at least one.
+    pub channels: Vec<ChannelId>,
+}
 
 /// Whom a message calls.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]

@@ -170,7 +170,14 @@ impl Owner {
                 }
                 Some(_) | None => None,
             },
-            SessionRequest::SetStatus { user, .. } | SessionRequest::Detach { user } if owner != Some(user) => None,
+            SessionRequest::SetStatus { user, .. }
+            | SessionRequest::SetLevel { user, .. }
+            | SessionRequest::Detach { user }
+                if owner != Some(user) =>
+            {
+                None
+            }
+            SessionRequest::SetLevel { .. } => Some(Reply::Accepted(at)),
             SessionRequest::SetStatus { user, status } => {
                 model.sessions.insert(session, (user, status));
                 Some(Reply::Accepted(at))

@@ -40,7 +40,7 @@ pub enum Reply {
     Outcome(Outcome),
     /// A session is attached.
     Attached(Attached),
-    /// A session's status was taken, or the session was detached, as of this position.
+    /// A session's status or level was taken, or the session was detached, as of this position.
     Accepted(Position),
 }
 

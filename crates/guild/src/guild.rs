@@ -341,6 +341,10 @@ impl Guild {
                 self.sessions.detach(session, user)?;
                 (user, Reply::Accepted(self.position))
             }
+            SessionRequest::SetLevel { user, .. } => {
+                self.sessions.require(session, user)?;
+                (user, Reply::Accepted(self.position))
+            }
         };
         self.members.set_status(user, self.sessions.status(user));
         Ok(reply)

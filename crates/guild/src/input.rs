@@ -1,7 +1,7 @@
 //! All that a guild may be told.
 
 use guildhall_members::Folded;
-use guildhall_proto::{Actor, Command, OpId, SessionId, Status, UserId};
+use guildhall_proto::{Actor, Command, Level, OpId, SessionId, Status, UserId};
 
 use crate::scan::Scanned;
 
@@ -62,6 +62,14 @@ pub enum SessionRequest {
         user: UserId,
         /// Whether the user is there.
         status: Status,
+    },
+    /// To listen at another level, from the position of the answer on. The guild only says from where: whoever fans out to the
+    /// session keeps its level.
+    SetLevel {
+        /// Whose session it is; another user's is refused.
+        user: UserId,
+        /// How closely it listens.
+        level: Level,
     },
     /// To hear no more, from the position of the answer on.
     Detach {

@@ -46,7 +46,8 @@ impl Sessions {
         Ok(())
     }
 
-    fn require(&self, session: SessionId, user: UserId) -> Result<(), CommandError> {
+    /// Requires that a session is attached, and is `user`'s.
+    pub(crate) fn require(&self, session: SessionId, user: UserId) -> Result<(), CommandError> {
         match self.user(session) {
             Some(owner) if owner == user => Ok(()),
             Some(_) => Err(CommandError::ForeignSession { session }),

@@ -15,7 +15,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use guildhall_proto::{CallError, GuildId, SessionId, Status, UserId};
+use guildhall_proto::{CallError, GuildId, Level, SessionId, Status, Unread, UserId};
 use guildhall_relay::{DetachReason, Gap, RelayConfig};
 use parking_lot::Mutex;
 use tokio::sync::OnceCell;
@@ -63,6 +63,8 @@ pub struct Attach {
     pub status: Status,
     /// Whether the session wants to hear of other members' changes too.
     pub members: bool,
+    /// How closely the session listens.
+    pub level: Level,
 }
 
 /// What a session hears next.
@@ -72,6 +74,8 @@ pub enum Delivery {
     Event(Arc<guildhall_proto::Event>),
     /// The session has lost events: it reads the guild anew, as of the gap's end or later, and hears on from there.
     Gap(Gap),
+    /// To a passive session: in which channels there is news.
+    Unread(Unread),
     /// The session has ended; nothing follows.
     Detached(DetachReason),
 }

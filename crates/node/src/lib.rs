@@ -10,7 +10,7 @@
 //!
 //! use guildhall_node::{Attach, Call, Delivery, Node, NodeConfig};
 //! use guildhall_proto::{
-//!     Actor, Channel, ChannelId, ChannelKind, ClientId, Command, GuildId, MemberFlags, Mentions, Millis, Name, NewMember, Nick,
+//!     Actor, Channel, ChannelId, ChannelKind, ClientId, Command, GuildId, Level, MemberFlags, Mentions, Millis, Name, NewMember, Nick,
 //!     OpId, Payload, Permissions, Publish, SessionId, Status, UserId,
 //! };
 //! use guildhall_store::MemoryStore;
@@ -29,7 +29,13 @@
 //! node.call(guild, call(2, Command::CreateChannel { channel: text, overwrites: vec![] })).await?;
 //!
 //! let backend = node.backend();
-//! let attach = Attach { session: SessionId::new(9)?, user: ada, status: Status::Online, members: false };
+//! let attach = Attach {
+//!     session: SessionId::new(9)?,
+//!     user: ada,
+//!     status: Status::Online,
+//!     members: false,
+//!     level: Level::Active,
+//! };
 //! let mut session = backend.attach(guild, attach).await?;
 //! assert_eq!(node.view(guild).await?.online(), 1);
 //!

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use guildhall_guild::{Reply, SessionRequest};
-use guildhall_proto::{Actor, CallError, Command, CommandError, GuildId, OpId, Outcome, SessionId};
+use guildhall_proto::{Actor, CallError, Command, CommandError, GuildId, Millis, OpId, Outcome, SessionId};
 use guildhall_store::Store;
 
 use crate::backend::Backend;
@@ -133,6 +133,11 @@ impl Node {
     /// their end. Waits for the store to take what was accepted; a store that never answers keeps it waiting.
     pub async fn stop(&self) {
         self.shared.registry.stop().await;
+    }
+
+    /// The time by the node's clock.
+    pub(crate) fn now(&self) -> Millis {
+        self.shared.config.clock.now()
     }
 
     /// Carries a session's request out. Being idempotent, it is retried if the guild's owner ends meanwhile.

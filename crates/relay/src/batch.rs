@@ -4,6 +4,8 @@
 //! from the entries as they are passed, and attaches and detaches from a list of [`Op`]s that [`Relay::fill`](crate::Relay::fill)
 //! hands over. A session attached in the past is caught up alone, and joins its cohort where that ends.
 //!
+//! It reads the whole ring for passive sessions too: what is not for them costs it nothing there. Summaries come with the operations.
+//!
 //! Invariants:
 //! - nothing at or behind `limit` is read: operations up to there have been handed over, later ones may not;
 //! - every audience in an entry from `cursor` on covers every cohort of the roster.
@@ -16,15 +18,17 @@ use std::mem;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use guildhall_proto::{Event, Position};
-use guildhall_ring::{Cursor, Reader};
+use guildhall_proto::{Event, Position, Seq, Unread};
+use guildhall_ring::Cursor;
 
-use crate::entry::{Entry, Fact};
+use crate::entry::Fact;
+use crate::hearing::{Hearing, Mark, Readers};
+use crate::news::Summary;
 use crate::scan::{Scan, Scanned};
 use crate::session::{Delivery, DetachReason, Gap, SessionKey};
 use crate::stream::End;
 
-pub(crate) use roster::{List, Roster, Seat};
+pub(crate) use roster::{Roster, Row, Seat};
 
 /// What sessions of the batch consumer hear, each named by the token it was attached with.
 #[derive(Debug, Clone, Copy)]
@@ -41,6 +45,13 @@ pub enum BatchItem<'a> {
         /// What they have lost.
         gap: Gap,
         /// The sessions, at least one, in no particular order.
+        tokens: &'a [u64],
+    },
+    /// Passive sessions that all have the same news.
+    Unread {
+        /// In which channels there is news.
+        unread: &'a Unread,
+        /// Its sessions, at least one, in no particular order.
         tokens: &'a [u64],
     },
     /// A session has ended here; nothing follows for it.
@@ -64,7 +75,7 @@ pub enum BatchRead {
 
 /// The batch consumer's end of a relay. It may be sent to another thread.
 pub struct Batch {
-    ring: Reader<Entry>,
+    rings: Readers,
     cursor: Cursor,
     limit: Cursor,
     /// The position of the last entry passed.
@@ -79,7 +90,24 @@ pub struct Batch {
 #[derive(Debug)]
 pub(crate) enum Op {
     Join(Box<Join>),
-    Leave { key: SessionKey, token: u64, end: End },
+    Leave {
+        key: SessionKey,
+        token: u64,
+        end: End,
+    },
+    /// A session that listens in another way.
+    Switch {
+        key: SessionKey,
+        place: Cursor,
+        hearing: Hearing,
+        since: Seq,
+    },
+    /// News to be told.
+    Unread {
+        place: Cursor,
+        at: Position,
+        summary: Arc<Summary>,
+    },
 }
 
 /// A session that joins.
@@ -100,7 +128,7 @@ pub(crate) struct Join {
 
 #[derive(Debug)]
 struct Lost {
-    lists: Vec<List>,
+    rows: Vec<Row>,
     ops: Ops,
     gap: Gap,
 }
@@ -114,8 +142,8 @@ struct Ops {
 }
 
 impl Batch {
-    pub(crate) fn new(ring: Reader<Entry>, cursor: Cursor, known: Position) -> Self {
-        Self { ring, cursor, limit: cursor, known, roster: Roster::default(), ops: Ops::default(), lost: None }
+    pub(crate) fn new(rings: Readers, cursor: Cursor, known: Position) -> Self {
+        Self { rings, cursor, limit: cursor, known, roster: Roster::default(), ops: Ops::default(), lost: None }
     }
 
     /// Sessions that the batch serves as of its cursor.
@@ -137,7 +165,7 @@ impl Batch {
         }
         let mut left = max_events.max(1);
         let mut cursor = self.cursor;
-        let read = self.ring.read(&mut cursor, |at, entry| {
+        let read = self.rings.whole.read(&mut cursor, |at, entry| {
             if at >= self.limit || left == 0 {
                 return ControlFlow::Break(());
             }
@@ -153,6 +181,7 @@ impl Batch {
                     self.known = *through;
                     self.roster.show(entry, |tokens| visit(BatchItem::Gap { gap, tokens }));
                 }
+                Fact::Unread { .. } => unreachable!("summaries go into the slow ring alone"),
             }
             ControlFlow::Continue(())
         });
@@ -179,15 +208,15 @@ impl Batch {
     /// Starts again at `limit`, having fallen out of the ring, with the sessions and cohorts there.
     pub(crate) fn restart(&mut self, position: Position, seats: impl Iterator<Item = Seat>) {
         let mut gap = Gap { after: self.known, through: position };
-        let mut lists = self.roster.clear();
+        let mut rows = self.roster.clear();
         let mut ops = mem::take(&mut self.ops);
         if let Some(earlier) = self.lost.take() {
             // Nobody read between two falls: what the first had to tell is still to be told.
             gap.after = earlier.gap.after;
-            lists = earlier.lists;
+            rows = earlier.rows;
             ops = earlier.ops.followed_by(ops);
         }
-        self.lost = Some(Lost { lists, ops, gap });
+        self.lost = Some(Lost { rows, ops, gap });
         self.cursor = self.limit;
         self.known = position;
         for seat in seats {
@@ -196,23 +225,34 @@ impl Batch {
     }
 
     fn tell_lost(&mut self, lost: Lost, visit: &mut impl FnMut(BatchItem<'_>)) {
-        for list in &lost.lists {
-            if !list.tokens.is_empty() {
-                visit(BatchItem::Gap { gap: lost.gap, tokens: &list.tokens });
+        for row in &lost.rows {
+            if !row.tokens.is_empty() {
+                visit(BatchItem::Gap { gap: lost.gap, tokens: &row.tokens });
             }
         }
+        // Who joined where the gap ends has lost nothing, and is still to be told what was summed up after that.
+        let mut joined = Roster::default();
         for op in lost.ops.by_place.into_values() {
             match op {
                 Op::Join(mut join) => {
-                    serve_alone(&mut join, &self.ring, visit);
+                    serve_alone(&mut join, &self.rings, visit);
                     if let Some(end) = join.end {
                         visit(BatchItem::Detached { reason: end.reason, token: join.seat.token });
                     } else if join.position < lost.gap.through {
                         let gap = Gap { after: join.known, through: lost.gap.through };
                         visit(BatchItem::Gap { gap, tokens: &[join.seat.token] });
+                    } else {
+                        joined.seat(join.seat);
                     }
                 }
-                Op::Leave { token, end, .. } => visit(BatchItem::Detached { reason: end.reason, token }),
+                Op::Leave { key, token, end } => {
+                    joined.unseat(key);
+                    visit(BatchItem::Detached { reason: end.reason, token });
+                }
+                Op::Switch { key, hearing, since, .. } => joined.switch(key, hearing, since),
+                Op::Unread { at, summary, .. } => {
+                    joined.tell_news(at, &summary, |unread, tokens| visit(BatchItem::Unread { unread, tokens }));
+                }
             }
         }
     }
@@ -221,28 +261,31 @@ impl Batch {
         let Some(Op::Join(join)) = self.ops.by_place.get_mut(&place) else {
             return;
         };
-        serve_alone(join, &self.ring, visit);
+        serve_alone(join, &self.rings, visit);
         if let Some(end) = join.end {
             visit(BatchItem::Detached { reason: end.reason, token: join.seat.token });
-            self.ops.joining.remove(&join.seat.key);
+            self.ops.joining.remove(&join.seat.who.key);
             self.ops.by_place.remove(&place);
         }
     }
 }
 
 /// Serves a session attached in the past up to the place where it joins, or ends.
-fn serve_alone(join: &mut Join, ring: &Reader<Entry>, visit: &mut impl FnMut(BatchItem<'_>)) {
+fn serve_alone(join: &mut Join, rings: &Readers, visit: &mut impl FnMut(BatchItem<'_>)) {
     let Some(mut scan) = join.catch_up.take() else {
         return;
     };
     let tokens = &[join.seat.token];
     let (limit, through) = match join.end {
-        Some(end) => (end.at.min(join.at), end.position),
+        Some(end) => (end.at.whole.min(join.at), end.position),
         None => (join.at, join.position),
     };
-    let scanned = scan.run(ring, limit, usize::MAX, |delivery| match delivery {
+    // It reads the whole ring alone.
+    let limit = Mark { whole: limit, slow: Cursor(0) };
+    let scanned = scan.run(rings, limit, usize::MAX, |delivery| match delivery {
         Delivery::Event(event) => visit(BatchItem::Event { event, tokens }),
         Delivery::Gap(gap) => visit(BatchItem::Gap { gap, tokens }),
+        Delivery::Unread(unread) => visit(BatchItem::Unread { unread, tokens }),
         Delivery::Detached(reason) => visit(BatchItem::Detached { reason, token: tokens[0] }),
     });
     if scanned == Scanned::Lost {
@@ -256,18 +299,21 @@ impl Ops {
         match op {
             Op::Join(join) => {
                 let place = (join.at, self.count);
-                self.joining.insert(join.seat.key, place);
+                self.joining.insert(join.seat.who.key, place);
                 self.by_place.insert(place, Op::Join(join));
             }
             Op::Leave { key, token, end } => {
                 let joining = self.joining.get(&key).and_then(|place| self.by_place.get_mut(place));
                 match joining {
                     // It ends before the place where it would join: it never does.
-                    Some(Op::Join(join)) if end.at < join.at => join.end = Some(end),
+                    Some(Op::Join(join)) if end.at.whole < join.at => join.end = Some(end),
                     Some(_) | None => {
-                        self.by_place.insert((end.at, self.count), Op::Leave { key, token, end });
+                        self.by_place.insert((end.at.whole, self.count), Op::Leave { key, token, end });
                     }
                 }
+            }
+            Op::Switch { place, .. } | Op::Unread { place, .. } => {
+                self.by_place.insert((place, self.count), op);
             }
         }
         self.count += 1;
@@ -284,7 +330,7 @@ impl Ops {
     fn catching_up(&self) -> Vec<(Cursor, u64)> {
         let is_due = |place: &&(Cursor, u64)| match self.by_place.get(*place) {
             Some(Op::Join(join)) => join.catch_up.is_some() || join.end.is_some(),
-            Some(Op::Leave { .. }) | None => false,
+            Some(Op::Leave { .. } | Op::Switch { .. } | Op::Unread { .. }) | None => false,
         };
         self.joining.values().filter(is_due).copied().collect()
     }
@@ -294,12 +340,16 @@ impl Ops {
         while let Some(first) = self.by_place.first_entry().filter(|first| first.key().0 <= at) {
             match first.remove() {
                 Op::Join(join) => {
-                    self.joining.remove(&join.seat.key);
+                    self.joining.remove(&join.seat.who.key);
                     roster.seat(join.seat);
                 }
                 Op::Leave { key, token, end } => {
                     roster.unseat(key);
                     visit(BatchItem::Detached { reason: end.reason, token });
+                }
+                Op::Switch { key, hearing, since, .. } => roster.switch(key, hearing, since),
+                Op::Unread { at, summary, .. } => {
+                    roster.tell_news(at, &summary, |unread, tokens| visit(BatchItem::Unread { unread, tokens }));
                 }
             }
         }

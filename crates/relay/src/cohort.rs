@@ -7,7 +7,7 @@
 //! - `vacant` has the numbers of all rows without a cohort, and the last row is none of them: there are at most as many rows as there
 //!   were cohorts at a time, those included that an event ends and that begin with it;
 //! - stamps of birth rise by one, and never repeat; `births` lists the numbers given out since `first_birth`, in that order;
-//! - `waiting_in` has exactly the cohorts whose list of waiting sessions is not empty.
+//! - `waiting_in` has, for each way to listen, exactly the cohorts whose list of such waiting sessions is not empty.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -17,6 +17,7 @@ use guildhall_proto::{ChannelId, Overwrite, Permissions, RoleId, UserId};
 use guildhall_ring::Cursor;
 
 use crate::bits::Bits;
+use crate::hearing::List;
 
 /// A cohort's number at one relay, dense.
 pub(crate) type CohortId = u32;
@@ -91,7 +92,7 @@ pub(crate) struct Cohorts {
     passed: Cursor,
     births: Vec<CohortId>,
     first_birth: u64,
-    waiting_in: Bits,
+    waiting_in: [Bits; List::ALL.len()],
     wanting_members: Bits,
 }
 
@@ -100,8 +101,8 @@ struct Row {
     cohort: Option<Arc<Cohort>>,
     /// Sessions in it, waiting or not.
     sessions: u32,
-    /// The waiting ones, by slot.
-    waiting: Vec<u32>,
+    /// The waiting ones, by slot, apart by how they listen.
+    waiting: [Vec<u32>; List::ALL.len()],
 }
 
 impl Cohorts {
@@ -149,7 +150,7 @@ impl Cohorts {
         self.by_standing.insert(Arc::clone(&cohort.standing), id);
         self.wanting_members.set(id, cohort.standing.members);
         let row = &mut self.rows[id as usize];
-        debug_assert!(row.cohort.is_none() && row.sessions == 0 && row.waiting.is_empty());
+        debug_assert!(row.cohort.is_none() && row.sessions == 0 && row.waiting.iter().all(Vec::is_empty));
         row.cohort = Some(Arc::clone(&cohort));
         row.sessions = 1;
         cohort
@@ -163,9 +164,9 @@ impl Cohorts {
         if row.sessions > 0 {
             return;
         }
-        debug_assert!(row.waiting.is_empty(), "a waiting session counts");
+        debug_assert!(row.waiting.iter().all(Vec::is_empty), "a waiting session counts");
         let cohort = row.cohort.take().expect("a session leaves the cohort it is in");
-        row.waiting = Vec::new();
+        row.waiting = Default::default();
         self.by_standing.remove(&cohort.standing);
         self.wanting_members.set(id, false);
         self.passed = self.passed.max(passed);
@@ -179,37 +180,37 @@ impl Cohorts {
     }
 
     /// Puts the session of a slot among the waiting ones and returns its place there.
-    pub(crate) fn wait(&mut self, id: CohortId, slot: u32) -> u32 {
-        let row = &mut self.rows[id as usize];
-        row.waiting.push(slot);
-        self.waiting_in.set(id, true);
-        u32::try_from(row.waiting.len() - 1).expect("slots are numbered by 32 bits")
+    pub(crate) fn wait(&mut self, id: CohortId, list: List, slot: u32) -> u32 {
+        let waiting = &mut self.rows[id as usize].waiting[list as usize];
+        waiting.push(slot);
+        self.waiting_in[list as usize].set(id, true);
+        u32::try_from(waiting.len() - 1).expect("slots are numbered by 32 bits")
     }
 
     /// Takes the session at `place` from the waiting ones; the slot that has moved to its place, if one did.
-    pub(crate) fn unwait(&mut self, id: CohortId, place: u32) -> Option<u32> {
-        let row = &mut self.rows[id as usize];
-        row.waiting.swap_remove(place as usize);
-        self.waiting_in.set(id, !row.waiting.is_empty());
-        row.waiting.get(place as usize).copied()
+    pub(crate) fn unwait(&mut self, id: CohortId, list: List, place: u32) -> Option<u32> {
+        let waiting = &mut self.rows[id as usize].waiting[list as usize];
+        waiting.swap_remove(place as usize);
+        self.waiting_in[list as usize].set(id, !waiting.is_empty());
+        waiting.get(place as usize).copied()
     }
 
     /// Takes from the waiting ones of a cohort those that `wake` says are woken; it is shown each slot and the place that its
     /// session has if it stays.
-    pub(crate) fn wake(&mut self, id: CohortId, mut wake: impl FnMut(u32, u32) -> bool) {
-        let row = &mut self.rows[id as usize];
+    pub(crate) fn wake(&mut self, id: CohortId, list: List, mut wake: impl FnMut(u32, u32) -> bool) {
+        let waiting = &mut self.rows[id as usize].waiting[list as usize];
         let mut kept = 0;
-        row.waiting.retain(|slot| {
+        waiting.retain(|slot| {
             let woken = wake(*slot, kept);
             kept += u32::from(!woken);
             !woken
         });
-        self.waiting_in.set(id, !row.waiting.is_empty());
+        self.waiting_in[list as usize].set(id, !waiting.is_empty());
     }
 
-    /// The cohorts with waiting sessions.
-    pub(crate) fn waiting_in(&self) -> &Bits {
-        &self.waiting_in
+    /// The cohorts with waiting sessions that listen in this way.
+    pub(crate) fn waiting_in(&self, list: List) -> &Bits {
+        &self.waiting_in[list as usize]
     }
 
     /// The cohorts whose sessions want other members' changes.
@@ -219,18 +220,19 @@ impl Cohorts {
 
     /// Sessions that wait. O(cohorts).
     pub(crate) fn waiting(&self) -> usize {
-        self.rows.iter().map(|row| row.waiting.len()).sum()
+        self.rows.iter().flat_map(|row| &row.waiting).map(Vec::len).sum()
     }
 
     pub(crate) fn bytes(&self) -> usize {
         let cohorts: usize = self.iter().map(|cohort| cohort.bytes()).sum();
-        let waiting: usize = self.rows.iter().map(|row| row.waiting.capacity() * size_of::<u32>()).sum();
+        let waiting: usize =
+            self.rows.iter().flat_map(|row| &row.waiting).map(|list| list.capacity() * size_of::<u32>()).sum();
         cohorts
             + waiting
             + self.rows.capacity() * size_of::<Row>()
             + self.vacant.len() * size_of::<CohortId>()
             + self.births.capacity() * size_of::<CohortId>()
-            + self.waiting_in.bytes()
+            + self.waiting_in.iter().map(Bits::bytes).sum::<usize>()
             + self.wanting_members.bytes()
     }
 

@@ -14,9 +14,11 @@
 //!    small and dense, made for an index into the shell's wakers. If the feed has a hole, or an epoch opened uncleanly,
 //!    [`Relay::resync`] from a newer view: every session is told a [`Gap`]. If the guild is gone by then, [`Relay::end_guild`].
 //! 3. Attach and detach sessions with the position at which the owner accepted that. The relay may be behind or past it.
-//! 4. A session's task repeats [`Stream::read`] while it says [`Read::More`]. At [`Read::Idle`] it calls [`Relay::wait`], and
+//! 4. A session comes to listen at another [`Level`](guildhall_proto::Level) by [`Relay::set_level`], with the position at which the
+//!    owner accepted that. Time comes in by [`Relay::tick`], from [`Relay::unread_due`] on: it makes the unread summaries.
+//! 5. A session's task repeats [`Stream::read`] while it says [`Read::More`]. At [`Read::Idle`] it calls [`Relay::wait`], and
 //!    sleeps only if that says [`Wait::Waiting`]: from then on the first event for the session wakes it.
-//! 5. The batch consumer calls [`Relay::fill`] and then [`Batch::read`] until that is idle, whenever events were applied.
+//! 6. The batch consumer calls [`Relay::fill`] and then [`Batch::read`] until that is idle, whenever events were applied.
 //!
 //! Only reading needs no access to the relay, so a shell that puts the relay behind a lock holds it for the short calls alone. A
 //! task registers for being woken *before* it calls [`Relay::wait`].
@@ -26,8 +28,8 @@
 //!
 //! use guildhall_permissions::Rights;
 //! use guildhall_proto::{
-//!     Event, EventKind, GuildId, GuildSettings, Member, MemberFlags, Millis, Name, Nick, Permissions, Position, SessionId,
-//!     UserId,
+//!     Event, EventKind, GuildId, GuildSettings, Level, Member, MemberFlags, Millis, Name, Nick, Permissions, Position, SessionId,
+//!     Status, UserId,
 //! };
 //! use guildhall_relay::{Attach, Delivery, Read, Relay, RelayConfig, Wait};
 //!
@@ -44,7 +46,15 @@
 //!
 //! let at = Position::default();
 //! let (mut relay, _batch) = Relay::new(RelayConfig::default(), rights, at);
-//! let attach = Attach { session: SessionId::new(9)?, accepted: at, user: ada, roles: &member.roles, members: false };
+//! let attach = Attach {
+//!     session: SessionId::new(9)?,
+//!     accepted: at,
+//!     user: ada,
+//!     roles: &member.roles,
+//!     members: false,
+//!     level: Level::Active,
+//!     status: Status::Online,
+//! };
 //! let mut stream = relay.attach_stream(attach)?;
 //! assert_eq!(relay.wait(&mut stream)?, Wait::Waiting);
 //!
@@ -57,6 +67,7 @@
 //! let mut heard = Vec::new();
 //! let read = stream.read(64, |delivery| match delivery {
 //!     Delivery::Event(event) => heard.push(event.position),
+//!     Delivery::Unread(unread) => println!("news in {:?}", unread.channels),
 //!     Delivery::Gap(gap) => println!("resync from {}", gap.through),
 //!     Delivery::Detached(reason) => println!("over: {reason:?}"),
 //! });
@@ -77,6 +88,29 @@
 //!
 //! The sessions of a member that left, and all of a deleted guild, hear that last, then [`DetachReason`].
 //!
+//! That is the active level. A passive session hears of these:
+//!
+//! | Event | Heard by a passive session |
+//! |---|---|
+//! | message | if it sees the channel and is called: its user, a role it holds as of then, everyone, or `here` unless its status is offline |
+//! | guild, roles, channels, overwrites, many members joined | as an active one |
+//! | one member joined, changed, left | if it is its own member |
+//!
+//! and, at most once in [`RelayConfig::unread_every`], an [`Unread`](guildhall_proto::Unread) summary: the channels whose latest
+//! message since the summary before came while it was passive, and is one that an active session in its place would have heard, by
+//! its rights as of that message. A summary has no number; it is told in order with the events around it.
+//!
+//! # Levels and gaps
+//!
+//! A level holds from the position at which the owner accepted it. A session that lags reads the ring of its old level up to there,
+//! and that of its new level from there on, so that it loses nothing and hears nothing twice. What it has heard already stays heard:
+//! if that is later than the position, the level holds from there. A session that had read on and becomes active hears again what it
+//! passed by, filtered by its rights of then. [`Relay::set_level`] returns from where the level holds.
+//!
+//! A session is told a gap only if something for it has left the ring that it reads. One that lags and comes late to a change of
+//! level, or to its end, may find that the slow ring has passed that place: then it is not known what it lost there, and it is told
+//! a gap.
+//!
 //! # How it works, and what it costs
 //!
 //! Sessions with equal rights form a *cohort*. A channel's *audience* is a bitmap over cohorts, made at the first use after rights
@@ -85,9 +119,17 @@
 //! session attached at a position that the relay has passed gets its earlier cohorts from the events between (they carry before
 //! and after), and an audience that is older than its cohort decides by the rule it was made from.
 //!
+//! Entries that can be for passive sessions are in the *slow ring* as well, with bounds of its own: it holds calls and changes of the
+//! guild for far longer than a busy guild's messages stay in the other. Waiting sessions are listed by cohort and by how they listen.
+//! A message leaves a note under its channel; a summary is one entry of the slow ring, made of these notes, in which each session
+//! finds its own channels. Whoever changed cohort meanwhile is noted with the cohort before.
+//!
 //! | Operation | Cost |
 //! |---|---|
-//! | [`Relay::apply`] of a message | O(cohorts / 64 + sessions woken); nothing for sessions that are not waiting |
+//! | [`Relay::apply`] of a message | O(cohorts / 64 + sessions woken); nothing for sessions that are not waiting, or that are passive and not called |
+//! | the same, if it calls users | O(their sessions) more; roles: O(cohorts with waiting passive sessions × roles called) |
+//! | [`Relay::tick`] | O(waiting passive sessions × channels with news) once in a summary's time |
+//! | [`Relay::set_level`] | O(log entries of the slow ring); O(events since) if the session looks back |
 //! | an audience | O(cohorts × roles held) when made, O(new cohorts) when new ones came |
 //! | [`Stream::read`] | one load of the ring, then a bit test an entry |
 //! | [`Batch::read`] | O(cohorts / 64 + cohorts that hear it) an event, whatever the sessions |
@@ -109,6 +151,8 @@ mod batch;
 mod bits;
 mod cohort;
 mod entry;
+mod hearing;
+mod news;
 mod relay;
 mod scan;
 mod session;
@@ -118,7 +162,7 @@ mod stream;
 pub use batch::{Batch, BatchItem, BatchRead};
 pub use relay::{Opened, Relay, RelayConfig};
 pub use session::{
-    ApplyError, Attach, AttachError, Delivery, DetachReason, Gap, Read, SessionKey, StaleEpoch, StaleResync,
-    UnknownSession, Wait,
+    ApplyError, Attach, AttachError, Delivery, DetachReason, Gap, ListenError, Read, SessionKey, StaleEpoch,
+    StaleResync, UnknownSession, Wait,
 };
 pub use stream::Stream;

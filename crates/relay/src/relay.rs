@@ -1,30 +1,37 @@
 //! The relay itself: events in, sessions attached and woken.
 //!
 //! Invariants:
-//! - a waiting session is in the list of its cohort, and nothing in the ring is for it that it has not heard;
+//! - a waiting session is in the list of its cohort for those who listen as it does, and nothing in the ring is for it that it has not heard;
 //! - for each event: the audience from before, then rights and cohorts, then the audience from after, then the ends of sessions at
-//!   their doors, then the entry in the ring;
+//!   their doors, then the entry in the rings;
+//! - the slow ring has the entries of the whole ring that can be for passive sessions, and summaries between them;
 //! - within `run`, entries and positions rise together: the entry at `run.at` follows `run.position`;
-//! - at most `sessions_max` sessions, and `pending_max` attaches ahead of the relay.
+//! - at most `sessions_max` sessions, and `pending_max` attaches and switches ahead of the relay.
 
 mod attach;
 mod fan_out;
+mod levels;
 mod past;
 mod resync;
+mod unread;
 
 use std::collections::BTreeMap;
 use std::mem;
+use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use guildhall_permissions::Rights;
 use guildhall_proto::limits::GUILD_SESSIONS_MAX;
 use guildhall_proto::{Epoch, Event, Position, RoleId, Seq};
-use guildhall_ring::{Cursor, Reader, RingConfig, Writer, ring};
+use guildhall_ring::{Cursor, RingConfig, Writer, ring};
 
 use crate::audience::Audiences;
 use crate::batch::{Batch, Op, Seat};
 use crate::cohort::Cohorts;
 use crate::entry::Entry;
+use crate::hearing::{Change, Mark, Readers};
+use crate::news::News;
 use crate::session::{ApplyError, SessionKey, StaleEpoch};
 use crate::slots::{NONE, Slots, Way};
 
@@ -34,16 +41,28 @@ pub struct RelayConfig {
     /// The bounds of the relay's ring, in events and bytes; the bytes of the audiences made for its events count. Lower and sessions that pause are told gaps; higher and a busy guild
     /// holds that much on every node with sessions of it.
     pub ring: RingConfig,
+    /// The bounds of the slow ring, which passive sessions read: of events that call somebody or change the guild, and summaries.
+    /// Default 4,096 entries, 256 KiB. Lower and passive sessions that pause are told gaps; higher as above.
+    pub slow_ring: RingConfig,
+    /// The least time between two unread summaries. Default 5 s. Lower and a busy guild wakes its passive sessions as often; higher
+    /// and they learn later of news.
+    pub unread_every: Duration,
     /// Sessions attached at a time. Default: [`GUILD_SESSIONS_MAX`]. Lower and users are refused; higher has no use.
     pub sessions_max: usize,
-    /// Attaches that the owner accepted at a position the relay has not reached. Default 65,536. Lower and a relay that lags
+    /// Attaches, and changes of level or status, that the owner accepted at a position the relay has not reached. Default 65,536. Lower and a relay that lags
     /// during a storm of attaches makes the shell retry; higher costs about 100 bytes each.
     pub pending_max: usize,
 }
 
 impl Default for RelayConfig {
     fn default() -> Self {
-        Self { ring: RingConfig::default(), sessions_max: GUILD_SESSIONS_MAX, pending_max: 65_536 }
+        Self {
+            ring: RingConfig::default(),
+            slow_ring: RingConfig { bytes_max: 256 * 1024, ..RingConfig::default() },
+            unread_every: Duration::from_secs(5),
+            sessions_max: GUILD_SESSIONS_MAX,
+            pending_max: 65_536,
+        }
     }
 }
 
@@ -52,7 +71,8 @@ impl Default for RelayConfig {
 pub struct Relay {
     config: RelayConfig,
     ring: Writer<Entry>,
-    reader: Reader<Entry>,
+    slow: Writer<Entry>,
+    rings: Readers,
     rights: Rights,
     position: Position,
     /// The last event number of the epoch before, known once an epoch was opened: what an older position may reach up to.
@@ -63,11 +83,13 @@ pub struct Relay {
     audiences: Audiences,
     /// What waits for the relay to reach a position, those of one position in the order they came.
     pending: BTreeMap<(Position, u64), Pending>,
-    pending_attaches: usize,
+    /// Attaches and switches in `pending`: what `pending_max` bounds.
+    pending_bounded: usize,
     pending_count: u64,
     /// Changes of the batch's sessions, not yet taken over.
     ops: Vec<Op>,
     batch_sessions: usize,
+    news: News,
 }
 
 /// A stretch of events without a hole.
@@ -80,6 +102,7 @@ struct Run {
 #[derive(Debug)]
 enum Pending {
     Attach { key: SessionKey, roles: Arc<[RoleId]>, members: bool },
+    Switch { key: SessionKey, change: Change },
     Detach { key: SessionKey },
 }
 
@@ -98,12 +121,15 @@ impl Relay {
     pub fn new(config: RelayConfig, rights: Rights, at: Position) -> (Self, Batch) {
         let config = RelayConfig { sessions_max: config.sessions_max.min(NONE as usize - 1), ..config };
         let (writer, reader) = ring(config.ring, Cursor(0));
-        let batch = Batch::new(reader.clone(), writer.head(), at);
+        let (slow, slow_reader) = ring(config.slow_ring, Cursor(0));
+        let rings = Readers { whole: reader, slow: slow_reader };
+        let batch = Batch::new(rings.clone(), writer.head(), at);
         let relay = Self {
             config,
             run: Run { at: writer.head(), position: at },
             ring: writer,
-            reader,
+            slow,
+            rings,
             rights,
             position: at,
             opened_at: at.seq,
@@ -111,10 +137,11 @@ impl Relay {
             cohorts: Cohorts::default(),
             audiences: Audiences::default(),
             pending: BTreeMap::new(),
-            pending_attaches: 0,
+            pending_bounded: 0,
             pending_count: 0,
             ops: Vec::new(),
             batch_sessions: 0,
+            news: News::default(),
         };
         (relay, batch)
     }
@@ -212,6 +239,8 @@ impl Relay {
     pub fn memory_bytes(&self) -> usize {
         size_of::<Self>()
             + self.ring.bytes()
+            + self.slow.bytes()
+            + self.news.bytes()
             + self.slots.bytes()
             + self.cohorts.bytes()
             + self.audiences.bytes()
@@ -219,19 +248,59 @@ impl Relay {
             + self.pending.len() * (size_of::<(Position, u64)>() + size_of::<Pending>())
     }
 
-    /// The place in the ring behind the event at `position`, which is within the run.
+    /// The place in the whole ring behind the event at `position`, which is within the run.
     fn behind(&self, position: Position) -> Cursor {
         debug_assert!(position.seq >= self.run.position.seq);
         Cursor(self.run.at.0 + (position.seq.0 - self.run.position.seq.0))
     }
 
+    /// The position just before the entry at `cursor` of the whole ring, which is within the run.
+    fn position_before(&self, cursor: Cursor) -> Position {
+        let seq = Seq(self.run.position.seq.0 + cursor.since(self.run.at));
+        // Only to be compared, and only from the present epoch's opening on is it exact in its epoch.
+        let epoch = if seq >= self.opened_at { self.position.epoch } else { self.run.position.epoch };
+        Position { epoch, seq }
+    }
+
+    /// The place behind everything up to now.
+    fn head(&self) -> Mark {
+        Mark { whole: self.ring.head(), slow: self.slow.head() }
+    }
+
+    /// The place behind what happened up to `position`, which is within the run. Where the slow ring no longer reaches back to it,
+    /// its tail stands for that place. O(log entries of the slow ring).
+    fn mark(&self, position: Position) -> Mark {
+        if position >= self.position {
+            return self.head();
+        }
+        let (mut from, mut to) = (self.slow.tail(), self.slow.head());
+        while from < to {
+            let middle = Cursor(from.0.midpoint(to.0));
+            let mut is_behind = false;
+            let read = self.rings.slow.read(&mut middle.clone(), |_, entry| {
+                is_behind = entry.position().seq > position.seq;
+                ControlFlow::Break(())
+            });
+            debug_assert!(read.is_ok(), "the writer alone evicts");
+            (from, to) = if is_behind { (from, middle) } else { (middle.next(), to) };
+        }
+        Mark { whole: self.behind(position).min(self.ring.head()), slow: from }
+    }
+
+    /// Appends an entry that has been fanned out.
+    fn append(&mut self, entry: Entry) {
+        self.news.note(&entry);
+        if entry.is_slow() {
+            self.slow.append(entry.clone());
+        }
+        self.ring.append(entry);
+    }
+
     fn seats(&self) -> impl Iterator<Item = Seat> + '_ {
         self.slots.iter().filter_map(|(idx, slot)| match slot.way {
             Way::Batch(token) if slot.cohort != NONE => Some(Seat {
-                key: self.slots.key(idx),
+                who: self.slots.listener(idx),
                 token,
-                user: slot.user,
-                session: slot.session,
                 cohort: Arc::clone(self.cohorts.find(slot.cohort).expect("a session's cohort has sessions")),
             }),
             Way::Batch(_) | Way::Stream(_) | Way::Vacant => None,

@@ -1,26 +1,33 @@
-//! One session's place in the ring, and what is for it from there on.
+//! One session's place in the rings, and what is for it from there on.
 //!
-//! Invariant: `cohort` is the session's as of just before the entry at `cursor`.
+//! Invariants:
+//! - `cohort` is the session's as of just before the entry at `cursor`, and `who` says how it listens there;
+//! - `switches` rise, and none lies behind `cursor`.
 
+use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use guildhall_proto::{Position, SessionId, UserId};
+use guildhall_proto::Position;
 use guildhall_ring::{Cursor, Reader};
 
 use crate::cohort::Cohort;
 use crate::entry::{Entry, Fact};
-use crate::session::{Delivery, Gap, SessionKey};
+use crate::hearing::{Listener, Mark, Readers, Ring, Switch};
+use crate::session::{Delivery, Gap};
 
 #[derive(Debug)]
 pub(crate) struct Scan {
-    pub(crate) key: SessionKey,
-    pub(crate) user: UserId,
-    pub(crate) session: SessionId,
+    pub(crate) who: Listener,
+    pub(crate) ring: Ring,
     pub(crate) cursor: Cursor,
     pub(crate) cohort: Arc<Cohort>,
-    /// Changes of cohort that happened before the session was attached here, newest first.
+    /// Changes of cohort that the ring does not hold under this session, by cursor of the whole ring, newest first.
     pub(crate) past: Vec<(Cursor, Arc<Cohort>)>,
+    /// From where on it listens in another way.
+    pub(crate) switches: VecDeque<Switch>,
+    /// The relay's position when the session was attached: before it, its ring is the whole one.
+    pub(crate) joined: Position,
     /// The last position the session knows: of its last delivery, or of its attach.
     pub(crate) known: Position,
 }
@@ -40,15 +47,85 @@ impl Scan {
     /// Delivers up to `max` of what is for the session before `limit`, then goes on to the next that is, without taking it.
     pub(crate) fn run(
         &mut self,
-        ring: &Reader<Entry>,
-        limit: Cursor,
+        rings: &Readers,
+        limit: Mark,
         max: usize,
         mut visit: impl FnMut(Delivery<'_>),
+    ) -> Scanned {
+        let mut left = max;
+        loop {
+            let stretch = match self.switches.front() {
+                Some(switch) => switch.mark.of(self.ring).min(limit.of(self.ring)),
+                None => limit.of(self.ring),
+            };
+            let scanned = self.run_stretch(rings.of(self.ring), stretch, &mut left, &mut visit);
+            let ring = self.ring;
+            match self.switches.pop_front_if(|switch| scanned == Scanned::End && switch.mark.of(ring) <= limit.of(ring))
+            {
+                Some(switch) => self.switch(switch),
+                None => return scanned,
+            }
+        }
+    }
+
+    /// Goes on to the next entry for the session before `limit`.
+    pub(crate) fn seek(&mut self, rings: &Readers, limit: Mark) -> Scanned {
+        self.run(rings, limit, 0, |_| {})
+    }
+
+    /// Jumps to where the session stands at the relay's head, however it listens there; the gap that it is to be told.
+    pub(crate) fn jump(&mut self, to: Mark, through: Position) -> Gap {
+        let gap = Gap { after: self.known, through };
+        self.known = through;
+        self.stand(to);
+        gap
+    }
+
+    /// Goes to `mark` in the ring of its level; nothing is ahead of it there but what will come.
+    pub(crate) fn stand(&mut self, mark: Mark) {
+        self.ring = self.who.hearing.ring();
+        self.cursor = mark.of(self.ring);
+        self.past.clear();
+        self.switches.clear();
+    }
+
+    /// Goes to `mark` after a time of waiting, during which how it listens and its cohort may have changed. Turns behind the mark
+    /// are still before it.
+    pub(crate) fn stand_woken(&mut self, mark: Mark, switches: Vec<Switch>, cohort: Option<Arc<Cohort>>) {
+        let (passed, ahead): (Vec<Switch>, Vec<Switch>) =
+            switches.into_iter().partition(|switch| switch.mark.or_earlier(mark) == switch.mark);
+        if let Some(Switch { hearing, since, .. }) = passed.last() {
+            self.who.hearing = *hearing;
+            self.who.since = *since;
+        }
+        if let Some(cohort) = cohort {
+            self.cohort = cohort;
+        }
+        self.stand(mark);
+        self.switches.extend(ahead);
+    }
+
+    /// Listens from here on as `switch` says.
+    pub(crate) fn switch(&mut self, switch: Switch) {
+        self.who.hearing = switch.hearing;
+        self.who.since = switch.since;
+        self.ring = switch.hearing.ring();
+        self.cursor = switch.mark.of(self.ring);
+        if self.ring == Ring::Slow {
+            debug_assert!(self.past.is_empty(), "the past ends before the slow ring begins");
+        }
+    }
+
+    fn run_stretch(
+        &mut self,
+        ring: &Reader<Entry>,
+        limit: Cursor,
+        left: &mut usize,
+        visit: &mut impl FnMut(Delivery<'_>),
     ) -> Scanned {
         if self.cursor >= limit {
             return Scanned::End;
         }
-        let mut left = max;
         let mut found = false;
         let mut last = None;
         let mut cursor = self.cursor;
@@ -58,12 +135,12 @@ impl Scan {
             }
             let moved = self.moved(at, entry);
             let after = moved.unwrap_or(&self.cohort);
-            if entry.is_for(self.user, self.session, &self.cohort, after) {
-                if left == 0 {
+            if entry.is_for(&self.who, &self.cohort, after) {
+                if *left == 0 {
                     found = true;
                     return ControlFlow::Break(());
                 }
-                left -= 1;
+                *left -= 1;
                 match &entry.fact {
                     Fact::Event(event) => {
                         last = Some(event.position);
@@ -74,11 +151,16 @@ impl Scan {
                         last = Some(*through);
                         visit(Delivery::Gap(Gap { after, through: *through }));
                     }
+                    Fact::Unread { at, summary } => {
+                        if let Some(unread) = summary.unread(*at, &self.who, after) {
+                            visit(Delivery::Unread(&unread));
+                        }
+                    }
                 }
             }
             if let Some(to) = moved.map(Arc::clone) {
                 self.cohort = to;
-                if self.past.last().is_some_and(|(past, _)| *past == at) {
+                if self.ring == Ring::Whole && self.past.last().is_some_and(|(past, _)| *past == at) {
                     self.past.pop();
                 }
             }
@@ -94,25 +176,11 @@ impl Scan {
         }
     }
 
-    /// Goes on to the next entry for the session before `limit`.
-    pub(crate) fn seek(&mut self, ring: &Reader<Entry>, limit: Cursor) -> Scanned {
-        self.run(ring, limit, 0, |_| {})
-    }
-
-    /// Jumps to where the session stands at the relay's head; the gap that it is to be told, if there was one.
-    pub(crate) fn jump(&mut self, to: Cursor, through: Position) -> Gap {
-        let gap = Gap { after: self.known, through };
-        self.cursor = to;
-        self.known = through;
-        self.past.clear();
-        gap
-    }
-
     #[inline]
     fn moved<'a>(&'a self, at: Cursor, entry: &'a Entry) -> Option<&'a Arc<Cohort>> {
         match self.past.last() {
             Some((past, to)) if *past == at => Some(to),
-            Some(_) | None => entry.moved(self.key),
+            Some(_) | None => entry.moved(self.who.key),
         }
     }
 }

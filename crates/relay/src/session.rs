@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use guildhall_proto::{Epoch, Event, Position, RoleId, SessionId, UserId};
+use guildhall_proto::{Epoch, Event, Level, Position, RoleId, SessionId, Status, Unread, UserId};
 
 /// A session's handle at one relay. Once the session has ended, the handle names nothing, not even when its index is used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -36,6 +36,10 @@ pub struct Attach<'a> {
     pub roles: &'a [RoleId],
     /// Whether the session wants other members' changes too.
     pub members: bool,
+    /// How closely it listens.
+    pub level: Level,
+    /// Whether the user is there: `here` calls a session unless it is offline.
+    pub status: Status,
 }
 
 /// What a session hears next.
@@ -45,6 +49,8 @@ pub enum Delivery<'a> {
     Event(&'a Arc<Event>),
     /// The session has lost events: it starts again from a view at or after `through`, and hears on from there.
     Gap(Gap),
+    /// Passive: in which channels there is news.
+    Unread(&'a Unread),
     /// The session has ended here; nothing follows.
     Detached(DetachReason),
 }
@@ -143,8 +149,8 @@ pub enum AttachError {
         /// The bound.
         max: usize,
     },
-    /// Too many attaches wait for the relay to reach their position: retry after events have been applied.
-    #[error("{max} attaches are ahead of the relay already")]
+    /// Too many attaches and changes wait for the relay to reach their position: retry after events have been applied.
+    #[error("{max} attaches and changes are ahead of the relay already")]
     PendingFull {
         /// The bound.
         max: usize,
@@ -168,6 +174,34 @@ pub enum AttachError {
     AlreadyAttached {
         /// The session.
         session: SessionId,
+    },
+}
+
+/// Why a session's change of level or status was not taken. The relay is unchanged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ListenError {
+    /// The session has ended, or is another relay's.
+    #[error(transparent)]
+    Unknown(#[from] UnknownSession),
+    /// The relay no longer has all events since then: let the owner accept the change anew.
+    #[error("accepted at {accepted}, but the relay does not reach back to that from {at}")]
+    TooOld {
+        /// Where the change was accepted.
+        accepted: Position,
+        /// The last position applied.
+        at: Position,
+    },
+    /// The session has not yet come to its changes before: retry when it has read.
+    #[error("the session has {switches} changes before it already")]
+    Switching {
+        /// Changes that the session has not come to.
+        switches: usize,
+    },
+    /// Too many attaches and changes wait for the relay to reach their position: retry after events have been applied.
+    #[error("{max} attaches and changes are ahead of the relay already")]
+    PendingFull {
+        /// The bound.
+        max: usize,
     },
 }
 

@@ -7,9 +7,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use guildhall_proto::{SessionId, UserId};
+use guildhall_proto::{Level, Seq, SessionId, UserId};
 
 use crate::cohort::CohortId;
+use crate::hearing::{Hearing, Listener};
 use crate::session::SessionKey;
 use crate::stream::Door;
 
@@ -22,8 +23,14 @@ pub(crate) struct Slot {
     next_of_user: u32,
     /// The session's cohort as of the relay's position; [`NONE`] until the relay has reached the session's attach.
     pub(crate) cohort: CohortId,
-    /// The session's place among the waiting ones of its cohort; [`NONE`] if it is not waiting.
+    /// The session's place among the waiting ones of its cohort that listen as it does; [`NONE`] if it is not waiting.
     pub(crate) waiting: u32,
+    /// How the session listens as of the relay's position.
+    pub(crate) hearing: Hearing,
+    /// Changes of that at positions the relay has not reached.
+    pub(crate) switches_pending: u8,
+    /// News up to here is no news to it.
+    pub(crate) since: Seq,
     pub(crate) user: UserId,
     pub(crate) session: SessionId,
     pub(crate) way: Way,
@@ -42,6 +49,8 @@ pub(crate) enum Way {
 pub(crate) struct Slots {
     slots: Vec<Slot>,
     vacant: Vec<u32>,
+    /// Sessions that listen as passive ones.
+    passive: usize,
     first_of_user: BTreeMap<UserId, u32>,
 }
 
@@ -49,6 +58,18 @@ impl Slots {
     /// Sessions attached.
     pub(crate) fn len(&self) -> usize {
         self.slots.len() - self.vacant.len()
+    }
+
+    /// Sessions attached that listen as passive ones.
+    pub(crate) fn passive(&self) -> usize {
+        self.passive
+    }
+
+    /// Has a session that is not waiting listen in another way.
+    pub(crate) fn set_hearing(&mut self, idx: u32, hearing: Hearing) {
+        self.passive -= usize::from(self.at(idx).hearing.level == Level::Passive);
+        self.passive += usize::from(hearing.level == Level::Passive);
+        self.at_mut(idx).hearing = hearing;
     }
 
     pub(crate) fn key(&self, idx: u32) -> SessionKey {
@@ -63,6 +84,13 @@ impl Slots {
     #[inline]
     pub(crate) fn at_mut(&mut self, idx: u32) -> &mut Slot {
         &mut self.slots[idx as usize]
+    }
+
+    /// The session of a slot.
+    #[inline]
+    pub(crate) fn listener(&self, idx: u32) -> Listener {
+        let Slot { generation, user, session, hearing, since, .. } = *self.at(idx);
+        Listener { key: SessionKey { idx, generation }, user, session, hearing, since }
     }
 
     /// The slot of an attached session.
@@ -80,10 +108,22 @@ impl Slots {
     }
 
     /// Gives a slot to a session that has not joined a cohort yet.
-    pub(crate) fn insert(&mut self, user: UserId, session: SessionId, way: Way) -> SessionKey {
+    pub(crate) fn insert(&mut self, who: &Listener, way: Way) -> SessionKey {
         let key = self.next_key();
-        let slot =
-            Slot { generation: key.generation, next_of_user: NONE, cohort: NONE, waiting: NONE, user, session, way };
+        let Listener { user, session, hearing, since, .. } = *who;
+        let slot = Slot {
+            generation: key.generation,
+            next_of_user: NONE,
+            cohort: NONE,
+            waiting: NONE,
+            hearing,
+            switches_pending: 0,
+            since,
+            user,
+            session,
+            way,
+        };
+        self.passive += usize::from(hearing.level == Level::Passive);
         match self.vacant.pop() {
             Some(idx) => self.slots[idx as usize] = slot,
             None => self.slots.push(slot),
@@ -100,6 +140,7 @@ impl Slots {
     /// Frees the slot of a session that has ended.
     pub(crate) fn remove(&mut self, idx: u32) {
         self.unlink(idx);
+        self.passive -= usize::from(self.at(idx).hearing.level == Level::Passive);
         let slot = self.at_mut(idx);
         slot.generation = slot.generation.wrapping_add(1);
         slot.way = Way::Vacant;

@@ -1,22 +1,24 @@
 //! One session's own way to its deliveries: read by its task, without the relay.
 //!
-//! Relay and stream meet at a [`Door`]: the relay leaves there where a woken session goes on, and where an ended one stops.
+//! Relay and stream meet at a [`Door`]: the relay leaves there where a woken session goes on, where one listens in another way, and
+//! where an ended one stops.
 //!
 //! Invariants:
 //! - a session that is not waiting, and is not just reading, has its cursor at an entry that is for it: so falling out of the ring
 //!   is always a loss;
-//! - the end of a session is left at its door before any entry behind that end is in the ring: so whoever sees such an entry, and
-//!   looks at the door later, sees the end.
+//! - the end of a session, and a switch, is left at its door before any entry behind it is in a ring: so whoever sees such an entry,
+//!   and looks at the door later, sees the end;
+//! - a waiting session has no switch before it: the latest at its door says how it listens.
 
 use std::fmt;
+use std::mem;
 use std::sync::Arc;
 
 use guildhall_proto::Position;
-use guildhall_ring::{Cursor, Reader};
 use parking_lot::Mutex;
 
 use crate::cohort::Cohort;
-use crate::entry::Entry;
+use crate::hearing::{Mark, Readers, Switch};
 use crate::scan::{Scan, Scanned};
 use crate::session::{Delivery, DetachReason, Gap, Read, SessionKey};
 
@@ -29,6 +31,10 @@ struct Place {
     at: At,
     /// The cohort of a waiting session, if it changed while it waited.
     cohort: Option<Arc<Cohort>>,
+    /// Not yet taken in by the stream.
+    switches: Vec<Switch>,
+    /// Turns that the stream had before it when it last looked; it may have passed some since.
+    switches_taken: usize,
     /// Boxed: most sessions never look at it.
     end: Option<Box<End>>,
 }
@@ -39,7 +45,7 @@ pub(crate) enum At {
     /// At the head, without a position.
     Waiting,
     /// Woken: to go on from here.
-    Woken(Cursor),
+    Woken(Mark),
     /// Where its stream says.
     Reading,
 }
@@ -48,7 +54,7 @@ pub(crate) enum At {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct End {
     /// The first entry that it does not hear.
-    pub(crate) at: Cursor,
+    pub(crate) at: Mark,
     /// The position of the last that it may hear.
     pub(crate) position: Position,
     pub(crate) reason: DetachReason,
@@ -56,19 +62,40 @@ pub(crate) struct End {
 
 impl Door {
     pub(crate) fn new(at: At) -> Arc<Self> {
-        Arc::new(Self(Mutex::new(Place { at, cohort: None, end: None })))
+        Arc::new(Self(Mutex::new(Place { at, cohort: None, switches: Vec::new(), switches_taken: 0, end: None })))
     }
 
     /// Sends a waiting session on its way.
     #[inline]
-    pub(crate) fn wake(&self, at: Cursor) {
+    pub(crate) fn wake(&self, at: Mark) {
         self.0.lock().at = At::Woken(at);
     }
 
     pub(crate) fn wait(&self) {
         let mut place = self.0.lock();
         place.at = At::Waiting;
-        debug_assert!(place.cohort.is_none());
+        place.switches_taken = 0;
+        debug_assert!(place.cohort.is_none() && place.switches.is_empty());
+    }
+
+    /// Leaves a switch at the relay's head.
+    pub(crate) fn switch(&self, switch: Switch) {
+        let mut place = self.0.lock();
+        if place.at == At::Waiting {
+            place.switches.clear();
+        }
+        place.switches.push(switch);
+    }
+
+    /// Notes how many switches the stream has before it.
+    pub(crate) fn note_switches(&self, switches: usize) {
+        self.0.lock().switches_taken = switches;
+    }
+
+    /// Turns that the stream may have before it.
+    pub(crate) fn switches(&self) -> usize {
+        let place = self.0.lock();
+        place.switches.len() + place.switches_taken
     }
 
     /// Tells a waiting session its new cohort.
@@ -77,7 +104,7 @@ impl Door {
     }
 
     /// Ends the session; one that waits goes on from `from` to hear so.
-    pub(crate) fn end(&self, end: End, from: Cursor) -> Ending {
+    pub(crate) fn end(&self, end: End, from: Mark) -> Ending {
         let mut place = self.0.lock();
         place.end = Some(Box::new(end));
         if place.at == At::Waiting {
@@ -97,6 +124,13 @@ impl Door {
     }
 }
 
+impl Place {
+    /// What has changed while the session was waiting, and since it was woken.
+    fn take_changes(&mut self) -> (Vec<Switch>, Option<Arc<Cohort>>) {
+        (mem::take(&mut self.switches), self.cohort.take())
+    }
+}
+
 /// How a session is told of its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ending {
@@ -111,20 +145,20 @@ pub(crate) enum Ending {
 pub struct Stream {
     pub(crate) scan: Scan,
     pub(crate) door: Arc<Door>,
-    pub(crate) ring: Reader<Entry>,
+    pub(crate) rings: Readers,
     /// To be told first. Boxed: most sessions never have one.
     pub(crate) gap: Option<Box<Gap>>,
     ended: bool,
 }
 
 impl Stream {
-    pub(crate) fn new(scan: Scan, door: Arc<Door>, ring: Reader<Entry>) -> Self {
-        Self { scan, door, ring, gap: None, ended: false }
+    pub(crate) fn new(scan: Scan, door: Arc<Door>, rings: Readers) -> Self {
+        Self { scan, door, rings, gap: None, ended: false }
     }
 
     /// The session's handle at its relay.
     pub fn key(&self) -> SessionKey {
-        self.scan.key
+        self.scan.who.key
     }
 
     /// The last position the session knows: of its last delivery, or of its attach.
@@ -141,7 +175,7 @@ impl Stream {
             return Read::Ended;
         }
         // The head first, the door second: no entry below this head lies behind an end that the door does not show.
-        let head = self.ring.head();
+        let head = self.rings.head();
         let entered = self.enter();
         let mut left = max.max(1);
         if let Some(gap) = self.gap.take() {
@@ -155,8 +189,8 @@ impl Stream {
         let Some(end) = entered else {
             return Read::Waiting;
         };
-        let limit = end.map_or(head, |end| end.at.min(head));
-        let scanned = self.scan.run(&self.ring, limit, left, |delivery| {
+        let limit = end.map_or(head, |end| end.at.or_earlier(head));
+        let scanned = self.scan.run(&self.rings, limit, left, |delivery| {
             left -= 1;
             visit(delivery);
         });
@@ -168,7 +202,7 @@ impl Stream {
                 // From there it is at its end: nothing more can be lost.
                 if left == 0 { Read::More } else { self.read(left, visit) }
             }
-            (Scanned::End, Some(end)) if self.scan.cursor < end.at => Read::Idle,
+            (Scanned::End, Some(end)) if self.scan.cursor < end.at.of(self.scan.ring) => Read::Idle,
             (Scanned::End, Some(_)) if left == 0 => Read::More,
             (Scanned::End, Some(end)) => {
                 visit(Delivery::Detached(end.reason));
@@ -179,28 +213,36 @@ impl Stream {
     }
 
     /// Takes what the relay left at the door; `None` if the session is waiting.
-    fn enter(&mut self) -> Option<Option<End>> {
+    pub(crate) fn enter(&mut self) -> Option<Option<End>> {
         let mut place = self.door.0.lock();
         match place.at {
             At::Waiting => return None,
             At::Woken(at) => {
-                self.scan.cursor = at;
+                let (switches, cohort) = place.take_changes();
+                self.scan.stand_woken(at, switches, cohort);
                 place.at = At::Reading;
-                if let Some(cohort) = place.cohort.take() {
-                    self.scan.cohort = cohort;
-                }
             }
-            At::Reading => {}
+            At::Reading => self.scan.switches.extend(place.switches.drain(..)),
         }
+        place.switches_taken = self.scan.switches.len();
         Some(place.end.as_deref().copied())
+    }
+
+    /// Has a waiting session read on from `head`, in its present cohort.
+    pub(crate) fn rouse(&mut self, head: Mark) {
+        let mut place = self.door.0.lock();
+        debug_assert!(place.at == At::Waiting);
+        let (switches, cohort) = place.take_changes();
+        self.scan.stand_woken(head, switches, cohort);
+        place.at = At::Reading;
     }
 }
 
 impl fmt::Debug for Stream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Stream")
-            .field("key", &self.scan.key)
-            .field("session", &self.scan.session)
+            .field("key", &self.scan.who.key)
+            .field("session", &self.scan.who.session)
             .field("cursor", &self.scan.cursor)
             .field("known", &self.scan.known)
             .finish_non_exhaustive()

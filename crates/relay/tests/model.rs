@@ -2,12 +2,15 @@
 //!
 //! The model asks, for every session and every event, the permission rule itself with the member's roles as of that event. It keeps
 //! the full list of what each session should hear; what the session does hear is compared in order, and what it does not hear must
-//! lie under a gap that it was told.
+//! lie under a gap that it was told. For passive sessions it asks besides who is called, and makes the summaries itself; when a session
+//! changes its level, it says anew all that comes after the position from which the relay says that the level holds.
 
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
 
 #[path = "model/driver.rs"]
 mod driver;
+#[path = "model/session.rs"]
+mod session;
 #[path = "model/world.rs"]
 mod world;
 
@@ -51,7 +54,7 @@ fn every_session_hears_exactly_what_the_naive_model_says() {
     }
 }
 
-const OFTEN: [&str; 17] = [
+const OFTEN: [&str; 26] = [
     "stream gaps",
     "batch gaps",
     "resyncs",
@@ -69,6 +72,15 @@ const OFTEN: [&str; 17] = [
     "cohort changes",
     "revokes while a reader lags",
     "echoes left out",
+    "passive mentions of users",
+    "passive mentions of roles",
+    "passive mentions of everyone",
+    "passive mentions of here",
+    "passive gaps",
+    "summaries",
+    "levels ahead",
+    "levels in the past",
+    "level changes while lagging",
 ];
 
 /// 225 steps on average each; a few seconds when optimised.

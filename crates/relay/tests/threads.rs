@@ -7,9 +7,9 @@ use std::thread;
 
 use guildhall_permissions::Rights;
 use guildhall_proto::{
-    Channel, ChannelId, ChannelKind, Epoch, Event, EventKind, GuildId, GuildSettings, Member, MemberFlags, Mentions,
-    Message, Millis, Name, Nick, Overwrite, OverwriteTarget, Payload, Permissions, Position, Role, RoleId, Seq,
-    SessionId, UserId,
+    Channel, ChannelId, ChannelKind, Epoch, Event, EventKind, GuildId, GuildSettings, Level, Member, MemberFlags,
+    Mentions, Message, Millis, Name, Nick, Overwrite, OverwriteTarget, Payload, Permissions, Position, Role, RoleId,
+    Seq, SessionId, Status, UserId,
 };
 use guildhall_relay::{Attach, Delivery, DetachReason, Read, Relay, RelayConfig, Stream};
 use guildhall_ring::RingConfig;
@@ -25,8 +25,15 @@ fn no_reader_hears_what_its_member_could_not_see_while_rights_change_under_it() 
     let (mut relay, _batch) = Relay::new(RelayConfig { ring, ..RelayConfig::default() }, rights(), at);
     let mut streams = Vec::new();
     for number in 1..=4 {
-        let attach =
-            Attach { session: SessionId::new(number).unwrap(), accepted: at, user: ada(), roles: &[], members: false };
+        let attach = Attach {
+            session: SessionId::new(number).unwrap(),
+            accepted: at,
+            user: ada(),
+            roles: &[],
+            members: false,
+            level: Level::Active,
+            status: Status::Online,
+        };
         streams.push(relay.attach_stream(attach).unwrap());
     }
     let relay = Mutex::new(relay);
@@ -61,6 +68,7 @@ fn read(relay: &Mutex<Relay>, mut stream: Stream) -> (u64, u64) {
                 assert!(gap.through.seq.0 > known);
                 (known, gaps) = (gap.through.seq.0, gaps + 1);
             }
+            Delivery::Unread(_) => panic!("an active session hears all itself"),
             Delivery::Detached(why) => reason = Some(why),
         });
         match read {

@@ -3,7 +3,7 @@
 use guildhall_proto::codec::{self, Decode, Encode};
 use guildhall_proto::limits::{NAME_CHARS_MAX, NICK_CHARS_MAX, PAYLOAD_BYTES_MAX, REASON_CHARS_MAX};
 use guildhall_proto::{
-    Actor, ChannelId, ChannelKind, ClientId, Command, CommandError, EventKind, GuildId, Limited, LineFault,
+    Actor, ChannelId, ChannelKind, ClientId, Command, CommandError, EventKind, GuildId, Level, Limited, LineFault,
     ListedThing, MemberFlags, Mentions, Name, Nick, NodeId, Outcome, OverwriteTarget, Payload, Permissions, PruneBy,
     Reason, RoleId, SessionId, Stage, Status, UserId,
 };
@@ -78,6 +78,7 @@ fn unknown_variants() -> Vec<Refused> {
         ChannelKind,
         OverwriteTarget,
         Status,
+        Level,
         ListedThing,
         Limited,
         Command,

@@ -4,9 +4,9 @@ use guildhall_proto::limits::{
     MENTION_ROLES_MAX, MENTION_USERS_MAX, NAME_CHARS_MAX, NICK_CHARS_MAX, PAYLOAD_BYTES_MAX, REASON_CHARS_MAX,
 };
 use guildhall_proto::{
-    Actor, BodyHash, Channel, ChannelId, ChannelKind, ClientId, Epoch, Grant, GuildId, GuildSettings, Limited,
+    Actor, BodyHash, Channel, ChannelId, ChannelKind, ClientId, Epoch, Grant, GuildId, GuildSettings, Level, Limited,
     ListedThing, Member, MemberFlags, Mentions, Millis, Name, Nick, NodeId, OpId, Overwrite, OverwriteTarget, Payload,
-    Permissions, Position, Reason, Role, RoleId, Seq, SessionId, Status, UserId,
+    Permissions, Position, Reason, Role, RoleId, Seq, SessionId, Status, Unread, UserId,
 };
 
 use crate::sample::{Sample, variants, variants_of};
@@ -15,6 +15,7 @@ variants!(Actor: System, User);
 variants!(ChannelKind: Text, Category);
 variants!(OverwriteTarget: Role, User);
 variants!(Status: Offline, Idle, DoNotDisturb, Online);
+variants!(Level: Active, Passive);
 variants!(ListedThing: User, Role, Channel);
 variants!(Limited:
     Roles, Channels, Overwrites, MemberRoles, Members, BulkMembers, MentionUsers, MentionRoles, UserSessions,
@@ -26,6 +27,7 @@ pub(crate) fn variants() -> Vec<String> {
         .chain(variants_of::<ChannelKind>())
         .chain(variants_of::<OverwriteTarget>())
         .chain(variants_of::<Status>())
+        .chain(variants_of::<Level>())
         .chain(variants_of::<ListedThing>())
         .chain(variants_of::<Limited>())
         .collect()
@@ -121,6 +123,7 @@ fn enums() -> Vec<Sample> {
     ]
     .into_iter()
     .chain(status.map(|value| Sample::variant("", value)))
+    .chain([Level::Active, Level::Passive].map(|value| Sample::variant("", value)))
     .chain(listed.map(|value| Sample::variant("", value)))
     .chain(limited.map(|value| Sample::variant("", value)))
     .collect()
@@ -139,6 +142,10 @@ fn things() -> Vec<Sample> {
         Sample::plain("Member/without roles", Member { roles: Vec::new(), ..ada() }),
         Sample::plain("Mentions/nobody", Mentions::default()),
         Sample::plain("Mentions/as many as allowed", all_mentions()),
+        Sample::plain(
+            "Unread/two channels",
+            Unread { at: position(3, 1_000), channels: vec![channel_id(30), channel_id(31)] },
+        ),
     ]
 }
 

@@ -135,6 +135,7 @@ impl History {
             match delivery {
                 Delivery::Event(event) => listener.hear(event, events, seen),
                 Delivery::Gap(gap) => listener.lose(gap, places, seen),
+                Delivery::Unread(unread) => panic!("an active session hears all itself: {unread:?}"),
                 Delivery::Detached(reason) => listener.detached(reason, seen),
             }
         });
@@ -204,6 +205,7 @@ impl History {
             BatchItem::Gap { gap, tokens } => {
                 tokens.iter().for_each(|token| listeners[*token as usize].lose(gap, places, seen));
             }
+            BatchItem::Unread { unread, .. } => panic!("an active session hears all itself: {unread:?}"),
             BatchItem::Detached { reason, token } => listeners[token as usize].detached(reason, seen),
         });
         backend.places.batch_fell = None;

@@ -1,7 +1,7 @@
 //! Sessions coming and going: asked of the owner, told to the relay at once or late.
 
 use guildhall_guild::SessionRequest;
-use guildhall_proto::{Status, UserId};
+use guildhall_proto::{Level, Status, UserId};
 use guildhall_relay::{Attach, AttachError, DetachReason};
 
 use super::{History, pick};
@@ -92,7 +92,9 @@ impl History {
         let (accepted, position) = (listener.accepted, backend.places.position);
         let roles = &listener.member.as_ref().expect("the owner's answer has left").roles;
         let Ear { session, user, members } = listener.ear;
-        let attach = Attach { session, accepted: self.owner.at(accepted), user, roles, members };
+        let accepted_at = self.owner.at(accepted);
+        let (level, status) = (Level::Active, Status::Online);
+        let attach = Attach { session, accepted: accepted_at, user, roles, members, level, status };
         let outcome = match listener.way {
             Way::Stream => backend.relay.attach_stream(attach).map(|stream| {
                 listener.key = Some(stream.key());

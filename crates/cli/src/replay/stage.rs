@@ -13,8 +13,8 @@ use anyhow::Context;
 use guildhall_node::{Attach, AttachError, Backend, Call, Node, NodeConfig, Pending};
 use guildhall_proto::limits::CLIENT_OUTCOMES_MAX;
 use guildhall_proto::{
-    Actor, CallError, Channel, ChannelId, ChannelKind, ClientId, Command, GuildId, MemberFlags, Mentions, Millis, Name,
-    NewMember, Nick, OpId, Payload, Permissions, Publish, SessionId, Status, UserId,
+    Actor, CallError, Channel, ChannelId, ChannelKind, ClientId, Command, GuildId, Level, MemberFlags, Mentions,
+    Millis, Name, NewMember, Nick, OpId, Payload, Permissions, Publish, SessionId, Status, UserId,
 };
 use guildhall_store::MemoryStore;
 use tokio::time::sleep;
@@ -91,7 +91,8 @@ impl Stage {
 
     /// Attaches a session of a member that has none. It may hear messages `from` on.
     pub(crate) async fn attach(&mut self, user: UserId, from: Number) -> anyhow::Result<()> {
-        let attach = Attach { session: self.ids.session()?, user, status: Status::Online, members: false };
+        let session = self.ids.session()?;
+        let attach = Attach { session, user, status: Status::Online, members: false, level: Level::Active };
         let stream = loop {
             match self.backend.attach(self.ids.guild, attach).await {
                 Err(AttachError::Call(CallError::Overloaded { retry_after })) => sleep(retry_after).await,

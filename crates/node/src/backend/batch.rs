@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use guildhall_proto::{CallError, Position, SessionId, Status};
+use guildhall_proto::{CallError, CommandError, Level, Position, SessionId, Status};
 use guildhall_relay::{self as relay, Batch, BatchItem, BatchRead};
 
 use super::local::{Core, LocalRelay};
@@ -47,6 +47,20 @@ impl BatchSession {
     /// `Stopping` or `Unavailable`.
     pub async fn set_status(&self, status: Status) -> Result<Position, CallError> {
         self.seat.set_status(status).await
+    }
+
+    /// Listens at another level, from the position returned on: where the owner accepted it, or where the relay is by then if that is
+    /// later.
+    ///
+    /// # Errors
+    /// `UnknownSession` if the session has ended; `Overloaded`, also while the consumer has too much to take over; `Stopping` or
+    /// `Unavailable`.
+    pub async fn set_level(&mut self, level: Level) -> Result<Position, CallError> {
+        let session = self.seat.session;
+        let Some(key) = self.seat.key() else {
+            return Err(CommandError::UnknownSession { session }.into());
+        };
+        self.seat.set_level(level, |core, at| core.relay.set_level_batch(key, level, at)).await
     }
 
     /// Detaches the session. The consumer is still shown all up to the position returned, then that it has ended. If this is dropped

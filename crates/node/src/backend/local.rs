@@ -114,7 +114,10 @@ impl LocalRelay {
             news.as_mut().enable();
             let over = live.has_ended();
             match self.feed(&live, &mut cursor) {
-                Fed::More => tokio::task::yield_now().await,
+                Fed::More => {
+                    self.tell_unread();
+                    tokio::task::yield_now().await;
+                }
                 Fed::Missing => {
                     self.resync(&live, &mut cursor);
                     // Where the owner is about to publish the view that is missing, it needs a thread for that.
@@ -125,10 +128,12 @@ impl LocalRelay {
                     None => break,
                 },
                 Fed::AtHead => {
+                    let unread_in = self.tell_unread();
                     tokio::select! {
                         biased;
                         () = self.over.notified() => {}
                         () = news => {}
+                        () = pause(unread_in) => {}
                     }
                 }
             }
@@ -165,6 +170,20 @@ impl LocalRelay {
             // The view was published before the ring reached it; it will.
             Err(ReadError::Ahead { .. }) => Fed::AtHead,
         }
+    }
+
+    /// Makes the unread summary if it is due; otherwise the time until it is, if there is something to tell.
+    fn tell_unread(&self) -> Option<Duration> {
+        let mut core = self.core.lock();
+        let due = core.relay.unread_due()?;
+        let now = self.node.now();
+        if now < due {
+            return Some(due.since(now));
+        }
+        let Core { relay, woken, .. } = &mut *core;
+        relay.tick(now, woken);
+        self.wake(core);
+        None
     }
 
     /// Begins again from the guild's view.
@@ -268,6 +287,14 @@ impl Core {
             Some(kept) => kept.clone_from(waker),
             vacant => *vacant = Some(waker.clone()),
         }
+    }
+}
+
+/// Sleeps for that time; without one, for ever.
+async fn pause(time: Option<Duration>) {
+    match time {
+        Some(time) => tokio::time::sleep(time).await,
+        None => std::future::pending().await,
     }
 }
 

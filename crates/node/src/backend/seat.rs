@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use guildhall_guild::{Attached, Reply, SessionRequest};
-use guildhall_proto::{CallError, Millis, Position, SessionId, Status, UserId};
-use guildhall_relay::{self as relay, SessionKey};
+use guildhall_proto::{CallError, CommandError, Level, Millis, Position, SessionId, Status, UserId};
+use guildhall_relay::{self as relay, ListenError, SessionKey};
 
 use super::local::{Core, LocalRelay};
 use super::{Attach, AttachError, Lease};
@@ -29,7 +29,7 @@ impl Seat {
         attach: Attach,
         mut place: impl FnMut(&mut Core, relay::Attach<'_>) -> Result<(SessionKey, T), relay::AttachError>,
     ) -> Result<(Self, T), AttachError> {
-        let Attach { session, user, status, members } = attach;
+        let Attach { session, user, status, members, level } = attach;
         {
             let mut core = relay.core.lock();
             if core.relay.sessions() >= relay.sessions_max {
@@ -47,7 +47,8 @@ impl Seat {
                 return Err(CallError::Stopping.into());
             }
             let Attached { at, member } = &accepted;
-            let attach = relay::Attach { session, accepted: *at, user, roles: &member.roles, members };
+            let roles = &member.roles;
+            let attach = relay::Attach { session, accepted: *at, user, roles, members, level, status };
             match seat.place(attach, member.joined_at, &mut place) {
                 Ok(placed) => return Ok((seat, placed)),
                 Err(relay::AttachError::Full { max }) => return Err(AttachError::Full { max }),
@@ -112,7 +113,7 @@ impl Seat {
         // Kept first: an owner that comes meanwhile is told this status.
         let before = self.relay.core.lock().seats.set_status(self.session, status);
         match self.relay.ask(self.session, SessionRequest::SetStatus { user: self.user, status }).await {
-            Ok(Reply::Accepted(at)) => Ok(at),
+            Ok(Reply::Accepted(at)) => self.tell_status(status, at).map(|()| at),
             Ok(reply @ (Reply::Attached(_) | Reply::Outcome(_))) => unreachable!("a status is accepted, not {reply:?}"),
             Err(error) => {
                 if let Some(before) = before {
@@ -121,6 +122,61 @@ impl Seat {
                 Err(error)
             }
         }
+    }
+
+    /// Tells the relay from where on `here` calls the session, or calls it no more.
+    fn tell_status(&self, status: Status, at: Position) -> Result<(), CallError> {
+        let mut core = self.relay.core.lock();
+        let Some(key) = core.seats.key(self.session) else {
+            return Ok(());
+        };
+        match core.relay.set_status(key, status, at) {
+            Ok(_) => Ok(()),
+            Err(error @ ListenError::Unknown(_)) => {
+                tracing::trace!(session = %self.session, %error, "session had ended");
+                Ok(())
+            }
+            Err(ListenError::TooOld { .. } | ListenError::Switching { .. } | ListenError::PendingFull { .. }) => {
+                Err(CallError::Overloaded { retry_after: LAGGING_RETRY_AFTER })
+            }
+        }
+    }
+
+    /// The session's handle at the relay; `None` once it has been given back.
+    pub(super) fn key(&self) -> Option<SessionKey> {
+        self.relay.core.lock().seats.key(self.session)
+    }
+
+    /// Changes the level at the owner, and at the relay by `switch`, from the same position on.
+    pub(super) async fn set_level(
+        &self,
+        level: Level,
+        mut switch: impl FnMut(&mut Core, Position) -> Result<Position, ListenError>,
+    ) -> Result<Position, CallError> {
+        loop {
+            let at = match self.relay.ask(self.session, SessionRequest::SetLevel { user: self.user, level }).await? {
+                Reply::Accepted(at) => at,
+                reply @ (Reply::Attached(_) | Reply::Outcome(_)) => unreachable!("a level is accepted, not {reply:?}"),
+            };
+            match self.switch(at, &mut switch) {
+                Ok(at) => return Ok(at),
+                Err(ListenError::Unknown(_)) => {
+                    return Err(CommandError::UnknownSession { session: self.session }.into());
+                }
+                // The relay has moved on since: the owner tells a newer position.
+                Err(ListenError::TooOld { .. }) => tokio::task::yield_now().await,
+                Err(ListenError::Switching { .. } | ListenError::PendingFull { .. }) => {
+                    return Err(CallError::Overloaded { retry_after: LAGGING_RETRY_AFTER });
+                }
+            }
+        }
+    }
+
+    fn switch<T>(&self, at: Position, switch: &mut impl FnMut(&mut Core, Position) -> T) -> T {
+        let mut core = self.relay.core.lock();
+        let switched = switch(&mut core, at);
+        self.relay.wake(core);
+        switched
     }
 
     pub(super) async fn detach(&mut self) -> Result<Position, CallError> {

@@ -74,6 +74,11 @@ impl Seats {
         }
     }
 
+    /// Under which key the relay has a session, if it has.
+    pub(super) fn key(&self, session: SessionId) -> Option<SessionKey> {
+        self.0.get(&session)?.key
+    }
+
     /// When the members of the sessions that the relay has had joined, as of the latest attach of each. O(sessions).
     pub(super) fn joined(&self) -> BTreeMap<UserId, Millis> {
         let mut joined = BTreeMap::new();

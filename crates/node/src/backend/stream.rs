@@ -6,7 +6,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use guildhall_proto::{CallError, Position, SessionId, Status};
+use guildhall_proto::{CallError, Level, Position, SessionId, Status};
 use guildhall_relay::{self as relay, Read, Stream, Wait};
 
 use super::local::LocalRelay;
@@ -96,6 +96,17 @@ impl SessionStream {
         self.seat.set_status(status).await
     }
 
+    /// Listens at another level, from the position returned on: where the owner accepted it, or later if the session has heard later
+    /// events already. What was read before that for the old level is still handed out first.
+    ///
+    /// # Errors
+    /// `UnknownSession` if the session has ended; `Overloaded`, also while earlier changes of a session that lags are before it;
+    /// `Stopping` or `Unavailable`.
+    pub async fn set_level(&mut self, level: Level) -> Result<Position, CallError> {
+        let Self { seat, stream, .. } = self;
+        seat.set_level(level, |core, at| core.relay.set_level(stream, level, at, &mut core.woken)).await
+    }
+
     /// Detaches the session. It still hears all up to the position returned, then [`Delivery::Detached`]. If this is dropped while
     /// it waits, the owner may have detached the session all the same: detach again, or drop the stream.
     ///
@@ -111,6 +122,7 @@ impl From<relay::Delivery<'_>> for Delivery {
         match delivery {
             relay::Delivery::Event(event) => Self::Event(Arc::clone(event)),
             relay::Delivery::Gap(gap) => Self::Gap(gap),
+            relay::Delivery::Unread(unread) => Self::Unread(unread.clone()),
             relay::Delivery::Detached(reason) => Self::Detached(reason),
         }
     }

@@ -22,6 +22,7 @@ fn heard(delivery: Delivery) -> Heard {
     match delivery {
         Delivery::Event(event) => Heard::Event(event.position),
         Delivery::Gap(_) => Heard::Gap,
+        Delivery::Unread(unread) => panic!("an active session hears all itself: {unread:?}"),
         Delivery::Detached(reason) => Heard::Detached(reason),
     }
 }
@@ -34,6 +35,7 @@ fn note(shown: &mut BTreeMap<u64, Vec<Heard>>, item: BatchItem<'_>) {
         BatchItem::Gap { tokens, .. } => {
             tokens.iter().for_each(|token| shown.entry(*token).or_default().push(Heard::Gap));
         }
+        BatchItem::Unread { unread, .. } => panic!("active sessions hear all themselves: {unread:?}"),
         BatchItem::Detached { reason, token } => shown.entry(token).or_default().push(Heard::Detached(reason)),
     }
 }

@@ -4,6 +4,7 @@
 
 mod batches;
 mod gate;
+mod levels;
 mod limits;
 mod loading;
 mod reads;

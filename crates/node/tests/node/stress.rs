@@ -44,6 +44,7 @@ impl Account {
                 self.gaps.push(gap);
                 true
             }
+            Some(Delivery::Unread(unread)) => panic!("an active session hears all itself: {unread:?}"),
             Some(Delivery::Detached(_)) | None => false,
         }
     }

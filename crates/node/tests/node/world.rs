@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use guildhall_node::{Attach, Backend, Call, Clock, Counter, Delivery, Node, NodeConfig, Pending, SessionStream};
 use guildhall_proto::{
-    Actor, CallError, Channel, ChannelId, ChannelKind, ClientId, Command, Event, EventKind, GuildId, MemberFlags,
-    Mentions, Millis, Name, NewMember, Nick, OpId, Outcome, Payload, Permissions, Position, Publish, SessionId, Status,
-    UserId,
+    Actor, CallError, Channel, ChannelId, ChannelKind, ClientId, Command, Event, EventKind, GuildId, Level,
+    MemberFlags, Mentions, Millis, Name, NewMember, Nick, OpId, Outcome, Payload, Permissions, Position, Publish,
+    SessionId, Status, UserId,
 };
 
 use crate::store::TestStore;
@@ -119,7 +119,8 @@ pub(crate) async fn attach(backend: &Backend, guild: GuildId, session: u64, numb
 }
 
 pub(crate) fn attachment(session: u64, number: u64) -> Attach {
-    Attach { session: session_id(session), user: user(number), status: Status::Online, members: false }
+    let (status, level) = (Status::Online, Level::Active);
+    Attach { session: session_id(session), user: user(number), status, members: false, level }
 }
 
 pub(crate) fn user(number: u64) -> UserId {

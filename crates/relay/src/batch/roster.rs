@@ -1,43 +1,49 @@
-//! Which session of the batch is in which cohort, as of the batch's cursor.
+//! Which session of the batch is in which cohort and how it listens, as of the batch's cursor.
 //!
 //! Invariants:
-//! - a seated session is in the list of its cohort, at the place its seat says;
+//! - a seated session is in the list of its cohort for those who listen as it does, at the place its seat says;
 //! - `filled` has exactly the cohorts whose list is not empty.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use guildhall_proto::{SessionId, UserId};
+use guildhall_proto::{Level, Position, Seq, SessionId, Unread};
 
+use crate::audience::Audience;
 use crate::bits::{Bits, numbers};
 use crate::cohort::Cohort;
-use crate::entry::{Entry, Scope};
+use crate::entry::{Call, Entry, Scope};
+use crate::hearing::{Hearing, List, Listener};
+use crate::news::Summary;
 use crate::session::SessionKey;
 
 /// A session and where it belongs.
 #[derive(Debug, Clone)]
 pub(crate) struct Seat {
-    pub(crate) key: SessionKey,
+    pub(crate) who: Listener,
     pub(crate) token: u64,
-    pub(crate) user: UserId,
-    pub(crate) session: SessionId,
     pub(crate) cohort: Arc<Cohort>,
 }
 
-/// The sessions of one cohort.
+/// The sessions of one cohort that listen in one way.
 #[derive(Debug, Default)]
-pub(crate) struct List {
+pub(crate) struct Row {
     pub(crate) tokens: Vec<u64>,
     /// Their slots, in the same order.
     slots: Vec<u32>,
 }
 
+/// All who listen in one way, by cohort.
+#[derive(Debug, Default)]
+struct Rows {
+    rows: Vec<Row>,
+    filled: Bits,
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Roster {
-    /// By cohort.
-    lists: Vec<List>,
-    filled: Bits,
-    /// By slot: the session, and its place in its list.
+    lists: [Rows; List::ALL.len()],
+    /// By slot: the session, and its place in its row.
     seats: Vec<Option<(Seat, u32)>>,
     slot_of: BTreeMap<SessionId, u32>,
 }
@@ -48,19 +54,20 @@ impl Roster {
     }
 
     pub(crate) fn seat(&mut self, seat: Seat) {
-        let (slot, id) = (seat.key.idx, seat.cohort.id);
-        if self.lists.len() <= id as usize {
-            self.lists.resize_with(id as usize + 1, List::default);
+        let (slot, id) = (seat.who.key.idx, seat.cohort.id);
+        let Rows { rows, filled } = &mut self.lists[seat.who.hearing.list() as usize];
+        if rows.len() <= id as usize {
+            rows.resize_with(id as usize + 1, Row::default);
         }
         if self.seats.len() <= slot as usize {
             self.seats.resize_with(slot as usize + 1, || None);
         }
-        let list = &mut self.lists[id as usize];
-        let place = u32::try_from(list.slots.len()).expect("slots are numbered by 32 bits");
-        list.tokens.push(seat.token);
-        list.slots.push(slot);
-        self.filled.set(id, true);
-        self.slot_of.insert(seat.session, slot);
+        let row = &mut rows[id as usize];
+        let place = u32::try_from(row.slots.len()).expect("slots are numbered by 32 bits");
+        row.tokens.push(seat.token);
+        row.slots.push(slot);
+        filled.set(id, true);
+        self.slot_of.insert(seat.who.session, slot);
         debug_assert!(self.seats[slot as usize].is_none(), "one session a slot");
         self.seats[slot as usize] = Some((seat, place));
     }
@@ -68,22 +75,31 @@ impl Roster {
     /// Takes a session out, if it is in.
     pub(crate) fn unseat(&mut self, key: SessionKey) -> Option<Seat> {
         let taken = self.seats.get_mut(key.idx as usize)?;
-        let (seat, place) = taken.take_if(|(seat, _)| seat.key == key)?;
-        let list = &mut self.lists[seat.cohort.id as usize];
-        list.tokens.swap_remove(place as usize);
-        list.slots.swap_remove(place as usize);
-        if let Some(moved) = list.slots.get(place as usize) {
-            let (_, at) = self.seats[*moved as usize].as_mut().expect("a slot in a list is seated");
+        let (seat, place) = taken.take_if(|(seat, _)| seat.who.key == key)?;
+        let Rows { rows, filled } = &mut self.lists[seat.who.hearing.list() as usize];
+        let row = &mut rows[seat.cohort.id as usize];
+        row.tokens.swap_remove(place as usize);
+        row.slots.swap_remove(place as usize);
+        if let Some(moved) = row.slots.get(place as usize) {
+            let (_, at) = self.seats[*moved as usize].as_mut().expect("a slot in a row is seated");
             *at = place;
         }
-        self.filled.set(seat.cohort.id, !list.slots.is_empty());
-        self.slot_of.remove(&seat.session);
+        filled.set(seat.cohort.id, !row.slots.is_empty());
+        self.slot_of.remove(&seat.who.session);
         Some(seat)
     }
 
+    /// Has a session listen in another way, if it is in.
+    pub(crate) fn switch(&mut self, key: SessionKey, hearing: Hearing, since: Seq) {
+        if let Some(mut seat) = self.unseat(key) {
+            seat.who = Listener { hearing, since, ..seat.who };
+            self.seat(seat);
+        }
+    }
+
     /// Empties the roster and returns who was in it.
-    pub(crate) fn clear(&mut self) -> Vec<List> {
-        std::mem::take(self).lists
+    pub(crate) fn clear(&mut self) -> Vec<Row> {
+        std::mem::take(self).lists.into_iter().flat_map(|list| list.rows).collect()
     }
 
     /// Shows for whom an entry is, by cohorts, and lets those move that change cohort with it.
@@ -92,47 +108,35 @@ impl Roster {
         let moving: Vec<(Seat, &Arc<Cohort>)> =
             entry.moves.iter().filter_map(|moved| Some((self.unseat(moved.session)?, &moved.to))).collect();
         match &entry.scope {
-            Scope::Message { audience, except } => {
+            Scope::Message { audience, except, call } => {
                 let except = except.and_then(|session| self.slot_of.get(&session)).copied();
-                let apart = except.and_then(|slot| self.seats[slot as usize].as_ref());
-                let apart = apart.map(|(seat, place)| (seat.cohort.id, *place as usize));
-                self.each(
-                    |idx| audience.seen_by().word(idx),
-                    audience.seen_by().words(),
-                    |id, tokens| match apart {
-                        Some((cohort, place)) if cohort == id => {
-                            let (ahead, rest) = tokens.split_at(place);
-                            for part in [ahead, &rest[1..]] {
-                                if !part.is_empty() {
-                                    visit(part);
-                                }
-                            }
-                        }
-                        Some(_) | None => visit(tokens),
-                    },
-                );
+                let words = |idx| audience.seen_by().word(idx);
+                match except {
+                    None => self.each(&[List::Active], words, |row| visit(&row.tokens)),
+                    Some(_) => {
+                        self.each(&[List::Active], words, |row| row.visit_but(self.apart(except, row), &mut visit))
+                    }
+                }
+                if let Some(call) = call {
+                    self.show_called(entry, audience, call, except, &mut visit);
+                }
             }
             Scope::Seeing(audience) => {
-                self.each(|idx| audience.seen_by().word(idx), audience.seen_by().words(), |_, tokens| visit(tokens));
+                self.each(&List::ALL, |idx| audience.seen_by().word(idx), |row| visit(&row.tokens));
             }
             Scope::Around { before, after } => {
                 let sides = [before.as_deref(), after.as_deref()];
                 let word = |idx| sides.iter().flatten().fold(0, |word, audience| word | audience.seen_by().word(idx));
-                self.each(word, self.filled.words(), |_, tokens| visit(tokens));
+                self.each(&List::ALL, word, |row| visit(&row.tokens));
             }
-            Scope::Everyone => self.each(|_| u64::MAX, self.filled.words(), |_, tokens| visit(tokens)),
-            Scope::Member(_) | Scope::Members => self.each(
-                |_| u64::MAX,
-                self.filled.words(),
-                |id, tokens| {
-                    if self.cohort_of(id).standing.members {
-                        visit(tokens);
-                    }
-                },
-            ),
+            Scope::Everyone => self.each(&List::ALL, |_| u64::MAX, |row| visit(&row.tokens)),
+            Scope::Member(_) => self.show_wanting_members(&[List::Active], &mut visit),
+            Scope::Members => self.show_wanting_members(&List::ALL, &mut visit),
+            // It comes as an operation.
+            Scope::Unread => {}
         }
         for (mut seat, to) in moving {
-            if entry.is_for(seat.user, seat.session, &seat.cohort, to) {
+            if entry.is_for(&seat.who, &seat.cohort, to) {
                 visit(&[seat.token]);
             }
             seat.cohort = Arc::clone(to);
@@ -140,19 +144,124 @@ impl Roster {
         }
     }
 
-    /// Visits the lists that are not empty and in a set of cohorts, given by its words.
-    #[inline]
-    fn each(&self, word: impl Fn(usize) -> u64, words: usize, mut visit: impl FnMut(u32, &[u64])) {
-        for idx in 0..words.min(self.filled.words()) {
-            for id in numbers(idx, word(idx) & self.filled.word(idx)) {
-                visit(id, &self.lists[id as usize].tokens);
+    /// Tells passive sessions their news: those of a cohort at once that nothing sets apart.
+    pub(crate) fn tell_news(&self, at: Position, summary: &Summary, mut visit: impl FnMut(&Unread, &[u64])) {
+        let mut alike = Vec::new();
+        self.each(
+            &List::PASSIVE,
+            |_| u64::MAX,
+            |row| {
+                let mut shared: Option<Unread> = None;
+                alike.clear();
+                for (token, slot) in row.tokens.iter().zip(&row.slots) {
+                    let Seat { who, cohort, .. } = self.seated(*slot);
+                    if summary.sets_apart(who) {
+                        if let Some(unread) = summary.unread(at, who, cohort) {
+                            visit(&unread, &[*token]);
+                        }
+                        continue;
+                    }
+                    if alike.is_empty() {
+                        shared = summary.unread(at, who, cohort);
+                    }
+                    alike.push(*token);
+                }
+                if let Some(unread) = &shared {
+                    visit(unread, &alike);
+                }
+            },
+        );
+    }
+
+    /// Shows the passive sessions that a message calls.
+    fn show_called(
+        &self,
+        entry: &Entry,
+        audience: &Audience,
+        call: &Call,
+        except: Option<u32>,
+        visit: &mut impl FnMut(&[u64]),
+    ) {
+        for list in List::PASSIVE {
+            let calls_all = call.everyone || call.here && list == List::PassiveOnline;
+            if !calls_all && !call.calls_roles() {
+                continue;
+            }
+            self.each(
+                &[list],
+                |idx| audience.seen_by().word(idx),
+                |row| {
+                    if calls_all || call.calls_role_of(&self.seated(row.slots[0]).cohort) {
+                        row.visit_but(self.apart(except, row), visit);
+                    }
+                },
+            );
+        }
+        for key in &call.sessions {
+            let Some((seat, _)) = self.seats.get(key.idx as usize).and_then(Option::as_ref) else {
+                continue;
+            };
+            let Seat { who, cohort, token } = seat;
+            let calls_all = call.everyone || call.here && who.hearing.list() == List::PassiveOnline;
+            let is_shown = calls_all || call.calls_role_of(cohort);
+            if who.key == *key && who.hearing.level == Level::Passive && !is_shown && entry.is_for(who, cohort, cohort)
+            {
+                visit(&[*token]);
             }
         }
     }
 
-    fn cohort_of(&self, id: u32) -> &Cohort {
-        let slot = self.lists[id as usize].slots[0];
-        let (seat, _) = self.seats[slot as usize].as_ref().expect("a slot in a list is seated");
-        &seat.cohort
+    fn show_wanting_members(&self, lists: &[List], visit: &mut impl FnMut(&[u64])) {
+        self.each(
+            lists,
+            |_| u64::MAX,
+            |row| {
+                if self.seated(row.slots[0]).cohort.standing.members {
+                    visit(&row.tokens);
+                }
+            },
+        );
+    }
+
+    /// Visits the rows that are not empty and in a set of cohorts, given by its words.
+    #[inline]
+    fn each(&self, lists: &[List], word: impl Fn(usize) -> u64, mut visit: impl FnMut(&Row)) {
+        for list in lists {
+            let Rows { rows, filled } = &self.lists[*list as usize];
+            for idx in 0..filled.words() {
+                for id in numbers(idx, word(idx) & filled.word(idx)) {
+                    visit(&rows[id as usize]);
+                }
+            }
+        }
+    }
+
+    /// The place of the session at `slot`, if it is in this row.
+    #[inline]
+    fn apart(&self, slot: Option<u32>, row: &Row) -> Option<usize> {
+        let slot = slot?;
+        let (_, place) = self.seats[slot as usize].as_ref()?;
+        (row.slots.get(*place as usize) == Some(&slot)).then_some(*place as usize)
+    }
+
+    fn seated(&self, slot: u32) -> &Seat {
+        let (seat, _) = self.seats[slot as usize].as_ref().expect("a slot in a row is seated");
+        seat
+    }
+}
+
+impl Row {
+    /// Visits all, but the one at the place `apart`.
+    #[inline]
+    fn visit_but(&self, apart: Option<usize>, visit: &mut impl FnMut(&[u64])) {
+        let Some(place) = apart else {
+            visit(&self.tokens);
+            return;
+        };
+        for part in [&self.tokens[..place], &self.tokens[place + 1..]] {
+            if !part.is_empty() {
+                visit(part);
+            }
+        }
     }
 }

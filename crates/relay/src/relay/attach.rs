@@ -1,13 +1,17 @@
 //! Sessions coming, waiting and going, at positions that the relay has reached or not.
 
+use std::collections::VecDeque;
+use std::mem;
 use std::sync::Arc;
 
-use guildhall_proto::{Position, RoleId};
+use guildhall_proto::{Level, Position, RoleId};
 
 use super::past::Now;
 use super::{Pending, Relay};
 use crate::batch::{Join, Op, Seat};
 use crate::cohort::{Cohort, Standing};
+use crate::hearing::{Hearing, Listener, Ring, Switch};
+use crate::news::Moved;
 use crate::scan::{Scan, Scanned};
 use crate::session::{Attach, AttachError, DetachReason, SessionKey, UnknownSession, Wait};
 use crate::slots::{NONE, Way};
@@ -23,24 +27,29 @@ impl Relay {
     pub fn attach_stream(&mut self, attach: Attach<'_>) -> Result<Stream, AttachError> {
         let door = Door::new(At::Reading);
         let (mut scan, end) = self.attach(attach, Way::Stream(Arc::clone(&door)))?;
-        if end.is_none() && self.slots.at(scan.key.idx).cohort == NONE {
+        if end.is_none() && self.slots.at(scan.who.key.idx).cohort == NONE {
             door.wait();
-            return Ok(Stream::new(scan, door, self.reader.clone()));
+            return Ok(Stream::new(scan, door, self.rings.clone()));
+        }
+        if scan.who.hearing.level == Level::Passive {
+            // Up to here it reads the whole ring: the slow one has no changes of members that had no session here.
+            let Listener { hearing, since, .. } = scan.who;
+            scan.switches.push_back(Switch { mark: self.head(), position: self.position, hearing, since });
         }
         // What is for it is found now, so that it cannot lose what is not.
-        let found = scan.seek(&self.reader, end.map_or(self.ring.head(), |end| end.at));
+        let found = scan.seek(&self.rings, end.map_or(self.head(), |end| end.at));
         match (found, end) {
             (Scanned::Lost, _) => unreachable!("the attach has seen that the ring reaches back far enough"),
             (Scanned::Found | Scanned::End, Some(end)) => {
-                door.end(end, scan.cursor);
+                door.end(end, end.at);
             }
             (Scanned::Found, None) => {}
             (Scanned::End, None) => {
                 door.wait();
-                self.list_waiting(scan.key.idx);
+                self.list_waiting(scan.who.key.idx);
             }
         }
-        Ok(Stream::new(scan, door, self.reader.clone()))
+        Ok(Stream::new(scan, door, self.rings.clone()))
     }
 
     /// Attaches a session that the batch consumer serves, where it is called `token`. It hears what comes after
@@ -49,18 +58,18 @@ impl Relay {
     /// # Errors
     /// See [`AttachError`]; the relay is unchanged.
     pub fn attach_batch(&mut self, attach: Attach<'_>, token: u64) -> Result<SessionKey, AttachError> {
-        if self.ops.len() >= BATCH_OPS_PER_SESSION * self.config.sessions_max {
+        if self.ops_are_full() {
             return Err(AttachError::BatchStalled { ops: self.ops.len() });
         }
         let (mut scan, end) = self.attach(attach, Way::Batch(token))?;
-        let key = scan.key;
+        let key = scan.who.key;
         self.batch_sessions += usize::from(end.is_none());
         if end.is_none() && self.slots.at(key.idx).cohort == NONE {
             return Ok(key);
         }
         let head = self.ring.head();
-        let seat = Seat { key, token, user: attach.user, session: attach.session, cohort: self.cohort_of(&scan) };
-        let found = scan.seek(&self.reader, end.map_or(head, |end| end.at)) == Scanned::Found;
+        let seat = Seat { who: scan.who, token, cohort: self.cohort_of(&scan) };
+        let found = scan.seek(&self.rings, end.map_or(self.head(), |end| end.at)) == Scanned::Found;
         let known = attach.accepted;
         // A session that ends before the head never joins: whatever is before that end, it hears alone.
         let at = if end.is_some() { head.next() } else { head };
@@ -87,7 +96,7 @@ impl Relay {
         }
         // Of an earlier run only the hole behind it has a known place: the session is told of that too.
         let position = accepted.max(self.run.position);
-        let at = self.behind(position).min(self.ring.head());
+        let at = self.mark(position);
         self.end(key.idx, End { at, position, reason: DetachReason::Requested }, at, woken);
         Ok(())
     }
@@ -101,11 +110,7 @@ impl Relay {
     /// [`UnknownSession`] if the stream is another relay's.
     pub fn wait(&mut self, stream: &mut Stream) -> Result<Wait, UnknownSession> {
         let key = stream.key();
-        let is_own = self.slots.find(key).is_some_and(|slot| match &slot.way {
-            Way::Stream(door) => Arc::ptr_eq(door, &stream.door),
-            Way::Batch(_) | Way::Vacant => false,
-        });
-        if !is_own {
+        if !self.is_own(stream) {
             // What has ended has left its slot, and finds its end at its door.
             return if stream.door.is_ended() { Ok(Wait::Ready) } else { Err(UnknownSession { key }) };
         }
@@ -115,11 +120,13 @@ impl Relay {
             At::Woken(_) => return Ok(Wait::Ready),
             At::Reading => {}
         }
+        stream.enter();
         let id = self.slots.at(key.idx).cohort;
-        match stream.scan.seek(&self.reader, self.ring.head()) {
+        match stream.scan.seek(&self.rings, self.head()) {
             Scanned::Found => Ok(Wait::Ready),
             Scanned::Lost => {
-                stream.gap = Some(Box::new(stream.scan.jump(self.ring.head(), self.position)));
+                stream.scan.who = self.slots.listener(key.idx);
+                stream.gap = Some(Box::new(stream.scan.jump(self.head(), self.position)));
                 stream.scan.cohort = Arc::clone(self.cohorts.find(id).expect("a session's cohort has sessions"));
                 // It waits from here on, told or not: so it cannot lose what is not for it.
                 stream.door.wait();
@@ -135,39 +142,58 @@ impl Relay {
         }
     }
 
+    pub(super) fn is_own(&self, stream: &Stream) -> bool {
+        self.slots.find(stream.key()).is_some_and(|slot| match &slot.way {
+            Way::Stream(door) => Arc::ptr_eq(door, &stream.door),
+            Way::Batch(_) | Way::Vacant => false,
+        })
+    }
+
     /// Gives a session its slot, and its cohort if the relay has reached its position. With it goes where it ended, if what the
     /// relay knows ended it before.
     fn attach(&mut self, attach: Attach<'_>, way: Way) -> Result<(Scan, Option<End>), AttachError> {
         self.check(attach)?;
-        let Attach { session, accepted, user, roles, members } = attach;
+        let Attach { session, accepted, user, roles, members, level, status } = attach;
+        let hearing = Hearing::new(level, status);
+        let who = Listener { key: self.slots.next_key(), user, session, hearing, since: accepted.seq };
         let mut scan = Scan {
-            key: self.slots.next_key(),
-            user,
-            session,
+            who,
+            ring: Ring::Whole,
             cursor: self.ring.head(),
             cohort: Cohort::past(Standing { roles: Arc::default(), owner: false, overwrites: Box::default(), members }),
             past: Vec::new(),
+            switches: VecDeque::new(),
+            joined: self.position,
             known: accepted,
         };
         if accepted > self.position {
-            self.slots.insert(user, session, way);
-            self.pend(accepted, Pending::Attach { key: scan.key, roles: roles.into(), members });
-            self.pending_attaches += 1;
+            self.slots.insert(&who, way);
+            self.pend(accepted, Pending::Attach { key: who.key, roles: roles.into(), members });
+            self.pending_bounded += 1;
             return Ok((scan, None));
         }
         scan.cursor = self.behind(accepted);
         let past = self.past_of(scan.cursor, user, roles.into(), members);
         scan.cohort = past.first;
         scan.past = past.changes;
-        self.slots.insert(user, session, way);
+        self.slots.insert(&who, way);
         match past.now {
             Now::Ended(end) => {
                 // The key is given out all the same: it names an ended session, and none after it.
-                self.slots.remove(scan.key.idx);
+                self.slots.remove(who.key.idx);
                 Ok((scan, Some(end)))
             }
             Now::Standing(standing) => {
-                let present = self.join(scan.key.idx, standing);
+                let mut from = Arc::clone(&scan.cohort);
+                for (at, to) in scan.past.iter().rev() {
+                    let seq = self.position_before(at.next()).seq;
+                    self.news.note_moved(Moved {
+                        session: who.key,
+                        seq,
+                        from: mem::replace(&mut from, Arc::clone(to)),
+                    });
+                }
+                let present = self.join(who.key.idx, standing);
                 match scan.past.first_mut() {
                     Some((_, newest)) => *newest = present,
                     None => scan.cohort = present,
@@ -188,7 +214,7 @@ impl Relay {
         }
         if accepted > self.position {
             let max = self.config.pending_max;
-            return if self.pending_attaches < max { Ok(()) } else { Err(AttachError::PendingFull { max }) };
+            return if self.pending_bounded < max { Ok(()) } else { Err(AttachError::PendingFull { max }) };
         }
         let is_within_run =
             accepted >= self.run.position && (accepted.epoch == self.position.epoch || accepted.seq <= self.opened_at);
@@ -198,7 +224,7 @@ impl Relay {
         Ok(())
     }
 
-    fn pend(&mut self, at: Position, pending: Pending) {
+    pub(super) fn pend(&mut self, at: Position, pending: Pending) {
         self.pending.insert((at, self.pending_count), pending);
         self.pending_count += 1;
     }
@@ -209,9 +235,16 @@ impl Relay {
             let (at, _) = *first.key();
             match first.remove() {
                 Pending::Attach { key, roles, members } => self.settle_attach(at, key, roles, members),
+                Pending::Switch { key, change } => {
+                    self.pending_bounded -= 1;
+                    if self.slots.find(key).is_some() {
+                        self.slots.at_mut(key.idx).switches_pending -= 1;
+                        self.switch_now(key.idx, change);
+                    }
+                }
                 Pending::Detach { key } => {
                     if self.slots.find(key).is_some() {
-                        let head = self.ring.head();
+                        let head = self.head();
                         let end = End { at: head, position: self.position, reason: DetachReason::Requested };
                         self.end(key.idx, end, head, woken);
                     }
@@ -232,11 +265,11 @@ impl Relay {
     }
 
     fn settle_attach(&mut self, accepted: Position, key: SessionKey, roles: Arc<[RoleId]>, members: bool) {
-        self.pending_attaches -= 1;
+        self.pending_bounded -= 1;
         let Some(slot) = self.slots.find(key) else {
             return;
         };
-        let (user, session, way) = (slot.user, slot.session, slot.way.clone());
+        let (user, way, who) = (slot.user, slot.way.clone(), self.slots.listener(key.idx));
         let cohort = self.join(key.idx, Standing::new(&self.rights, user, roles, members));
         match way {
             Way::Stream(door) => {
@@ -245,7 +278,7 @@ impl Relay {
             }
             Way::Batch(token) => {
                 let at = self.ring.head();
-                let seat = Seat { key, token, user, session, cohort };
+                let seat = Seat { who, token, cohort };
                 let join = Join { seat, at, position: self.position, known: accepted, catch_up: None, end: None };
                 self.ops.push(Op::Join(Box::new(join)));
             }
@@ -264,11 +297,16 @@ impl Relay {
     /// Puts a session among the waiting ones of its cohort.
     pub(super) fn list_waiting(&mut self, idx: u32) {
         let slot = self.slots.at_mut(idx);
-        slot.waiting = self.cohorts.wait(slot.cohort, idx);
+        slot.waiting = self.cohorts.wait(slot.cohort, slot.hearing.list(), idx);
+    }
+
+    /// Whether the batch consumer has so much to take over that it gets no more.
+    pub(super) fn ops_are_full(&self) -> bool {
+        self.ops.len() >= BATCH_OPS_PER_SESSION * self.config.sessions_max
     }
 
     fn cohort_of(&self, scan: &Scan) -> Arc<Cohort> {
-        match self.slots.find(scan.key) {
+        match self.slots.find(scan.who.key) {
             Some(slot) => Arc::clone(self.cohorts.find(slot.cohort).expect("a session's cohort has sessions")),
             None => Arc::clone(&scan.cohort),
         }

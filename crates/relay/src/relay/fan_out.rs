@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use guildhall_permissions::Rights;
-use guildhall_proto::{Event, EventKind, Overwrite, OverwriteTarget, RoleId, SessionId, UserId};
-use guildhall_ring::Cursor;
+use guildhall_proto::{Event, EventKind, Level, Overwrite, OverwriteTarget, RoleId, UserId};
 
 use super::Relay;
 use crate::audience::Audience;
 use crate::batch::Op;
 use crate::bits::numbers;
 use crate::cohort::{CohortId, Cohorts, Standing, shows};
-use crate::entry::{Entry, Fact, Move, Scope};
+use crate::entry::{Call, Entry, Fact, Move, Scope};
+use crate::hearing::{List, Listener, Mark};
+use crate::news::Moved;
 use crate::session::{DetachReason, SessionKey};
 use crate::slots::{NONE, Slots, Way};
 use crate::stream::{End, Ending};
@@ -26,35 +27,41 @@ impl Relay {
         let moves = self.moves(&event.kind, owner_before);
         let scope = self.scope(&event.kind, before);
 
-        let (at, position) = (self.ring.head(), event.position);
+        let position = event.position;
         let ending = self.ended_by(&event.kind);
         let entry = Entry { fact: Fact::Event(event), scope, moves, made_bytes: self.audiences.take_made_bytes() };
-        self.wake_for(&entry, at, woken);
+        self.wake_for(&entry, woken);
+        let at = self.head();
+        let slow = if entry.is_slow() { at.slow.next() } else { at.slow };
         for (idx, reason) in ending {
             // One that does not hear the event ends just before it: losing that is no loss to it.
-            let end = if self.hears(idx, &entry.scope) { at.next() } else { at };
+            let end = if self.hears(idx, &entry.scope) { Mark { whole: at.whole.next(), slow } } else { at };
             self.end(idx, End { at: end, position, reason }, at, woken);
         }
-        self.ring.append(entry);
+        self.append(entry);
     }
 
-    /// Takes those who change cohort to their new one, and wakes the waiting sessions that the entry, to be appended at `at`, is
-    /// for.
-    pub(super) fn wake_for(&mut self, entry: &Entry, at: Cursor, woken: &mut Vec<SessionKey>) {
+    /// Takes those who change cohort to their new one, and wakes the waiting sessions that the entry, to be appended now, is for.
+    pub(super) fn wake_for(&mut self, entry: &Entry, woken: &mut Vec<SessionKey>) {
+        let at = self.head();
         // Those who move are taken out first: each is asked alone, by both its cohorts. They come back once the rest are woken.
         let mut staying = Vec::new();
-        for Move { session, to } in &entry.moves {
-            let Relay { slots, cohorts, .. } = self;
+        for Move { session, to } in &*entry.moves {
+            let who = self.slots.listener(session.idx);
+            let Relay { slots, cohorts, news, .. } = self;
             let slot = slots.at_mut(session.idx);
             let from = Arc::clone(cohorts.find(slot.cohort).expect("a session's cohort has sessions"));
             let was_waiting = unwait(slots, cohorts, session.idx);
             let slot = slots.at_mut(session.idx);
             slot.cohort = to.id;
-            cohorts.leave(from.id, at.next());
+            cohorts.leave(from.id, at.whole.next());
+            if from.id != to.id {
+                news.note_moved(Moved { session: *session, seq: entry.position().seq, from: Arc::clone(&from) });
+            }
             let Way::Stream(door) = &slot.way else {
                 continue;
             };
-            if was_waiting && entry.is_for(slot.user, slot.session, &from, to) {
+            if was_waiting && entry.is_for(&who, &from, to) {
                 // Its cohort stays the old one until it reads the entry.
                 door.wake(at);
                 woken.push(*session);
@@ -66,35 +73,102 @@ impl Relay {
             }
         }
         match &entry.scope {
-            Scope::Message { audience, except } => {
-                for idx in 0..audience.seen_by().words() {
-                    let word = audience.seen_by().word(idx) & self.cohorts.waiting_in().word(idx);
-                    for id in numbers(idx, word) {
-                        self.wake_cohort(id, at, |session| *except != Some(session), woken);
-                    }
+            Scope::Message { audience, except, call } => {
+                let seen_by = audience.seen_by();
+                self.wake_cohorts(
+                    &[List::Active],
+                    at,
+                    |idx, _| seen_by.word(idx),
+                    |who| *except != Some(who.session),
+                    woken,
+                );
+                if let Some(call) = call {
+                    self.wake_called(entry, audience, call, woken);
                 }
             }
-            Scope::Seeing(audience) => self.wake_cohorts(at, |idx, _| audience.seen_by().word(idx), woken),
+            Scope::Seeing(audience) => {
+                self.wake_cohorts(&List::ALL, at, |idx, _| audience.seen_by().word(idx), |_| true, woken);
+            }
             Scope::Around { before, after } => {
                 let sides = [before.as_deref(), after.as_deref()];
                 let word = |idx| sides.iter().flatten().fold(0, |word, audience| word | audience.seen_by().word(idx));
-                self.wake_cohorts(at, |idx, _| word(idx), woken);
+                self.wake_cohorts(&List::ALL, at, |idx, _| word(idx), |_| true, woken);
             }
-            Scope::Everyone => self.wake_cohorts(at, |_, _| u64::MAX, woken),
-            Scope::Member(_) | Scope::Members => {
-                self.wake_cohorts(at, |idx, cohorts| cohorts.wanting_members().word(idx), woken);
+            Scope::Everyone => self.wake_cohorts(&List::ALL, at, |_, _| u64::MAX, |_| true, woken),
+            Scope::Member(_) => {
+                self.wake_cohorts(&[List::Active], at, |idx, all| all.wanting_members().word(idx), |_| true, woken);
             }
+            Scope::Members => {
+                self.wake_cohorts(&List::ALL, at, |idx, all| all.wanting_members().word(idx), |_| true, woken);
+            }
+            Scope::Unread => self.wake_asked(entry, woken),
         }
         for idx in staying {
             self.list_waiting(idx);
         }
     }
 
-    fn wake_cohorts(&mut self, at: Cursor, word: impl Fn(usize, &Cohorts) -> u64, woken: &mut Vec<SessionKey>) {
-        for idx in 0..self.cohorts.waiting_in().words() {
-            let ids = word(idx, &self.cohorts) & self.cohorts.waiting_in().word(idx);
-            for id in numbers(idx, ids) {
-                self.wake_cohort(id, at, |_| true, woken);
+    /// Wakes the waiting passive sessions that a message calls, and looks at no others where it can.
+    fn wake_called(&mut self, entry: &Entry, audience: &Audience, call: &Call, woken: &mut Vec<SessionKey>) {
+        for list in List::PASSIVE {
+            let calls_all = call.everyone || call.here && list == List::PassiveOnline;
+            if !calls_all && !call.calls_roles() {
+                continue;
+            }
+            for idx in 0..audience.seen_by().words() {
+                for id in numbers(idx, audience.seen_by().word(idx) & self.cohorts.waiting_in(list).word(idx)) {
+                    let cohort = Arc::clone(self.cohorts.find(id).expect("a cohort with waiting sessions is there"));
+                    if calls_all || call.calls_role_of(&cohort) {
+                        let at = self.head();
+                        self.wake_cohort(id, list, at, |who| entry.is_for(who, &cohort, &cohort), woken);
+                    }
+                }
+            }
+        }
+        for key in &call.sessions {
+            let slot = self.slots.at(key.idx);
+            let (who, at) = (self.slots.listener(key.idx), self.head());
+            let Some(cohort) = self.cohorts.find(slot.cohort).filter(|_| slot.waiting != NONE) else {
+                continue;
+            };
+            if who.hearing.level == Level::Passive && entry.is_for(&who, cohort, cohort) {
+                let Relay { slots, cohorts, .. } = self;
+                unwait(slots, cohorts, key.idx);
+                if let Way::Stream(door) = &slots.at(key.idx).way {
+                    door.wake(at);
+                }
+                woken.push(*key);
+            }
+        }
+    }
+
+    /// Wakes the waiting passive sessions that an entry is for, asking each.
+    fn wake_asked(&mut self, entry: &Entry, woken: &mut Vec<SessionKey>) {
+        let at = self.head();
+        for list in List::PASSIVE {
+            for idx in 0..self.cohorts.waiting_in(list).words() {
+                for id in numbers(idx, self.cohorts.waiting_in(list).word(idx)) {
+                    let cohort = Arc::clone(self.cohorts.find(id).expect("a cohort with waiting sessions is there"));
+                    self.wake_cohort(id, list, at, |who| entry.is_for(who, &cohort, &cohort), woken);
+                }
+            }
+        }
+    }
+
+    fn wake_cohorts(
+        &mut self,
+        lists: &[List],
+        at: Mark,
+        word: impl Fn(usize, &Cohorts) -> u64,
+        is_for: impl Fn(&Listener) -> bool,
+        woken: &mut Vec<SessionKey>,
+    ) {
+        for list in lists {
+            for idx in 0..self.cohorts.waiting_in(*list).words() {
+                let ids = word(idx, &self.cohorts) & self.cohorts.waiting_in(*list).word(idx);
+                for id in numbers(idx, ids) {
+                    self.wake_cohort(id, *list, at, &is_for, woken);
+                }
             }
         }
     }
@@ -104,15 +178,16 @@ impl Relay {
     fn wake_cohort(
         &mut self,
         id: CohortId,
-        at: Cursor,
-        is_for: impl Fn(SessionId) -> bool,
+        list: List,
+        at: Mark,
+        is_for: impl Fn(&Listener) -> bool,
         woken: &mut Vec<SessionKey>,
     ) {
         let Relay { slots, cohorts, .. } = self;
-        cohorts.wake(id, |idx, place_if_kept| {
-            let key = slots.key(idx);
+        cohorts.wake(id, list, |idx, place_if_kept| {
+            let who = slots.listener(idx);
             let slot = slots.at_mut(idx);
-            if !is_for(slot.session) {
+            if !is_for(&who) {
                 slot.waiting = place_if_kept;
                 return false;
             }
@@ -120,13 +195,13 @@ impl Relay {
             if let Way::Stream(door) = &slot.way {
                 door.wake(at);
             }
-            woken.push(key);
+            woken.push(who.key);
             true
         });
     }
 
     /// Ends a session, and frees its slot. If it is waiting, it goes on from `from` to hear so.
-    pub(super) fn end(&mut self, idx: u32, end: End, from: Cursor, woken: &mut Vec<SessionKey>) {
+    pub(super) fn end(&mut self, idx: u32, end: End, from: Mark, woken: &mut Vec<SessionKey>) {
         let key = self.slots.key(idx);
         let Relay { slots, cohorts, .. } = self;
         unwait(slots, cohorts, idx);
@@ -144,13 +219,13 @@ impl Relay {
             Way::Vacant => unreachable!("only attached sessions end"),
         }
         if slot.cohort != NONE {
-            cohorts.leave(slot.cohort, self.ring.head().max(end.at));
+            cohorts.leave(slot.cohort, self.ring.head().max(end.at.whole));
         }
         slots.remove(idx);
     }
 
     /// The sessions whose cohort the event, which the rights already have, may change, with the cohort they are in from now on.
-    fn moves(&mut self, event: &EventKind, owner_before: UserId) -> Box<[Move]> {
+    fn moves(&mut self, event: &EventKind, owner_before: UserId) -> Arc<[Move]> {
         let mut moves = Vec::new();
         match event {
             EventKind::MemberUpdated { after, .. } => self.move_user(after.user, Some(&after.roles), &mut moves),
@@ -194,6 +269,9 @@ impl Relay {
             | EventKind::MembersLeft { .. }
             | EventKind::UserBanned { .. }
             | EventKind::UserUnbanned { .. } => {}
+        }
+        if moves.is_empty() {
+            return Arc::default();
         }
         moves.sort_unstable_by_key(|moved| moved.session);
         moves.into()
@@ -267,13 +345,18 @@ impl Relay {
 
     /// Whom the event, which rights and cohorts already have, is for.
     fn scope(&mut self, event: &EventKind, before: Option<Arc<Audience>>) -> Scope {
-        let Relay { audiences, rights, cohorts, .. } = self;
+        let Relay { audiences, rights, cohorts, slots, .. } = self;
         let mut of = |channel, rights: &Rights| audiences.of(channel, rights, cohorts);
         match event {
             EventKind::MessagePublished(message) => {
                 let except = message.session.filter(|_| !message.echo);
                 match of(message.channel, rights) {
-                    Some(audience) => Scope::Message { audience, except },
+                    Some(audience) => {
+                        let users = message.mentions.users.iter();
+                        let sessions =
+                            || users.flat_map(|user| slots.of_user(*user)).map(|idx| slots.key(idx)).collect();
+                        Scope::Message { audience, except, call: Call::new(&message.mentions, sessions) }
+                    }
                     // No such channel: nobody sees it.
                     None => Scope::Around { before: None, after: None },
                 }
@@ -308,13 +391,13 @@ impl Relay {
 }
 
 /// Takes a session from the waiting ones of its cohort; whether it was one.
-fn unwait(slots: &mut Slots, cohorts: &mut Cohorts, idx: u32) -> bool {
+pub(super) fn unwait(slots: &mut Slots, cohorts: &mut Cohorts, idx: u32) -> bool {
     let slot = slots.at_mut(idx);
     let place = std::mem::replace(&mut slot.waiting, NONE);
     if place == NONE {
         return false;
     }
-    if let Some(moved) = cohorts.unwait(slot.cohort, place) {
+    if let Some(moved) = cohorts.unwait(slot.cohort, slot.hearing.list(), place) {
         slots.at_mut(moved).waiting = place;
     }
     true

@@ -14,6 +14,7 @@ use guildhall_ring::Cursor;
 use super::Relay;
 use crate::cohort::{Cohort, Standing, shows};
 use crate::entry::Fact;
+use crate::hearing::Mark;
 use crate::session::DetachReason;
 use crate::stream::End;
 
@@ -81,12 +82,13 @@ impl Relay {
     fn steps(&self, from: Cursor, user: UserId, mut roles: Arc<[RoleId]>, members: bool) -> (Vec<Step>, Option<End>) {
         let (mut steps, mut end) = (Vec::new(), None);
         let mut cursor = from;
-        let read = self.reader.read(&mut cursor, |at, entry| {
+        let read = self.rings.whole.read(&mut cursor, |at, entry| {
             let Fact::Event(event) = &entry.fact else {
                 return ControlFlow::Continue(());
             };
             let mut ends = |at, reason| {
                 // The first end counts; what comes later is still taken back.
+                let at = Mark { whole: at, slow: self.mark(event.position).slow };
                 end.get_or_insert(End { at, position: event.position, reason });
             };
             match &event.kind {

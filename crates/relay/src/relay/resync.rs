@@ -5,6 +5,7 @@ use guildhall_proto::{Member, Position, UserId};
 
 use super::{Relay, Run};
 use crate::entry::{Entry, Fact, Move, Scope};
+use crate::hearing::Mark;
 use crate::session::{DetachReason, SessionKey, StaleResync};
 use crate::slots::NONE;
 use crate::stream::End;
@@ -84,17 +85,20 @@ impl Relay {
         ending: Vec<(u32, DetachReason)>,
         woken: &mut Vec<SessionKey>,
     ) {
-        let place = self.ring.head();
+        let place = self.head();
+        let behind = Mark { whole: place.whole.next(), slow: place.slow.next() };
         let entry =
             Entry { fact: Fact::Hole { through: at }, scope: Scope::Everyone, moves: moves.into(), made_bytes: 0 };
-        self.wake_for(&entry, place, woken);
+        self.wake_for(&entry, woken);
+        // What was news before is in the view that everybody begins again from.
+        self.news.clear();
         for (idx, reason) in ending {
             // A session accepted behind the hole has lost nothing in it.
             let is_ahead = self.slots.at(idx).cohort == NONE;
-            let from = if is_ahead { place.next() } else { place };
-            self.end(idx, End { at: place.next(), position: at, reason }, from, woken);
+            let from = if is_ahead { behind } else { place };
+            self.end(idx, End { at: behind, position: at, reason }, from, woken);
         }
-        self.ring.append(entry);
+        self.append(entry);
         self.position = at;
         self.opened_at = at.seq;
         self.run = Run { at: self.ring.head(), position: at };

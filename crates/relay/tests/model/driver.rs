@@ -1,15 +1,20 @@
 //! Drives a relay, its streams and its batch beside the model, and compares what they hear.
 
+#[path = "levels.rs"]
+mod levels;
+
 use std::collections::{BTreeMap, VecDeque};
 
-use guildhall_proto::{EventKind, Permissions, Position, SessionId, UserId};
+use guildhall_proto::{ChannelId, EventKind, Level, Permissions, Position, SessionId, Unread, UserId};
 use guildhall_relay::{
-    Attach, AttachError, Batch, BatchItem, BatchRead, Delivery, DetachReason, Gap, Opened, Read, Relay, RelayConfig,
+    Attach, AttachError, Batch, BatchItem, BatchRead, Delivery, DetachReason, Opened, Read, Relay, RelayConfig,
     SessionKey, Stream, Wait,
 };
 use guildhall_ring::RingConfig;
 
-use crate::world::{World, member, user};
+use crate::session::{Change, Heard, Item, Model};
+use crate::world::{Ear, World, member, user};
+use levels::level_and_status;
 
 /// How often the things happened that the test is about.
 #[derive(Debug, Default)]
@@ -31,39 +36,6 @@ impl Counts {
     }
 }
 
-/// What a session should hear.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Item {
-    Event(u64),
-    /// A resync up to here.
-    Hole(u64),
-    Detached(DetachReason),
-}
-
-/// One session, in the model.
-#[derive(Debug)]
-struct Model {
-    user: UserId,
-    session: SessionId,
-    accepted: u64,
-    members: bool,
-    /// Not ended, as far as the relay has been fed.
-    is_alive: bool,
-    detach_at: Option<Position>,
-    /// What it has not heard yet.
-    due: VecDeque<Item>,
-    /// Up to where it knows.
-    known: u64,
-    is_over: bool,
-    is_stream: bool,
-    is_waiting: bool,
-    /// It has lost its place, and is still to be told the gap.
-    is_lost: bool,
-    /// It was detached, at a position in the past, while it was to be told a gap: what it has lost may all lie behind its end.
-    may_have_lost_nothing: bool,
-    key: SessionKey,
-}
-
 pub(crate) struct Driver {
     world: World,
     relay: Relay,
@@ -76,6 +48,14 @@ pub(crate) struct Driver {
     sessions: Vec<Model>,
     streams: BTreeMap<usize, Stream>,
     pending: Vec<(usize, Position)>,
+    pending_ears: Vec<(usize, Position, Change)>,
+    /// By channel, the latest message since the last summary.
+    news: BTreeMap<ChannelId, u64>,
+    /// All summaries so far: where, and of which messages.
+    summaries: Vec<(u64, BTreeMap<ChannelId, u64>)>,
+    now: u64,
+    last_summary: Option<u64>,
+    slow_entries: u64,
     counts: Counts,
     woken: Vec<SessionKey>,
 }
@@ -85,7 +65,9 @@ impl Driver {
         let world = World::new(setup);
         let ring_entries = if setup.is_multiple_of(4) { 1_024 } else { 8 + u64::from(setup % 3) * 24 };
         let ring = RingConfig { entries_max: ring_entries as usize, bytes_max: 1024 * 1024 };
-        let config = RelayConfig { ring, ..RelayConfig::default() };
+        let slow_entries = if setup.is_multiple_of(3) { 1_024 } else { 8 + u64::from(setup / 8 % 3) * 12 };
+        let slow_ring = RingConfig { entries_max: slow_entries as usize, bytes_max: 1024 * 1024 };
+        let config = RelayConfig { ring, slow_ring, ..RelayConfig::default() };
         let at = world.position(0, false);
         let (relay, batch) = Relay::new(config, world.rights[0].clone(), at);
         Self {
@@ -98,6 +80,12 @@ impl Driver {
             sessions: Vec::new(),
             streams: BTreeMap::new(),
             pending: Vec::new(),
+            pending_ears: Vec::new(),
+            news: BTreeMap::new(),
+            summaries: Vec::new(),
+            now: 0,
+            last_summary: None,
+            slow_entries,
             counts: Counts::default(),
             woken: Vec::new(),
         }
@@ -105,7 +93,7 @@ impl Driver {
 
     pub(crate) fn step(&mut self, (kind, a, b, c): (u8, u16, u16, u16)) {
         match kind {
-            0..=89 => {
+            0..=83 => {
                 let sessions: Vec<_> = self
                     .sessions
                     .iter()
@@ -114,9 +102,12 @@ impl Driver {
                     .collect();
                 self.world.random_event(a, b, c, &sessions);
             }
+            84..=86 => self.tick(a),
+            87..=89 => self.set_status(a, b),
             90..=139 => self.feed(u64::from(a % 4) + 1),
             140..=149 => self.feed(u64::from(a % 32)),
-            150..=179 => self.attach(a, b, c),
+            150..=171 => self.attach(a, b, c),
+            172..=179 => self.set_level(a, b),
             180..=189 => self.detach(a, b),
             190..=229 => self.read(usize::from(a), usize::from(b % 5) + 1),
             230..=237 => (0..self.sessions.len()).for_each(|idx| self.read_all(idx)),
@@ -137,6 +128,9 @@ impl Driver {
             self.read_all(idx);
         }
         while self.read_batch(usize::MAX) {}
+        for session in &mut self.sessions {
+            session.forgive();
+        }
         for session in &self.sessions {
             assert!(session.due.is_empty(), "not heard: {session:?}");
             assert_eq!(session.is_over, !session.is_alive && !self.is_pending(session), "{session:?}");
@@ -182,8 +176,11 @@ impl Driver {
         self.fed = seq;
         let world = &self.world;
         for session in self.sessions.iter_mut().filter(|session| session.is_alive && session.accepted < seq) {
-            if world.is_for(seq, session.user, session.session, session.members) {
+            if world.is_for(seq, session.user, session.session, session.ear) {
                 session.due.push_back(Item::Event(seq));
+                if let (Level::Passive, Some(mention)) = (session.ear.level, world.mention(seq)) {
+                    self.counts.note(mention, true);
+                }
             }
             self.counts.note("echoes left out", world.leaves_out(seq, session.session));
             let reason = if world.removes(seq, session.user) {
@@ -196,6 +193,13 @@ impl Driver {
                 continue;
             };
             session.end(reason);
+        }
+        let (published, deleted) = world.news(seq);
+        if let Some(channel) = published.filter(|channel| world.rights[seq as usize].channel(*channel).is_some()) {
+            self.news.insert(channel, seq);
+        }
+        if let Some(channel) = deleted {
+            self.news.remove(&channel);
         }
         if world.deletes(seq) {
             // The relay ends those it never came to as well.
@@ -233,6 +237,15 @@ impl Driver {
             let is_due = *accepted <= at;
             if is_due {
                 sessions[*idx].is_alive = true;
+            }
+            !is_due
+        });
+        let fed = self.fed;
+        self.pending_ears.sort_by_key(|(_, accepted, _)| *accepted);
+        self.pending_ears.retain(|(idx, accepted, change)| {
+            let is_due = *accepted <= at;
+            if is_due && sessions[*idx].is_alive {
+                sessions[*idx].switch(*change, fed);
             }
             !is_due
         });
@@ -279,6 +292,7 @@ impl Driver {
         };
         let who = user(u64::from(c));
         let members = (c / 8).is_multiple_of(4);
+        let (level, status) = level_and_status(c / 64);
         let Some(roles) = self.world.members[accepted as usize].get(&who).cloned() else {
             return;
         };
@@ -287,7 +301,7 @@ impl Driver {
         for is_stream in [true, false] {
             let idx = self.sessions.len();
             let session = SessionId::new(idx as u64 + 1).unwrap();
-            let attach = Attach { session, accepted: position, user: who, roles: &roles, members };
+            let attach = Attach { session, accepted: position, user: who, roles: &roles, members, level, status };
             let attached = if is_stream {
                 self.relay.attach_stream(attach).map(|stream| {
                     let key = stream.key();
@@ -316,7 +330,12 @@ impl Driver {
                 user: who,
                 session,
                 accepted,
-                members,
+                ear: Ear { level, is_online: status.is_online(), members },
+                since: accepted,
+                joined: self.fed,
+                switched: 0,
+                was_passive: level == Level::Passive,
+                switches_while_lagging: level == Level::Passive && accepted < self.fed,
                 is_alive: !is_ahead,
                 detach_at: None,
                 due: VecDeque::new(),
@@ -325,6 +344,8 @@ impl Driver {
                 is_stream,
                 is_waiting: is_ahead && is_stream,
                 is_lost: false,
+                lost_items: 0,
+                unsure_through: None,
                 may_have_lost_nothing: false,
                 key,
             };
@@ -337,7 +358,7 @@ impl Driver {
                 if !model.is_alive {
                     break;
                 }
-                if self.world.is_for(seq, who, session, members) {
+                if self.world.is_for(seq, who, session, model.ear) {
                     model.due.push_back(Item::Event(seq));
                 }
                 let changed =
@@ -387,13 +408,11 @@ impl Driver {
             }
             let last = if accepted < self.run { self.run } else { accepted };
             let before = session.due.len();
-            session.due.retain(|item| match item {
-                Item::Event(seq) | Item::Hole(seq) => *seq <= last,
-                Item::Detached(_) => true,
-            });
+            session.due.retain(|item| item.place().is_none_or(|seq| seq <= last));
             lengths.insert(key, session.due.len());
             self.counts.note("detaches in the past", session.due.len() < before || accepted < self.fed);
-            session.may_have_lost_nothing = session.is_lost;
+            // Where the slow ring does not reach back to its end, it is not known on which side of that its loss lies.
+            session.may_have_lost_nothing = session.is_lost || session.was_passive && accepted < self.fed;
             session.end(DetachReason::Requested);
             self.check_woken(&lengths);
         }
@@ -425,6 +444,7 @@ impl Driver {
         }
         self.fed = at;
         self.run = at;
+        self.news.clear();
         self.settle();
         self.check_woken(&lengths);
     }
@@ -440,12 +460,13 @@ impl Driver {
             heard.push(match delivery {
                 Delivery::Event(event) => Heard::Event(event.position),
                 Delivery::Gap(gap) => Heard::Gap(gap),
+                Delivery::Unread(unread) => Heard::Unread(unread.clone()),
                 Delivery::Detached(reason) => Heard::Detached(reason),
             });
         });
         assert!(heard.len() <= max);
         for heard in &heard {
-            self.hear(idx, *heard);
+            self.hear(idx, heard.clone());
         }
         let session = &mut self.sessions[idx];
         assert_eq!(read == Read::Ended, session.is_over);
@@ -455,10 +476,15 @@ impl Driver {
         }
         if read == Read::Idle {
             let wait = self.relay.wait(self.streams.get_mut(&idx).unwrap()).unwrap();
-            assert_eq!(wait == Wait::Waiting, session.due.is_empty(), "{session:?}");
+            if !(wait == Wait::Gap && session.switches_while_lagging) {
+                assert_eq!(wait == Wait::Waiting, session.due.is_empty(), "{session:?}");
+            }
+            session.may_have_lost_nothing |= wait == Wait::Gap && session.due.is_empty();
+            session.switches_while_lagging &= wait != Wait::Waiting;
             // Who has lost its place waits, with a gap to be told.
             session.is_waiting = wait != Wait::Ready;
             session.is_lost = wait == Wait::Gap;
+            session.lost_items = session.due.len();
         }
     }
 
@@ -478,13 +504,17 @@ impl Driver {
                 heard.extend(tokens.iter().map(|token| (*token, Heard::Event(event.position))));
             }
             BatchItem::Gap { gap, tokens } => heard.extend(tokens.iter().map(|token| (*token, Heard::Gap(gap)))),
+            BatchItem::Unread { unread, tokens } => {
+                heard.extend(tokens.iter().map(|token| (*token, Heard::Unread(unread.clone()))));
+            }
             BatchItem::Detached { reason, token } => heard.push((token, Heard::Detached(reason))),
         });
         for (token, heard) in heard {
             self.hear(token as usize, heard);
         }
         if read == BatchRead::Idle {
-            for session in self.sessions.iter().filter(|session| !session.is_stream) {
+            for session in self.sessions.iter_mut().filter(|session| !session.is_stream) {
+                session.forgive();
                 assert!(session.due.is_empty(), "{session:?}");
             }
         }
@@ -494,6 +524,13 @@ impl Driver {
     fn hear(&mut self, idx: usize, heard: Heard) {
         let session = &mut self.sessions[idx];
         assert!(!session.is_over, "{heard:?} after the end: {session:?}");
+        let is_next_unread = matches!(
+            (&heard, session.due.front()),
+            (Heard::Unread(Unread { at, channels }), Some(Item::Unread(seq, due))) if at.seq.0 == *seq && channels == due
+        );
+        if !is_next_unread {
+            session.forgive();
+        }
         match heard {
             Heard::Event(position) => {
                 let seq = position.seq.0;
@@ -501,58 +538,70 @@ impl Driver {
                 session.known = seq;
                 self.counts.note("deliveries", true);
             }
+            Heard::Unread(Unread { at, channels }) => {
+                let told = Some(Item::Unread(at.seq.0, channels));
+                assert_eq!(session.due.front(), told.as_ref(), "{session:?}");
+                session.due.pop_front();
+                self.counts.note("summaries", true);
+            }
             Heard::Gap(gap) => {
                 let (after, through) = (gap.after.seq.0, gap.through.seq.0);
                 let mut lost = Vec::new();
-                while let Some(Item::Event(seq) | Item::Hole(seq)) = session.due.front() {
-                    if *seq > through {
+                let mut left = if session.is_lost { session.lost_items } else { usize::MAX };
+                while let Some(item) = session.due.front()
+                    && let Some(seq) = item.place()
+                    && left > 0
+                    && seq <= through
+                {
+                    if matches!(item, Item::Unread(..)) && seq == through && !session.is_lost {
+                        session.unsure_through = Some(through);
                         break;
                     }
                     lost.extend(session.due.pop_front());
+                    left -= 1;
                 }
-                let position = |item: &Item| match item {
-                    Item::Event(seq) | Item::Hole(seq) => *seq,
-                    Item::Detached(_) => unreachable!(),
-                };
                 if session.is_stream {
                     assert_eq!(after, session.known, "{session:?}");
                     assert!(
-                        !lost.is_empty() || session.may_have_lost_nothing,
+                        !lost.is_empty()
+                            || session.unsure_through.is_some()
+                            || session.may_have_lost_nothing
+                            || session.switches_while_lagging,
                         "no gap without a loss: {gap:?} {session:?}"
                     );
                     // A hole of the feed itself counts as a loss; any other loss has really left the ring.
                     if let Some(Item::Event(seq)) = lost.first()
                         && *seq > self.run
+                        && !session.switches_while_lagging
                     {
-                        assert!(self.fed - seq >= self.ring_entries - self.ring_entries / 8 - 2, "{gap:?} {session:?}");
+                        let passive = if session.was_passive { self.slow_entries } else { u64::MAX };
+                        let entries = self.ring_entries.min(passive);
+                        // A summary is an entry too.
+                        let summaries = self.summaries.iter().filter(|(at, _)| at >= seq).count() as u64;
+                        let summaries = if session.was_passive { summaries } else { 0 };
+                        assert!(self.fed + summaries - seq >= entries - entries / 8 - 2, "{gap:?} {session:?}");
                     }
+                    session.switches_while_lagging &= !session.is_lost;
+                    session.may_have_lost_nothing &= !session.is_lost;
                     session.is_lost = false;
                     self.counts.note("stream gaps", true);
+                    self.counts.note("passive gaps", session.ear.level == Level::Passive);
                 } else {
                     // All sessions of the batch lag together, so that not each of them need have lost something.
-                    assert!(lost.iter().all(|item| position(item) > after));
+                    let is_new = |item: &Item| item.place().is_some_and(|seq| seq > after);
+                    assert!(lost.iter().all(|item| is_new(item) || matches!(item, Item::Unread(..))));
                     self.counts.note("batch gaps", true);
                 }
                 session.known = session.known.max(through);
             }
             Heard::Detached(reason) => {
+                // A summary that alone has left the ring before the end is not worth a gap: no event is lost with it.
+                if matches!(session.due.front(), Some(Item::Unread(seq, _)) if *seq <= session.known) {
+                    session.due.pop_front();
+                }
                 assert_eq!(session.due.pop_front(), Some(Item::Detached(reason)), "{session:?}");
                 session.is_over = true;
             }
         }
-    }
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Heard {
-    Event(Position),
-    Gap(Gap),
-    Detached(DetachReason),
-}
-
-impl Model {
-    fn end(&mut self, reason: DetachReason) {
-        self.is_alive = false;
-        self.due.push_back(Item::Detached(reason));
     }
 }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use guildhall_permissions::Rights;
 use guildhall_proto::{
-    Channel, ChannelId, ChannelKind, Epoch, Event, EventKind, GuildId, GuildSettings, Member, MemberFlags, Mentions,
-    Message, Millis, Name, Nick, Overwrite, OverwriteTarget, Payload, Permissions, Position, Role, RoleId, Seq,
-    SessionId, UserId,
+    Channel, ChannelId, ChannelKind, Epoch, Event, EventKind, GuildId, GuildSettings, Level, Member, MemberFlags,
+    Mentions, Message, Millis, Name, Nick, Overwrite, OverwriteTarget, Payload, Permissions, Position, Role, RoleId,
+    Seq, SessionId, UserId,
 };
 
 pub(crate) const USERS: u64 = 6;
@@ -23,6 +23,14 @@ pub(crate) struct World {
     next_id: u64,
 }
 
+/// How a session listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ear {
+    pub(crate) level: Level,
+    pub(crate) is_online: bool,
+    pub(crate) members: bool,
+}
+
 pub(crate) fn guild() -> GuildId {
     GuildId::new(1).unwrap()
 }
@@ -36,6 +44,18 @@ fn bits(mask: u16) -> Permissions {
     let all = [Permissions::VIEW_CHANNEL, Permissions::SEND_MESSAGES];
     let some = (0..2).filter(|bit| mask >> bit & 1 == 1).fold(Permissions::NONE, |some, bit| some | all[bit]);
     if mask % 16 == 15 { some | Permissions::ADMINISTRATOR } else { some }
+}
+
+fn mentions(kind: u16, pick: u16, roles: &[RoleId]) -> Mentions {
+    let mut mentions = Mentions::default();
+    match kind % 10 {
+        0 | 1 => mentions.users.push(user(u64::from(pick))),
+        2 => mentions.roles.extend(roles.get(usize::from(pick) % roles.len().max(1))),
+        3 => mentions.everyone = true,
+        4 => mentions.here = true,
+        _ => {}
+    }
+    mentions
 }
 
 fn name() -> Name {
@@ -102,8 +122,65 @@ impl World {
         self.opened.insert(self.head(), self.epoch);
     }
 
-    /// What the event of this number means to a session of `user`: whether it should hear it.
-    pub(crate) fn is_for(&self, seq: u64, who: UserId, session: SessionId, wants_members: bool) -> bool {
+    /// Whether a passive session of `who` is called by the event of this number.
+    fn calls(&self, seq: u64, who: UserId, is_online: bool) -> bool {
+        let EventKind::MessagePublished(message) = &self.events[seq as usize - 1].kind else {
+            return false;
+        };
+        let held = self.members[seq as usize].get(&who).map_or(&[][..], Vec::as_slice);
+        let Mentions { users, roles, everyone, here } = &message.mentions;
+        *everyone || *here && is_online || users.contains(&who) || roles.iter().any(|role| held.contains(role))
+    }
+
+    /// The channel of the message of this number, if it is one, and the channel deleted by the event, if it does so.
+    pub(crate) fn news(&self, seq: u64) -> (Option<ChannelId>, Option<ChannelId>) {
+        let kind = &self.events[seq as usize - 1].kind;
+        if let EventKind::MessagePublished(message) = kind {
+            (Some(message.channel), None)
+        } else if let EventKind::ChannelDeleted { channel, .. } = kind {
+            (None, Some(channel.id))
+        } else {
+            (None, None)
+        }
+    }
+
+    /// Which kind of mention the event of this number has first.
+    pub(crate) fn mention(&self, seq: u64) -> Option<&'static str> {
+        let EventKind::MessagePublished(message) = &self.events[seq as usize - 1].kind else {
+            return None;
+        };
+        let Mentions { users, roles, everyone, here } = &message.mentions;
+        [
+            (!users.is_empty(), "passive mentions of users"),
+            (!roles.is_empty(), "passive mentions of roles"),
+            (*everyone, "passive mentions of everyone"),
+            (*here, "passive mentions of here"),
+        ]
+        .into_iter()
+        .find_map(|(is_it, kind)| is_it.then_some(kind))
+    }
+
+    /// What the event of this number means to a session: whether it should hear it, listening as it does.
+    pub(crate) fn is_for(&self, seq: u64, who: UserId, session: SessionId, ear: Ear) -> bool {
+        let Ear { level, is_online, members } = ear;
+        if level == Level::Active {
+            return self.is_for_active(seq, who, session, members);
+        }
+        let kind = &self.events[seq as usize - 1].kind;
+        let is_message = matches!(kind, EventKind::MessagePublished(_));
+        let of_another = matches!(
+            kind,
+            EventKind::MemberJoined { member }
+            | EventKind::MemberUpdated { after: member, .. }
+            | EventKind::MemberLeft { member } if member.user != who
+        );
+        !of_another
+            && (!is_message || self.calls(seq, who, is_online))
+            && self.is_for_active(seq, who, session, members)
+    }
+
+    /// The same for an active session.
+    pub(crate) fn is_for_active(&self, seq: u64, who: UserId, session: SessionId, wants_members: bool) -> bool {
         let (before, after) = (seq as usize - 1, seq as usize);
         let sees = |version: usize, channel: ChannelId| {
             let roles = self.members[version].get(&who).map_or(&[][..], Vec::as_slice);
@@ -179,7 +256,7 @@ impl World {
                     author: by.map(|(author, _)| *author),
                     session: by.map(|(_, session)| *session),
                     echo: b.is_multiple_of(3),
-                    mentions: Mentions::default(),
+                    mentions: mentions(a / 64, b / 16, &own),
                     payload: Payload::new(vec![0; usize::from(a % 64)]).unwrap(),
                 };
                 self.happen(EventKind::MessagePublished(message));

@@ -119,6 +119,8 @@ impl Ear {
                         deliveries += 1;
                     }
                 }
+                // All sessions here are active: they hear of messages themselves.
+                Poll::Ready(Some(Delivery::Unread(_))) => {}
                 Poll::Ready(Some(Delivery::Gap(gap))) => {
                     warn!(session = %self.stream.session(), ?gap, "a session lags: deliveries are lost");
                 }

@@ -24,7 +24,7 @@ impl Stage {
     fn audience_bytes(&self) -> usize {
         let (mut seen, mut bytes) = (BTreeSet::new(), 0);
         let mut cursor = self.relay.ring.tail();
-        let read = self.relay.reader.read(&mut cursor, |_, entry| {
+        let read = self.relay.rings.whole.read(&mut cursor, |_, entry| {
             if let Scope::Message { audience, .. } = &entry.scope
                 && seen.insert(Arc::as_ptr(audience))
             {
@@ -127,7 +127,7 @@ fn who_reads_late_hears_by_its_own_rights_though_its_cohorts_number_is_anothers_
     let mut late_guest = stage.attach(as_of(0, 5, BOB, &[]));
 
     let end = Detached(DetachReason::Requested);
-    assert_eq!(stage.hear(&mut worker), [Ev(first), end]);
+    assert_eq!(stage.hear(&mut worker), [Ev(first), end.clone()]);
     assert_eq!(stage.hear(&mut guest), [Ev(said), end]);
     assert_eq!(stage.hear(&mut back), [Ev(last)]);
     assert_eq!(stage.hear(&mut late), [Ev(first), Ev(first + 1), Ev(said), Ev(last)]);

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use guildhall_permissions::Rights;
 use guildhall_proto::{
-    Channel, ChannelId, ChannelKind, Epoch, Event, EventKind, GuildId, GuildSettings, Member, MemberFlags, Mentions,
-    Message, Millis, Name, Nick, Overwrite, OverwriteTarget, Payload, Permissions, Position, Role, RoleId, Seq,
-    SessionId, UserId,
+    Channel, ChannelId, ChannelKind, Epoch, Event, EventKind, GuildId, GuildSettings, Level, Member, MemberFlags,
+    Mentions, Message, Millis, Name, Nick, Overwrite, OverwriteTarget, Payload, Permissions, Position, Role, RoleId,
+    Seq, SessionId, Status, Unread, UserId,
 };
 use guildhall_ring::RingConfig;
 
@@ -25,10 +25,11 @@ pub(super) const OFFICE: u64 = 32;
 pub(super) const STAFF: u64 = 21;
 
 /// What a session has heard, by event number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Heard {
     Event(u64),
     Gap(u64, u64),
+    Unread(Vec<u64>),
     Detached(DetachReason),
 }
 
@@ -89,6 +90,7 @@ impl Stage {
                 heard.push(match delivery {
                     Delivery::Event(event) => Heard::Event(event.position.seq.0),
                     Delivery::Gap(Gap { after, through }) => Heard::Gap(after.seq.0, through.seq.0),
+                    Delivery::Unread(unread) => Heard::Unread(channels(unread)),
                     Delivery::Detached(reason) => Heard::Detached(reason),
                 });
             });
@@ -111,7 +113,10 @@ impl Stage {
                 }
                 BatchItem::Gap { gap, tokens } => {
                     let gap = Heard::Gap(gap.after.seq.0, gap.through.seq.0);
-                    heard.extend(tokens.iter().map(|token| (*token, gap)));
+                    heard.extend(tokens.iter().map(|token| (*token, gap.clone())));
+                }
+                BatchItem::Unread { unread, tokens } => {
+                    heard.extend(tokens.iter().map(|token| (*token, Heard::Unread(channels(unread)))));
                 }
                 BatchItem::Detached { reason, token } => heard.push((token, Heard::Detached(reason))),
             });
@@ -120,6 +125,22 @@ impl Stage {
                 return heard;
             }
         }
+    }
+
+    /// A passive session of `user`, as of now.
+    pub(super) fn join_passive(&mut self, session: u64, user: u64, roles: &[RoleId]) -> Stream {
+        let accepted = self.relay.position();
+        self.attach(Attach { accepted, level: Level::Passive, ..as_of(0, session, user, roles) })
+    }
+
+    pub(super) fn set_level(&mut self, stream: &mut Stream, level: Level, accepted: u64) -> u64 {
+        self.woken.clear();
+        self.relay.set_level(stream, level, position(accepted), &mut self.woken).unwrap().seq.0
+    }
+
+    pub(super) fn tick(&mut self, now: u64) {
+        self.woken.clear();
+        self.relay.tick(Millis(now), &mut self.woken);
     }
 
     pub(super) fn resync(&mut self, at: Position, members: &[u64]) -> Result<(), StaleResync> {
@@ -209,5 +230,22 @@ pub(super) fn message(number: u64, by: Option<(u64, u64)>, echo: bool) -> EventK
 }
 
 pub(super) fn as_of(seq: u64, number: u64, of: u64, roles: &[RoleId]) -> Attach<'_> {
-    Attach { session: session(number), accepted: position(seq), user: user(of), roles, members: false }
+    Attach {
+        session: session(number),
+        accepted: position(seq),
+        user: user(of),
+        roles,
+        members: false,
+        level: Level::Active,
+        status: Status::Online,
+    }
+}
+
+pub(super) fn calling(number: u64, by: Option<(u64, u64)>, mentions: Mentions) -> EventKind {
+    let EventKind::MessagePublished(message) = message(number, by, false) else { unreachable!() };
+    EventKind::MessagePublished(Message { mentions, ..message })
+}
+
+fn channels(unread: &Unread) -> Vec<u64> {
+    unread.channels.iter().map(|channel| channel.get()).collect()
 }
