@@ -67,6 +67,7 @@
 //! let mut heard = Vec::new();
 //! let read = stream.read(64, |delivery| match delivery {
 //!     Delivery::Event(event) => heard.push(event.position),
+//!     Delivery::Ephemeral(told) => println!("now: {:?}", told.kind),
 //!     Delivery::Unread(unread) => println!("news in {:?}", unread.channels),
 //!     Delivery::Gap(gap) => println!("resync from {}", gap.through),
 //!     Delivery::Detached(reason) => println!("over: {reason:?}"),
@@ -158,11 +159,12 @@ mod scan;
 mod session;
 mod slots;
 mod stream;
+mod told;
 
 pub use batch::{Batch, BatchItem, BatchRead};
 pub use relay::{Opened, Relay, RelayConfig};
 pub use session::{
     ApplyError, Attach, AttachError, Delivery, DetachReason, Gap, ListenError, Read, SessionKey, StaleEpoch,
-    StaleResync, UnknownSession, Wait,
+    StaleResync, TellError, UnknownSession, Wait,
 };
 pub use stream::Stream;
