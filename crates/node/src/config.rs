@@ -3,7 +3,7 @@
 use guildhall_guild::GuildConfig;
 use guildhall_proto::limits::ENCODED_BYTES_MAX;
 use guildhall_relay::RelayConfig;
-use guildhall_ring::RingConfig;
+use guildhall_ring::{LatestConfig, RingConfig};
 
 use crate::clock::Clock;
 
@@ -16,6 +16,9 @@ pub struct NodeConfig {
     pub guild: GuildConfig,
     /// Bounds of each guild's ring (default 4,096 events, 8 MiB). Smaller: relays fall out of it sooner and resync. Larger: memory.
     pub ring: RingConfig,
+    /// Bounds of each guild's keep-latest map of typing and presence (default 4,096 subjects, 1 MiB). Smaller: relays that lag miss
+    /// subjects. Larger: memory.
+    pub told: LatestConfig,
     /// How relays beside local sessions are bounded.
     pub relay: RelayConfig,
     /// Bounds of each guild's mailbox.
@@ -34,6 +37,7 @@ impl Default for NodeConfig {
             clock: Clock::system(),
             guild: GuildConfig::default(),
             ring: RingConfig { entries_max: 4_096, bytes_max: 8 * 1024 * 1024 },
+            told: LatestConfig::default(),
             relay: RelayConfig::default(),
             mailbox: MailboxConfig::default(),
             turn: TurnConfig::default(),
@@ -52,6 +56,8 @@ pub struct MailboxConfig {
     pub message: Quota,
     /// For attaching, detaching and status (default 32,768 items, 8 MiB).
     pub session: Quota,
+    /// For typing (default 4,096 items, 1 MiB).
+    pub ephemeral: Quota,
 }
 
 /// How much of one class a mailbox holds. Fewer: bursts are refused. More: what waits, waits longer, in more memory.
@@ -70,6 +76,7 @@ impl Default for MailboxConfig {
             durable: Quota { items: 8_192, bytes: 2 * ENCODED_BYTES_MAX },
             message: Quota { items: 16_384, bytes: 32 * 1024 * 1024 },
             session: Quota { items: 32_768, bytes: 8 * 1024 * 1024 },
+            ephemeral: Quota { items: 4_096, bytes: 1024 * 1024 },
         }
     }
 }

@@ -68,5 +68,6 @@ pub use config::{MailboxConfig, NodeConfig, OffloadConfig, Quota, TurnConfig};
 pub use counters::{Counter, Counters, Counts};
 pub use guildhall_members::{MemberRef, Question, View};
 pub use guildhall_relay::{BatchItem, DetachReason, Gap, RelayConfig};
+pub use guildhall_ring::{LatestConfig, RingConfig};
 pub use node::{Call, Node, Pending, StartError};
 pub use reads::{Recipients, ViewRef};

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use arc_swap::ArcSwapOption;
 use guildhall_guild::{Guild, GuildConfig};
 use guildhall_proto::{CallError, CommandError, Epoch, Grant, GuildId, Position};
-use guildhall_ring::{Cursor, ring};
+use guildhall_ring::{Cursor, latest, ring};
 use guildhall_store::{Claim, StoreError};
 use parking_lot::RwLock;
 use tokio::sync::Mutex;
@@ -189,12 +189,13 @@ impl Loader {
         }
         let Position { epoch, seq } = state.position();
         let (writer, events) = ring(self.config.ring, Cursor::after(seq));
+        let (telling, told) = latest(self.config.told);
         let mailbox = Mailbox::new(self.config.mailbox.clone());
-        let live = Live::new(guild, epoch, mailbox, state.view(), events, self.around.offload.clone());
+        let live = Live::new(guild, epoch, mailbox, state.view(), events, told, self.around.offload.clone());
         let live = Arc::new(live);
         self.around.counters.bump(Counter::GuildsLoaded);
         tracing::info!(%guild, epoch = epoch.0, seq = seq.0, "guild loaded");
-        tokio::spawn(Owner::new(state, Arc::clone(&live), writer, self.around.clone()).run());
+        tokio::spawn(Owner::new(state, Arc::clone(&live), writer, telling, self.around.clone()).run());
         Ok(live)
     }
 }

@@ -69,6 +69,7 @@ fn read(relay: &Mutex<Relay>, mut stream: Stream) -> (u64, u64) {
                 (known, gaps) = (gap.through.seq.0, gaps + 1);
             }
             Delivery::Unread(_) => panic!("an active session hears all itself"),
+            Delivery::Ephemeral(told) => panic!("nothing is told here, but {told:?}"),
             Delivery::Detached(why) => reason = Some(why),
         });
         match read {

@@ -136,6 +136,7 @@ impl History {
                 Delivery::Event(event) => listener.hear(event, events, seen),
                 Delivery::Gap(gap) => listener.lose(gap, places, seen),
                 Delivery::Unread(unread) => panic!("an active session hears all itself: {unread:?}"),
+                Delivery::Ephemeral(told) => panic!("nothing is told here, but {told:?}"),
                 Delivery::Detached(reason) => listener.detached(reason, seen),
             }
         });
@@ -206,6 +207,7 @@ impl History {
                 tokens.iter().for_each(|token| listeners[*token as usize].lose(gap, places, seen));
             }
             BatchItem::Unread { unread, .. } => panic!("an active session hears all itself: {unread:?}"),
+            BatchItem::Ephemeral { ephemeral, .. } => panic!("nothing is told here, but {ephemeral:?}"),
             BatchItem::Detached { reason, token } => listeners[token as usize].detached(reason, seen),
         });
         backend.places.batch_fell = None;

@@ -23,6 +23,7 @@ fn heard(delivery: Delivery) -> Heard {
         Delivery::Event(event) => Heard::Event(event.position),
         Delivery::Gap(_) => Heard::Gap,
         Delivery::Unread(unread) => panic!("an active session hears all itself: {unread:?}"),
+        Delivery::Ephemeral(told) => panic!("nobody types here, but {told:?}"),
         Delivery::Detached(reason) => Heard::Detached(reason),
     }
 }
@@ -36,6 +37,7 @@ fn note(shown: &mut BTreeMap<u64, Vec<Heard>>, item: BatchItem<'_>) {
             tokens.iter().for_each(|token| shown.entry(*token).or_default().push(Heard::Gap));
         }
         BatchItem::Unread { unread, .. } => panic!("active sessions hear all themselves: {unread:?}"),
+        BatchItem::Ephemeral { ephemeral, .. } => panic!("nobody types here, but {ephemeral:?}"),
         BatchItem::Detached { reason, token } => shown.entry(token).or_default().push(Heard::Detached(reason)),
     }
 }
