@@ -19,6 +19,10 @@ pub struct NodeConfig {
     /// Bounds of each guild's keep-latest map of typing and presence (default 4,096 subjects, 1 MiB). Smaller: relays that lag miss
     /// subjects. Larger: memory.
     pub told: LatestConfig,
+    /// What all rings of the node, its guilds' and its relays', hold together (default 1 GiB), beside 4 KiB each that are free. Less:
+    /// busy guilds keep less than their bounds, and who lags or resumes meets gaps sooner. More: memory. An event that lies in several
+    /// rings counts in each.
+    pub rings_bytes_max: usize,
     /// How relays beside local sessions are bounded.
     pub relay: RelayConfig,
     /// Bounds of each guild's mailbox.
@@ -38,6 +42,7 @@ impl Default for NodeConfig {
             guild: GuildConfig::default(),
             ring: RingConfig { entries_max: 4_096, bytes_max: 8 * 1024 * 1024 },
             told: LatestConfig::default(),
+            rings_bytes_max: 1024 * 1024 * 1024,
             relay: RelayConfig::default(),
             mailbox: MailboxConfig::default(),
             turn: TurnConfig::default(),

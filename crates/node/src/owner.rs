@@ -34,6 +34,7 @@ use crate::counters::{Counter, Counters};
 use crate::live::{Control, Live, NoReply, Posted, Request};
 use crate::mailbox::Taken;
 use crate::offload::{JobPanicked, Offload};
+use crate::rings::Rings;
 use calls::Calls;
 use storing::Checkpoints;
 
@@ -45,6 +46,7 @@ pub(crate) struct Surroundings {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) offload: Offload,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) rings: Arc<Rings>,
     /// Set when a guild's place may have become free, so that the registry knows when to look.
     pub(crate) places_freed: Arc<AtomicBool>,
 }
@@ -55,6 +57,8 @@ pub(crate) struct Owner {
     live: Arc<Live>,
     ring: Writer<Arc<Event>>,
     told: LatestWriter<Subject, Ephemeral>,
+    /// Whether the ring is known to hold a lease.
+    listed: bool,
     around: Surroundings,
     calls: Calls,
     effects: Vec<Effect>,
@@ -89,6 +93,7 @@ impl Owner {
             live,
             ring,
             told,
+            listed: false,
             around,
             calls: Calls::default(),
             effects: Vec::new(),
@@ -202,6 +207,7 @@ impl Owner {
                 self.guild.handle(self.around.clock.now(), Input::ScanDone(*scanned), &mut self.effects);
             }
             Control::CheckpointDone => self.checkpoint_done(),
+            Control::GiveBack => self.ring.give_back(),
             Control::JobPanicked(panic) => self.end(End::JobPanicked(panic)),
             Control::Stop => self.stop(),
         }
@@ -293,6 +299,7 @@ impl Owner {
         if events + ephemerals > 0 {
             self.around.counters.add(Counter::Events, events as u64);
             self.live.news.notify_waiters();
+            self.around.rings.note(&self.live, &mut self.listed);
         }
     }
 

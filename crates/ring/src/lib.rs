@@ -64,6 +64,8 @@
 //! head, slots and directory runs under `loom`:
 //! `RUSTFLAGS="--cfg loom" cargo test -p guildhall-ring --release --test loom`.
 //!
+//! Rings made by [`ring_within`] share a [`Budget`]: beside its own bounds each holds what it can lease there.
+//!
 //! # The latest of each subject
 //!
 //! What is only of interest while it is new goes into a keep-latest map ([`latest()`]) beside a ring: one value a subject, in the order
@@ -109,6 +111,7 @@
 
 #![warn(missing_docs)]
 
+mod budget;
 mod cursor;
 mod directory;
 mod latest;
@@ -118,9 +121,10 @@ mod sync;
 mod weigh;
 mod writer;
 
+pub use budget::{Budget, FREE_BYTES};
 pub use cursor::{Cursor, Gap, Read, ReadError};
 pub use latest::{LatestConfig, LatestReader, LatestWriter, Version, latest};
 pub use reader::Reader;
-pub use shared::{RingConfig, ring};
+pub use shared::{RingConfig, ring, ring_within};
 pub use weigh::Weigh;
 pub use writer::Writer;

@@ -24,6 +24,7 @@ use super::seats::Seats;
 use crate::counters::Counter;
 use crate::live::Live;
 use crate::node::Node;
+use crate::rings::Holder;
 
 pub(super) struct LocalRelay {
     pub(super) node: Node,
@@ -68,6 +69,16 @@ enum Fed {
     Missing,
 }
 
+impl Holder for LocalRelay {
+    fn leased(&self) -> usize {
+        self.core.lock().relay.leased()
+    }
+
+    fn give_back(&self) {
+        self.core.lock().relay.give_back();
+    }
+}
+
 impl LocalRelay {
     /// Opens a relay of the guild as it is now, and starts its task.
     pub(super) async fn open(node: Node, guild: GuildId, config: RelayConfig) -> Result<Arc<Self>, CallError> {
@@ -75,7 +86,7 @@ impl LocalRelay {
         // Before the view: what is told from here on may be missing from it.
         let told = live.told.head();
         let view = node.view_of(&live)?;
-        let (relay, batch) = Relay::new(config, view.rights().clone(), view.position());
+        let (relay, batch) = Relay::within(node.rings().budget(), config, view.rights().clone(), view.position());
         let core = Core { relay, wakers: Vec::new(), seats: Seats::default(), batch: Some(batch), woken: Vec::new() };
         let local = Arc::new(Self {
             node,
@@ -116,13 +127,16 @@ impl LocalRelay {
 
     async fn run(self: Arc<Self>, mut live: Arc<Live>, mut place: Place) {
         let mut pace = Pace::default();
+        let mut listed = false;
         while !self.is_closed() {
             // Listening begins before the look, so that nothing that comes between the two is missed.
             let feed = Arc::clone(&live);
             let mut news = pin!(feed.news.notified());
             news.as_mut().enable();
             let over = live.has_ended();
-            match self.feed(&live, &mut place) {
+            let fed = self.feed(&live, &mut place);
+            self.node.rings().note(&self, &mut listed);
+            match fed {
                 Fed::More => {
                     self.tell_unread();
                     tokio::task::yield_now().await;
