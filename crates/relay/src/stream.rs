@@ -21,6 +21,7 @@ use parking_lot::Mutex;
 use crate::hearing::{Mark, Readers, Switch};
 use crate::scan::{Moved, Scan, Scanned};
 use crate::session::{Delivery, DetachReason, Gap, Read, SessionKey};
+use crate::told::Ear;
 
 /// What relay and stream tell each other. The lock is held for a few instructions, and is never contended for long.
 #[derive(Debug)]
@@ -172,15 +173,15 @@ pub struct Stream {
     pub(crate) rings: Readers,
     /// To be told first. Boxed: most sessions never have one.
     pub(crate) gap: Option<Box<Gap>>,
-    /// Up to which version it has looked at what was told; `None` if it waits, and has not been called for more.
-    pub(crate) unheard: Option<Version>,
+    pub(crate) ear: Ear,
     ended: bool,
 }
 
 impl Stream {
-    /// The stream of a session that waits, or else reads on behind `unheard`.
-    pub(crate) fn new(scan: Scan, door: Arc<Door>, rings: Readers, unheard: Option<Version>) -> Self {
-        Self { scan, door, rings, gap: None, unheard, ended: false }
+    /// The stream of a session that comes now. What was told before is not for it.
+    pub(crate) fn new(scan: Scan, door: Arc<Door>, rings: Readers) -> Self {
+        let ear = Ear { heard: rings.told.head(), is_called: door.at() != At::Waiting };
+        Self { scan, door, rings, gap: None, ear, ended: false }
     }
 
     /// The session's handle at its relay.
@@ -244,32 +245,32 @@ impl Stream {
     ///
     /// The head was loaded before the door was looked at: no change of rights below it is still at the door.
     fn hear(&mut self, head: Cursor, max: usize, mut visit: impl FnMut(Delivery<'_>), then: Read) -> Read {
-        let Some(mut from) = self.unheard else {
+        if !self.ear.is_called {
             return then;
-        };
+        }
         let mut left = max;
-        while let Some((version, ephemeral)) = self.scan.next_told(&self.rings.told, &mut from, head) {
+        while let Some((version, ephemeral)) = self.scan.next_told(&self.rings.told, &mut self.ear.heard, head) {
             if left == 0 {
-                self.unheard = Some(from);
                 return Read::More;
             }
             left -= 1;
-            from = version;
+            self.ear.heard = version;
             visit(Delivery::Ephemeral(ephemeral));
         }
-        let is_done = then == Read::Waiting && from == self.rings.told.head();
-        self.unheard = (!is_done).then_some(from);
+        // Who waits is called for what comes from now on; what is told behind the head it has still to look at.
+        self.ear.is_called = then != Read::Waiting || self.ear.heard != self.rings.told.head();
         then
     }
 
-    /// Whether something told is for the session, which has just begun to wait at `head`.
-    pub(crate) fn is_called(&mut self, head: Cursor) -> bool {
-        let Some(mut from) = self.unheard else {
-            return false;
-        };
-        let is_called = self.scan.next_told(&self.rings.told, &mut from, head).is_some();
-        self.unheard = is_called.then_some(from);
-        is_called
+    /// Has the session, which has just begun to wait at `head`, look for what is told, and says whether there is something for it.
+    pub(crate) fn look(&mut self, head: Cursor) -> bool {
+        self.ear.is_called = self.scan.next_told(&self.rings.told, &mut self.ear.heard, head).is_some();
+        self.ear.is_called
+    }
+
+    /// Passes what was told so far.
+    pub(crate) fn pass_told(&mut self) {
+        self.ear = Ear { heard: self.rings.told.head(), is_called: false };
     }
 
     /// Takes what the relay left at the door; `None` if the session is waiting.
@@ -277,15 +278,15 @@ impl Stream {
         let mut place = self.door.0.lock();
         match place.at {
             At::Waiting => {
-                if self.unheard.is_some() || place.unheard.is_some() {
+                self.ear.take_call(place.unheard.take());
+                if self.ear.is_called {
                     let cohort = place.cohort.take();
                     self.scan.change_waiting(place.switches.last(), cohort);
-                    self.unheard = self.unheard.or(place.unheard.take());
                 }
                 return None;
             }
             At::Woken(at, told) => {
-                self.unheard = self.unheard.or(place.unheard.take()).or(Some(told));
+                self.ear.take_call(place.unheard.take().or(Some(told)));
                 let (switches, cohort) = place.take_changes();
                 self.scan.stand_woken(at, switches, cohort);
                 place.at = At::Reading;
@@ -300,7 +301,7 @@ impl Stream {
     pub(crate) fn rouse(&mut self, head: Mark) {
         let mut place = self.door.0.lock();
         debug_assert!(place.at == At::Waiting);
-        self.unheard = self.unheard.or(place.unheard.take()).or(Some(self.rings.told.head()));
+        self.ear.take_call(place.unheard.take().or(Some(self.rings.told.head())));
         let (switches, cohort) = place.take_changes();
         self.scan.stand_woken(head, switches, cohort);
         place.at = At::Reading;

@@ -76,6 +76,26 @@ impl Weigh for Told {
     }
 }
 
+/// A stream's place in what is told.
+#[derive(Debug)]
+pub(crate) struct Ear {
+    /// Nothing told up to here is for it any more.
+    pub(crate) heard: Version,
+    /// Whether there may be more for it: so unless it waits, and has not been called since it had heard all.
+    pub(crate) is_called: bool,
+}
+
+impl Ear {
+    /// Attends to what is told after `call`, if it had heard all before that.
+    pub(crate) fn take_call(&mut self, call: Option<Version>) {
+        if let Some(version) = call.filter(|_| !self.is_called) {
+            // It may have come to what it is called for by itself, just before the call.
+            self.heard = self.heard.max(version);
+            self.is_called = true;
+        }
+    }
+}
+
 /// The next after `from` that is for a session that stands at `head`, in `cohort` since the place `since`. What is before it is
 /// passed, it itself is not.
 pub(crate) fn next(

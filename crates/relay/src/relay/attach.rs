@@ -29,15 +29,13 @@ impl Relay {
         let (mut scan, end) = self.attach(attach, Way::Stream(Arc::clone(&door)))?;
         if end.is_none() && self.slots.at(scan.who.key.idx).cohort == NONE {
             door.wait();
-            return Ok(Stream::new(scan, door, self.rings.clone(), None));
+            return Ok(Stream::new(scan, door, self.rings.clone()));
         }
         if scan.who.hearing.level == Level::Passive {
             // Up to here it reads the whole ring: the slow one has no changes of members that had no session here.
             let Listener { hearing, since, .. } = scan.who;
             scan.switches.push_back(Switch { mark: self.head(), position: self.position, hearing, since });
         }
-        // What was told before it came is not for it.
-        let mut unheard = Some(self.told.head());
         // What is for it is found now, so that it cannot lose what is not.
         let found = scan.seek(&self.rings, end.map_or(self.head(), |end| end.at));
         match (found, end) {
@@ -49,10 +47,9 @@ impl Relay {
             (Scanned::End, None) => {
                 door.wait();
                 self.list_waiting(scan.who.key.idx);
-                unheard = None;
             }
         }
-        Ok(Stream::new(scan, door, self.rings.clone(), unheard))
+        Ok(Stream::new(scan, door, self.rings.clone()))
     }
 
     /// Attaches a session that the batch consumer serves, where it is called `token`. It hears what comes after
@@ -119,7 +116,7 @@ impl Relay {
         }
         match stream.door.at() {
             At::Waiting if stream.gap.is_some() => return Ok(Wait::Gap),
-            At::Waiting if stream.unheard.is_some() || stream.door.is_called() => return Ok(Wait::Ready),
+            At::Waiting if stream.ear.is_called || stream.door.is_called() => return Ok(Wait::Ready),
             At::Waiting => return Ok(Wait::Waiting),
             At::Woken(..) => return Ok(Wait::Ready),
             At::Reading => {}
@@ -133,7 +130,7 @@ impl Relay {
                 stream.gap = Some(Box::new(stream.scan.jump(self.head(), self.position)));
                 stream.scan.cohort = Arc::clone(self.cohorts.find(id).expect("a session's cohort has sessions"));
                 // What was told of those it has missed is in the view that it begins again from.
-                stream.unheard = None;
+                stream.pass_told();
                 // It waits from here on, told or not: so it cannot lose what is not for it.
                 stream.door.wait();
                 self.list_waiting(key.idx);
@@ -151,7 +148,7 @@ impl Relay {
     pub(super) fn begin_waiting(&mut self, stream: &mut Stream) -> Wait {
         stream.door.wait();
         self.list_waiting(stream.key().idx);
-        if stream.is_called(self.ring.head()) { Wait::Ready } else { Wait::Waiting }
+        if stream.look(self.ring.head()) { Wait::Ready } else { Wait::Waiting }
     }
 
     pub(super) fn is_own(&self, stream: &Stream) -> bool {

@@ -33,10 +33,12 @@ impl Relay {
             return Ok(0);
         };
         let heard = self.told.head();
-        self.call_waiting(&hearers, heard, woken);
         let made_bytes = self.audiences.take_made_bytes();
-        let told = Told { ephemeral, place: self.ring.head(), hearers, made_bytes };
-        Ok(self.told.put(ephemeral.subject(), Arc::new(told)))
+        let told = Arc::new(Told { ephemeral, place: self.ring.head(), hearers, made_bytes });
+        let pushed_out = self.told.put(ephemeral.subject(), Arc::clone(&told));
+        // Afterwards: who is called finds it there.
+        self.call_waiting(&told.hearers, heard, woken);
+        Ok(pushed_out)
     }
 
     /// Takes away what was told of a user that is no member any more.
