@@ -10,6 +10,7 @@ mod loading;
 mod reads;
 mod retiring;
 mod sessions;
+mod sleep;
 mod spread;
 mod stopping;
 mod store;
