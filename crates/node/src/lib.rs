@@ -62,6 +62,7 @@ mod owner;
 mod pace;
 mod reads;
 mod registry;
+mod rings;
 
 pub use backend::{Attach, AttachError, Backend, BatchSession, Batches, Delivery, SessionStream};
 pub use clock::Clock;

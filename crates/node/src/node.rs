@@ -14,6 +14,7 @@ use crate::live::{self, Live, NoReply, Request};
 use crate::offload::Offload;
 use crate::owner::{SleepError, Surroundings};
 use crate::registry::{Places, Purpose, Registry};
+use crate::rings::Rings;
 
 /// A running node. Clones share it. Lives until [`stop`](Self::stop); dropping every handle leaves its guilds running until they sleep.
 #[derive(Clone)]
@@ -26,6 +27,7 @@ struct Shared {
     registry: Registry,
     offload: Offload,
     counters: Arc<Counters>,
+    rings: Arc<Rings>,
 }
 
 /// A command with all that decides about it.
@@ -59,6 +61,7 @@ impl Node {
     pub fn start(config: NodeConfig, store: Arc<dyn Store>) -> Result<Self, StartError> {
         let counters = Arc::new(Counters::default());
         let offload = Offload::start(config.offload.clone(), Arc::clone(&counters))?;
+        let rings = Arc::new(Rings::new(config.rings_bytes_max, Arc::clone(&counters)));
         let around = Surroundings {
             clock: config.clock.clone(),
             turn: config.turn.clone(),
@@ -66,9 +69,10 @@ impl Node {
             offload: offload.clone(),
             counters: Arc::clone(&counters),
             places: Arc::new(Places::new(config.guilds_max)),
+            rings: Arc::clone(&rings),
         };
         let registry = Registry::new(config.clone(), around);
-        Ok(Self { shared: Arc::new(Shared { config, registry, offload, counters }) })
+        Ok(Self { shared: Arc::new(Shared { config, registry, offload, counters, rings }) })
     }
 
     /// Carries a command out and waits for its outcome. If the guild's owner ends meanwhile, a durable command is retried under the
@@ -148,6 +152,15 @@ impl Node {
     /// their end. Waits for the store to take what was accepted; a store that never answers keeps it waiting.
     pub async fn stop(&self) {
         self.shared.registry.stop().await;
+    }
+
+    /// What all rings of the node have leased of [`NodeConfig::rings_bytes_max`], in bytes.
+    pub fn ring_bytes(&self) -> usize {
+        self.rings().budget().leased()
+    }
+
+    pub(crate) fn rings(&self) -> &Arc<Rings> {
+        &self.shared.rings
     }
 
     /// The time by the node's clock.

@@ -33,6 +33,7 @@ use crate::live::{Control, Live, NoReply, Posted, Request};
 use crate::mailbox::Taken;
 use crate::offload::{JobPanicked, Offload};
 use crate::registry::Places;
+use crate::rings::Rings;
 use calls::Calls;
 pub(crate) use falling_asleep::Bedtime;
 pub use falling_asleep::SleepError;
@@ -48,6 +49,7 @@ pub(crate) struct Surroundings {
     pub(crate) counters: Arc<Counters>,
     /// Where the owner gives its guild's place back at its end.
     pub(crate) places: Arc<Places>,
+    pub(crate) rings: Arc<Rings>,
 }
 
 pub(crate) struct Owner {
@@ -55,6 +57,8 @@ pub(crate) struct Owner {
     gate: Gate,
     live: Arc<Live>,
     ring: Writer<Arc<Event>>,
+    /// Whether the ring is known to hold a lease.
+    listed: bool,
     around: Surroundings,
     calls: Calls,
     effects: Vec<Effect>,
@@ -85,6 +89,7 @@ impl Owner {
             gate: Gate::default(),
             live,
             ring,
+            listed: false,
             around,
             calls: Calls::default(),
             effects: Vec::new(),
@@ -199,6 +204,7 @@ impl Owner {
                 self.guild.handle(self.around.clock.now(), Input::ScanDone(*scanned), &mut self.effects);
             }
             Control::CheckpointDone { stored } => self.checkpoint_done(stored),
+            Control::GiveBack => self.ring.give_back(),
             Control::JobPanicked(panic) => self.end(End::JobPanicked(panic)),
             Control::Sleep(bedtime) => self.become_drowsy(bedtime),
             Control::Stop => self.stop(),
@@ -287,6 +293,7 @@ impl Owner {
         if events > 0 {
             self.around.counters.add(Counter::Events, events as u64);
             self.live.news.notify_waiters();
+            self.around.rings.note(&self.live, &mut self.listed);
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use guildhall_guild::{Guild, GuildConfig};
 use guildhall_proto::{CallError, CommandError, Epoch, Grant, GuildId, Position};
-use guildhall_ring::{Cursor, ring};
+use guildhall_ring::{Cursor, ring_within};
 use guildhall_store::{Claim, StoreError};
 
 use super::places::{Load, Places};
@@ -106,7 +106,7 @@ impl Loader {
             return Err(CallError::Refused(refusal));
         }
         let Position { epoch, seq } = state.position();
-        let (writer, events) = ring(self.config.ring, Cursor::after(seq));
+        let (writer, events) = ring_within(self.around.rings.budget(), self.config.ring, Cursor::after(seq));
         let mailbox = Mailbox::new(self.config.mailbox.clone());
         let live = Live::new(guild, epoch, mailbox, state.view(), events, self.around.offload.clone());
         let live = Arc::new(live);
