@@ -17,6 +17,7 @@ mod history;
 mod listener;
 mod model;
 mod owner;
+mod places;
 mod seen;
 mod shrink;
 mod steps;

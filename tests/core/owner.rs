@@ -15,6 +15,7 @@ use guildhall_ring::{Cursor, Reader, RingConfig, Writer, ring};
 
 use crate::compare::{compare, compare_again};
 use crate::model::{Accepted, Model, Scope, Verdict};
+use crate::places::Kept;
 use crate::seen::Seen;
 use crate::steps::GUILD;
 
@@ -22,6 +23,8 @@ pub(crate) struct Owner {
     guild: Guild,
     gate: Gate,
     ring: Writer<Arc<Event>>,
+    /// What the ring must still hold.
+    pub(crate) kept: Kept,
     pub(crate) now: Millis,
     pub(crate) model: Model,
     /// All events made, the one numbered 1 first.
@@ -35,6 +38,8 @@ pub(crate) struct Owner {
     pub(crate) published: Option<(Option<View>, Model)>,
     answered: Vec<(OpId, Actor, Command, Answer)>,
     calls: u64,
+    /// Whether the guild was told anything since it was last compared.
+    is_touched: bool,
 }
 
 /// What a turn should let out.
@@ -67,6 +72,7 @@ impl Owner {
             guild: Guild::new(config, id, Epoch(1)),
             gate: Gate::default(),
             ring: writer,
+            kept: Kept::new(ring_entries),
             now: BEGINNING,
             model: Model::created(BEGINNING, create),
             events: Vec::new(),
@@ -77,6 +83,7 @@ impl Owner {
             published: None,
             answered: Vec::new(),
             calls: 0,
+            is_touched: true,
         };
         (owner, reader)
     }
@@ -112,6 +119,8 @@ impl Owner {
                 assert!(answer.is_err(), "{command:?} by {actor:?} should be refused, but came to {answer:?}");
                 assert_eq!(self.events.len() as u64, self.model.seq);
                 seen.refusals += 1;
+                let keeps_out = |user| self.model.alive && actor == Actor::System && self.model.bans.contains_key(user);
+                seen.kept_out += u64::from(matches!(&command, Command::AddMember(new) if keeps_out(&new.user)));
                 return None;
             }
         };
@@ -134,7 +143,12 @@ impl Owner {
                 assert_eq!(answer, Ok(Reply::Outcome(Outcome::Applied { at })), "{command:?} by {actor:?}");
             }
         }
+        let has_sessions = self.model.sessions.len() > after.sessions.len();
         seen.banned += u64::from(after.bans.len() > self.model.bans.len());
+        seen.unbanned += u64::from(after.bans.len() < self.model.bans.len());
+        seen.banned_with_sessions += u64::from(has_sessions && matches!(command, Command::Ban { .. }));
+        seen.pruned_with_sessions += u64::from(has_sessions && matches!(command, Command::PruneMembers(_)));
+        seen.deleted_with_sessions += u64::from(has_sessions && matches!(command, Command::DeleteGuild));
         assert_eq!(self.events.len() as u64, after.seq, "{command:?} by {actor:?}");
         let before = std::mem::replace(&mut self.model, after);
         seen.unchanged += u64::from(scope.is_none());
@@ -192,8 +206,11 @@ impl Owner {
         CallId(self.calls)
     }
 
-    /// The guild must be the model, whether or not anyone may see it yet.
+    /// The guild must be the model, whether or not anyone may see it yet. Where it was told nothing since, it was just compared.
     pub(crate) fn check(&mut self, probe: u64) {
+        if !take(&mut self.is_touched) {
+            return;
+        }
         compare(self.guild.view().as_ref(), &self.model, probe.rotate_left(32));
     }
 
@@ -234,6 +251,7 @@ impl Owner {
             for event in outcomes.events {
                 let at = Cursor(event.position.seq.0);
                 assert_eq!(self.ring.append(event), at);
+                self.kept.append();
             }
             assert_eq!(self.ring.head(), Cursor(model.seq + 1), "the ring reaches up to the view");
             compare_again(outcomes.view.as_ref(), &model);
@@ -242,6 +260,12 @@ impl Owner {
         }
         assert!(self.held.front().is_none_or(|held| held.unsettled.is_some()), "a turn is held that may leave");
         answers
+    }
+
+    /// Lets the ring hold nothing beyond its newest event, or as much as before.
+    pub(crate) fn squeeze(&mut self, is_squeezed: bool) {
+        self.ring.set_bytes_max(if is_squeezed { 0 } else { usize::MAX });
+        self.kept.squeeze(is_squeezed);
     }
 
     /// The fold under way is done.
@@ -311,6 +335,7 @@ impl Owner {
     }
 
     fn note(&mut self, before: usize) {
+        self.is_touched = true;
         for effect in &self.effects[before..] {
             match effect {
                 Effect::Append(event) => {

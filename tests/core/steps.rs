@@ -1,10 +1,12 @@
 //! What may happen next, out of one number: so that a history is a list of numbers, made fast, shortened freely, replayed exactly.
 
 use guildhall_proto::{
-    Actor, Channel, ChannelEdit, ChannelId, ChannelKind, Command, GuildEdit, GuildId, MemberEdit, MemberFlags,
+    Actor, Channel, ChannelEdit, ChannelId, ChannelKind, Command, GuildEdit, GuildId, Level, MemberEdit, MemberFlags,
     Mentions, Millis, Name, NewMember, Nick, Overwrite, OverwriteTarget, Payload, Permissions, PruneBy, Publish,
     Reason, Role, RoleEdit, RoleId, SessionId, Status, UserId,
 };
+
+use crate::model::Hearing;
 
 pub(crate) const GUILD: u64 = 1;
 
@@ -23,7 +25,7 @@ pub(crate) enum Step {
     /// A new session attaches, for a user, at a relay.
     Attach {
         user: UserId,
-        status: Status,
+        hearing: Hearing,
         relay: usize,
         way: Way,
         members: bool,
@@ -32,6 +34,10 @@ pub(crate) enum Step {
     SetStatus {
         nth: usize,
         status: Status,
+    },
+    SetLevel {
+        nth: usize,
+        level: Level,
     },
     Detach {
         nth: usize,
@@ -54,6 +60,16 @@ pub(crate) enum Step {
     Apply {
         relay: usize,
         events: usize,
+    },
+    /// Time passes for a relay.
+    Tick {
+        relay: usize,
+        ms: u64,
+    },
+    /// The ring of the owner, or those of a relay, may hold next to nothing from now on, or what they could before.
+    Squeeze {
+        relay: Option<usize>,
+        is_squeezed: bool,
     },
     /// A relay starts again from the published view.
     Resync {
@@ -142,6 +158,10 @@ impl Dice {
         [Status::Offline, Status::Idle, Status::DoNotDisturb, Status::Online][self.below(4)]
     }
 
+    fn level(&mut self) -> Level {
+        if self.one_in(2) { Level::Active } else { Level::Passive }
+    }
+
     fn nick(&mut self) -> Nick {
         Nick::parse(["Ada", "adam", "Bob", "BOBBY", "Eve", "Ünal"][self.below(6)]).unwrap()
     }
@@ -171,18 +191,28 @@ impl Step {
             42..48 => {
                 let (user, status, relay) = (dice.user(), dice.status(), dice.below(1_000));
                 let way = if dice.one_in(2) { Way::Stream } else { Way::Batch };
-                Self::Attach { user, status, relay, way, members: dice.one_in(3) }
+                let members = dice.one_in(3);
+                let hearing = Hearing { level: dice.level(), status };
+                Self::Attach { user, hearing, relay, way, members }
             }
             48 => Self::SetStatus { nth: dice.below(1_000), status: dice.status() },
             49 => match dice.below(4) {
                 0 => Self::DetachUnknown,
                 _ => Self::Detach { nth: dice.below(1_000) },
             },
-            50..55 => Self::EndTurn,
+            50 | 51 => Self::SetLevel { nth: dice.below(1_000), level: dice.level() },
+            52..55 => Self::EndTurn,
             55..63 => Self::Settle { nth: if dice.one_in(8) { dice.below(3) } else { 0 } },
             63..66 => Self::Fold,
             66..72 => Self::Deliver { nth: dice.below(1_000) },
-            72..83 => Self::Apply { relay: dice.below(1_000), events: 1 + dice.below(6) },
+            72 => match dice.below(4) {
+                0 => {
+                    let relay = (!dice.one_in(3)).then(|| dice.below(1_000));
+                    Self::Squeeze { relay, is_squeezed: dice.one_in(3) }
+                }
+                _ => Self::Tick { relay: dice.below(1_000), ms: dice.below(5) as u64 * 1_500 },
+            },
+            73..83 => Self::Apply { relay: dice.below(1_000), events: 1 + dice.below(6) },
             83 => match dice.below(8) {
                 0 => Self::Replace { relay: dice.below(1_000) },
                 1 | 2 => Self::Resync { relay: dice.below(1_000) },

@@ -320,7 +320,7 @@ impl Model {
         }
         must(!privileged || own.contains(Permissions::MENTION_EVERYONE))?;
         let except = if publish.echo { None } else { publish.session };
-        Some(Some(Scope::Message(publish.channel, except)))
+        Some(Some(Scope::Message { channel: publish.channel, except, mentions: publish.mentions.clone() }))
     }
 
     fn edited(
