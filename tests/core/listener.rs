@@ -24,6 +24,8 @@ pub(crate) struct Listener {
     pub(crate) chances: Vec<(u64, Reach)>,
     /// How it listens, and behind which event: first as attached, then rising.
     pub(crate) turns: Vec<(u64, Hearing)>,
+    /// Whether it was ever told of another level: some of its turns may have been taken back.
+    has_turned: bool,
     /// What it is to be told of messages that it does not hear.
     pub(crate) news: VecDeque<News>,
     /// The last position it knows: up to here it has heard everything, or was told a gap.
@@ -91,6 +93,7 @@ impl Listener {
             stage: Stage::Asked,
             chances: Vec::new(),
             turns: vec![(accepted, hearing)],
+            has_turned: false,
             news: VecDeque::new(),
             known: accepted,
             gap_through: None,
@@ -142,15 +145,17 @@ impl Listener {
         next.is_some_and(|seq| seq <= position) || self.news.front().is_some_and(|news| news.seq <= position)
     }
 
-    /// It has lost its place, and goes on from here.
-    pub(crate) fn lost(&mut self, position: u64) {
+    /// It has lost its place, and waits from here on; of its gap it is told by and by.
+    pub(crate) fn lost(&mut self, places: &Places, seen: &mut Seen) {
+        self.must_have_lost(places, seen);
         self.waits = true;
-        self.lost_through = Some(position);
+        self.lost_through = Some(places.position);
         self.news.clear();
     }
 
     /// It listens in another way behind an event, whatever it was to do from there on.
     pub(crate) fn turn(&mut self, at: u64, hearing: Hearing) {
+        self.has_turned |= hearing.level != self.hearing().level;
         self.turns.retain(|turn| turn.0 <= at);
         self.turns.push((at, hearing));
     }
@@ -217,7 +222,13 @@ impl Listener {
         if places.is_hole(through, next) {
             seen.gaps_of_holes += 1;
         } else {
-            self.must_have_lost(next, through, gap, places, seen);
+            let is_told = self.lost_through.is_some() || self.way == Way::Batch && places.batch_fell == Some(through);
+            if !is_told {
+                self.must_have_lost(places, seen);
+            }
+            seen.gaps_of_streams += u64::from(self.way == Way::Stream);
+            seen.gaps_of_batches += u64::from(self.way == Way::Batch);
+            seen.gaps_of_passive += u64::from(self.hearing().level == Level::Passive);
         }
         self.news.retain(|news| news.seq >= through);
         self.known = through;
@@ -226,49 +237,40 @@ impl Listener {
         self.loose_at = None;
     }
 
-    /// A gap is told only if something for it is gone.
-    fn must_have_lost(&self, next: u64, through: u64, gap: Gap, places: &Places, seen: &mut Seen) {
-        let Some((whole, slow)) = (match self.way {
-            Way::Batch if places.batch_fell == Some(through) => None,
-            // Which of the rings it reads up to where is its own to say: something in them must be gone.
-            Way::Stream if self.has_turned() => {
-                assert!(places.has_lost_behind(self.known), "{gap:?} without a loss for {self:?}\nwith {places:?}");
-                None
+    /// Something that is for it must be gone from the ring that it reads.
+    fn must_have_lost(&self, places: &Places, seen: &mut Seen) {
+        let next = self.next().unwrap_or(u64::MAX);
+        let (whole, slow) = match self.way {
+            // Which ring it reads up to where is its own to say: something in them must be gone.
+            Way::Stream if self.may_read_either() => {
+                assert!(places.has_lost_behind(self.known), "no loss for {self:?}
+with {places:?}");
+                return;
             }
             Way::Stream if self.hearing().level == Level::Passive => {
                 let news = self.news.front().filter(|news| news.seq < next).map(|news| news.at);
-                let first = places.first_slow_for(next, self.known).into_iter().chain(news).min();
-                Some((None, [first, self.loose_at.map(|at| at.1)].into_iter().flatten().min()))
+                let loose = self.loose_at.map(|at| at.1);
+                (None, places.first_slow_for(next, self.known).into_iter().chain(news).chain(loose).min())
             }
             Way::Stream | Way::Batch => {
-                let first = places.first_for(next, self.known);
-                Some(([first, self.loose_at.map(|at| at.0)].into_iter().flatten().min(), None))
+                let loose = self.loose_at.map(|at| at.0);
+                (places.first_for(next, self.known).into_iter().chain(loose).min(), None)
             }
-        }) else {
-            return self.count_gap(seen);
         };
         let is_lost =
             whole.is_some_and(|at| !places.whole.is_kept(at)) || slow.is_some_and(|at| !places.slow.is_kept(at));
-        assert!(is_lost, "{gap:?} without a loss for {self:?}\nwith {places:?}");
+        assert!(is_lost, "no loss for {self:?}
+with {places:?}");
         let is_squeezed_out = whole.is_some_and(|at| places.whole.is_squeezed_out(at))
             || slow.is_some_and(|at| places.slow.is_squeezed_out(at));
         seen.gaps_under_pressure += u64::from(is_squeezed_out);
-        self.count_gap(seen);
     }
 
-    fn count_gap(&self, seen: &mut Seen) {
-        seen.gaps_of_streams += u64::from(self.way == Way::Stream);
-        seen.gaps_of_batches += u64::from(self.way == Way::Batch);
-        seen.gaps_of_passive += u64::from(self.hearing().level == Level::Passive);
-    }
-
-    /// Whether it has read, or still reads, another ring than that of its level, as far as it can have lost something there.
-    fn has_turned(&self) -> bool {
-        let level = self.turns[0].1.level;
-        let is_passive = level == Level::Passive;
-        self.turns.iter().any(|(_, hearing)| hearing.level != level)
-            // It was attached in the past, or ends there: so far it reads the whole ring.
-            || is_passive && (self.joined > self.accepted || self.end.is_some())
+    /// Whether it may read another ring than that of its level.
+    fn may_read_either(&self) -> bool {
+        // Attached in the past, or ending there, it reads the whole ring so far.
+        let is_in_past = self.joined > self.accepted || self.end.is_some();
+        self.has_turned || is_in_past && self.hearing().level == Level::Passive
     }
 
     pub(crate) fn detached(&mut self, reason: DetachReason, seen: &mut Seen) {

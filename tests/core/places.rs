@@ -203,11 +203,11 @@ impl Places {
         places.min()
     }
 
-    /// Whether anything behind this position has left either ring.
+    /// Whether anything behind this position has left either ring, or the slow one may say so: it begins just there.
     pub(crate) fn has_lost_behind(&self, known: u64) -> bool {
         let whole = self.entries.partition_point(|entry| entry.seq <= known);
         let slow = self.slow_entries.partition_point(|seq| *seq <= known);
-        !self.whole.is_kept(whole) || !self.slow.is_kept(slow)
+        !self.whole.is_kept(whole) || !self.slow.is_kept(slow) || slow > 0 && !self.slow.is_kept(slow - 1)
     }
 
     /// The batch consumer reads at most `max` events.

@@ -170,7 +170,7 @@ impl History {
                     seen.waited += 1;
                 }
                 // It waits, and reads once more to be told.
-                Wait::Gap => listener.lost(places.position),
+                Wait::Gap => listener.lost(places, seen),
             },
         }
         listener.stream = Some(stream);
