@@ -113,6 +113,9 @@ impl History {
                 self.owner.settle(nth, &mut self.seen);
                 self.release();
             }
+            Step::Recover { turns, nth } => {
+                self.owner.recover(turns, nth, nth as u64, &mut self.seen);
+            }
             Step::Fold => self.owner.finish_fold(&mut self.seen),
             Step::Deliver { nth } => {
                 self.deliver(nth);

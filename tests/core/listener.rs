@@ -243,8 +243,11 @@ impl Listener {
         let (whole, slow) = match self.way {
             // Which ring it reads up to where is its own to say: something in them must be gone.
             Way::Stream if self.may_read_either() => {
-                assert!(places.has_lost_behind(self.known), "no loss for {self:?}
-with {places:?}");
+                assert!(
+                    places.has_lost_behind(self.known),
+                    "no loss for {self:?}
+with {places:?}"
+                );
                 return;
             }
             Way::Stream if self.hearing().level == Level::Passive => {
@@ -259,8 +262,11 @@ with {places:?}");
         };
         let is_lost =
             whole.is_some_and(|at| !places.whole.is_kept(at)) || slow.is_some_and(|at| !places.slow.is_kept(at));
-        assert!(is_lost, "no loss for {self:?}
-with {places:?}");
+        assert!(
+            is_lost,
+            "no loss for {self:?}
+with {places:?}"
+        );
         let is_squeezed_out = whole.is_some_and(|at| places.whole.is_squeezed_out(at))
             || slow.is_some_and(|at| places.slow.is_squeezed_out(at));
         seen.gaps_under_pressure += u64::from(is_squeezed_out);

@@ -48,7 +48,11 @@ pub(crate) enum Scope {
     /// Who sees one of these just before or just after it.
     Seeing(Vec<ChannelId>),
     /// Who sees the channel, but for one session; of those who listen from afar, whom it calls.
-    Message { channel: ChannelId, except: Option<SessionId>, mentions: Mentions },
+    Message {
+        channel: ChannelId,
+        except: Option<SessionId>,
+        mentions: Mentions,
+    },
     /// That member's own sessions, and those that want members.
     Member(UserId),
     /// Those that want members.

@@ -5,11 +5,13 @@ use std::mem::take;
 use std::sync::Arc;
 
 use guildhall_guild::{
-    Answer, Attached, Call, CallId, Effect, Gate, Guild, GuildConfig, Input, Reply, SessionCall, SessionRequest, TurnId,
+    Answer, Attached, Call, CallId, Checkpoint, Effect, Gate, Guild, GuildConfig, Input, Reply, SessionCall,
+    SessionRequest, TurnId,
 };
 use guildhall_members::{FoldJob, View};
 use guildhall_proto::{
-    Actor, ClientId, Command, CommandError, Epoch, Event, GuildId, Millis, OpId, Outcome, Position, Seq, SessionId,
+    Actor, ClientId, Command, CommandError, Epoch, Event, EventKind, GuildId, Millis, OpId, Outcome, Position, Record,
+    Seq, SessionId,
 };
 use guildhall_ring::{Cursor, Reader, RingConfig, Writer, ring};
 
@@ -20,6 +22,7 @@ use crate::seen::Seen;
 use crate::steps::GUILD;
 
 pub(crate) struct Owner {
+    config: GuildConfig,
     guild: Guild,
     gate: Gate,
     ring: Writer<Arc<Event>>,
@@ -34,6 +37,8 @@ pub(crate) struct Owner {
     /// Turns admitted and not released, with the guild as of their ends.
     held: VecDeque<Held>,
     fold: Option<FoldJob>,
+    /// What the store holds of turns that were released.
+    stored: Stored,
     /// What may be read, and the guild as of it.
     pub(crate) published: Option<(Option<View>, Model)>,
     answered: Vec<(OpId, Actor, Command, Answer)>,
@@ -54,6 +59,18 @@ struct Held {
     model: Model,
     /// To be settled; `None` once that is done, or if there is nothing to store.
     unsettled: Option<TurnId>,
+    records: Vec<Record>,
+    /// How many commands were answered by its end.
+    answered: usize,
+}
+
+/// What the store holds.
+#[derive(Default)]
+struct Stored {
+    checkpoint: Option<Checkpoint>,
+    /// All, from the first on.
+    records: Vec<Record>,
+    answered: usize,
 }
 
 /// An event that was made: what the guild was before it, and whom it is for.
@@ -69,7 +86,8 @@ impl Owner {
         let id = GuildId::new(GUILD).unwrap();
         let (writer, reader) = ring(RingConfig { entries_max: ring_entries, bytes_max: usize::MAX }, Cursor(1));
         let owner = Self {
-            guild: Guild::new(config, id, Epoch(1)),
+            guild: Guild::new(config.clone(), id, Epoch(1)),
+            config,
             gate: Gate::default(),
             ring: writer,
             kept: Kept::new(ring_entries),
@@ -80,6 +98,7 @@ impl Owner {
             turn: Turn::default(),
             held: VecDeque::new(),
             fold: None,
+            stored: Stored::default(),
             published: None,
             answered: Vec::new(),
             calls: 0,
@@ -221,8 +240,9 @@ impl Owner {
         if let Some(job) = admitted.fold {
             assert!(self.fold.replace(job).is_none(), "one fold is under way at a time");
         }
-        let unsettled = admitted.append.map(|(turn, _)| turn);
-        self.held.push_back(Held { turn: take(&mut self.turn), model: self.model.clone(), unsettled });
+        let (unsettled, records) = admitted.append.map_or((None, vec![]), |(turn, records)| (Some(turn), records));
+        let (turn, model, answered) = (take(&mut self.turn), self.model.clone(), self.answered.len());
+        self.held.push_back(Held { turn, model, unsettled, records, answered });
         seen.turns += 1;
     }
 
@@ -244,7 +264,8 @@ impl Owner {
     pub(crate) fn release(&mut self) -> Vec<(CallId, Answer)> {
         let mut answers = Vec::new();
         while let Some(outcomes) = self.gate.release() {
-            let Held { turn, model, unsettled } = self.held.pop_front().expect("what leaves was admitted");
+            let held = self.held.pop_front().expect("what leaves was admitted");
+            let Held { turn, model, unsettled, records, answered } = held;
             assert!(unsettled.is_none(), "a turn has left before its records are stored");
             assert_eq!(outcomes.answers, turn.answers);
             assert!(outcomes.events.iter().map(Arc::as_ptr).eq(turn.events.iter().map(Arc::as_ptr)));
@@ -255,6 +276,9 @@ impl Owner {
             }
             assert_eq!(self.ring.head(), Cursor(model.seq + 1), "the ring reaches up to the view");
             compare_again(outcomes.view.as_ref(), &model);
+            self.stored.records.extend(records);
+            self.stored.answered = answered;
+            self.stored.checkpoint = outcomes.checkpoints.into_iter().last().or(self.stored.checkpoint.take());
             self.published = Some((outcomes.view, model));
             answers.extend(outcomes.answers);
         }
@@ -266,6 +290,62 @@ impl Owner {
     pub(crate) fn squeeze(&mut self, is_squeezed: bool) {
         self.ring.set_bytes_max(if is_squeezed { 0 } else { usize::MAX });
         self.kept.squeeze(is_squeezed);
+    }
+
+    /// Were the owner to end now, with the records of so many of the turns that it holds stored: what would the next one begin with?
+    ///
+    /// That must be the guild as of the last turn stored, without sessions; a command answered by then is answered again as it was.
+    pub(crate) fn recover(&self, turns: usize, nth: usize, probe: u64, seen: &mut Seen) -> Option<(Guild, Model)> {
+        let held = self.held.iter().take(turns);
+        let mut model =
+            held.clone().last().map(|held| &held.model).or(self.published.as_ref().map(|held| &held.1))?.clone();
+        let answered = held.clone().last().map_or(self.stored.answered, |held| held.answered);
+        let id = GuildId::new(GUILD).unwrap();
+        let mut guild = match &self.stored.checkpoint {
+            Some(Checkpoint { structure, base }) => {
+                Guild::restore(self.config.clone(), id, structure.structure(), base.clone())
+            }
+            None => Guild::new(self.config.clone(), id, Epoch(0)),
+        };
+        let covered = self.stored.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.structure.structure().records);
+        seen.recovered_from_checkpoints += u64::from(covered > 0);
+        let records = self.stored.records.iter().chain(held.flat_map(|held| &held.records));
+        for record in records.skip(usize::try_from(covered).unwrap()) {
+            guild.replay(record).expect("what was stored is a history");
+        }
+        guild.open(Epoch(2));
+        // Messages are not stored, so their numbers may come again in the new epoch.
+        let seq = guild.position().seq.0;
+        let is_stored = |event: &&Arc<Event>| !matches!(event.kind, EventKind::MessagePublished(_));
+        let made = &self.events[..usize::try_from(model.seq).unwrap()];
+        let durable = made.iter().rev().find(is_stored).map_or(0, |event| event.position.seq.0);
+        assert!(seq >= durable && seq <= model.seq, "recovered at {seq}, between {durable} and {}", model.seq);
+        model.seq = seq;
+        model.sessions.clear();
+        compare(guild.view().as_ref(), &model, probe);
+        self.retry_at(&mut guild, nth, answered);
+        seen.recovered += 1;
+        Some((guild, model))
+    }
+
+    /// One of the stored commands once more, to the owner that comes next.
+    fn retry_at(&self, guild: &mut Guild, nth: usize, answered: usize) {
+        let is_stored =
+            |(_, _, command, answer): &&(OpId, Actor, Command, Answer)| command.is_durable() && answer.is_ok();
+        let stored: Vec<_> = self.answered[..answered].iter().filter(is_stored).collect();
+        let Some((op, actor, command, first)) = nth.checked_rem(stored.len()).map(|at| stored[at].clone()) else {
+            return;
+        };
+        let (call, mut effects) = (Call { id: CallId(0), op, actor, command }, Vec::new());
+        guild.handle(self.now, Input::Command(call), &mut effects);
+        for effect in effects {
+            match effect {
+                Effect::Answer(_, again) => assert_eq!(again, first),
+                Effect::Append(_) | Effect::Record(_) | Effect::Scan(_) => panic!("{effect:?} for a retry"),
+                // Due in any case.
+                Effect::Fold(_) | Effect::Discard(_) | Effect::Checkpoint(_) => {}
+            }
+        }
     }
 
     /// The fold under way is done.

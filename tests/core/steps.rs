@@ -50,6 +50,11 @@ pub(crate) enum Step {
     Settle {
         nth: usize,
     },
+    /// The owner would end here, with so many turns stored that nobody has heard of; the next one answers a stored command.
+    Recover {
+        turns: usize,
+        nth: usize,
+    },
     /// The fold under way is done.
     Fold,
     /// An accepted attach or detach reaches its relay.
@@ -117,6 +122,11 @@ impl Dice {
 
     pub(crate) fn user(&mut self) -> UserId {
         user(self.below(USERS))
+    }
+
+    /// One of the few who may be banned, and so are let in again now and then.
+    fn suspect(&mut self) -> UserId {
+        user(5 + self.below(5))
     }
 
     pub(crate) fn channel(&mut self) -> ChannelId {
@@ -205,11 +215,12 @@ impl Step {
             55..63 => Self::Settle { nth: if dice.one_in(8) { dice.below(3) } else { 0 } },
             63..66 => Self::Fold,
             66..72 => Self::Deliver { nth: dice.below(1_000) },
-            72 => match dice.below(4) {
+            72 => match dice.below(6) {
                 0 => {
                     let relay = (!dice.one_in(3)).then(|| dice.below(1_000));
                     Self::Squeeze { relay, is_squeezed: dice.one_in(3) }
                 }
+                1 => Self::Recover { turns: dice.below(4), nth: dice.below(1_000) },
                 _ => Self::Tick { relay: dice.below(1_000), ms: dice.below(5) as u64 * 1_500 },
             },
             73..83 => Self::Apply { relay: dice.below(1_000), events: 1 + dice.below(6) },
@@ -275,9 +286,9 @@ fn command(dice: &mut Dice) -> Command {
         30 | 31 => Command::RemoveMember { user: dice.user() },
         32 => {
             let reason = dice.one_in(2).then(|| Reason::parse("spam").unwrap());
-            Command::Ban { user: dice.user(), reason }
+            Command::Ban { user: dice.suspect(), reason }
         }
-        33 => Command::Unban { user: dice.user() },
+        33 => Command::Unban { user: dice.suspect() },
         34 => Command::PruneMembers(match dice.below(8) {
             0 => PruneBy::Role(dice.role()),
             1 => PruneBy::Idle { joined_before: Millis(1_700_000_000_000 + dice.below(400) as u64) },

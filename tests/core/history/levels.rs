@@ -112,7 +112,10 @@ impl History {
                 self.seen.levels_too_late += 1;
             }
             ListenError::PendingFull { .. } => {
-                assert!(accepted > places.position && self.pending(listener.relay) >= self.relays[listener.relay].pending_max);
+                assert!(
+                    accepted > places.position
+                        && self.pending(listener.relay) >= self.relays[listener.relay].pending_max
+                );
             }
         }
     }
