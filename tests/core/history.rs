@@ -102,6 +102,7 @@ impl History {
                     self.end_turn();
                 }
             }
+            Step::Proceed => self.proceed(),
             Step::Retry(nth) => self.owner.retry(nth, &mut self.seen),
             Step::Attach { user, hearing, relay, way, members } => self.ask_attach(user, hearing, relay, way, members),
             Step::SetStatus { nth, status } => self.set_status(nth, status),
@@ -152,7 +153,22 @@ impl History {
     }
 
     fn command(&mut self, actor: Actor, command: Command) {
-        let Some(made) = self.owner.command(actor, command, &mut self.seen) else {
+        if matches!(command, Command::PruneMembers(_) | Command::ImportMembers(_)) {
+            self.proceed();
+        }
+        let made = self.owner.command(actor, command, &mut self.seen);
+        self.made(made);
+    }
+
+    /// The owner carries on with what it has begun.
+    fn proceed(&mut self) {
+        let made = self.owner.proceed_with_work(&mut self.seen);
+        self.made(made);
+    }
+
+    /// Notes for whom an event is, if one was made.
+    fn made(&mut self, made: Option<Made>) {
+        let Some(made) = made else {
             return;
         };
         let after = &self.owner.model;
@@ -215,6 +231,7 @@ impl History {
     }
 
     fn drain(&mut self) {
+        self.proceed();
         self.owner.finish_fold(&mut self.seen);
         self.catch_up();
         for relay in 0..self.relays.len() {

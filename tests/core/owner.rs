@@ -5,13 +5,13 @@ use std::mem::take;
 use std::sync::Arc;
 
 use guildhall_guild::{
-    Answer, Attached, Call, CallId, Checkpoint, Effect, Gate, Guild, GuildConfig, Input, Reply, SessionCall,
+    Answer, Attached, Call, CallId, Checkpoint, Effect, Gate, Guild, GuildConfig, Input, Reply, ScanJob, SessionCall,
     SessionRequest, TurnId,
 };
 use guildhall_members::{FoldJob, View};
 use guildhall_proto::{
     Actor, ClientId, Command, CommandError, Epoch, Event, EventKind, GuildId, Millis, OpId, Outcome, Position, Record,
-    Seq, SessionId,
+    Seq, SessionId, UserId,
 };
 use guildhall_ring::{Cursor, Reader, RingConfig, Writer, ring};
 
@@ -37,6 +37,9 @@ pub(crate) struct Owner {
     /// Turns admitted and not released, with the guild as of their ends.
     held: VecDeque<Held>,
     fold: Option<FoldJob>,
+    /// A whole-guild change that has begun.
+    work: Option<Work>,
+    scan: Option<ScanJob>,
     /// What the store holds of turns that were released.
     stored: Stored,
     /// What may be read, and the guild as of it.
@@ -62,6 +65,16 @@ struct Held {
     records: Vec<Record>,
     /// How many commands were answered by its end.
     answered: usize,
+}
+
+/// A whole-guild change that the guild has accepted and not begun to carry out.
+struct Work {
+    call: CallId,
+    op: OpId,
+    actor: Actor,
+    command: Command,
+    /// Whom a worker finds for it, as the guild was when it was accepted.
+    candidates: Vec<UserId>,
 }
 
 /// What the store holds.
@@ -98,6 +111,8 @@ impl Owner {
             turn: Turn::default(),
             held: VecDeque::new(),
             fold: None,
+            work: None,
+            scan: None,
             stored: Stored::default(),
             published: None,
             answered: Vec::new(),
@@ -122,6 +137,10 @@ impl Owner {
     pub(crate) fn command(&mut self, actor: Actor, command: Command, seen: &mut Seen) -> Option<Made> {
         self.keep_up(seen);
         let verdict = self.model.decide(self.now, actor, &command);
+        if is_spread(&command) && self.now.0.is_multiple_of(2) {
+            self.begin(actor, command, matches!(verdict, Verdict::Refused));
+            return None;
+        }
         let answer = self.call(actor, command.clone());
         let accepted = match (verdict, &answer) {
             (Verdict::Accepted(accepted), _) => accepted,
@@ -143,15 +162,71 @@ impl Owner {
                 return None;
             }
         };
+        self.is_done(accepted, &command, &answer, seen)
+    }
+
+    /// Begins a change that is spread over turns, and leaves it there.
+    fn begin(&mut self, actor: Actor, command: Command, is_refused: bool) {
+        let op = self.next_op();
+        let call = CallId(self.calls);
+        let answered = self.turn.answers.len();
+        self.feed(Input::Command(Call { id: call, op, actor, command: command.clone() }));
+        let answer = self.turn.answers.get(answered).map(|(_, answer)| answer.clone());
+        assert_eq!(answer.as_ref().is_some_and(Result::is_err), is_refused, "{command:?} by {actor:?}: {answer:?}");
+        if let Some(answer) = answer {
+            self.answered.push((op, actor, command, answer));
+            return;
+        }
+        let candidates = match &command {
+            Command::PruneMembers(by) => self.model.candidates(by),
+            _ => Vec::new(),
+        };
+        assert!(self.work.replace(Work { call, op, actor, command, candidates }).is_none());
+    }
+
+    /// Carries out what was begun, as the guild is by now.
+    pub(crate) fn proceed_with_work(&mut self, seen: &mut Seen) -> Option<Made> {
+        self.keep_up(seen);
+        let Work { call, op, actor, command, candidates } = self.work.take()?;
+        let in_turn = self.effects.iter().position(|effect| matches!(effect, Effect::Scan(_)));
+        if let Some(Effect::Scan(job)) = in_turn.map(|at| self.effects.remove(at)) {
+            self.scan = Some(job);
+        }
+        if let Some(job) = self.scan.take() {
+            self.feed(Input::ScanDone(job.run()));
+        }
+        let accepted = if let Command::PruneMembers(by) = &command {
+            self.model.prune(self.now, actor, by, &candidates)
+        } else {
+            let (Verdict::Accepted(accepted) | Verdict::Either(accepted)) =
+                self.model.decide(self.now, actor, &command)
+            else {
+                panic!("an import is the system's, and was accepted");
+            };
+            accepted
+        };
+        let (answered, before) = (self.turn.answers.len(), self.effects.len());
+        self.guild.proceed(self.now, &mut self.effects);
+        self.now.0 += 1;
+        self.note(before);
+        let (answered, answer) = self.turn.answers.get(answered).cloned().expect("one batch takes all");
+        assert_eq!(answered, call);
+        self.answered.push((op, actor, command.clone(), answer.clone()));
+        seen.spread_over_turns += 1;
+        self.is_done(accepted, &command, &answer, seen)
+    }
+
+    /// A command was carried out: guild and model have come to the same.
+    fn is_done(&mut self, accepted: Accepted, command: &Command, answer: &Answer, seen: &mut Seen) -> Option<Made> {
         let Accepted { after, scope, tally } = accepted;
         let at = self.at(after.seq);
         let changed = u32::try_from(after.members.len().abs_diff(self.model.members.len())).unwrap();
-        match (tally, &command, &answer) {
+        match (tally, command, answer) {
             (Some((added, existing)), _, _) => {
-                assert_eq!(answer, Ok(Reply::Outcome(Outcome::MembersAdded { at, added, existing })));
+                assert_eq!(*answer, Ok(Reply::Outcome(Outcome::MembersAdded { at, added, existing })));
             }
             (None, Command::PruneMembers(_), _) => {
-                assert_eq!(answer, Ok(Reply::Outcome(Outcome::MembersPruned { at, removed: changed })));
+                assert_eq!(*answer, Ok(Reply::Outcome(Outcome::MembersPruned { at, removed: changed })));
                 seen.pruned += u64::from(changed);
             }
             (None, Command::ImportMembers(_), Ok(Reply::Outcome(Outcome::MembersImported { at: told, added, .. }))) => {
@@ -159,7 +234,7 @@ impl Owner {
                 seen.imported += u64::from(changed);
             }
             (None, _, _) => {
-                assert_eq!(answer, Ok(Reply::Outcome(Outcome::Applied { at })), "{command:?} by {actor:?}");
+                assert_eq!(*answer, Ok(Reply::Outcome(Outcome::Applied { at })), "{command:?}");
             }
         }
         let has_sessions = self.model.sessions.len() > after.sessions.len();
@@ -168,7 +243,7 @@ impl Owner {
         seen.banned_with_sessions += u64::from(has_sessions && matches!(command, Command::Ban { .. }));
         seen.pruned_with_sessions += u64::from(has_sessions && matches!(command, Command::PruneMembers(_)));
         seen.deleted_with_sessions += u64::from(has_sessions && matches!(command, Command::DeleteGuild));
-        assert_eq!(self.events.len() as u64, after.seq, "{command:?} by {actor:?}");
+        assert_eq!(self.events.len() as u64, after.seq, "{command:?}");
         let before = std::mem::replace(&mut self.model, after);
         seen.unchanged += u64::from(scope.is_none());
         seen.changed_while_folding += u64::from(scope.is_some() && self.fold.is_some());
@@ -236,7 +311,8 @@ impl Owner {
     /// Ends the turn.
     pub(crate) fn end_turn(&mut self, seen: &mut Seen) {
         let view = self.guild.view();
-        let admitted = self.gate.admit(&mut self.effects, view);
+        let mut admitted = self.gate.admit(&mut self.effects, view);
+        self.scan = admitted.scans.pop().or(self.scan.take());
         if let Some(job) = admitted.fold {
             assert!(self.fold.replace(job).is_none(), "one fold is under way at a time");
         }
@@ -366,11 +442,16 @@ impl Owner {
     }
 
     fn call(&mut self, actor: Actor, command: Command) -> Answer {
-        let client = ClientId::new(1 + self.calls % 2).unwrap();
-        let op = OpId { client, counter: self.calls + 1, issued_at: self.now };
+        let op = self.next_op();
         let answer = self.handle(|id| Input::Command(Call { id, op, actor, command: command.clone() }));
         self.answered.push((op, actor, command, answer.clone()));
         answer
+    }
+
+    fn next_op(&mut self) -> OpId {
+        self.calls += 1;
+        let client = ClientId::new(1 + self.calls % 2).unwrap();
+        OpId { client, counter: self.calls, issued_at: self.now }
     }
 
     fn handle(&mut self, input: impl FnOnce(CallId) -> Input) -> Answer {
@@ -386,7 +467,14 @@ impl Owner {
                 _ => self.proceed(),
             }
         }
-        assert_eq!(self.turn.answers.len(), before + 1, "one call, one answer");
+        // With the guild ends what it has begun.
+        let given_up = self.turn.answers.get(before + 1).map(|(call, answer)| (*call, answer.clone()));
+        if let Some(work) = self.work.take_if(|_| self.guild.was_deleted()) {
+            assert_eq!(given_up, Some((work.call, Err(CommandError::UnknownGuild))));
+            self.answered.push((work.op, work.actor, work.command, Err(CommandError::UnknownGuild)));
+        } else {
+            assert_eq!(given_up, None, "one call, one answer");
+        }
         let (answered, answer) = self.turn.answers[before].clone();
         assert_eq!(answered, call);
         answer
@@ -432,6 +520,11 @@ impl Owner {
     pub(crate) fn checkpoints(&self) -> usize {
         self.effects.iter().filter(|effect| matches!(effect, Effect::Checkpoint(_))).count()
     }
+}
+
+/// Whether a command is carried out by and by.
+fn is_spread(command: &Command) -> bool {
+    matches!(command, Command::PruneMembers(_) | Command::ImportMembers(_))
 }
 
 const BEGINNING: Millis = Millis(1_700_000_000_000);

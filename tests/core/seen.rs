@@ -58,6 +58,7 @@ seen! {
     member_left: 5,
     banned: 5,
     pruned: 5,
+    spread_over_turns: 5,
     imported: 5,
     delivered: 1,
     delivered_in_batches: 1,

@@ -20,6 +20,8 @@ pub(crate) enum Step {
         nth: usize,
         publish: Publish,
     },
+    /// The owner carries on with a whole-guild change that it has begun.
+    Proceed,
     /// A command comes again.
     Retry(usize),
     /// A new session attaches, for a user, at a relay.
@@ -211,7 +213,8 @@ impl Step {
                 _ => Self::Detach { nth: dice.below(1_000) },
             },
             50 | 51 => Self::SetLevel { nth: dice.below(1_000), level: dice.level() },
-            52..55 => Self::EndTurn,
+            52 => Self::Proceed,
+            53..55 => Self::EndTurn,
             55..63 => Self::Settle { nth: if dice.one_in(8) { dice.below(3) } else { 0 } },
             63..66 => Self::Fold,
             66..72 => Self::Deliver { nth: dice.below(1_000) },
