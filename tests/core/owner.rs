@@ -1,17 +1,20 @@
 //! The owner's side under test: guild, gate and ring, each answer and view held against the model.
 
+mod recovery;
+mod works;
+
 use std::collections::VecDeque;
 use std::mem::take;
 use std::sync::Arc;
 
 use guildhall_guild::{
-    Answer, Attached, Call, CallId, Checkpoint, Effect, Gate, Guild, GuildConfig, Input, Reply, ScanJob, SessionCall,
+    Answer, Attached, Call, CallId, Effect, Gate, Guild, GuildConfig, Input, Reply, ScanJob, SessionCall,
     SessionRequest, TurnId,
 };
 use guildhall_members::{FoldJob, View};
 use guildhall_proto::{
-    Actor, ClientId, Command, CommandError, Epoch, Event, EventKind, GuildId, Millis, OpId, Outcome, Position, Record,
-    Seq, SessionId, UserId,
+    Actor, ClientId, Command, CommandError, Epoch, Event, GuildId, Millis, OpId, Outcome, Position, Record, Seq,
+    SessionId,
 };
 use guildhall_ring::{Cursor, Reader, RingConfig, Writer, ring};
 
@@ -20,6 +23,8 @@ use crate::model::{Accepted, Model, Scope, Verdict};
 use crate::places::Kept;
 use crate::seen::Seen;
 use crate::steps::GUILD;
+use recovery::Stored;
+use works::{Work, is_spread};
 
 pub(crate) struct Owner {
     config: GuildConfig,
@@ -64,25 +69,6 @@ struct Held {
     unsettled: Option<TurnId>,
     records: Vec<Record>,
     /// How many commands were answered by its end.
-    answered: usize,
-}
-
-/// A whole-guild change that the guild has accepted and not begun to carry out.
-struct Work {
-    call: CallId,
-    op: OpId,
-    actor: Actor,
-    command: Command,
-    /// Whom a worker finds for it, as the guild was when it was accepted.
-    candidates: Vec<UserId>,
-}
-
-/// What the store holds.
-#[derive(Default)]
-struct Stored {
-    checkpoint: Option<Checkpoint>,
-    /// All, from the first on.
-    records: Vec<Record>,
     answered: usize,
 }
 
@@ -162,57 +148,6 @@ impl Owner {
                 return None;
             }
         };
-        self.is_done(accepted, &command, &answer, seen)
-    }
-
-    /// Begins a change that is spread over turns, and leaves it there.
-    fn begin(&mut self, actor: Actor, command: Command, is_refused: bool) {
-        let op = self.next_op();
-        let call = CallId(self.calls);
-        let answered = self.turn.answers.len();
-        self.feed(Input::Command(Call { id: call, op, actor, command: command.clone() }));
-        let answer = self.turn.answers.get(answered).map(|(_, answer)| answer.clone());
-        assert_eq!(answer.as_ref().is_some_and(Result::is_err), is_refused, "{command:?} by {actor:?}: {answer:?}");
-        if let Some(answer) = answer {
-            self.answered.push((op, actor, command, answer));
-            return;
-        }
-        let candidates = match &command {
-            Command::PruneMembers(by) => self.model.candidates(by),
-            _ => Vec::new(),
-        };
-        assert!(self.work.replace(Work { call, op, actor, command, candidates }).is_none());
-    }
-
-    /// Carries out what was begun, as the guild is by now.
-    pub(crate) fn proceed_with_work(&mut self, seen: &mut Seen) -> Option<Made> {
-        self.keep_up(seen);
-        let Work { call, op, actor, command, candidates } = self.work.take()?;
-        let in_turn = self.effects.iter().position(|effect| matches!(effect, Effect::Scan(_)));
-        if let Some(Effect::Scan(job)) = in_turn.map(|at| self.effects.remove(at)) {
-            self.scan = Some(job);
-        }
-        if let Some(job) = self.scan.take() {
-            self.feed(Input::ScanDone(job.run()));
-        }
-        let accepted = if let Command::PruneMembers(by) = &command {
-            self.model.prune(self.now, actor, by, &candidates)
-        } else {
-            let (Verdict::Accepted(accepted) | Verdict::Either(accepted)) =
-                self.model.decide(self.now, actor, &command)
-            else {
-                panic!("an import is the system's, and was accepted");
-            };
-            accepted
-        };
-        let (answered, before) = (self.turn.answers.len(), self.effects.len());
-        self.guild.proceed(self.now, &mut self.effects);
-        self.now.0 += 1;
-        self.note(before);
-        let (answered, answer) = self.turn.answers.get(answered).cloned().expect("one batch takes all");
-        assert_eq!(answered, call);
-        self.answered.push((op, actor, command.clone(), answer.clone()));
-        seen.spread_over_turns += 1;
         self.is_done(accepted, &command, &answer, seen)
     }
 
@@ -368,62 +303,6 @@ impl Owner {
         self.kept.squeeze(is_squeezed);
     }
 
-    /// Were the owner to end now, with the records of so many of the turns that it holds stored: what would the next one begin with?
-    ///
-    /// That must be the guild as of the last turn stored, without sessions; a command answered by then is answered again as it was.
-    pub(crate) fn recover(&self, turns: usize, nth: usize, probe: u64, seen: &mut Seen) -> Option<(Guild, Model)> {
-        let held = self.held.iter().take(turns);
-        let mut model =
-            held.clone().last().map(|held| &held.model).or(self.published.as_ref().map(|held| &held.1))?.clone();
-        let answered = held.clone().last().map_or(self.stored.answered, |held| held.answered);
-        let id = GuildId::new(GUILD).unwrap();
-        let mut guild = match &self.stored.checkpoint {
-            Some(Checkpoint { structure, base }) => {
-                Guild::restore(self.config.clone(), id, structure.structure(), base.clone())
-            }
-            None => Guild::new(self.config.clone(), id, Epoch(0)),
-        };
-        let covered = self.stored.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.structure.structure().records);
-        seen.recovered_from_checkpoints += u64::from(covered > 0);
-        let records = self.stored.records.iter().chain(held.flat_map(|held| &held.records));
-        for record in records.skip(usize::try_from(covered).unwrap()) {
-            guild.replay(record).expect("what was stored is a history");
-        }
-        guild.open(Epoch(2));
-        // Messages are not stored, so their numbers may come again in the new epoch.
-        let seq = guild.position().seq.0;
-        let is_stored = |event: &&Arc<Event>| !matches!(event.kind, EventKind::MessagePublished(_));
-        let made = &self.events[..usize::try_from(model.seq).unwrap()];
-        let durable = made.iter().rev().find(is_stored).map_or(0, |event| event.position.seq.0);
-        assert!(seq >= durable && seq <= model.seq, "recovered at {seq}, between {durable} and {}", model.seq);
-        model.seq = seq;
-        model.sessions.clear();
-        compare(guild.view().as_ref(), &model, probe);
-        self.retry_at(&mut guild, nth, answered);
-        seen.recovered += 1;
-        Some((guild, model))
-    }
-
-    /// One of the stored commands once more, to the owner that comes next.
-    fn retry_at(&self, guild: &mut Guild, nth: usize, answered: usize) {
-        let is_stored =
-            |(_, _, command, answer): &&(OpId, Actor, Command, Answer)| command.is_durable() && answer.is_ok();
-        let stored: Vec<_> = self.answered[..answered].iter().filter(is_stored).collect();
-        let Some((op, actor, command, first)) = nth.checked_rem(stored.len()).map(|at| stored[at].clone()) else {
-            return;
-        };
-        let (call, mut effects) = (Call { id: CallId(0), op, actor, command }, Vec::new());
-        guild.handle(self.now, Input::Command(call), &mut effects);
-        for effect in effects {
-            match effect {
-                Effect::Answer(_, again) => assert_eq!(again, first),
-                Effect::Append(_) | Effect::Record(_) | Effect::Scan(_) => panic!("{effect:?} for a retry"),
-                // Due in any case.
-                Effect::Fold(_) | Effect::Discard(_) | Effect::Checkpoint(_) => {}
-            }
-        }
-    }
-
     /// The fold under way is done.
     pub(crate) fn finish_fold(&mut self, seen: &mut Seen) {
         if let Some(job) = self.fold.take() {
@@ -520,11 +399,6 @@ impl Owner {
     pub(crate) fn checkpoints(&self) -> usize {
         self.effects.iter().filter(|effect| matches!(effect, Effect::Checkpoint(_))).count()
     }
-}
-
-/// Whether a command is carried out by and by.
-fn is_spread(command: &Command) -> bool {
-    matches!(command, Command::PruneMembers(_) | Command::ImportMembers(_))
 }
 
 const BEGINNING: Millis = Millis(1_700_000_000_000);
