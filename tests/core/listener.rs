@@ -40,8 +40,10 @@ pub(crate) struct Listener {
     pub(crate) joined: u64,
     pub(crate) stream: Option<Stream>,
     pub(crate) key: Option<SessionKey>,
-    /// How much its relay had been told when it came, lost its place, or came to listen in another way: nothing of that is for it.
+    /// How much its relay had been told when it came, or lost its place: nothing of that is for it.
     pub(crate) told_from: u64,
+    /// The same when it was last told of another level.
+    pub(crate) told_at_turn: u64,
     /// What it has heard of each subject: the how manieth thing its relay was told.
     pub(crate) told: BTreeMap<Subject, u64>,
     /// It waits, and was woken for something told that it has not read.
@@ -110,6 +112,7 @@ impl Listener {
             stream: None,
             key: None,
             told_from: 0,
+            told_at_turn: 0,
             told: BTreeMap::new(),
             is_called: false,
             waits: false,

@@ -68,6 +68,7 @@ impl History {
         };
         assert!(listener.end.is_none(), "{listener:?}");
         let hearing = Hearing { level, ..listener.hearing() };
+        listener.told_at_turn = backend.told_count;
         if accepted > position {
             assert_eq!((from, woken.len()), (accepted, 0));
             listener.turn(from, hearing);

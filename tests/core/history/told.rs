@@ -98,7 +98,8 @@ impl History {
             let subject = told.ephemeral.subject();
             let is_heard = listener.told.get(&subject).is_some_and(|nth| *nth >= told.nth);
             // Whose rights may have changed since does not hear of typing before that, nor who listened from afar of anything.
-            let is_from_before = told.seq < listener.accepted || told.seq <= listener.turned_at();
+            let is_from_before =
+                told.seq < listener.accepted || told.seq <= listener.turned_at() || told.nth <= listener.told_at_turn;
             let is_sure = !is_from_before && (subject.channel.is_none() || told.seq == position);
             let is_due = is_sure && may_hear(listener, &told.ephemeral, now);
             assert!(is_heard || !is_due, "{told:?} was not told to {listener:?}");
