@@ -120,6 +120,8 @@ pub(crate) struct Join {
     pub(crate) position: Position,
     /// The last position it knows.
     pub(crate) known: Position,
+    /// What it is told first, if it comes back and the relay does not reach back to what it knows.
+    pub(crate) gap: Option<Gap>,
     /// What it is served alone before it joins, if it was attached in the past.
     pub(crate) catch_up: Option<Scan>,
     /// Set if it ends before it has joined.
@@ -272,10 +274,13 @@ impl Batch {
 
 /// Serves a session attached in the past up to the place where it joins, or ends.
 fn serve_alone(join: &mut Join, rings: &Readers, visit: &mut impl FnMut(BatchItem<'_>)) {
+    let tokens = &[join.seat.token];
+    if let Some(gap) = join.gap.take() {
+        visit(BatchItem::Gap { gap, tokens });
+    }
     let Some(mut scan) = join.catch_up.take() else {
         return;
     };
-    let tokens = &[join.seat.token];
     let (limit, through) = match join.end {
         Some(end) => (end.at.whole.min(join.at), end.position),
         None => (join.at, join.position),
@@ -329,7 +334,7 @@ impl Ops {
     /// The joins that have something to be served alone, or end before they join.
     fn catching_up(&self) -> Vec<(Cursor, u64)> {
         let is_due = |place: &&(Cursor, u64)| match self.by_place.get(*place) {
-            Some(Op::Join(join)) => join.catch_up.is_some() || join.end.is_some(),
+            Some(Op::Join(join)) => join.gap.is_some() || join.catch_up.is_some() || join.end.is_some(),
             Some(Op::Leave { .. } | Op::Switch { .. } | Op::Unread { .. }) | None => false,
         };
         self.joining.values().filter(is_due).copied().collect()

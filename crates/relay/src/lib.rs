@@ -162,7 +162,7 @@ mod stream;
 pub use batch::{Batch, BatchItem, BatchRead};
 pub use relay::{Opened, Relay, RelayConfig};
 pub use session::{
-    ApplyError, Attach, AttachError, Delivery, DetachReason, Gap, ListenError, Read, SessionKey, StaleEpoch,
-    StaleResync, UnknownSession, Wait,
+    ApplyError, Attach, AttachError, Delivery, DetachReason, Gap, ListenError, Read, Resume, ResumeError, SessionKey,
+    StaleEpoch, StaleResync, UnknownSession, Wait,
 };
 pub use stream::Stream;

@@ -152,8 +152,8 @@ pub struct Stream {
 }
 
 impl Stream {
-    pub(crate) fn new(scan: Scan, door: Arc<Door>, rings: Readers) -> Self {
-        Self { scan, door, rings, gap: None, ended: false }
+    pub(crate) fn new(scan: Scan, door: Arc<Door>, rings: Readers, gap: Option<Gap>) -> Self {
+        Self { scan, door, rings, gap: gap.map(Box::new), ended: false }
     }
 
     /// The session's handle at its relay.

@@ -13,7 +13,7 @@ use crate::cohort::{Cohort, Standing};
 use crate::hearing::{Hearing, Listener, Ring, Switch};
 use crate::news::Moved;
 use crate::scan::{Scan, Scanned};
-use crate::session::{Attach, AttachError, DetachReason, SessionKey, UnknownSession, Wait};
+use crate::session::{Attach, AttachError, DetachReason, Gap, SessionKey, UnknownSession, Wait};
 use crate::slots::{NONE, Way};
 use crate::stream::{At, Door, End, Stream};
 
@@ -25,11 +25,16 @@ impl Relay {
     /// # Errors
     /// See [`AttachError`]; the relay is unchanged.
     pub fn attach_stream(&mut self, attach: Attach<'_>) -> Result<Stream, AttachError> {
+        self.place_stream(attach, None)
+    }
+
+    /// Attaches a session that reads for itself, which is told `gap` first.
+    pub(super) fn place_stream(&mut self, attach: Attach<'_>, gap: Option<Gap>) -> Result<Stream, AttachError> {
         let door = Door::new(At::Reading);
         let (mut scan, end) = self.attach(attach, Way::Stream(Arc::clone(&door)))?;
         if end.is_none() && self.slots.at(scan.who.key.idx).cohort == NONE {
             door.wait();
-            return Ok(Stream::new(scan, door, self.rings.clone()));
+            return Ok(Stream::new(scan, door, self.rings.clone(), gap));
         }
         if scan.who.hearing.level == Level::Passive {
             // Up to here it reads the whole ring: the slow one has no changes of members that had no session here.
@@ -49,7 +54,7 @@ impl Relay {
                 self.list_waiting(scan.who.key.idx);
             }
         }
-        Ok(Stream::new(scan, door, self.rings.clone()))
+        Ok(Stream::new(scan, door, self.rings.clone(), gap))
     }
 
     /// Attaches a session that the batch consumer serves, where it is called `token`. It hears what comes after
@@ -58,6 +63,16 @@ impl Relay {
     /// # Errors
     /// See [`AttachError`]; the relay is unchanged.
     pub fn attach_batch(&mut self, attach: Attach<'_>, token: u64) -> Result<SessionKey, AttachError> {
+        self.place_in_batch(attach, token, None)
+    }
+
+    /// Attaches a session that the batch consumer serves, which is told `gap` first.
+    pub(super) fn place_in_batch(
+        &mut self,
+        attach: Attach<'_>,
+        token: u64,
+        gap: Option<Gap>,
+    ) -> Result<SessionKey, AttachError> {
         if self.ops_are_full() {
             return Err(AttachError::BatchStalled { ops: self.ops.len() });
         }
@@ -73,7 +88,7 @@ impl Relay {
         let known = attach.accepted;
         // A session that ends before the head never joins: whatever is before that end, it hears alone.
         let at = if end.is_some() { head.next() } else { head };
-        let join = Join { seat, at, position: self.position, known, catch_up: found.then_some(scan), end };
+        let join = Join { seat, at, position: self.position, known, gap, catch_up: found.then_some(scan), end };
         self.ops.push(Op::Join(Box::new(join)));
         Ok(key)
     }
@@ -126,7 +141,10 @@ impl Relay {
             Scanned::Found => Ok(Wait::Ready),
             Scanned::Lost => {
                 stream.scan.who = self.slots.listener(key.idx);
-                stream.gap = Some(Box::new(stream.scan.jump(self.head(), self.position)));
+                let gap = stream.scan.jump(self.head(), self.position);
+                // One that it has not been told yet grows.
+                let after = stream.gap.take().map_or(gap.after, |untold| untold.after);
+                stream.gap = Some(Box::new(Gap { after, ..gap }));
                 stream.scan.cohort = Arc::clone(self.cohorts.find(id).expect("a session's cohort has sessions"));
                 // It waits from here on, told or not: so it cannot lose what is not for it.
                 stream.door.wait();
@@ -203,7 +221,7 @@ impl Relay {
         }
     }
 
-    fn check(&self, attach: Attach<'_>) -> Result<(), AttachError> {
+    pub(super) fn check(&self, attach: Attach<'_>) -> Result<(), AttachError> {
         let Attach { session, accepted, user, .. } = attach;
         debug_assert!(attach.roles.is_sorted());
         if self.slots.of_user(user).any(|idx| self.slots.at(idx).session == session) {
@@ -216,12 +234,23 @@ impl Relay {
             let max = self.config.pending_max;
             return if self.pending_bounded < max { Ok(()) } else { Err(AttachError::PendingFull { max }) };
         }
-        let is_within_run =
-            accepted >= self.run.position && (accepted.epoch == self.position.epoch || accepted.seq <= self.opened_at);
-        if !is_within_run || self.behind(accepted) < self.ring.tail() {
+        if self.reached_from(accepted) != accepted {
             return Err(AttachError::TooOld { accepted, at: self.position });
         }
         Ok(())
+    }
+
+    /// Where a session goes on that knows all up to `known`, which is not ahead of the relay: there, or, if the relay does not reach
+    /// back to that, from as early as it does.
+    pub(super) fn reached_from(&self, known: Position) -> Position {
+        // An older epoch may have gone on beyond what the relay knows of it: that is not this past.
+        let is_known = known.epoch == self.position.epoch || known.seq <= self.opened_at;
+        let at = if is_known { known } else { Position { epoch: self.position.epoch, seq: self.opened_at } };
+        let oldest = self.position_before(self.ring.tail());
+        if at >= self.run.position && at.seq >= oldest.seq {
+            return at;
+        }
+        Position { epoch: at.epoch.max(oldest.epoch), ..oldest }
     }
 
     pub(super) fn pend(&mut self, at: Position, pending: Pending) {
@@ -279,7 +308,8 @@ impl Relay {
             Way::Batch(token) => {
                 let at = self.ring.head();
                 let seat = Seat { who, token, cohort };
-                let join = Join { seat, at, position: self.position, known: accepted, catch_up: None, end: None };
+                let join =
+                    Join { seat, at, position: self.position, known: accepted, gap: None, catch_up: None, end: None };
                 self.ops.push(Op::Join(Box::new(join)));
             }
             Way::Vacant => unreachable!("`find` finds attached sessions"),
