@@ -66,8 +66,6 @@ impl Relay {
                     roles = before;
                     is_rewritten = true;
                 }
-                // Its id may have been a deleted role's before.
-                Step::RoleCreated(role) => roles.retain(|held| *held != role),
                 Step::RoleDeleted(role) => {
                     if is_rewritten || at.seq <= resume.deletions_unknown_to {
                         return (at, roles);
@@ -109,7 +107,6 @@ enum Step {
     Updated {
         before: Vec<RoleId>,
     },
-    RoleCreated(RoleId),
     RoleDeleted(RoleId),
     /// It became a member, or ended being one: before that are other sessions' times.
     Joined,
@@ -121,7 +118,6 @@ impl Step {
             EventKind::MemberUpdated { before, .. } if before.user == user => {
                 Some(Self::Updated { before: before.roles.clone() })
             }
-            EventKind::RoleCreated { role } => Some(Self::RoleCreated(role.id)),
             EventKind::RoleDeleted { role, .. } => Some(Self::RoleDeleted(role.id)),
             EventKind::MemberJoined { member }
             | EventKind::MemberLeft { member }
@@ -133,6 +129,7 @@ impl Step {
             EventKind::MemberUpdated { .. }
             | EventKind::GuildUpdated { .. }
             | EventKind::GuildDeleted
+            | EventKind::RoleCreated { .. }
             | EventKind::RoleUpdated { .. }
             | EventKind::RolesReordered { .. }
             | EventKind::ChannelCreated { .. }

@@ -270,7 +270,9 @@ impl World {
                 let mut after: Vec<RoleId> =
                     held.iter().copied().filter(|role| keep_deleted && !own.contains(role)).chain(after).collect();
                 after.sort_unstable();
-                self.happen(EventKind::MemberUpdated { before: member(who, &held), after: member(who, &after) });
+                // As a guild tells it, which leaves out what is deleted.
+                let before: Vec<RoleId> = held.iter().copied().filter(|role| own.contains(role)).collect();
+                self.happen(EventKind::MemberUpdated { before: member(who, &before), after: member(who, &after) });
             }
             16..=19 => {
                 let Some(channel) = channel else { return };
