@@ -12,7 +12,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use guildhall_members::View;
-use guildhall_proto::{CallError, GuildId, Member, Position, Seq};
+use guildhall_proto::{CallError, Event, GuildId, Member, Position, Seq};
 use guildhall_relay::{ApplyError, Batch, Relay, RelayConfig, SessionKey};
 use guildhall_ring::{Cursor, ReadError};
 use parking_lot::Mutex;
@@ -62,11 +62,12 @@ enum Fed {
 }
 
 impl LocalRelay {
-    /// Opens a relay of the guild as it is now, and starts its task.
+    /// Opens a relay of the guild as it is now, with as much of its past as the owner's ring has, and starts its task.
     pub(super) async fn open(node: Node, guild: GuildId, config: RelayConfig) -> Result<Arc<Self>, CallError> {
         let live = node.live(guild).await?;
         let view = node.view_of(&live)?;
-        let (relay, batch) = Relay::new(config, view.rights().clone(), view.position());
+        let past = past_of(&live, &view, config.ring.entries_max);
+        let (relay, batch) = Relay::with_past(config, view.rights().clone(), view.position(), &past);
         let core = Core { relay, wakers: Vec::new(), seats: Seats::default(), batch: Some(batch), woken: Vec::new() };
         let local = Arc::new(Self {
             node,
@@ -259,6 +260,28 @@ impl LocalRelay {
     }
 }
 
+/// The events up to a view, oldest first, as far back as the owner's ring reaches, at most `max`.
+fn past_of(live: &Live, view: &View, max: usize) -> Vec<Arc<Event>> {
+    let head = Cursor::after(view.position().seq);
+    let mut past = Vec::new();
+    for _ in 0..PAST_READS_MAX {
+        let mut cursor = live.events.tail().max(Cursor(head.0.saturating_sub(max as u64)));
+        let read = live.events.read(&mut cursor, |at, event| {
+            if at >= head {
+                return ControlFlow::Break(());
+            }
+            past.push(Arc::clone(event));
+            ControlFlow::Continue(())
+        });
+        match read {
+            Ok(_) | Err(ReadError::Ahead { .. }) => break,
+            // The ring has moved on between the two looks.
+            Err(ReadError::Gap(_)) => {}
+        }
+    }
+    past
+}
+
 /// How long a relay waits before it has its guild loaded again: not at all, unless it did so a moment ago.
 #[derive(Debug, Default)]
 struct Pace {
@@ -300,6 +323,8 @@ async fn pause(time: Option<Duration>) {
 
 /// Events applied under one hold of the lock: some tens of microseconds.
 const RUN_EVENTS: usize = 64;
+/// Looks at a ring that moves on at every look, before a relay begins without a past.
+const PAST_READS_MAX: usize = 4;
 /// A guild that is not available is asked for again after this, and after twice as long each time.
 const REOPEN_PAUSE_MIN: Duration = Duration::from_millis(10);
 const REOPEN_PAUSE_MAX: Duration = Duration::from_secs(1);
