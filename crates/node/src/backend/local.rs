@@ -24,6 +24,7 @@ use super::seats::Seats;
 use crate::counters::Counter;
 use crate::live::Live;
 use crate::node::Node;
+use crate::rings::Holder;
 
 pub(super) struct LocalRelay {
     pub(super) node: Node,
@@ -61,13 +62,24 @@ enum Fed {
     Missing,
 }
 
+impl Holder for LocalRelay {
+    fn leased(&self) -> usize {
+        self.core.lock().relay.leased()
+    }
+
+    fn give_back(&self) {
+        self.core.lock().relay.give_back();
+    }
+}
+
 impl LocalRelay {
     /// Opens a relay of the guild as it is now, with as much of its past as the owner's ring has, and starts its task.
     pub(super) async fn open(node: Node, guild: GuildId, config: RelayConfig) -> Result<Arc<Self>, CallError> {
         let live = node.live(guild).await?;
         let view = node.view_of(&live)?;
         let past = past_of(&live, &view, config.ring.entries_max);
-        let (relay, batch) = Relay::with_past(config, view.rights().clone(), view.position(), &past);
+        let (rights, at) = (view.rights().clone(), view.position());
+        let (relay, batch) = Relay::with_past(node.rings().budget(), config, rights, at, &past);
         let core = Core { relay, wakers: Vec::new(), seats: Seats::default(), batch: Some(batch), woken: Vec::new() };
         let local = Arc::new(Self {
             node,
@@ -108,13 +120,16 @@ impl LocalRelay {
 
     async fn run(self: Arc<Self>, mut live: Arc<Live>, mut cursor: Cursor) {
         let mut pace = Pace::default();
+        let mut listed = false;
         while !self.is_closed() {
             // Listening begins before the look, so that nothing that comes between the two is missed.
             let feed = Arc::clone(&live);
             let mut news = pin!(feed.news.notified());
             news.as_mut().enable();
             let over = live.has_ended();
-            match self.feed(&live, &mut cursor) {
+            let fed = self.feed(&live, &mut cursor);
+            self.node.rings().note(&self, &mut listed);
+            match fed {
                 Fed::More => {
                     self.tell_unread();
                     tokio::task::yield_now().await;

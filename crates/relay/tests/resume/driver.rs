@@ -8,7 +8,7 @@ use guildhall_relay::{
     Attach, AttachError, Batch, BatchItem, BatchRead, Delivery, DetachReason, Gap, Opened, Read, Relay, RelayConfig,
     Resume, ResumeError, SessionKey, Stream, Wait,
 };
-use guildhall_ring::RingConfig;
+use guildhall_ring::{Budget, RingConfig};
 
 use crate::world::{Ear, World, user};
 
@@ -207,9 +207,8 @@ impl Driver {
         }
         let Some(place) = session.at.take() else { return };
         let (relay, batch) = &mut self.relays[place.relay];
-        if place.gap.is_some() {
-            // It has not been told: it still knows what it knew.
-            session.known = place.gap.unwrap().after.seq.0;
+        if let Some(untold) = place.gap {
+            session.known = untold.after.seq.0;
         }
         let _over = relay.detach(place.key, relay.position(), &mut Vec::new());
         if place.stream.is_none() {
@@ -294,7 +293,7 @@ impl Driver {
         let at = self.relays[0].0.position();
         let past = &self.world.events[from as usize..self.fed as usize];
         let rights: Rights = self.world.rights[self.fed as usize].clone();
-        let (relay, batch) = Relay::with_past(self.config, rights, at, past);
+        let (relay, batch) = Relay::with_past(&Budget::new(usize::MAX), self.config, rights, at, past);
         assert_eq!(relay.position(), at);
         assert_eq!(relay.rights(), &self.world.rights[self.fed as usize]);
         if self.relays.len() < 3 {
