@@ -4,7 +4,7 @@ use std::any::Any;
 use std::sync::Arc;
 
 use guildhall_members::FoldJob;
-use guildhall_proto::{CommandError, Event, Member, Outcome, Position, Record};
+use guildhall_proto::{CommandError, Event, Generation, Member, Outcome, Position, Record, RoleId, Seq};
 
 use crate::input::CallId;
 use crate::scan::ScanJob;
@@ -51,4 +51,10 @@ pub struct Attached {
     pub at: Position,
     /// The session's member as of `at`.
     pub member: Member,
+    /// As which the session is held from now on.
+    pub generation: Generation,
+    /// Deleted roles that the member's record still names as of `at`, ascending.
+    pub deleted_roles: Vec<RoleId>,
+    /// Roles deleted up to here may have been cleaned out of records.
+    pub deletions_unknown_to: Seq,
 }

@@ -8,11 +8,11 @@
 use std::mem::take;
 use std::sync::Arc;
 
-use guildhall_members::{Base, Folded, Members, MembersConfig, View};
+use guildhall_members::{Base, Folded, MemberRef, Members, MembersConfig, View};
 use guildhall_permissions::Rights;
 use guildhall_proto::{
-    Actor, AppliedOp, Ban, BodyHash, Command, CommandError, Epoch, Event, EventKind, GuildId, Millis, OpId, Outcome,
-    Permissions, Position, Record, Stage, Standing, Structure,
+    Actor, AppliedOp, Ban, BodyHash, Command, CommandError, Epoch, Event, EventKind, Generation, GuildId, Millis, OpId,
+    Outcome, Permissions, Position, Record, Seq, Stage, Standing, Structure, UserId,
 };
 
 use crate::decide::{Change, Decision, Scene, create_guild};
@@ -40,6 +40,8 @@ pub struct Guild {
     /// The number of the last record made when the last checkpoint was begun.
     checkpointed: u64,
     pub(crate) folding: Option<StructureSeed>,
+    /// Roles deleted up to here may have been cleaned out of records.
+    cleaned: Seq,
     /// Reused for fingerprints.
     buffer: Vec<u8>,
 }
@@ -99,6 +101,7 @@ impl Guild {
             records: 0,
             checkpointed: 0,
             folding: None,
+            cleaned: Seq::default(),
             buffer: Vec::new(),
         }
     }
@@ -167,6 +170,7 @@ impl Guild {
     pub fn open(&mut self, epoch: Epoch) {
         assert!(epoch >= self.position.epoch, "the store raises the epoch at every claim");
         self.position.epoch = epoch;
+        self.cleaned = self.position.seq;
     }
 
     /// The position of the last event.
@@ -329,9 +333,22 @@ impl Guild {
         let session = call.session;
         let (user, reply) = match call.request {
             SessionRequest::Attach { user, status } => {
-                let member = self.members.member(user).ok_or(CommandError::UnknownMember { user })?;
-                self.sessions.attach(session, user, status)?;
-                (user, Reply::Attached(Attached { at: self.position, member }))
+                self.require_member(user)?;
+                let generation = self.sessions.attach(self.clock, session, user, status)?;
+                (user, self.attached(user, generation)?)
+            }
+            SessionRequest::Resume { user, status, generation, known } => {
+                self.require_member(user)?;
+                if known > self.position {
+                    return Err(CommandError::PositionAhead { got: known, at: self.position });
+                }
+                let generation = self.sessions.resume(self.clock, session, user, status, generation)?;
+                (user, self.attached(user, generation)?)
+            }
+            SessionRequest::Reattach { user, status, generation } => {
+                self.require_member(user)?;
+                self.sessions.reattach(session, user, status, generation)?;
+                (user, Reply::Accepted(self.position))
             }
             SessionRequest::SetStatus { user, status } => {
                 self.sessions.set_status(session, user, status)?;
@@ -341,6 +358,10 @@ impl Guild {
                 self.sessions.detach(session, user)?;
                 (user, Reply::Accepted(self.position))
             }
+            SessionRequest::Release { user, generation } => {
+                self.sessions.release(session, user, generation)?;
+                (user, Reply::Accepted(self.position))
+            }
             SessionRequest::SetLevel { user, .. } => {
                 self.sessions.require(session, user)?;
                 (user, Reply::Accepted(self.position))
@@ -348,6 +369,18 @@ impl Guild {
         };
         self.members.set_status(user, self.sessions.status(user));
         Ok(reply)
+    }
+
+    fn require_member(&self, user: UserId) -> Result<(), CommandError> {
+        if self.members.contains(user) { Ok(()) } else { Err(CommandError::UnknownMember { user }) }
+    }
+
+    fn attached(&self, user: UserId, generation: Generation) -> Result<Reply, CommandError> {
+        let read = |member: MemberRef<'_>| (member.to_member(), member.deleted_roles().collect());
+        let (member, deleted_roles) =
+            self.members.with_member(user, read).ok_or(CommandError::UnknownMember { user })?;
+        let (at, deletions_unknown_to) = (self.position, self.cleaned);
+        Ok(Reply::Attached(Attached { at, member, generation, deleted_roles, deletions_unknown_to }))
     }
 
     /// Begins a fold, and with it a checkpoint, when the overlay or the records since the last one are many enough.
@@ -380,6 +413,9 @@ impl Guild {
 
     fn install(&mut self, folded: Folded, structure: StructureSeed, effects: &mut Vec<Effect>) {
         let base = folded.base();
+        if folded.cleans_roles() {
+            self.cleaned = structure.position.seq;
+        }
         let superseded = self.members.install(folded);
         effects.push(Effect::Discard(Box::new(superseded)));
         effects.push(Effect::Checkpoint(Checkpoint { structure, base }));

@@ -155,12 +155,14 @@ mod hearing;
 mod news;
 mod relay;
 mod scan;
+mod secret;
 mod session;
 mod slots;
 mod stream;
 
 pub use batch::{Batch, BatchItem, BatchRead};
 pub use relay::{Opened, Relay, RelayConfig};
+pub use secret::{Claims, Secret, SecretError, SecretKey, SecretKeys};
 pub use session::{
     ApplyError, Attach, AttachError, Delivery, DetachReason, Gap, ListenError, Read, Resume, ResumeError, SessionKey,
     StaleEpoch, StaleResync, UnknownSession, Wait,
