@@ -1,8 +1,10 @@
 //! What a node is told at its start. Every number says its unit, its default, and what goes wrong on either side.
 
+use std::time::Duration;
+
 use guildhall_guild::GuildConfig;
 use guildhall_proto::limits::ENCODED_BYTES_MAX;
-use guildhall_relay::RelayConfig;
+use guildhall_relay::{RelayConfig, SecretKeys};
 use guildhall_ring::RingConfig;
 
 use crate::clock::Clock;
@@ -28,6 +30,8 @@ pub struct NodeConfig {
     pub turn: TurnConfig,
     /// The workers that scan, fold and drop.
     pub offload: OffloadConfig,
+    /// How sessions come back whose connection broke.
+    pub resume: ResumeConfig,
     /// Guilds loaded at a time (default 100,000). Past it a guild that is not loaded is refused.
     pub guilds_max: usize,
 }
@@ -43,8 +47,30 @@ impl Default for NodeConfig {
             mailbox: MailboxConfig::default(),
             turn: TurnConfig::default(),
             offload: OffloadConfig::default(),
+            resume: ResumeConfig::default(),
             guilds_max: 100_000,
         }
+    }
+}
+
+/// How sessions come back.
+#[derive(Debug, Clone)]
+pub struct ResumeConfig {
+    /// How long a session whose connection broke may come back, and shows its status meanwhile (default 60 s). Shorter: clients that
+    /// change networks start anew. Longer: who has gone seems to be there, and a guild's idle relays are kept that long. With zero
+    /// no session comes back.
+    pub within: Duration,
+    /// How long a session's secret is good from when it is asked for (default 24 h). Shorter: clients are to be given a new one as
+    /// often. Longer: a stolen one is good for longer, though only while its session was cut, and once.
+    pub secret_lifetime: Duration,
+    /// The keys that secrets are signed with; of one cluster the same on all nodes (default: random ones, for a cluster of one node).
+    pub keys: Option<SecretKeys>,
+}
+
+impl Default for ResumeConfig {
+    fn default() -> Self {
+        let day = Duration::from_secs(24 * 60 * 60);
+        Self { within: Duration::from_secs(60), secret_lifetime: day, keys: None }
     }
 }
 

@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use guildhall_guild::{Reply, SessionRequest};
 use guildhall_proto::{Actor, CallError, Command, CommandError, GuildId, Millis, OpId, Outcome, SessionId};
+use guildhall_relay::SecretKeys;
 use guildhall_store::Store;
 
 use crate::backend::Backend;
-use crate::config::NodeConfig;
+use crate::config::{NodeConfig, ResumeConfig};
 use crate::counters::{Counters, Counts};
+use crate::keys::{Keys, NoRandomness};
 use crate::live::{self, Live, NoReply, Request};
 use crate::offload::Offload;
 use crate::owner::Surroundings;
@@ -28,6 +30,7 @@ struct Shared {
     offload: Offload,
     counters: Arc<Counters>,
     rings: Arc<Rings>,
+    keys: Keys,
 }
 
 /// A command with all that decides about it.
@@ -47,6 +50,9 @@ pub enum StartError {
     /// The offload workers could not be started.
     #[error("the offload workers do not start: {0}")]
     Offload(#[from] rayon::ThreadPoolBuildError),
+    /// There are no keys for sessions' secrets.
+    #[error(transparent)]
+    Keys(#[from] NoRandomness),
 }
 
 /// A command that is on its way: its place in the guild's order is taken.
@@ -59,6 +65,7 @@ impl Node {
     /// # Errors
     /// [`StartError`] if the workers do not start.
     pub fn start(config: NodeConfig, store: Arc<dyn Store>) -> Result<Self, StartError> {
+        let keys = Keys::new(config.resume.keys.clone())?;
         let counters = Arc::new(Counters::default());
         let offload = Offload::start(config.offload.clone(), Arc::clone(&counters))?;
         let rings = Arc::new(Rings::new(config.rings_bytes_max, Arc::clone(&counters)));
@@ -72,7 +79,7 @@ impl Node {
             places_freed: Arc::default(),
         };
         let registry = Registry::new(config.clone(), around);
-        Ok(Self { shared: Arc::new(Shared { config, registry, offload, counters, rings }) })
+        Ok(Self { shared: Arc::new(Shared { config, registry, offload, counters, rings, keys }) })
     }
 
     /// Carries a command out and waits for its outcome. If the guild's owner ends meanwhile, a durable command is retried under the
@@ -128,6 +135,14 @@ impl Node {
         Backend::new(self.clone(), self.shared.config.relay)
     }
 
+    /// Signs the secrets of sessions with a new key from now on. Those signed with the key before are good until the next time.
+    ///
+    /// # Errors
+    /// [`NoRandomness`] if the system has none; the keys are as before.
+    pub fn rotate_session_keys(&self) -> Result<(), NoRandomness> {
+        self.shared.keys.rotate()
+    }
+
     /// The node's counters, pulled.
     pub fn counts(&self) -> Counts {
         self.counters().pull()
@@ -146,6 +161,14 @@ impl Node {
 
     pub(crate) fn rings(&self) -> &Arc<Rings> {
         &self.shared.rings
+    }
+
+    pub(crate) fn keys(&self) -> Arc<SecretKeys> {
+        self.shared.keys.load()
+    }
+
+    pub(crate) fn resume_config(&self) -> &ResumeConfig {
+        &self.shared.config.resume
     }
 
     /// The time by the node's clock.

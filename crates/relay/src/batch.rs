@@ -287,14 +287,17 @@ fn serve_alone(join: &mut Join, rings: &Readers, visit: &mut impl FnMut(BatchIte
     };
     // It reads the whole ring alone.
     let limit = Mark { whole: limit, slow: Cursor(0) };
-    let scanned = scan.run(rings, limit, usize::MAX, |delivery| match delivery {
+    let mut show = |delivery: Delivery<'_>| match delivery {
         Delivery::Event(event) => visit(BatchItem::Event { event, tokens }),
         Delivery::Gap(gap) => visit(BatchItem::Gap { gap, tokens }),
         Delivery::Unread(unread) => visit(BatchItem::Unread { unread, tokens }),
         Delivery::Detached(reason) => visit(BatchItem::Detached { reason, token: tokens[0] }),
-    });
+    };
+    let scanned = scan.run(rings, limit, usize::MAX, &mut show);
     if scanned == Scanned::Lost {
-        visit(BatchItem::Gap { gap: scan.jump(limit, through), tokens });
+        show(Delivery::Gap(scan.jump(limit, through)));
+    } else if join.end.is_none() {
+        scan.tell_missed(through, show);
     }
     join.known = scan.known;
 }

@@ -4,15 +4,15 @@
 //! - `cohort` is the session's as of just before the entry at `cursor`, and `who` says how it listens there;
 //! - `switches` rise, and none lies behind `cursor`.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use guildhall_proto::Position;
+use guildhall_proto::{ChannelId, EventKind, Level, Position, Unread};
 use guildhall_ring::{Cursor, Reader};
 
 use crate::cohort::Cohort;
-use crate::entry::{Entry, Fact};
+use crate::entry::{Entry, Fact, Scope};
 use crate::hearing::{Listener, Mark, Readers, Ring, Switch};
 use crate::session::{Delivery, Gap};
 
@@ -26,6 +26,9 @@ pub(crate) struct Scan {
     pub(crate) past: Vec<(Cursor, Arc<Cohort>)>,
     /// From where on it listens in another way.
     pub(crate) switches: VecDeque<Switch>,
+    /// Passive, before it comes to the slow ring: the channels whose latest message so far it would have heard as an active one. Boxed:
+    /// most sessions begin at the head.
+    pub(crate) missed: Option<Box<BTreeSet<ChannelId>>>,
     /// The relay's position when the session was attached: before it, its ring is the whole one.
     pub(crate) joined: Position,
     /// The last position the session knows: of its last delivery, or of its attach.
@@ -60,10 +63,52 @@ impl Scan {
             };
             let scanned = self.run_stretch(rings.of(self.ring), stretch, &mut left, &mut visit);
             let ring = self.ring;
-            match self.switches.pop_front_if(|switch| scanned == Scanned::End && switch.mark.of(ring) <= limit.of(ring))
-            {
-                Some(switch) => self.switch(switch),
-                None => return scanned,
+            let is_due = |switch: &&Switch| scanned == Scanned::End && switch.mark.of(ring) <= limit.of(ring);
+            let Some(switch) = self.switches.front().filter(is_due).copied() else {
+                return scanned;
+            };
+            if self.missed.is_some() {
+                if left == 0 {
+                    return Scanned::Found;
+                }
+                left -= 1;
+                self.tell_missed(switch.position, &mut visit);
+            }
+            self.switches.pop_front();
+            self.switch(switch);
+        }
+    }
+
+    /// Tells where there is news that came, up to `at`, before the session came to its summaries.
+    pub(crate) fn tell_missed(&mut self, at: Position, mut visit: impl FnMut(Delivery<'_>)) {
+        if let Some(missed) = self.missed.take() {
+            visit(Delivery::Unread(&Unread { at, channels: missed.into_iter().collect() }));
+        }
+    }
+
+    /// Keeps in mind what an entry of the whole ring, which the session is past, is to it as news.
+    fn note_missed(&mut self, entry: &Entry) {
+        let Fact::Event(event) = &entry.fact else {
+            return;
+        };
+        if let (EventKind::MessagePublished(message), Scope::Message { audience, except, .. }) =
+            (&event.kind, &entry.scope)
+        {
+            if audience.sees(&self.cohort) && *except != Some(self.who.session) {
+                self.missed.get_or_insert_default().insert(message.channel);
+            } else {
+                self.forget_missed(message.channel);
+            }
+        } else if let EventKind::ChannelDeleted { channel, .. } = &event.kind {
+            self.forget_missed(channel.id);
+        }
+    }
+
+    fn forget_missed(&mut self, channel: ChannelId) {
+        if let Some(missed) = &mut self.missed {
+            missed.remove(&channel);
+            if missed.is_empty() {
+                self.missed = None;
             }
         }
     }
@@ -86,6 +131,7 @@ impl Scan {
         self.ring = self.who.hearing.ring();
         self.cursor = mark.of(self.ring);
         self.past.clear();
+        self.missed = None;
         self.switches.clear();
     }
 
@@ -163,6 +209,9 @@ impl Scan {
                 if self.ring == Ring::Whole && self.past.last().is_some_and(|(past, _)| *past == at) {
                     self.past.pop();
                 }
+            }
+            if self.ring == Ring::Whole && self.who.hearing.level == Level::Passive {
+                self.note_missed(entry);
             }
             ControlFlow::Continue(())
         });

@@ -86,6 +86,8 @@ pub enum DetachReason {
     MemberLeft,
     /// The guild was deleted.
     GuildDeleted,
+    /// It has come back elsewhere, and goes on there.
+    Superseded,
 }
 
 /// What a read of a stream came to.

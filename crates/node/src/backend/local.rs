@@ -35,6 +35,8 @@ pub(super) struct LocalRelay {
     pub(super) runtime: Handle,
     /// Told when the relay is closed.
     over: Notify,
+    /// Told when the relay has come to a new position.
+    progress: Notify,
     /// Told when the batch consumer may find something.
     pub(super) batch_news: Notify,
     closed: AtomicBool,
@@ -88,6 +90,7 @@ impl LocalRelay {
             core: Mutex::new(core),
             runtime: Handle::current(),
             over: Notify::new(),
+            progress: Notify::new(),
             batch_news: Notify::new(),
             closed: AtomicBool::new(false),
         });
@@ -104,8 +107,22 @@ impl LocalRelay {
         self.closed.store(true, Ordering::Release);
         self.over.notify_one();
         self.batch_news.notify_one();
+        self.progress.notify_waiters();
         let wakers = take(&mut self.core.lock().wakers);
         wakers.into_iter().flatten().for_each(Waker::wake);
+    }
+
+    /// Waits until the relay has come to a position that the owner has told, or is closed.
+    pub(super) async fn reached(&self, at: Position) {
+        loop {
+            // Listening begins before the look, so that nothing that comes between the two is missed.
+            let mut progress = pin!(self.progress.notified());
+            progress.as_mut().enable();
+            if self.is_closed() || self.core.lock().relay.position() >= at {
+                return;
+            }
+            progress.await;
+        }
     }
 
     /// Wakes whom the calls on the relay since the last time have named.
@@ -116,6 +133,7 @@ impl LocalRelay {
         drop(core);
         wakers.into_iter().for_each(Waker::wake);
         self.batch_news.notify_one();
+        self.progress.notify_waiters();
     }
 
     async fn run(self: Arc<Self>, mut live: Arc<Live>, mut cursor: Cursor) {

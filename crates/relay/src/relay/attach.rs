@@ -36,10 +36,12 @@ impl Relay {
             door.wait();
             return Ok(Stream::new(scan, door, self.rings.clone(), gap));
         }
-        if scan.who.hearing.level == Level::Passive {
+        if end.is_none() && scan.who.hearing.level == Level::Passive {
             // Up to here it reads the whole ring: the slow one has no changes of members that had no session here.
-            let Listener { hearing, since, .. } = scan.who;
+            // What is news by then it is told there.
+            let (hearing, since) = (scan.who.hearing, self.position.seq);
             scan.switches.push_back(Switch { mark: self.head(), position: self.position, hearing, since });
+            self.slots.at_mut(scan.who.key.idx).since = since;
         }
         // What is for it is found now, so that it cannot lose what is not.
         let found = scan.seek(&self.rings, end.map_or(self.head(), |end| end.at));
@@ -83,12 +85,18 @@ impl Relay {
             return Ok(key);
         }
         let head = self.ring.head();
-        let seat = Seat { who: scan.who, token, cohort: self.cohort_of(&scan) };
+        // What is news by then it is told alone.
+        let since = self.position.seq;
+        if end.is_none() {
+            self.slots.at_mut(key.idx).since = since;
+        }
+        let seat = Seat { who: Listener { since, ..scan.who }, token, cohort: self.cohort_of(&scan) };
         let found = scan.seek(&self.rings, end.map_or(self.head(), |end| end.at)) == Scanned::Found;
+        let is_alone = found || scan.missed.is_some();
         let known = attach.accepted;
         // A session that ends before the head never joins: whatever is before that end, it hears alone.
         let at = if end.is_some() { head.next() } else { head };
-        let join = Join { seat, at, position: self.position, known, gap, catch_up: found.then_some(scan), end };
+        let join = Join { seat, at, position: self.position, known, gap, catch_up: is_alone.then_some(scan), end };
         self.ops.push(Op::Join(Box::new(join)));
         Ok(key)
     }
@@ -113,6 +121,17 @@ impl Relay {
         let position = accepted.max(self.run.position);
         let at = self.mark(position);
         self.end(key.idx, End { at, position, reason: DetachReason::Requested }, at, woken);
+        Ok(())
+    }
+
+    /// Ends a session here that has come back and goes on elsewhere: it hears all up to now, then [`DetachReason::Superseded`].
+    ///
+    /// # Errors
+    /// [`UnknownSession`] if the session has ended already.
+    pub fn supersede(&mut self, key: SessionKey, woken: &mut Vec<SessionKey>) -> Result<(), UnknownSession> {
+        self.slots.find(key).ok_or(UnknownSession { key })?;
+        let at = self.head();
+        self.end(key.idx, End { at, position: self.position, reason: DetachReason::Superseded }, at, woken);
         Ok(())
     }
 
@@ -180,6 +199,7 @@ impl Relay {
             cursor: self.ring.head(),
             cohort: Cohort::past(Standing { roles: Arc::default(), owner: false, overwrites: Box::default(), members }),
             past: Vec::new(),
+            missed: None,
             switches: VecDeque::new(),
             joined: self.position,
             known: accepted,
