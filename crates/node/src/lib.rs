@@ -60,6 +60,7 @@ mod mailbox;
 mod node;
 mod offload;
 mod owner;
+mod pace;
 mod reads;
 mod registry;
 mod rings;
@@ -68,10 +69,11 @@ pub use backend::{
     Attach, AttachError, Backend, BatchSession, Batches, Delivery, Resume, ResumeError, Resumed, SessionStream,
 };
 pub use clock::Clock;
-pub use config::{MailboxConfig, NodeConfig, OffloadConfig, Quota, ResumeConfig, TurnConfig};
+pub use config::{LoadConfig, MailboxConfig, NodeConfig, OffloadConfig, Quota, ResumeConfig, TurnConfig};
 pub use counters::{Counter, Counters, Counts};
 pub use guildhall_members::{MemberRef, Question, View};
 pub use guildhall_relay::{BatchItem, DetachReason, Gap, RelayConfig, Secret, SecretError, SecretKey, SecretKeys};
 pub use keys::NoRandomness;
 pub use node::{Call, Node, Pending, StartError};
+pub use owner::SleepError;
 pub use reads::{Recipients, ViewRef};

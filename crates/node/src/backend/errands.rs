@@ -90,26 +90,29 @@ impl LocalRelay {
 
     /// Sees to the detach of a session that nobody holds any more. The lease keeps the relay until then.
     pub(super) fn abandon(self: &Arc<Self>, held: Held, lease: Option<Lease>) {
-        if self.detach_in_background(held, lease) {
-            self.node.counters().bump(Counter::SessionsAbandoned);
-        }
+        self.detach_in_background(held, Some(Counter::SessionsAbandoned), lease);
     }
 
-    /// Sees to the detach of a session that may be attached at the owner. `false` if its seat is held by another.
-    pub(super) fn detach_in_background(self: &Arc<Self>, held: Held, lease: Option<Lease>) -> bool {
+    /// Sees to the detach of a session that may be attached at the owner, and counts it unless it goes on elsewhere.
+    pub(super) fn detach_in_background(self: &Arc<Self>, held: Held, counter: Option<Counter>, lease: Option<Lease>) {
         if !self.core.lock().seats.leave(held.session, held.tenure) {
-            return false;
+            // It has come back here.
+            return;
         }
         let relay = Arc::clone(self);
         self.runtime.spawn(async move {
-            if let Err(error) = relay.retried(held.session, held.goodbye()).await {
-                // No owner is left that knows it, or none ever did.
+            let told = relay.retried(held.session, held.goodbye()).await;
+            if let Err(error) = &told {
+                // No owner is left that knows it, none ever did, or it has come back elsewhere.
                 tracing::debug!(guild = %relay.guild, session = %held.session, %error, "session ended without its owner");
+            }
+            let goes_on = matches!(told, Err(CallError::Refused(CommandError::SessionSuperseded { .. })));
+            if let Some(counter) = counter.filter(|_| !goes_on) {
+                relay.node.counters().bump(counter);
             }
             relay.left(held, None);
             drop(lease);
         });
-        true
     }
 
     /// Tells the owner of one session as it is to be.

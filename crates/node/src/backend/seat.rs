@@ -320,7 +320,7 @@ impl Seat {
         let was_retold = self.relay.core.lock().seats.was_retold(self.held.session, self.held.tenure);
         if was_retold {
             // A later owner may have been told of it before it heard its end, with its member back by then.
-            self.relay.detach_in_background(self.held, None);
+            self.relay.detach_in_background(self.held, None, None);
         } else {
             self.relay.left(self.held, None);
         }

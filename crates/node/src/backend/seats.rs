@@ -104,7 +104,7 @@ impl Seats {
         let mut key = None;
         if let Some(before) = self.seats.remove(&session) {
             // The owner may know it, and an errand goes on with what is wanted now.
-            (seat.retold, seat.telling, seat.again) = (true, before.telling, before.telling);
+            (seat.retold, seat.telling) = (true, before.telling);
             key = before.key;
         }
         self.seats.insert(session, seat);

@@ -12,6 +12,7 @@ mod resume;
 mod retiring;
 mod rings;
 mod sessions;
+mod sleep;
 mod spread;
 mod stopping;
 mod store;

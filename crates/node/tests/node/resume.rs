@@ -306,7 +306,7 @@ async fn who_was_removed_or_whose_guild_was_deleted_is_told_so() {
     assert_eq!(deleted, refused(CommandError::UnknownGuild));
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_session_that_was_cut_comes_back_to_the_next_owner_too() {
     let (world, guild) = lasting().await;
     let backend = world.backend();
