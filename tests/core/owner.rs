@@ -13,8 +13,8 @@ use guildhall_guild::{
 };
 use guildhall_members::{FoldJob, View};
 use guildhall_proto::{
-    Actor, ClientId, Command, CommandError, Epoch, Event, GuildId, Millis, OpId, Outcome, Position, Record, Seq,
-    SessionId,
+    Actor, ClientId, Command, CommandError, Epoch, Event, GuildId, Member, Millis, OpId, Outcome, Position, Record,
+    Seq, SessionId,
 };
 use guildhall_ring::{Cursor, Reader, RingConfig, Writer, ring};
 

@@ -100,8 +100,8 @@
 //!
 //! and, at most once in [`RelayConfig::unread_every`], an [`Unread`](guildhall_proto::Unread) summary: the channels whose latest
 //! message since the summary before came while it was passive, and is one that an active session in its place would have heard, by
-//! its rights as of that message. A summary has no number; it is told in order with the events around it. One that is attached in the past,
-//! or comes back, is told at once what was news until now.
+//! its rights as of that message. A summary has no number; it is told in order with the events around it. One that comes back is
+//! told at once what was news while it was away.
 //!
 //! # Levels and gaps
 //!

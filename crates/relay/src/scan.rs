@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use guildhall_proto::{ChannelId, EventKind, Level, Position, Unread};
+use guildhall_proto::{ChannelId, EventKind, Position, Unread};
 use guildhall_ring::{Cursor, Reader};
 
 use crate::cohort::Cohort;
@@ -26,8 +26,10 @@ pub(crate) struct Scan {
     pub(crate) past: Vec<(Cursor, Arc<Cohort>)>,
     /// From where on it listens in another way.
     pub(crate) switches: VecDeque<Switch>,
-    /// Passive, before it comes to the slow ring: the channels whose latest message so far it would have heard as an active one. Boxed:
-    /// most sessions begin at the head.
+    /// Whether it is passive, was away, and has not yet come to the slow ring: then it is told there what was news.
+    pub(crate) tells_missed: bool,
+    /// The channels whose latest message so far it would have heard as an active one.
+    #[expect(clippy::box_collection, reason = "most sessions begin at the head: it takes them 8 bytes, not 24")]
     pub(crate) missed: Option<Box<BTreeSet<ChannelId>>>,
     /// The relay's position when the session was attached: before it, its ring is the whole one.
     pub(crate) joined: Position,
@@ -74,6 +76,7 @@ impl Scan {
                 left -= 1;
                 self.tell_missed(switch.position, &mut visit);
             }
+            self.tells_missed = false;
             self.switches.pop_front();
             self.switch(switch);
         }
@@ -81,6 +84,7 @@ impl Scan {
 
     /// Tells where there is news that came, up to `at`, before the session came to its summaries.
     pub(crate) fn tell_missed(&mut self, at: Position, mut visit: impl FnMut(Delivery<'_>)) {
+        self.tells_missed = false;
         if let Some(missed) = self.missed.take() {
             visit(Delivery::Unread(&Unread { at, channels: missed.into_iter().collect() }));
         }
@@ -131,7 +135,7 @@ impl Scan {
         self.ring = self.who.hearing.ring();
         self.cursor = mark.of(self.ring);
         self.past.clear();
-        self.missed = None;
+        (self.tells_missed, self.missed) = (false, None);
         self.switches.clear();
     }
 
@@ -210,7 +214,7 @@ impl Scan {
                     self.past.pop();
                 }
             }
-            if self.ring == Ring::Whole && self.who.hearing.level == Level::Passive {
+            if self.tells_missed {
                 self.note_missed(entry);
             }
             ControlFlow::Continue(())

@@ -52,7 +52,7 @@ fn a_session_that_comes_back_hears_what_it_would_have_heard() {
     }
 }
 
-const OFTEN: [&str; 16] = [
+const OFTEN: [&str; 17] = [
     "resumes on the same relay",
     "resumes on another relay",
     "resumes of streams",
@@ -60,6 +60,7 @@ const OFTEN: [&str; 16] = [
     "resumes of passive sessions",
     "resumes at another level",
     "resumes before what was heard",
+    "news while away",
     "replays over a revoke",
     "replays over a role deletion",
     "replays over a change of own roles",

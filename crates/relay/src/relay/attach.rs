@@ -25,23 +25,22 @@ impl Relay {
     /// # Errors
     /// See [`AttachError`]; the relay is unchanged.
     pub fn attach_stream(&mut self, attach: Attach<'_>) -> Result<Stream, AttachError> {
-        self.place_stream(attach, None)
+        self.place_stream(attach, Begin::Anew)
     }
 
-    /// Attaches a session that reads for itself, which is told `gap` first.
-    pub(super) fn place_stream(&mut self, attach: Attach<'_>, gap: Option<Gap>) -> Result<Stream, AttachError> {
+    pub(super) fn place_stream(&mut self, attach: Attach<'_>, begin: Begin) -> Result<Stream, AttachError> {
         let door = Door::new(At::Reading);
         let (mut scan, end) = self.attach(attach, Way::Stream(Arc::clone(&door)))?;
+        let gap = self.begin(&mut scan, end.as_ref(), begin);
         if end.is_none() && self.slots.at(scan.who.key.idx).cohort == NONE {
             door.wait();
             return Ok(Stream::new(scan, door, self.rings.clone(), gap));
         }
         if end.is_none() && scan.who.hearing.level == Level::Passive {
             // Up to here it reads the whole ring: the slow one has no changes of members that had no session here.
-            // What is news by then it is told there.
-            let (hearing, since) = (scan.who.hearing, self.position.seq);
+            let Listener { hearing, .. } = scan.who;
+            let since = self.slots.at(scan.who.key.idx).since;
             scan.switches.push_back(Switch { mark: self.head(), position: self.position, hearing, since });
-            self.slots.at_mut(scan.who.key.idx).since = since;
         }
         // What is for it is found now, so that it cannot lose what is not.
         let found = scan.seek(&self.rings, end.map_or(self.head(), |end| end.at));
@@ -65,32 +64,28 @@ impl Relay {
     /// # Errors
     /// See [`AttachError`]; the relay is unchanged.
     pub fn attach_batch(&mut self, attach: Attach<'_>, token: u64) -> Result<SessionKey, AttachError> {
-        self.place_in_batch(attach, token, None)
+        self.place_in_batch(attach, token, Begin::Anew)
     }
 
-    /// Attaches a session that the batch consumer serves, which is told `gap` first.
     pub(super) fn place_in_batch(
         &mut self,
         attach: Attach<'_>,
         token: u64,
-        gap: Option<Gap>,
+        begin: Begin,
     ) -> Result<SessionKey, AttachError> {
         if self.ops_are_full() {
             return Err(AttachError::BatchStalled { ops: self.ops.len() });
         }
         let (mut scan, end) = self.attach(attach, Way::Batch(token))?;
+        let gap = self.begin(&mut scan, end.as_ref(), begin);
         let key = scan.who.key;
         self.batch_sessions += usize::from(end.is_none());
         if end.is_none() && self.slots.at(key.idx).cohort == NONE {
             return Ok(key);
         }
         let head = self.ring.head();
-        // What is news by then it is told alone.
-        let since = self.position.seq;
-        if end.is_none() {
-            self.slots.at_mut(key.idx).since = since;
-        }
-        let seat = Seat { who: Listener { since, ..scan.who }, token, cohort: self.cohort_of(&scan) };
+        let who = if end.is_none() { self.slots.listener(key.idx) } else { scan.who };
+        let seat = Seat { who, token, cohort: self.cohort_of(&scan) };
         let found = scan.seek(&self.rings, end.map_or(self.head(), |end| end.at)) == Scanned::Found;
         let is_alone = found || scan.missed.is_some();
         let known = attach.accepted;
@@ -99,6 +94,18 @@ impl Relay {
         let join = Join { seat, at, position: self.position, known, gap, catch_up: is_alone.then_some(scan), end };
         self.ops.push(Op::Join(Box::new(join)));
         Ok(key)
+    }
+
+    /// Has one that comes back told what was news while it was away, up to now; the gap that it is told before.
+    fn begin(&mut self, scan: &mut Scan, end: Option<&End>, begin: Begin) -> Option<Gap> {
+        let Begin::Again { gap } = begin else {
+            return None;
+        };
+        if end.is_none() && scan.who.hearing.level == Level::Passive {
+            scan.tells_missed = true;
+            self.slots.at_mut(scan.who.key.idx).since = self.position.seq;
+        }
+        gap
     }
 
     /// Detaches a session: it hears all up to `accepted`, and nothing after that which it has not been given already, then
@@ -199,6 +206,7 @@ impl Relay {
             cursor: self.ring.head(),
             cohort: Cohort::past(Standing { roles: Arc::default(), owner: false, overwrites: Box::default(), members }),
             past: Vec::new(),
+            tells_missed: false,
             missed: None,
             switches: VecDeque::new(),
             joined: self.position,
@@ -361,6 +369,16 @@ impl Relay {
             None => Arc::clone(&scan.cohort),
         }
     }
+}
+
+/// How a session begins.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Begin {
+    Anew,
+    /// It was away, and is told this first.
+    Again {
+        gap: Option<Gap>,
+    },
 }
 
 /// Attaches and detaches that may wait for the batch consumer, for each session there may be: one of each.

@@ -9,6 +9,7 @@ use std::ops::ControlFlow;
 use guildhall_proto::{EventKind, Position, RoleId, UserId};
 
 use super::Relay;
+use super::attach::Begin;
 use crate::entry::Fact;
 use crate::session::{Attach, Gap, Resume, ResumeError, SessionKey};
 use crate::stream::Stream;
@@ -22,7 +23,7 @@ impl Relay {
     pub fn resume_stream(&mut self, resume: Resume<'_>) -> Result<(Stream, Option<Gap>), ResumeError> {
         let (accepted, roles) = self.begin_again(&resume)?;
         let gap = gap(resume.known, accepted);
-        let stream = self.place_stream(Attach { accepted, roles: &roles, ..resume.attach }, gap)?;
+        let stream = self.place_stream(Attach { accepted, roles: &roles, ..resume.attach }, Begin::Again { gap })?;
         Ok((stream, gap))
     }
 
@@ -33,7 +34,8 @@ impl Relay {
     pub fn resume_batch(&mut self, resume: Resume<'_>, token: u64) -> Result<(SessionKey, Option<Gap>), ResumeError> {
         let (accepted, roles) = self.begin_again(&resume)?;
         let gap = gap(resume.known, accepted);
-        let key = self.place_in_batch(Attach { accepted, roles: &roles, ..resume.attach }, token, gap)?;
+        let key =
+            self.place_in_batch(Attach { accepted, roles: &roles, ..resume.attach }, token, Begin::Again { gap })?;
         Ok((key, gap))
     }
 

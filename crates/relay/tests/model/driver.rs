@@ -5,7 +5,7 @@ mod levels;
 #[path = "listening.rs"]
 mod listening;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use guildhall_proto::{ChannelId, EventKind, Level, Permissions, Position, SessionId, UserId};
 use guildhall_relay::{Attach, AttachError, Batch, DetachReason, Opened, Relay, RelayConfig, SessionKey, Stream};
@@ -369,36 +369,8 @@ impl Driver {
                     self.counts.note("attaches already ended", true);
                 }
             }
-            if level == Level::Passive && !is_ahead {
-                self.owe_news_since(accepted, &mut model);
-            }
             model.is_waiting = is_stream && model.due.is_empty();
             self.sessions.push(model);
-        }
-    }
-
-    /// A passive session attached in the past is told at once what has been news since.
-    fn owe_news_since(&mut self, accepted: u64, model: &mut Model) {
-        model.since = self.fed;
-        if !model.is_alive {
-            return;
-        }
-        let mut news = BTreeSet::new();
-        for seq in accepted + 1..=self.fed {
-            let (published, gone) = self.world.news(seq);
-            let is_there = |channel: &ChannelId| self.world.rights[seq as usize].channel(*channel).is_some();
-            if let Some(channel) = published.filter(is_there) {
-                if self.world.is_for_active(seq, model.user, model.session, false) {
-                    news.insert(channel);
-                } else {
-                    news.remove(&channel);
-                }
-            }
-            gone.map(|channel| news.remove(&channel));
-        }
-        if !news.is_empty() {
-            model.due.push_back(Item::Unread(self.fed, news.into_iter().collect()));
-            self.counts.note("news while away", true);
         }
     }
 

@@ -1,9 +1,11 @@
 //! Drives relays, old and new ones of one guild, and the sessions that are cut and come back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use guildhall_permissions::Rights;
-use guildhall_proto::{EventKind, Level, Permissions, Position, RoleId, Seq, SessionId, Status, UserId};
+use guildhall_proto::{
+    ChannelId, EventKind, Level, Permissions, Position, RoleId, Seq, SessionId, Status, Unread, UserId,
+};
 use guildhall_relay::{
     Attach, AttachError, Batch, BatchItem, BatchRead, Delivery, DetachReason, Gap, Opened, Read, Relay, RelayConfig,
     Resume, ResumeError, SessionKey, Stream, Wait,
@@ -56,6 +58,8 @@ struct Session {
     /// What it has heard, by event number, of late: those it may say it knows.
     heard: Vec<u64>,
     known: u64,
+    /// What it is to be told of as news, and where.
+    news: Option<(u64, Vec<ChannelId>)>,
     is_over: bool,
 }
 
@@ -70,6 +74,7 @@ struct Place {
 enum Heard {
     Event(Position),
     Gap(Gap),
+    Unread(Unread),
     Detached(DetachReason),
 }
 
@@ -118,7 +123,8 @@ impl Driver {
         for idx in 0..self.sessions.len() {
             self.read(idx, usize::MAX);
             let session = &self.sessions[idx];
-            assert!(session.at.is_none() || session.is_over || self.next_for(idx).is_none(), "not heard");
+            let is_done = session.at.is_none() || session.is_over;
+            assert!(is_done || self.next_for(idx).is_none() && session.news.is_none(), "not heard");
         }
         self.counts
     }
@@ -195,6 +201,7 @@ impl Driver {
             at,
             heard: vec![known],
             known,
+            news: None,
             is_over: false,
         });
     }
@@ -222,7 +229,7 @@ impl Driver {
             }
         }
         let session = &mut self.sessions[idx];
-        session.switched = None;
+        (session.switched, session.news) = (None, None);
         // Some of what it was sent last may not have come through.
         if b.is_multiple_of(3) && session.heard.len() > 1 {
             let back = 1 + usize::from(b / 3) % session.heard.len().min(6);
@@ -280,10 +287,31 @@ impl Driver {
             }
             None => self.count_replay(who, known.seq.0),
         }
+        let from = gap.map_or(known.seq.0, |gap| gap.through.seq.0);
+        let news = self.news_since(from, id, who).filter(|_| ear.level == Level::Passive);
         let session = &mut self.sessions[idx];
+        session.news = news;
         session.ear = ear;
         session.switched = None;
         session.at = Some(Place { relay, key, stream, gap });
+    }
+
+    /// The channels whose latest message since is one that an active session would have heard.
+    fn news_since(&self, from: u64, session: SessionId, who: UserId) -> Option<(u64, Vec<ChannelId>)> {
+        let mut news = BTreeSet::new();
+        for seq in from + 1..=self.fed {
+            let (published, deleted) = self.world.news(seq);
+            let is_there = |channel: &ChannelId| self.world.rights[seq as usize].channel(*channel).is_some();
+            if let Some(channel) = published.filter(is_there) {
+                if self.world.is_for_active(seq, who, session, false) {
+                    news.insert(channel);
+                } else {
+                    news.remove(&channel);
+                }
+            }
+            deleted.map(|channel| news.remove(&channel));
+        }
+        (!news.is_empty()).then(|| (self.fed, news.into_iter().collect()))
     }
 
     /// A relay of the guild that was made just now, from a view and the owner's ring.
@@ -385,7 +413,7 @@ impl Driver {
                     let read = stream.read(left.min(8), |delivery| match delivery {
                         Delivery::Event(event) => heard.push((idx as u64, Heard::Event(event.position))),
                         Delivery::Gap(gap) => heard.push((idx as u64, Heard::Gap(gap))),
-                        Delivery::Unread(_) => {}
+                        Delivery::Unread(unread) => heard.push((idx as u64, Heard::Unread(unread.clone()))),
                         Delivery::Detached(reason) => heard.push((idx as u64, Heard::Detached(reason))),
                     });
                     left = left.saturating_sub(8);
@@ -442,6 +470,7 @@ impl Driver {
                 self.counts.note("deliveries", true);
             }
             Heard::Gap(gap) => {
+                let is_first = place.gap.is_some_and(|told| told == gap);
                 match place.gap.take() {
                     Some(told) => {
                         assert_eq!(gap.after, told.after);
@@ -453,7 +482,16 @@ impl Driver {
                 }
                 session.known = session.known.max(gap.through.seq.0);
                 session.heard.push(session.known);
+                if session.news.as_ref().is_some_and(|(at, _)| *at <= session.known) && !is_first {
+                    // It has lost that too.
+                    session.news = None;
+                }
                 self.counts.note("gaps", true);
+            }
+            Heard::Unread(Unread { at, channels }) => {
+                assert!(next.is_none_or(|next| next > at.seq.0));
+                assert_eq!(session.news.take(), Some((at.seq.0, channels)));
+                self.counts.note("news while away", true);
             }
             Heard::Detached(reason) => {
                 assert_eq!(next, None);
@@ -471,7 +509,9 @@ fn collect(item: BatchItem<'_>, heard: &mut Vec<(u64, Heard)>) {
             heard.extend(tokens.iter().map(|token| (*token, Heard::Event(event.position))));
         }
         BatchItem::Gap { gap, tokens } => heard.extend(tokens.iter().map(|token| (*token, Heard::Gap(gap)))),
-        BatchItem::Unread { .. } => {}
+        BatchItem::Unread { unread, tokens } => {
+            heard.extend(tokens.iter().map(|token| (*token, Heard::Unread(unread.clone()))));
+        }
         BatchItem::Detached { reason, token } => heard.push((token, Heard::Detached(reason))),
     }
 }
