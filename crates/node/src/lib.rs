@@ -73,6 +73,7 @@ pub use config::{LoadConfig, MailboxConfig, NodeConfig, OffloadConfig, Quota, Re
 pub use counters::{Counter, Counters, Counts};
 pub use guildhall_members::{MemberRef, Question, View};
 pub use guildhall_relay::{BatchItem, DetachReason, Gap, RelayConfig, Secret, SecretError, SecretKey, SecretKeys};
+pub use guildhall_ring::{LatestConfig, RingConfig};
 pub use keys::NoRandomness;
 pub use node::{Call, Node, Pending, StartError};
 pub use owner::SleepError;

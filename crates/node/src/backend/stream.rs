@@ -82,7 +82,7 @@ impl SessionStream {
                 match &delivery {
                     Delivery::Event(event) => self.known = event.position,
                     Delivery::Gap(gap) => self.known = gap.through,
-                    Delivery::Unread(_) | Delivery::Detached(_) => {}
+                    Delivery::Unread(_) | Delivery::Ephemeral(_) | Delivery::Detached(_) => {}
                 }
                 return Poll::Ready(Some(delivery));
             }
@@ -160,6 +160,7 @@ impl From<relay::Delivery<'_>> for Delivery {
             relay::Delivery::Event(event) => Self::Event(Arc::clone(event)),
             relay::Delivery::Gap(gap) => Self::Gap(gap),
             relay::Delivery::Unread(unread) => Self::Unread(unread.clone()),
+            relay::Delivery::Ephemeral(ephemeral) => Self::Ephemeral(ephemeral),
             relay::Delivery::Detached(reason) => Self::Detached(reason),
         }
     }

@@ -355,7 +355,9 @@ async fn a_passive_session_and_one_of_the_batch_come_back() {
                 assert_eq!(reason, DetachReason::Requested);
                 shown.push((vec![token], None));
             }
-            other @ (BatchItem::Gap { .. } | BatchItem::Unread { .. }) => panic!("{other:?}"),
+            other @ (BatchItem::Gap { .. } | BatchItem::Unread { .. } | BatchItem::Ephemeral { .. }) => {
+                panic!("{other:?}")
+            }
         };
         soon(batches.read(64, note)).await;
     }

@@ -415,6 +415,7 @@ impl Driver {
                         Delivery::Gap(gap) => heard.push((idx as u64, Heard::Gap(gap))),
                         Delivery::Unread(unread) => heard.push((idx as u64, Heard::Unread(unread.clone()))),
                         Delivery::Detached(reason) => heard.push((idx as u64, Heard::Detached(reason))),
+                        Delivery::Ephemeral(told) => panic!("nobody told {told:?}"),
                     });
                     left = left.saturating_sub(8);
                     match read {
@@ -513,6 +514,7 @@ fn collect(item: BatchItem<'_>, heard: &mut Vec<(u64, Heard)>) {
             heard.extend(tokens.iter().map(|token| (*token, Heard::Unread(unread.clone()))));
         }
         BatchItem::Detached { reason, token } => heard.push((token, Heard::Detached(reason))),
+        BatchItem::Ephemeral { told, .. } => panic!("nobody told {told:?}"),
     }
 }
 

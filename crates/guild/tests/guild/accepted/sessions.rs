@@ -1,7 +1,7 @@
 //! Sessions, and the presence they make.
 
-use guildhall_guild::{Attached, Reply, SessionRequest};
-use guildhall_proto::{Actor, Command, CommandError, Generation, Position, Seq, Status};
+use guildhall_guild::{Attached, Effect, Reply, SessionRequest, Tell};
+use guildhall_proto::{Actor, Command, CommandError, Ephemeral, EphemeralKind, Generation, Position, Seq, Status};
 
 use crate::world::*;
 
@@ -13,7 +13,8 @@ fn an_attach_tells_from_where_on_and_who() {
     let (answer, others) = world.session(9, request);
     let Ok(Reply::Attached(attached)) = answer else { panic!("{answer:?}") };
     assert_eq!((attached.at, attached.member, attached.deleted_roles), (at, member, Vec::new()));
-    assert!(others.is_empty());
+    let presence = EphemeralKind::Presence { user: user_id(MOD), status: Status::Online };
+    assert!(matches!(&others[..], [Effect::Tell(Tell::Latest(told))] if *told == Ephemeral { at, kind: presence }));
     assert_eq!(world.guild.position(), at);
 }
 
