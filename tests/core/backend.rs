@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use guildhall_members::View;
-use guildhall_proto::{Event, Subject};
+use guildhall_proto::{Event, Seq, Subject};
 use guildhall_relay::{Batch, Relay, RelayConfig};
-use guildhall_ring::{Cursor, RingConfig};
+use guildhall_ring::{Budget, Cursor, RingConfig};
 
 use crate::history::Told;
-use crate::places::Places;
+use crate::places::{Places, may_be_for_passive};
 
 pub(crate) struct Backend {
     pub(crate) relay: Relay,
@@ -34,16 +34,27 @@ pub(crate) struct Size {
     pub(crate) entries_max: usize,
     pub(crate) slow_max: usize,
     pub(crate) pending_max: usize,
+    /// Whether it begins as far back as the owner's ring reaches.
+    pub(crate) has_past: bool,
 }
 
 impl Backend {
-    pub(crate) fn new(view: &View, told_version: u64, Size { entries_max, slow_max, pending_max }: Size) -> Self {
+    /// A relay that begins with a view, and with the events before it as far as they are given: it must have been there all the while.
+    pub(crate) fn new(view: &View, past: &[Arc<Event>], told_version: u64, size: Size) -> Self {
+        let Size { entries_max, slow_max, pending_max, has_past: _ } = size;
         let ring = RingConfig { entries_max, bytes_max: usize::MAX };
         let slow_ring = RingConfig { entries_max: slow_max, bytes_max: usize::MAX };
         let config = RelayConfig { ring, slow_ring, pending_max, ..RelayConfig::default() };
         let position = view.position();
-        let (relay, batch) = Relay::new(config, view.rights().clone(), position);
-        let places = Places::new(position, entries_max, slow_max);
+        // Before the guild's creation there are no rights.
+        let past = if past.first().is_some_and(|first| first.position.seq == Seq(1)) { &past[1..] } else { past };
+        let rights = view.rights().clone();
+        let (relay, batch) = Relay::with_past(&Budget::new(usize::MAX / 4), config, rights, position, past);
+        let mut places = Places::new(position.seq.0 - past.len() as u64, entries_max, slow_max);
+        for event in past {
+            places.append(event.position.seq.0, may_be_for_passive(&event.kind, &[]));
+            places.note(&event.kind);
+        }
         let cursor = Cursor::after(position.seq);
         let (told, told_count) = (Vec::new(), 0);
         Self {

@@ -2,6 +2,7 @@
 
 mod fan_out;
 mod levels;
+mod resume;
 mod sessions;
 mod told;
 
@@ -50,7 +51,7 @@ impl History {
         let config = GuildConfig { members, checkpoint_records: 5 + dice.below(60) as u64 };
         let ring_entries = [6, 12, 15, 4_096][dice.below(4)];
         // Up to 15 entries a ring keeps exactly as many as it may: each lies in a chunk of its own.
-        let relay_sizes: Vec<Size> = (0..1 + dice.below(2)).map(|_| size(&mut dice)).collect();
+        let relay_sizes: Vec<Size> = (0..2 - usize::from(dice.one_in(4))).map(|_| size(&mut dice)).collect();
         let mut opening = opening(setting.rotate_left(23)).into_iter();
         let create = opening.next().expect("every history begins with the guild's creation");
         let (mut owner, feed) = Owner::new(config, ring_entries, &create);
@@ -119,6 +120,10 @@ impl History {
             Step::Proceed => self.proceed(),
             Step::Retry(nth) => self.owner.retry(nth, &mut self.seen),
             Step::Attach { user, hearing, relay, way, members } => self.ask_attach(user, hearing, relay, way, members),
+            Step::Cut { nth } => self.cut(nth),
+            Step::Resume { nth, hearing, relay, way, twice } => {
+                self.ask_resume(nth, hearing, relay % self.relays.len(), way, twice);
+            }
             Step::SetStatus { nth, status } => self.set_status(nth, status),
             Step::SetLevel { nth, level } => self.set_level(nth, level),
             Step::Detach { nth } => self.ask_detach(nth),
@@ -226,7 +231,14 @@ impl History {
             Ok(Reply::Attached(attached)) if listener.stage == Stage::Asked => {
                 assert_eq!(attached.at.seq.0, listener.accepted);
                 listener.member = Some(attached.member);
+                listener.generation = attached.generation;
                 listener.stage = Stage::Accepted;
+                if let Some(back) = &mut listener.back {
+                    back.deleted_roles = attached.deleted_roles;
+                    back.deletions_unknown_to = attached.deletions_unknown_to;
+                    // What it asked before it was cut off is in what it comes back with.
+                    listener.due.clear();
+                }
             }
             Ok(Reply::Accepted(position)) => {
                 let due = asked.expect("an attach is not just accepted");
@@ -278,7 +290,10 @@ impl History {
 
     fn new_backend(&self, relay: usize) -> Option<Backend> {
         let (view, _) = self.owner.published.as_ref()?;
-        Some(Backend::new(view.as_ref()?, self.owner.told_count, self.relay_sizes[relay]))
+        let (view, size) = (view.as_ref()?, self.relay_sizes[relay]);
+        let through = usize::try_from(view.position().seq.0).unwrap();
+        let first = if size.has_past { self.owner.kept.first().min(through) } else { through };
+        Some(Backend::new(view, &self.owner.events[first..through], self.owner.told_count, size))
     }
 
     fn listener_of(&self, session: SessionId) -> Option<usize> {
@@ -288,7 +303,14 @@ impl History {
 }
 
 /// Counts what an event means to one who listens.
-fn note(made: &Made, after: &Model, event: &EventKind, listener: &Listener, events: &[Arc<Event>], seen: &mut Seen) {
+fn note(
+    made: &Made,
+    after: &Model,
+    event: &EventKind,
+    listener: &mut Listener,
+    events: &[Arc<Event>],
+    seen: &mut Seen,
+) {
     let (before, user) = (&made.before, listener.ear.user);
     let Some(member) = before.members.get(&user) else {
         return;
@@ -299,8 +321,12 @@ fn note(made: &Made, after: &Model, event: &EventKind, listener: &Listener, even
             seen.echoes_withheld += u64::from(*except == Some(listener.ear.session) && !message.echo);
             return;
         }
-        (EventKind::RoleDeleted { role }, _) => {
-            seen.roles_deleted_from_listeners += u64::from(member.roles.contains(&role.id));
+        (EventKind::RoleDeleted { role, .. }, _) => {
+            let is_held = member.roles.contains(&role.id);
+            seen.roles_deleted_from_listeners += u64::from(is_held);
+            if is_held {
+                listener.lost_roles.push(made.seq);
+            }
         }
         (EventKind::MemberUpdated { after, .. }, _) => {
             seen.cohort_changes += u64::from(after.user == user && after.roles != member.roles);
@@ -323,6 +349,7 @@ fn size(dice: &mut Dice) -> Size {
         entries_max: [3, 6, 12, 4_096][dice.below(4)],
         slow_max: [2, 6, 12, 4_096][dice.below(4)],
         pending_max: [1, 3, 64, 64][dice.below(4)],
+        has_past: !dice.one_in(4),
     }
 }
 

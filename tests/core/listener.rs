@@ -1,10 +1,11 @@
 //! One session at its end: what it must hear, and the check of what it does hear.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use guildhall_proto::{
-    ChannelId, Event, EventKind, Level, Member, Mentions, Position, Status, Subject, Unread, UserId,
+    ChannelId, Event, EventKind, Generation, Level, Member, Mentions, Position, RoleId, Seq, Status, Subject, Unread,
+    UserId,
 };
 use guildhall_relay::{DetachReason, Gap, SessionKey, Stream};
 
@@ -60,6 +61,27 @@ pub(crate) struct Listener {
     pub(crate) handed_over: u64,
     /// Where and why it ends, once its relay knows.
     pub(crate) end: Option<(u64, DetachReason)>,
+    /// Where roles were deleted that its member held then.
+    pub(crate) lost_roles: Vec<u64>,
+    /// As which the owner holds it.
+    pub(crate) generation: Generation,
+    /// Set if it comes back.
+    pub(crate) back: Option<Back>,
+}
+
+/// What a session comes back with.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Back {
+    /// The last position that it knows.
+    pub(crate) known: u64,
+    /// Whether to the relay that it was cut off from.
+    pub(crate) same: bool,
+    pub(crate) deleted_roles: Vec<RoleId>,
+    pub(crate) deletions_unknown_to: Seq,
+    /// Messages that it has missed in channels that its member did not see any more when it was accepted.
+    pub(crate) hidden: Vec<u64>,
+    /// Where the owner accepted it, once it is served again: up to there it hears the past.
+    pub(crate) until: Option<u64>,
 }
 
 /// How far it has come.
@@ -71,6 +93,8 @@ pub(crate) enum Stage {
     Accepted,
     /// The relay serves it.
     Served,
+    /// It was cut off and may come back.
+    Cut,
     /// It hears nothing more.
     Over,
 }
@@ -121,6 +145,9 @@ impl Listener {
             pending_detach: None,
             handed_over: 0,
             end: None,
+            lost_roles: Vec::new(),
+            generation: Generation::default(),
+            back: None,
         }
     }
 
@@ -179,9 +206,35 @@ impl Listener {
         self.turns.push((at, hearing));
     }
 
+    /// It was attached in the past, as one who listens from afar: it is told at once what was news until now.
+    pub(crate) fn note_missed(&mut self, past: &[Arc<Event>], seen: &mut Seen) {
+        if self.hearing().level == Level::Active || self.end.is_some() {
+            return;
+        }
+        let mut channels = BTreeSet::new();
+        for event in past {
+            let at = self.chances.binary_search_by_key(&number(event.position), |(seq, _)| *seq);
+            if let EventKind::MessagePublished(message) = &event.kind {
+                if at.is_ok_and(|at| self.chances[at].1.active) {
+                    channels.insert(message.channel);
+                } else {
+                    channels.remove(&message.channel);
+                }
+            } else if let EventKind::ChannelDeleted { channel, .. } = &event.kind {
+                channels.remove(&channel.id);
+            }
+        }
+        if !channels.is_empty() {
+            seen.missed += 1;
+            let channels = channels.into_iter().collect();
+            self.news.push_back(News { seq: self.joined, at: usize::MAX, channels });
+        }
+    }
+
     /// Notes what a summary holds for it.
     pub(crate) fn note_summary(&mut self, summary: &Summary, seen: &mut Seen) {
-        let mut since = self.accepted;
+        // What was news when it came it is told then.
+        let mut since = self.accepted.max(self.joined);
         for pair in self.turns.windows(2).filter(|pair| pair[0].1.level != pair[1].1.level) {
             since = if pair[1].0 <= summary.seq { pair[1].0 } else { since };
         }
@@ -199,13 +252,14 @@ impl Listener {
 
     pub(crate) fn hear(&mut self, event: &Arc<Event>, made: &[Arc<Event>], seen: &mut Seen) {
         let seq = event.position.seq.0;
-        assert!(Arc::ptr_eq(event, &made[seq as usize - 1]), "event {seq} is not the one that was made");
+        must_be_told(event, &made[seq as usize - 1]);
         assert_eq!(Some(seq), self.next(), "heard {:?}\nby {self:?}", event.kind);
         let is_behind = self.end.is_some_and(|(end, _)| seq > end.max(self.handed_over));
         assert!(!is_behind, "{seq} was heard behind the end of {self:?}");
         self.skip_news(|news| news.seq < seq);
         self.known = seq;
         seen.delivered += 1;
+        seen.replayed += u64::from(self.back.as_ref().is_some_and(|back| back.until >= Some(seq)));
         seen.delivered_in_batches += u64::from(self.way == Way::Batch);
         let hearing = self.hearing_after(seq - 1);
         if let (Level::Passive, EventKind::MessagePublished(message)) = (hearing.level, &event.kind) {
@@ -364,4 +418,16 @@ pub(crate) fn ends(event: &EventKind, user: UserId) -> Option<DetachReason> {
 
 fn number(position: Position) -> u64 {
     position.seq.0
+}
+
+/// A session hears an event as it was made, but for where a deleted role had overwrites: it may not see all of those channels.
+fn must_be_told(told: &Arc<Event>, made: &Arc<Event>) {
+    if let EventKind::RoleDeleted { role, overwrites } = &made.kind
+        && !overwrites.is_empty()
+    {
+        let kind = EventKind::RoleDeleted { role: role.clone(), overwrites: Vec::new() };
+        assert_eq!(**told, Event { kind, ..**made });
+    } else {
+        assert!(Arc::ptr_eq(told, made), "{told:?} is not the event that was made: {made:?}");
+    }
 }

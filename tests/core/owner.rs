@@ -3,7 +3,7 @@
 mod recovery;
 mod works;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::mem::take;
 use std::sync::Arc;
 
@@ -13,8 +13,8 @@ use guildhall_guild::{
 };
 use guildhall_members::{FoldJob, View};
 use guildhall_proto::{
-    Actor, ChannelId, ChannelKind, ClientId, Command, CommandError, Ephemeral, EphemeralKind, Epoch, Event, GuildId,
-    Millis, OpId, Outcome, Permissions, Position, Record, Seq, SessionId, Subject, UserId,
+    Actor, ChannelId, ChannelKind, ClientId, Command, CommandError, Ephemeral, EphemeralKind, Epoch, Event, Generation,
+    GuildId, Member, Millis, OpId, Outcome, Permissions, Position, Record, Seq, SessionId, Subject, UserId,
 };
 use guildhall_ring::{Cursor, LatestConfig, LatestReader, LatestWriter, Reader, RingConfig, Writer, latest, ring};
 
@@ -57,6 +57,8 @@ pub(crate) struct Owner {
     /// What that must hold: the latest of each subject, by how many were put by then.
     pub(crate) told: Vec<(u64, Ephemeral)>,
     pub(crate) told_count: u64,
+    /// As which each session is held.
+    pub(crate) generations: BTreeMap<SessionId, Generation>,
     calls: u64,
     /// Whether the guild was told anything since it was last compared.
     is_touched: bool,
@@ -116,6 +118,7 @@ impl Owner {
             told_reader,
             told: Vec::new(),
             told_count: 0,
+            generations: BTreeMap::new(),
             calls: 0,
             is_touched: true,
         };
@@ -224,10 +227,28 @@ impl Owner {
         let owner = model.sessions.get(&session).map(|(user, _)| *user);
         let expected = match request {
             _ if !model.alive => None,
+            SessionRequest::Resume { user, status, generation, known } => {
+                let holds = owner == Some(user) && self.generations.get(&session) == Some(&generation);
+                match model.members.get(&user).filter(|_| holds && known <= at) {
+                    Some(member) => {
+                        model.sessions.insert(session, (user, status));
+                        Some(Reply::Attached(attached(at, member.clone())))
+                    }
+                    None => None,
+                }
+            }
+            SessionRequest::Reattach { .. } => unreachable!("there is one owner in a history"),
+            SessionRequest::Release { user, generation } => {
+                let holds = owner == Some(user) && self.generations.get(&session) <= Some(&generation);
+                holds.then(|| {
+                    model.sessions.remove(&session);
+                    Reply::Accepted(at)
+                })
+            }
             SessionRequest::Attach { user, status } => match model.members.get(&user) {
                 Some(member) if owner.is_none_or(|owner| owner == user) => {
                     model.sessions.insert(session, (user, status));
-                    Some(Reply::Attached(Attached { at, member: member.clone() }))
+                    Some(Reply::Attached(attached(at, member.clone())))
                 }
                 Some(_) | None => None,
             },
@@ -249,7 +270,16 @@ impl Owner {
             }
         };
         let answer = self.handle(|id| Input::Session(SessionCall { id, session, request }));
-        assert_eq!(answer.ok(), expected);
+        let answer = answer.ok().map(|reply| match reply {
+            Reply::Attached(Attached { at, member, generation, .. }) => {
+                let later = self.generations.values().all(|before| *before < generation);
+                assert!(later, "{generation:?} was given out before");
+                self.generations.insert(session, generation);
+                Reply::Attached(attached(at, member))
+            }
+            reply @ (Reply::Accepted(_) | Reply::Outcome(_)) => reply,
+        });
+        assert_eq!(answer, expected);
         let (user, status) = (user_of(request), self.model.status(user_of(request)));
         let presence = Ephemeral { at, kind: EphemeralKind::Presence { user, status } };
         let expected = if status == before { vec![] } else { vec![Tell::Latest(presence)] };
@@ -464,6 +494,9 @@ impl Owner {
 fn user_of(request: SessionRequest) -> UserId {
     match request {
         SessionRequest::Attach { user, .. }
+        | SessionRequest::Resume { user, .. }
+        | SessionRequest::Reattach { user, .. }
+        | SessionRequest::Release { user, .. }
         | SessionRequest::SetStatus { user, .. }
         | SessionRequest::SetLevel { user, .. }
         | SessionRequest::Detach { user } => user,
@@ -471,3 +504,9 @@ fn user_of(request: SessionRequest) -> UserId {
 }
 
 const BEGINNING: Millis = Millis(1_700_000_000_000);
+
+/// What the model knows of an attach: it does not know how guilds number generations, and when they clean out deleted roles.
+fn attached(at: Position, member: Member) -> Attached {
+    let (generation, deletions_unknown_to) = Default::default();
+    Attached { at, member, generation, deleted_roles: Vec::new(), deletions_unknown_to }
+}

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use guildhall_proto::{ChannelId, EventKind, Position};
+use guildhall_proto::{ChannelId, EventKind, UserId};
 
 /// Which entries of a ring are still there. Exact up to 15 entries, which lie in a chunk each, and for rings that never fill.
 #[derive(Debug)]
@@ -75,6 +75,11 @@ impl Kept {
         self.len
     }
 
+    /// The first entry that is in the ring, or is to come.
+    pub(crate) fn first(&self) -> usize {
+        self.floor.max(self.len.saturating_sub(self.entries_max))
+    }
+
     /// Whether the entry is in the ring, or is to come.
     pub(crate) fn is_kept(&self, at: usize) -> bool {
         at >= self.floor && self.fits(at)
@@ -91,8 +96,7 @@ impl Kept {
 }
 
 impl Places {
-    pub(crate) fn new(at: Position, entries_max: usize, slow_max: usize) -> Self {
-        let seq = at.seq.0;
+    pub(crate) fn new(seq: u64, entries_max: usize, slow_max: usize) -> Self {
         Self {
             entries: Vec::new(),
             whole: Kept::new(entries_max),
@@ -178,6 +182,12 @@ impl Places {
         accepted >= self.run.1 && self.whole.is_kept(self.run.0 + (accepted - self.run.1) as usize)
     }
 
+    /// The earliest position from which on all events are there.
+    pub(crate) fn reach(&self) -> u64 {
+        let first = self.whole.first().max(self.run.0);
+        self.run.1 + (first - self.run.0) as u64
+    }
+
     /// Whether there is a hole through this position, before which nothing is outstanding.
     pub(crate) fn is_hole(&self, through: u64, next: u64) -> bool {
         let holes = self.entries.iter().rev().filter(|entry| entry.seq == through);
@@ -220,5 +230,30 @@ impl Places {
             left -= usize::from(self.entries[self.batch_at].since.is_none());
             self.batch_at += 1;
         }
+    }
+}
+
+/// Whether an event can be for a passive session of these users.
+pub(crate) fn may_be_for_passive(event: &EventKind, users: &[UserId]) -> bool {
+    match event {
+        EventKind::MessagePublished(message) => !message.mentions.is_empty(),
+        EventKind::MemberJoined { member }
+        | EventKind::MemberUpdated { after: member, .. }
+        | EventKind::MemberLeft { member } => users.contains(&member.user),
+        EventKind::UserBanned { .. } | EventKind::UserUnbanned { .. } => false,
+        EventKind::GuildCreated { .. }
+        | EventKind::GuildUpdated { .. }
+        | EventKind::GuildDeleted
+        | EventKind::RoleCreated { .. }
+        | EventKind::RoleUpdated { .. }
+        | EventKind::RoleDeleted { .. }
+        | EventKind::RolesReordered { .. }
+        | EventKind::ChannelCreated { .. }
+        | EventKind::ChannelUpdated { .. }
+        | EventKind::ChannelDeleted { .. }
+        | EventKind::ChannelsReordered { .. }
+        | EventKind::OverwriteChanged { .. }
+        | EventKind::MembersJoined { .. }
+        | EventKind::MembersLeft { .. } => true,
     }
 }

@@ -24,6 +24,18 @@ pub(crate) enum Step {
     Proceed,
     /// A command comes again.
     Retry(usize),
+    /// A session is cut off.
+    Cut {
+        nth: usize,
+    },
+    /// One that was cut off comes back, perhaps twice at once.
+    Resume {
+        nth: usize,
+        hearing: Hearing,
+        relay: usize,
+        way: Way,
+        twice: bool,
+    },
     /// A new session attaches, for a user, at a relay.
     Attach {
         user: UserId,
@@ -197,7 +209,7 @@ impl Step {
     pub(crate) fn of(word: u64) -> Self {
         let mut dice = Dice(word);
         match dice.below(100) {
-            0..28 => {
+            0..27 => {
                 let actor = if dice.one_in(3) { Actor::User(dice.user()) } else { Actor::System };
                 Self::Command(actor, command(&mut dice))
             }
@@ -210,7 +222,14 @@ impl Step {
                 }
             }
             40..42 => Self::Retry(dice.below(1_000)),
-            42..48 => {
+            46 if dice.one_in(2) => Self::Cut { nth: dice.below(1_000) },
+            27 | 47 => {
+                let (nth, relay) = (dice.below(1_000), dice.below(1_000));
+                let hearing = Hearing { level: dice.level(), status: dice.status() };
+                let way = if dice.one_in(2) { Way::Stream } else { Way::Batch };
+                Self::Resume { nth, hearing, relay, way, twice: dice.one_in(3) }
+            }
+            42..47 => {
                 let (user, status, relay) = (dice.user(), dice.status(), dice.below(1_000));
                 let way = if dice.one_in(2) { Way::Stream } else { Way::Batch };
                 let members = dice.one_in(3);

@@ -4,13 +4,14 @@ use std::mem::take;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use guildhall_proto::{Event, EventKind, UserId};
+use guildhall_proto::{Event, UserId};
 use guildhall_relay::{BatchItem, BatchRead, Delivery, DetachReason, Read, SessionKey, Wait};
 use guildhall_ring::ReadError;
 
 use super::told::hear_told;
 use super::{History, pick};
 use crate::listener::{Listener, Stage, ends};
+use crate::places::may_be_for_passive;
 use crate::steps::Way;
 
 impl History {
@@ -118,6 +119,11 @@ impl History {
 
     fn lose_relay(&mut self, relay: usize) {
         self.relays[relay].is_lost = true;
+        for at in 0..self.listeners.len() {
+            if self.may_be_cut(at) && self.listeners[at].relay == relay {
+                self.keep_cut(at);
+            }
+        }
         for listener in self.listeners.iter_mut().filter(|listener| listener.relay == relay) {
             listener.stage = Stage::Over;
             listener.stream = None;
@@ -248,31 +254,6 @@ impl History {
         backend.places.batch_fell = None;
         backend.places.pass(max);
         read
-    }
-}
-
-/// Whether an event can be for a passive session of these users.
-fn may_be_for_passive(event: &EventKind, users: &[UserId]) -> bool {
-    match event {
-        EventKind::MessagePublished(message) => !message.mentions.is_empty(),
-        EventKind::MemberJoined { member }
-        | EventKind::MemberUpdated { after: member, .. }
-        | EventKind::MemberLeft { member } => users.contains(&member.user),
-        EventKind::UserBanned { .. } | EventKind::UserUnbanned { .. } => false,
-        EventKind::GuildCreated { .. }
-        | EventKind::GuildUpdated { .. }
-        | EventKind::GuildDeleted
-        | EventKind::RoleCreated { .. }
-        | EventKind::RoleUpdated { .. }
-        | EventKind::RoleDeleted { .. }
-        | EventKind::RolesReordered { .. }
-        | EventKind::ChannelCreated { .. }
-        | EventKind::ChannelUpdated { .. }
-        | EventKind::ChannelDeleted { .. }
-        | EventKind::ChannelsReordered { .. }
-        | EventKind::OverwriteChanged { .. }
-        | EventKind::MembersJoined { .. }
-        | EventKind::MembersLeft { .. } => true,
     }
 }
 

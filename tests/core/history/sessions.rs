@@ -41,8 +41,16 @@ impl History {
         let Some((session, user)) = pick(attached, nth) else {
             return;
         };
-        let call = self.owner.session(session, SessionRequest::Detach { user });
-        self.ask_of(session, call, Due::Detach);
+        let held = self.listener_of(session).map(|at| self.listeners[at].generation);
+        let request = match held.filter(|_| nth.is_multiple_of(2)) {
+            Some(generation) => SessionRequest::Release { user, generation },
+            None => SessionRequest::Detach { user },
+        };
+        let call = self.owner.session(session, request);
+        // Held by another generation, it stays.
+        if !self.owner.model.sessions.contains_key(&session) {
+            self.ask_of(session, call, Due::Detach);
+        }
     }
 
     /// Detaches a session that is not there, and one that is another user's.
@@ -64,7 +72,7 @@ impl History {
             return false;
         };
         if self.listeners[at].stage == Stage::Accepted {
-            return self.deliver_attach(at);
+            return if self.listeners[at].back.is_some() { self.deliver_resume(at) } else { self.deliver_attach(at) };
         }
         match self.listeners[at].due.pop_front() {
             Some((accepted, Due::Level(level))) => self.deliver_level(at, accepted, level),
@@ -105,17 +113,21 @@ impl History {
             }
             Err(AttachError::TooOld { .. }) => {
                 assert!(accepted <= position && !backend.places.reaches_back_to(accepted));
-                self.seen.attached_too_late += 1;
-                let listener = &mut self.listeners[at];
-                listener.stage = Stage::Over;
-                let (ear, hearing, relay, way) = (listener.ear, listener.hearing(), listener.relay, listener.way);
-                // It asks again, unless it has detached meanwhile.
-                if self.owner.model.sessions.contains_key(&ear.session) {
-                    self.ask(ear, hearing, relay, way);
-                }
+                self.ask_anew(at);
                 true
             }
             Err(other) => panic!("{other} for {:?}", self.listeners[at]),
+        }
+    }
+
+    /// A session has come too late to its relay: it attaches anew, unless it has detached meanwhile.
+    pub(super) fn ask_anew(&mut self, at: usize) {
+        self.seen.attached_too_late += 1;
+        let listener = &mut self.listeners[at];
+        listener.stage = Stage::Over;
+        let (ear, hearing, relay, way) = (listener.ear, listener.hearing(), listener.relay, listener.way);
+        if self.owner.model.sessions.contains_key(&ear.session) {
+            self.ask(ear, hearing, relay, way);
         }
     }
 
@@ -134,13 +146,14 @@ impl History {
                 listener.ends(event.position.seq.0, reason);
             }
         }
+        listener.note_missed(between(&self.owner.events, listener.accepted, position), &mut self.seen);
         self.seen.attached_at_the_head += u64::from(listener.accepted == position);
         self.seen.attached_in_the_past += u64::from(listener.accepted < position);
         // With nothing to hear yet it waits from the beginning.
         listener.waits = listener.way == Way::Stream && listener.end.is_none() && !listener.has_something(position);
     }
 
-    fn deliver_detach(&mut self, at: usize, accepted: u64) {
+    pub(super) fn deliver_detach(&mut self, at: usize, accepted: u64) {
         let listener = &mut self.listeners[at];
         let backend = &mut self.relays[listener.relay];
         let (key, mut woken) = (listener.key.expect("it was attached"), Vec::new());
