@@ -206,7 +206,7 @@ impl Listener {
         self.turns.push((at, hearing));
     }
 
-    /// It was attached in the past, as one who listens from afar: it is told at once what was news until now.
+    /// It has come back, as one who listens from afar: it is told at once what was news while it was away.
     pub(crate) fn note_missed(&mut self, past: &[Arc<Event>], seen: &mut Seen) {
         if self.hearing().level == Level::Active || self.end.is_some() {
             return;
@@ -233,8 +233,8 @@ impl Listener {
 
     /// Notes what a summary holds for it.
     pub(crate) fn note_summary(&mut self, summary: &Summary, seen: &mut Seen) {
-        // What was news when it came it is told then.
-        let mut since = self.accepted.max(self.joined);
+        // Who comes back is told at once what was news by then.
+        let mut since = if self.back.is_some() { self.accepted.max(self.joined) } else { self.accepted };
         for pair in self.turns.windows(2).filter(|pair| pair[0].1.level != pair[1].1.level) {
             since = if pair[1].0 <= summary.seq { pair[1].0 } else { since };
         }

@@ -79,9 +79,9 @@ impl History {
             self.owner.session(session, request);
         }
         let (model, events) = (&self.owner.model, &self.owner.events);
-        let is_hidden = |seq: u64| match &events[seq as usize - 1].kind {
-            EventKind::MessagePublished(message) => !model.sees(user, message.channel),
-            _ => false,
+        let is_hidden = |seq: u64| {
+            let event = &events[seq as usize - 1].kind;
+            matches!(event, EventKind::MessagePublished(message) if !model.sees(user, message.channel))
         };
         let missed = listener.chances.iter().filter(|(_, reach)| reach.active).map(|(seq, _)| *seq);
         back.hidden = missed.filter(|seq| is_hidden(*seq)).collect();

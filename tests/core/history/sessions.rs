@@ -146,7 +146,6 @@ impl History {
                 listener.ends(event.position.seq.0, reason);
             }
         }
-        listener.note_missed(between(&self.owner.events, listener.accepted, position), &mut self.seen);
         self.seen.attached_at_the_head += u64::from(listener.accepted == position);
         self.seen.attached_in_the_past += u64::from(listener.accepted < position);
         // With nothing to hear yet it waits from the beginning.
