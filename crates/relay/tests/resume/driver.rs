@@ -514,7 +514,7 @@ fn collect(item: BatchItem<'_>, heard: &mut Vec<(u64, Heard)>) {
             heard.extend(tokens.iter().map(|token| (*token, Heard::Unread(unread.clone()))));
         }
         BatchItem::Detached { reason, token } => heard.push((token, Heard::Detached(reason))),
-        BatchItem::Ephemeral { told, .. } => panic!("nobody told {told:?}"),
+        BatchItem::Ephemeral { ephemeral, .. } => panic!("nobody told {ephemeral:?}"),
     }
 }
 
