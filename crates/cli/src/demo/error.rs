@@ -4,10 +4,10 @@
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DemoError {
     /// The caller takes fewer sessions or more members.
-    #[error("{sessions} sessions are too many for {members} members: at most {most}, as a user may have few at a time")]
+    #[error("{sessions} sessions are too many for a guild of {members}: at most {most}, as a user may have few at a time")]
     TooManySessions { sessions: u64, members: u64, most: u64 },
     /// The caller takes fewer sessions or less time.
-    #[error("{sessions} sessions for {seconds} seconds are too many to be checked: at most {most} for that time")]
+    #[error("{sessions} sessions are too many to be checked for {seconds} seconds: at most {most} for that time")]
     TooLong { sessions: u64, seconds: u64, most: u64 },
     /// The caller takes more sessions.
     #[error("a leak needs a session that may not see a channel, and there is none: take more sessions")]

@@ -128,7 +128,16 @@ impl<'a> Eye<'a> {
             Fact::ChannelUpdated { channel }
             | Fact::ChannelDeleted { channel }
             | Fact::OverwriteChanged { channel, .. } => self.sees(*channel),
-            _ => false,
+            Fact::Message { .. }
+            | Fact::RoleSet { .. }
+            | Fact::RoleDeleted { .. }
+            | Fact::ChannelCreated { .. }
+            | Fact::Joined { .. }
+            | Fact::Changed { .. }
+            | Fact::Left { .. }
+            | Fact::Pruned { .. }
+            | Fact::Bell { .. }
+            | Fact::Unheard => false,
         };
         self.follow(idx);
         let wants_members = self.sitting.seat.members;

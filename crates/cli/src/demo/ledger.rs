@@ -67,7 +67,7 @@ impl Ledger {
             let mut rights = versions.last().expect("there is a first version").1.clone();
             match rights.apply(&fact) {
                 Touched::Nothing => {}
-                touched => versions.push((facts.len(), rights, touched)),
+                touched @ (Touched::Channel(_) | Touched::Everything) => versions.push((facts.len(), rights, touched)),
             }
             facts.push(fact);
         }

@@ -111,7 +111,7 @@ impl Script {
     /// Another nick and a role more or less for a member; one in four has a session. `None` if there is nobody to be changed.
     pub(crate) fn change_member(&mut self) -> Option<Operation> {
         self.changes += 1;
-        let with_session = if self.changes % 4 == 0 { self.random.pick(&self.staying).copied() } else { None };
+        let with_session = if self.changes.is_multiple_of(4) { self.random.pick(&self.staying).copied() } else { None };
         let number = match with_session {
             Some(number) => number,
             None => self.random.below(self.shape.members),
@@ -149,17 +149,18 @@ impl Script {
     /// Somebody goes: of those with a session a few, else who came lately; or is banned, or unbanned.
     pub(crate) fn leave(&mut self) -> Option<Operation> {
         self.changes += 1;
-        let with_session = if self.changes % 8 == 0 { self.leaving.pop() } else { None };
-        if self.changes % 5 == 0 && with_session.is_none() {
-            if let Some(number) = self.banned.pop() {
-                let command = Command::Unban { user: Shape::user(number) };
-                return Some(system(Kind::MemberChange, command, Fact::Unheard));
-            }
+        let with_session = if self.changes.is_multiple_of(8) { self.leaving.pop() } else { None };
+        if self.changes.is_multiple_of(5)
+            && with_session.is_none()
+            && let Some(number) = self.banned.pop()
+        {
+            let command = Command::Unban { user: Shape::user(number) };
+            return Some(system(Kind::MemberChange, command, Fact::Unheard));
         }
         let number = with_session.or_else(|| self.guests.pop())?;
         self.gone.insert(number);
         let user = Shape::user(number);
-        if self.changes % 3 != 0 {
+        if !self.changes.is_multiple_of(3) {
             return Some(system(Kind::MemberChange, Command::RemoveMember { user }, Fact::Left { user }));
         }
         self.banned.push(number);
