@@ -16,6 +16,10 @@ pub struct NodeConfig {
     pub guild: GuildConfig,
     /// Bounds of each guild's ring (default 4,096 events, 8 MiB). Smaller: relays fall out of it sooner and resync. Larger: memory.
     pub ring: RingConfig,
+    /// What all rings of the node, its guilds' and its relays', hold together (default 1 GiB), beside 4 KiB each that are free. Less:
+    /// busy guilds keep less than their bounds, and who lags or resumes meets gaps sooner. More: memory. An event that lies in several
+    /// rings counts in each.
+    pub rings_bytes_max: usize,
     /// How relays beside local sessions are bounded.
     pub relay: RelayConfig,
     /// Bounds of each guild's mailbox.
@@ -34,6 +38,7 @@ impl Default for NodeConfig {
             clock: Clock::system(),
             guild: GuildConfig::default(),
             ring: RingConfig { entries_max: 4_096, bytes_max: 8 * 1024 * 1024 },
+            rings_bytes_max: 1024 * 1024 * 1024,
             relay: RelayConfig::default(),
             mailbox: MailboxConfig::default(),
             turn: TurnConfig::default(),

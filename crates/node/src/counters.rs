@@ -45,6 +45,8 @@ counters! {
     MailboxWaitMicros: "owner_mailbox_wait_microseconds_total",
     /// Events appended to rings.
     Events: "ring_events_total",
+    /// Times that rings beyond their share of the node's budget were told to give bytes back.
+    RingsCutBack: "rings_cut_back_total",
     /// Records handed to the store.
     Records: "store_records_total",
     /// Checkpoints handed to the store.

@@ -61,6 +61,7 @@ mod offload;
 mod owner;
 mod reads;
 mod registry;
+mod rings;
 
 pub use backend::{Attach, AttachError, Backend, BatchSession, Batches, Delivery, SessionStream};
 pub use clock::Clock;

@@ -14,6 +14,7 @@ use tokio::sync::{Notify, oneshot};
 use crate::counters::{Counter, Counters};
 use crate::mailbox::{Class, Mailbox, Refused};
 use crate::offload::{JobPanicked, Offload};
+use crate::rings::Holder;
 
 /// One guild under one epoch. Lives as long as somebody holds it; [ends](Self::has_ended) with its owner.
 #[derive(Debug)]
@@ -74,12 +75,24 @@ pub(crate) enum Control {
     CheckpointDone,
     /// One of the guild's jobs panicked.
     JobPanicked(JobPanicked),
+    /// Other guilds' rings are short of bytes: give back what the ring has beyond its share.
+    GiveBack,
     /// The node stops: take nothing more, let out what is under way, end.
     Stop,
 }
 
 /// The answer to a posted request, to be waited for.
 pub(crate) type Answer = oneshot::Receiver<Result<Reply, NoReply>>;
+
+impl Holder for Live {
+    fn leased(&self) -> usize {
+        self.events.leased()
+    }
+
+    fn give_back(&self) {
+        self.mailbox.post_control(Control::GiveBack);
+    }
+}
 
 impl Live {
     pub(crate) fn new(

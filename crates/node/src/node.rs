@@ -14,6 +14,7 @@ use crate::live::{self, Live, NoReply, Request};
 use crate::offload::Offload;
 use crate::owner::Surroundings;
 use crate::registry::{Purpose, Registry};
+use crate::rings::Rings;
 
 /// A running node. Clones share it. Lives until [`stop`](Self::stop); dropping every handle leaves its guilds running.
 #[derive(Clone)]
@@ -26,6 +27,7 @@ struct Shared {
     registry: Registry,
     offload: Offload,
     counters: Arc<Counters>,
+    rings: Arc<Rings>,
 }
 
 /// A command with all that decides about it.
@@ -59,16 +61,18 @@ impl Node {
     pub fn start(config: NodeConfig, store: Arc<dyn Store>) -> Result<Self, StartError> {
         let counters = Arc::new(Counters::default());
         let offload = Offload::start(config.offload.clone(), Arc::clone(&counters))?;
+        let rings = Arc::new(Rings::new(config.rings_bytes_max, Arc::clone(&counters)));
         let around = Surroundings {
             clock: config.clock.clone(),
             turn: config.turn.clone(),
             store,
             offload: offload.clone(),
             counters: Arc::clone(&counters),
+            rings: Arc::clone(&rings),
             places_freed: Arc::default(),
         };
         let registry = Registry::new(config.clone(), around);
-        Ok(Self { shared: Arc::new(Shared { config, registry, offload, counters }) })
+        Ok(Self { shared: Arc::new(Shared { config, registry, offload, counters, rings }) })
     }
 
     /// Carries a command out and waits for its outcome. If the guild's owner ends meanwhile, a durable command is retried under the
@@ -133,6 +137,15 @@ impl Node {
     /// their end. Waits for the store to take what was accepted; a store that never answers keeps it waiting.
     pub async fn stop(&self) {
         self.shared.registry.stop().await;
+    }
+
+    /// What all rings of the node have leased of [`NodeConfig::rings_bytes_max`], in bytes.
+    pub fn ring_bytes(&self) -> usize {
+        self.rings().budget().leased()
+    }
+
+    pub(crate) fn rings(&self) -> &Arc<Rings> {
+        &self.shared.rings
     }
 
     /// The time by the node's clock.

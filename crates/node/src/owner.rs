@@ -32,6 +32,7 @@ use crate::counters::{Counter, Counters};
 use crate::live::{Control, Live, NoReply, Posted, Request};
 use crate::mailbox::Taken;
 use crate::offload::{JobPanicked, Offload};
+use crate::rings::Rings;
 use calls::Calls;
 use storing::Checkpoints;
 
@@ -43,6 +44,7 @@ pub(crate) struct Surroundings {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) offload: Offload,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) rings: Arc<Rings>,
     /// Set when a guild's place may have become free, so that the registry knows when to look.
     pub(crate) places_freed: Arc<AtomicBool>,
 }
@@ -52,6 +54,8 @@ pub(crate) struct Owner {
     gate: Gate,
     live: Arc<Live>,
     ring: Writer<Arc<Event>>,
+    /// Whether the ring is known to hold a lease.
+    listed: bool,
     around: Surroundings,
     calls: Calls,
     effects: Vec<Effect>,
@@ -79,6 +83,7 @@ impl Owner {
             gate: Gate::default(),
             live,
             ring,
+            listed: false,
             around,
             calls: Calls::default(),
             effects: Vec::new(),
@@ -191,6 +196,7 @@ impl Owner {
                 self.guild.handle(self.around.clock.now(), Input::ScanDone(*scanned), &mut self.effects);
             }
             Control::CheckpointDone => self.checkpoint_done(),
+            Control::GiveBack => self.ring.give_back(),
             Control::JobPanicked(panic) => self.end(End::JobPanicked(panic)),
             Control::Stop => self.stop(),
         }
@@ -278,6 +284,7 @@ impl Owner {
         if events > 0 {
             self.around.counters.add(Counter::Events, events as u64);
             self.live.news.notify_waiters();
+            self.around.rings.note(&self.live, &mut self.listed);
         }
     }
 

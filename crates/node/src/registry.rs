@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use arc_swap::ArcSwapOption;
 use guildhall_guild::{Guild, GuildConfig};
 use guildhall_proto::{CallError, CommandError, Epoch, Grant, GuildId, Position};
-use guildhall_ring::{Cursor, ring};
+use guildhall_ring::{Cursor, ring_within};
 use guildhall_store::{Claim, StoreError};
 use parking_lot::RwLock;
 use tokio::sync::Mutex;
@@ -188,7 +188,7 @@ impl Loader {
             return Err(CallError::Refused(refusal));
         }
         let Position { epoch, seq } = state.position();
-        let (writer, events) = ring(self.config.ring, Cursor::after(seq));
+        let (writer, events) = ring_within(self.around.rings.budget(), self.config.ring, Cursor::after(seq));
         let mailbox = Mailbox::new(self.config.mailbox.clone());
         let live = Live::new(guild, epoch, mailbox, state.view(), events, self.around.offload.clone());
         let live = Arc::new(live);

@@ -108,8 +108,8 @@
 //! passed by, filtered by its rights of then. [`Relay::set_level`] returns from where the level holds.
 //!
 //! A session is told a gap only if something for it has left the ring that it reads. One that lags and comes late to a change of
-//! level, or to its end, may find that the slow ring has passed that place: then it is not known what it lost there, and it is told
-//! a gap.
+//! level, or to its end, may find that the ring it is to read there has passed that place: then it is not known what it lost, and it
+//! is told a gap.
 //!
 //! # How it works, and what it costs
 //!

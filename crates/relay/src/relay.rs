@@ -24,7 +24,7 @@ use std::time::Duration;
 use guildhall_permissions::Rights;
 use guildhall_proto::limits::GUILD_SESSIONS_MAX;
 use guildhall_proto::{Epoch, Event, Position, RoleId, Seq};
-use guildhall_ring::{Cursor, RingConfig, Writer, ring};
+use guildhall_ring::{Budget, Cursor, Reader, RingConfig, Writer, ring, ring_within};
 
 use crate::audience::Audiences;
 use crate::batch::{Batch, Op, Seat};
@@ -119,9 +119,23 @@ impl Relay {
     /// A relay of the guild whose rights as of `at` are `rights`, and its end for the batch consumer. It accepts the events after
     /// `at`.
     pub fn new(config: RelayConfig, rights: Rights, at: Position) -> (Self, Batch) {
+        Self::make(config, |config| ring(config, Cursor(0)), rights, at)
+    }
+
+    /// The same, with rings under a budget that they share with others.
+    pub fn within(budget: &Arc<Budget>, config: RelayConfig, rights: Rights, at: Position) -> (Self, Batch) {
+        Self::make(config, |config| ring_within(budget, config, Cursor(0)), rights, at)
+    }
+
+    fn make(
+        config: RelayConfig,
+        ring: impl Fn(RingConfig) -> (Writer<Entry>, Reader<Entry>),
+        rights: Rights,
+        at: Position,
+    ) -> (Self, Batch) {
         let config = RelayConfig { sessions_max: config.sessions_max.min(NONE as usize - 1), ..config };
-        let (writer, reader) = ring(config.ring, Cursor(0));
-        let (slow, slow_reader) = ring(config.slow_ring, Cursor(0));
+        let (writer, reader) = ring(config.ring);
+        let (slow, slow_reader) = ring(config.slow_ring);
         let rings = Readers { whole: reader, slow: slow_reader };
         let batch = Batch::new(rings.clone(), writer.head(), at);
         let relay = Self {
@@ -144,6 +158,18 @@ impl Relay {
             news: News::default(),
         };
         (relay, batch)
+    }
+
+    /// What its rings have leased of their budget, in bytes.
+    pub fn leased(&self) -> usize {
+        self.rings.whole.leased() + self.rings.slow.leased()
+    }
+
+    /// Has each of its rings give back what it has leased beyond its share, if other rings are short: to be called for a relay
+    /// that nothing is applied to. Sessions that lag may be told gaps.
+    pub fn give_back(&mut self) {
+        self.ring.give_back();
+        self.slow.give_back();
     }
 
     /// The position of the last event applied.

@@ -64,6 +64,8 @@
 //! head, slots and directory runs under `loom`:
 //! `RUSTFLAGS="--cfg loom" cargo test -p guildhall-ring --release --test loom`.
 //!
+//! Rings made by [`ring_within`] share a [`Budget`]: beside its own bounds each holds what it can lease there.
+//!
 //! # What it is not for
 //!
 //! It wakes nobody: whoever appends knows who waits. It is no queue: an entry is not handed to one reader but shown to all. It
@@ -71,6 +73,7 @@
 
 #![warn(missing_docs)]
 
+mod budget;
 mod cursor;
 mod directory;
 mod reader;
@@ -79,8 +82,9 @@ mod sync;
 mod weigh;
 mod writer;
 
+pub use budget::{Budget, FREE_BYTES};
 pub use cursor::{Cursor, Gap, Read, ReadError};
 pub use reader::Reader;
-pub use shared::{RingConfig, ring};
+pub use shared::{RingConfig, ring, ring_within};
 pub use weigh::Weigh;
 pub use writer::Writer;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use crate::budget::Lease;
 use crate::shared::Shared;
 use crate::{Cursor, Gap, Read, ReadError};
 
@@ -27,6 +28,11 @@ impl<T> Reader<T> {
     /// The place of the oldest entry that is still in the ring; equals the head while there is none.
     pub fn tail(&self) -> Cursor {
         self.shared.directory().tail
+    }
+
+    /// What the ring has leased of its budget, in bytes; 0 without one.
+    pub fn leased(&self) -> usize {
+        self.shared.lease().map_or(0, Lease::bytes)
     }
 
     /// Visits, in order, the entries from `cursor` up to the head as it is when the read begins, while the visitor says

@@ -11,6 +11,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use crate::budget::{Budget, Lease};
 use crate::directory::Directory;
 use crate::sync::{AtomicU64, Published};
 use crate::{Cursor, Reader, Weigh, Writer};
@@ -34,10 +35,17 @@ impl Default for RingConfig {
 
 /// Makes an empty ring whose first entry will have the index `first`. The writer is its only one; the reader may be cloned.
 pub fn ring<T: Weigh>(config: RingConfig, first: Cursor) -> (Writer<T>, Reader<T>) {
-    let shared = Arc::new(Shared {
-        head: AtomicU64::new(first.0),
-        directory: Published::new(Arc::new(Directory::empty(first))),
-    });
+    make(config, first, None)
+}
+
+/// The same, under a budget that it shares with other rings: `config.bytes_max` is what it holds if the budget has so much for it.
+pub fn ring_within<T: Weigh>(budget: &Arc<Budget>, config: RingConfig, first: Cursor) -> (Writer<T>, Reader<T>) {
+    make(config, first, Some(Lease::new(Arc::clone(budget))))
+}
+
+fn make<T: Weigh>(config: RingConfig, first: Cursor, lease: Option<Lease>) -> (Writer<T>, Reader<T>) {
+    let directory = Published::new(Arc::new(Directory::empty(first)));
+    let shared = Arc::new(Shared { head: AtomicU64::new(first.0), directory, lease });
     (Writer::new(Arc::clone(&shared), config, first), Reader::new(shared))
 }
 
@@ -45,6 +53,8 @@ pub fn ring<T: Weigh>(config: RingConfig, first: Cursor) -> (Writer<T>, Reader<T
 pub(crate) struct Shared<T> {
     head: AtomicU64,
     directory: Published<Directory<T>>,
+    /// After the directory, so that what it covers is gone when it is given back.
+    lease: Option<Lease>,
 }
 
 impl<T> Shared<T> {
@@ -62,6 +72,11 @@ impl<T> Shared<T> {
     /// Where the entries lie, as published.
     pub(crate) fn directory(&self) -> impl Deref<Target = Arc<Directory<T>>> + '_ {
         self.directory.load()
+    }
+
+    /// The ring's part of its budget, if it is under one.
+    pub(crate) fn lease(&self) -> Option<&Lease> {
+        self.lease.as_ref()
     }
 
     /// Replaces the directory; the writer's.

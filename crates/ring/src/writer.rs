@@ -1,13 +1,15 @@
 //! The writer's side: appending within the bounds.
 //!
 //! Invariants, after every call:
-//! - `entries_max` is kept, and `bytes_max` too, unless the newest entry alone weighs more and is the only one;
+//! - `entries_max` is kept, and `bytes_allowed` too, unless the newest entry alone weighs more and is the only one;
+//! - `bytes_allowed` is `bytes_max`, or what the lease allows if that is less;
 //! - each chunk holds one entry, or at most an eighth of each bound as it was when the chunk was filled;
 //! - `head` and `tail` are what readers see; `bytes` is the sum of what the chunks weigh.
 
 use std::fmt;
 use std::sync::Arc;
 
+use crate::budget::{FREE_BYTES, Lease};
 use crate::directory::{Chunk, Directory};
 use crate::shared::Shared;
 use crate::{Cursor, Reader, RingConfig, Weigh};
@@ -16,6 +18,7 @@ use crate::{Cursor, Reader, RingConfig, Weigh};
 pub struct Writer<T> {
     shared: Arc<Shared<T>>,
     config: RingConfig,
+    bytes_allowed: usize,
     head: Cursor,
     tail: Cursor,
     /// What all entries weigh, those of the open chunk among them.
@@ -27,7 +30,9 @@ pub struct Writer<T> {
 impl<T: Weigh> Writer<T> {
     pub(crate) fn new(shared: Arc<Shared<T>>, config: RingConfig, first: Cursor) -> Self {
         let config = RingConfig { entries_max: config.entries_max.max(1), ..config };
-        Self { shared, config, head: first, tail: first, bytes: 0, open: None }
+        let mut writer = Self { shared, config, bytes_allowed: 0, head: first, tail: first, bytes: 0, open: None };
+        writer.see_allowed();
+        writer
     }
 
     /// Appends `entry` and returns its index. Before that the oldest chunks are evicted until both bounds hold with it, or until
@@ -38,12 +43,16 @@ impl<T: Weigh> Writer<T> {
     pub fn append(&mut self, entry: T) -> Cursor {
         let at = self.head;
         let weight = entry.weight_bytes();
+        if self.bytes.saturating_add(weight) > self.bytes_allowed {
+            self.lease_for(weight);
+        }
         let opened = match &self.open {
             Some(open) if self.fits(open, weight) => None,
             Some(_) | None => Some(Chunk::open(at, self.next_chunk_entries())),
         };
         if opened.is_some() || self.is_over(Some(weight)) {
             self.rearrange(opened, Some(weight));
+            self.shrink_lease();
         }
         let open = self.open.as_mut().expect("a chunk is open: the entry fits in it, or it was made for the entry");
         open.bytes += weight;
@@ -80,15 +89,62 @@ impl<T: Weigh> Writer<T> {
     /// is above the bound by itself: with 0 the ring is emptied, and then holds one entry at a time.
     pub fn set_bytes_max(&mut self, bytes_max: usize) {
         self.config.bytes_max = bytes_max;
+        self.see_allowed();
+        self.evict();
+    }
+
+    /// Gives back what the ring has leased of its budget beyond its share, if other rings are short of it, and evicts what it
+    /// cannot keep then. Appending does the same; this is for a ring that nobody appends to.
+    pub fn give_back(&mut self) {
+        self.limit_to_share();
+        self.evict();
+    }
+
+    fn evict(&mut self) {
         if self.is_over(None) {
             self.rearrange(None, None);
         }
+        self.shrink_lease();
         debug_assert!(!self.is_over(None));
+    }
+
+    /// Asks the budget, if there is one, for room for an entry; where there is none, the oldest will go.
+    #[cold]
+    fn lease_for(&mut self, weight: usize) {
+        let max = self.config.bytes_max;
+        let Some(lease) = self.shared.lease().filter(|_| self.bytes_allowed < max) else {
+            return;
+        };
+        let needed = self.bytes.saturating_add(weight);
+        let wanted = needed.max(self.bytes_allowed * 2).min(max);
+        // An entry beyond the ring's own bound is kept alone, with or without a lease.
+        lease.grow(needed.min(max), wanted);
+        self.see_allowed();
+    }
+
+    fn see_allowed(&mut self) {
+        let max = self.config.bytes_max;
+        self.bytes_allowed = self.shared.lease().map_or(max, |lease| lease.allows().min(max));
+    }
+
+    /// Takes less from now on, if others are short; what is above goes with the next eviction.
+    fn limit_to_share(&mut self) {
+        if let Some(share) = self.shared.lease().and_then(Lease::excess_over) {
+            self.bytes_allowed = self.bytes_allowed.min(FREE_BYTES + share);
+        }
+    }
+
+    /// Gives back what the ring is not allowed to hold any more.
+    fn shrink_lease(&self) {
+        if let Some(lease) = self.shared.lease() {
+            lease.shrink(self.bytes_allowed.saturating_sub(FREE_BYTES));
+        }
     }
 
     /// Publishes a new directory: with `opened` at its end, and without the oldest chunks as far as a bound would be broken with
     /// an entry of `incoming_bytes`. The last chunk is to take that entry, so it stays; with none to come it may go too.
     fn rearrange(&mut self, opened: Option<Chunk<T>>, incoming_bytes: Option<usize>) {
+        self.limit_to_share();
         let mut chunks = self.chunks_with_room_for(opened.is_some());
         chunks.extend(opened);
 
@@ -120,7 +176,7 @@ impl<T: Weigh> Writer<T> {
     /// Whether a bound is broken, or would be with an entry of `incoming_bytes`.
     fn is_over(&self, incoming_bytes: Option<usize>) -> bool {
         self.head.since(self.tail) + u64::from(incoming_bytes.is_some()) > self.config.entries_max as u64
-            || self.bytes.saturating_add(incoming_bytes.unwrap_or(0)) > self.config.bytes_max
+            || self.bytes.saturating_add(incoming_bytes.unwrap_or(0)) > self.bytes_allowed
     }
 
     /// Slots of the chunk to be opened: twice as many as the last one came to use, within the bounds.
@@ -131,7 +187,7 @@ impl<T: Weigh> Writer<T> {
     }
 
     fn fits(&self, open: &Chunk<T>, weight: usize) -> bool {
-        let bytes_max = self.config.bytes_max / CHUNKS_MIN;
+        let bytes_max = self.bytes_allowed / CHUNKS_MIN;
         open.slot(self.head).is_some() && open.bytes.saturating_add(weight) <= bytes_max
     }
 }

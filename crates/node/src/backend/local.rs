@@ -24,6 +24,7 @@ use super::seats::Seats;
 use crate::counters::Counter;
 use crate::live::Live;
 use crate::node::Node;
+use crate::rings::Holder;
 
 pub(super) struct LocalRelay {
     pub(super) node: Node,
@@ -61,12 +62,22 @@ enum Fed {
     Missing,
 }
 
+impl Holder for LocalRelay {
+    fn leased(&self) -> usize {
+        self.core.lock().relay.leased()
+    }
+
+    fn give_back(&self) {
+        self.core.lock().relay.give_back();
+    }
+}
+
 impl LocalRelay {
     /// Opens a relay of the guild as it is now, and starts its task.
     pub(super) async fn open(node: Node, guild: GuildId, config: RelayConfig) -> Result<Arc<Self>, CallError> {
         let live = node.live(guild).await?;
         let view = node.view_of(&live)?;
-        let (relay, batch) = Relay::new(config, view.rights().clone(), view.position());
+        let (relay, batch) = Relay::within(node.rings().budget(), config, view.rights().clone(), view.position());
         let core = Core { relay, wakers: Vec::new(), seats: Seats::default(), batch: Some(batch), woken: Vec::new() };
         let local = Arc::new(Self {
             node,
@@ -107,13 +118,16 @@ impl LocalRelay {
 
     async fn run(self: Arc<Self>, mut live: Arc<Live>, mut cursor: Cursor) {
         let mut pace = Pace::default();
+        let mut listed = false;
         while !self.is_closed() {
             // Listening begins before the look, so that nothing that comes between the two is missed.
             let feed = Arc::clone(&live);
             let mut news = pin!(feed.news.notified());
             news.as_mut().enable();
             let over = live.has_ended();
-            match self.feed(&live, &mut cursor) {
+            let fed = self.feed(&live, &mut cursor);
+            self.node.rings().note(&self, &mut listed);
+            match fed {
                 Fed::More => {
                     self.tell_unread();
                     tokio::task::yield_now().await;

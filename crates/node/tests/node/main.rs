@@ -9,6 +9,7 @@ mod limits;
 mod loading;
 mod reads;
 mod retiring;
+mod rings;
 mod sessions;
 mod spread;
 mod stopping;

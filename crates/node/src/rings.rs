@@ -1,0 +1,72 @@
+//! The node's budget for all its rings, and how idle ones are made to give back when busy ones are short.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use guildhall_ring::Budget;
+use parking_lot::Mutex;
+
+use crate::counters::{Counter, Counters};
+
+/// Whoever writes rings under the budget.
+pub(crate) trait Holder: Send + Sync + 'static {
+    /// Bytes that its rings have leased.
+    fn leased(&self) -> usize;
+
+    /// Has them give back what is beyond their share. Never waits for long.
+    fn give_back(&self);
+}
+
+pub(crate) struct Rings {
+    budget: Arc<Budget>,
+    counters: Arc<Counters>,
+    /// Those that have leased something, some of them gone.
+    holders: Mutex<Vec<Weak<dyn Holder>>>,
+    /// Whether they are just being asked, or were a moment ago.
+    asking: AtomicBool,
+}
+
+impl Rings {
+    pub(crate) fn new(bytes_max: usize, counters: Arc<Counters>) -> Self {
+        Self { budget: Budget::new(bytes_max), counters, holders: Mutex::default(), asking: AtomicBool::new(false) }
+    }
+
+    pub(crate) fn budget(&self) -> &Arc<Budget> {
+        &self.budget
+    }
+
+    /// To be called by a holder that has appended: lists it once it has a lease, and sees to those beyond their share if some ring
+    /// is short. A load, once it is listed and if none is short.
+    pub(crate) fn note<H: Holder>(self: &Arc<Self>, holder: &Arc<H>, listed: &mut bool) {
+        if !*listed && holder.leased() > 0 {
+            *listed = true;
+            let holder: Weak<dyn Holder> = Arc::downgrade(&(Arc::clone(holder) as Arc<dyn Holder>));
+            let mut holders = self.holders.lock();
+            if holders.len() == holders.capacity() {
+                holders.retain(|holder| holder.strong_count() > 0);
+            }
+            holders.push(holder);
+        }
+        if self.budget.take_shortage() && !self.asking.swap(true, Ordering::AcqRel) {
+            tokio::spawn(Arc::clone(self).ask());
+        }
+    }
+
+    /// Tells those beyond their share, and then none again for a while: what is short meanwhile keeps less.
+    async fn ask(self: Arc<Self>) {
+        let holders: Vec<Arc<dyn Holder>> = self.holders.lock().iter().filter_map(Weak::upgrade).collect();
+        let share = self.budget.share();
+        for holder in holders {
+            if holder.leased() > share {
+                holder.give_back();
+                self.counters.bump(Counter::RingsCutBack);
+            }
+        }
+        tokio::time::sleep(ASK_EVERY).await;
+        self.asking.store(false, Ordering::Release);
+    }
+}
+
+/// The least time between two rounds of asking.
+const ASK_EVERY: Duration = Duration::from_secs(1);
