@@ -4,7 +4,9 @@
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DemoError {
     /// The caller takes fewer sessions or more members.
-    #[error("{sessions} sessions are too many for a guild of {members}: at most {most}, as a user may have few at a time")]
+    #[error(
+        "{sessions} sessions are too many for a guild of {members}: at most {most}, as a user may have few at a time"
+    )]
     TooManySessions { sessions: u64, members: u64, most: u64 },
     /// The caller takes fewer sessions or less time.
     #[error("{sessions} sessions are too many to be checked for {seconds} seconds: at most {most} for that time")]
