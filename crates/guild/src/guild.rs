@@ -39,6 +39,8 @@ pub struct Guild {
     records: u64,
     /// The number of the last record made when the last checkpoint was begun.
     checkpointed: u64,
+    /// Whether anything has happened since that no record holds: a message has a position and an outcome.
+    unsaved: bool,
     pub(crate) folding: Option<StructureSeed>,
     /// Reused for fingerprints.
     buffer: Vec<u8>,
@@ -98,6 +100,7 @@ impl Guild {
             works: Works::default(),
             records: 0,
             checkpointed: 0,
+            unsaved: false,
             folding: None,
             buffer: Vec::new(),
         }
@@ -192,6 +195,30 @@ impl Guild {
     /// Whether members change faster than they are folded: the shell then takes no inputs until the fold under way is done.
     pub fn is_congested(&self) -> bool {
         self.members.is_congested()
+    }
+
+    /// Whether an operation is under way that is spread over turns.
+    pub fn is_at_work(&self) -> bool {
+        !self.works.is_empty()
+    }
+
+    /// Whether a fold is under way.
+    pub fn is_folding(&self) -> bool {
+        self.folding.is_some()
+    }
+
+    /// Whether the last checkpoint that was begun has all that happened: then a guild restored from it goes on where this one is,
+    /// which no records could promise, for they know nothing of messages.
+    pub fn is_checkpointed(&self) -> bool {
+        self.records == self.checkpointed && !self.unsaved
+    }
+
+    /// Begins a checkpoint, and a fold before it if there is something to fold, though none is due. Does nothing while a fold is
+    /// under way, or if the last checkpoint has all.
+    pub fn checkpoint(&mut self, effects: &mut Vec<Effect>) {
+        if !self.is_folding() && !self.is_checkpointed() {
+            self.begin_checkpoint(effects);
+        }
     }
 
     /// The guild as of now, for anyone to read; `None` if it does not exist. O(1).
@@ -304,6 +331,7 @@ impl Guild {
     /// Makes the next event, and applies it.
     pub(crate) fn happen(&mut self, kind: EventKind, effects: &mut Vec<Effect>) -> Arc<Event> {
         self.position = self.position.next();
+        self.unsaved = true;
         let event = Arc::new(Event { position: self.position, at: self.clock, kind });
         self.apply(&event.kind, effects);
         event
@@ -358,7 +386,12 @@ impl Guild {
         if self.folding.is_some() || !(many_records || self.members.fold_due()) {
             return;
         }
+        self.begin_checkpoint(effects);
+    }
+
+    fn begin_checkpoint(&mut self, effects: &mut Vec<Effect>) {
         self.checkpointed = self.records;
+        self.unsaved = false;
         let structure = self.structure();
         match self.members.begin_fold() {
             None => effects.push(Effect::Checkpoint(Checkpoint { structure, base: self.members.base() })),

@@ -1,5 +1,7 @@
 //! What a node is told at its start. Every number says its unit, its default, and what goes wrong on either side.
 
+use std::time::Duration;
+
 use guildhall_guild::GuildConfig;
 use guildhall_proto::limits::ENCODED_BYTES_MAX;
 use guildhall_relay::RelayConfig;
@@ -28,8 +30,15 @@ pub struct NodeConfig {
     pub turn: TurnConfig,
     /// The workers that scan, fold and drop.
     pub offload: OffloadConfig,
-    /// Guilds loaded at a time (default 100,000). Past it a guild that is not loaded is refused.
+    /// How guilds are loaded.
+    pub loads: LoadConfig,
+    /// Guilds awake at a time, those being loaded among them (default 100,000). Past it a guild that sleeps is refused as
+    /// overloaded, and the node looks for guilds that may fall asleep early. Fewer: guilds come and go. More: memory.
     pub guilds_max: usize,
+    /// How long a guild without sessions is neither called nor read before it falls asleep (default 5 minutes); at most an eighth
+    /// later. [`Duration::MAX`]: never. Shorter: guilds are stored and loaded again for a few calls. Longer: memory. A session that
+    /// was cut finds no events to resume from once its guild has slept.
+    pub sleep_after: Duration,
 }
 
 impl Default for NodeConfig {
@@ -43,7 +52,9 @@ impl Default for NodeConfig {
             mailbox: MailboxConfig::default(),
             turn: TurnConfig::default(),
             offload: OffloadConfig::default(),
+            loads: LoadConfig::default(),
             guilds_max: 100_000,
+            sleep_after: Duration::from_secs(300),
         }
     }
 }
@@ -97,6 +108,24 @@ pub struct TurnConfig {
 impl Default for TurnConfig {
     fn default() -> Self {
         Self { inputs_max: 256, micros_max: 1_000, unsettled_max: 64, unsettled_bytes_max: 64 * 1024 * 1024 }
+    }
+}
+
+/// The pace at which guilds are loaded: created, woken or brought back.
+#[derive(Debug, Clone)]
+pub struct LoadConfig {
+    /// Guilds being loaded at a time (default 16), in the order in which they were first asked for. Fewer: a store that takes its
+    /// time is left idle. More: a storm of loads takes the workers and the store from those who are awake.
+    pub at_once: usize,
+    /// Guilds waiting for that (default 16,384, some hundred bytes each). Past it a load is refused as overloaded.
+    pub waiting_max: usize,
+    /// Callers waiting for one guild (default 32,768). Past it a caller is refused as overloaded.
+    pub callers_max: usize,
+}
+
+impl Default for LoadConfig {
+    fn default() -> Self {
+        Self { at_once: 16, waiting_max: 16_384, callers_max: 32_768 }
     }
 }
 

@@ -31,6 +31,20 @@ macro_rules! counters {
 counters! {
     /// Guilds loaded: created, woken, or reloaded after a retirement.
     GuildsLoaded: "guilds_loaded_total",
+    /// Guilds loaded that the store had: woken, or brought back after a retirement.
+    GuildsWoken: "guilds_woken_total",
+    /// Guilds that fell asleep.
+    GuildsAsleep: "guilds_asleep_total",
+    /// Loads that had to wait for others.
+    LoadsWaited: "loads_waited_total",
+    /// Loads that were given up before their turn came, because nobody waited for them any more.
+    LoadsGivenUp: "loads_given_up_total",
+    /// Loads refused because too many waited.
+    RefusedLoad: "loads_refused_total{reason=\"queue_full\"}",
+    /// Loads refused because as many guilds were awake as may be.
+    RefusedGuild: "loads_refused_total{reason=\"guilds_max\"}",
+    /// Callers refused because too many waited for the same guild.
+    RefusedLoadCaller: "loads_refused_total{reason=\"callers_max\"}",
     /// Guilds retired because the store did not take their records.
     RetiredByStore: "guilds_retired_total{reason=\"store\"}",
     /// Guilds retired because one of their offload jobs panicked.

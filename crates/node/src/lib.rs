@@ -59,15 +59,17 @@ mod mailbox;
 mod node;
 mod offload;
 mod owner;
+mod pace;
 mod reads;
 mod registry;
 mod rings;
 
 pub use backend::{Attach, AttachError, Backend, BatchSession, Batches, Delivery, SessionStream};
 pub use clock::Clock;
-pub use config::{MailboxConfig, NodeConfig, OffloadConfig, Quota, TurnConfig};
+pub use config::{LoadConfig, MailboxConfig, NodeConfig, OffloadConfig, Quota, TurnConfig};
 pub use counters::{Counter, Counters, Counts};
 pub use guildhall_members::{MemberRef, Question, View};
 pub use guildhall_relay::{BatchItem, DetachReason, Gap, RelayConfig};
 pub use node::{Call, Node, Pending, StartError};
+pub use owner::SleepError;
 pub use reads::{Recipients, ViewRef};

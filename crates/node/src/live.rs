@@ -1,7 +1,7 @@
 //! A loaded guild as everyone but its owner sees it: where to post, where to read, what to listen to.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwapOption;
 use guildhall_guild::{Reply, Scanned, SessionRequest, TurnId};
@@ -14,6 +14,7 @@ use tokio::sync::{Notify, oneshot};
 use crate::counters::{Counter, Counters};
 use crate::mailbox::{Class, Mailbox, Refused};
 use crate::offload::{JobPanicked, Offload};
+use crate::owner::Bedtime;
 use crate::rings::Holder;
 
 /// One guild under one epoch. Lives as long as somebody holds it; [ends](Self::has_ended) with its owner.
@@ -28,8 +29,17 @@ pub(crate) struct Live {
     /// Told when there are new events, and at the end.
     pub(crate) news: Notify,
     ended: AtomicBool,
+    asleep: AtomicBool,
+    /// The feeds of relays that read `events`.
+    feeds: AtomicUsize,
+    /// In which round of the node's sweeps somebody last asked for the guild.
+    used: AtomicU32,
     offload: Offload,
 }
+
+/// A relay's feed, which keeps its guild awake.
+#[derive(Debug)]
+pub(crate) struct Feed(Arc<Live>);
 
 /// What is posted to an owner.
 #[derive(Debug)]
@@ -72,9 +82,11 @@ pub(crate) enum Control {
     /// A search for members to prune is done.
     Scanned(Box<Scanned>),
     /// A checkpoint is written, or was not taken.
-    CheckpointDone,
+    CheckpointDone { stored: bool },
     /// One of the guild's jobs panicked.
     JobPanicked(JobPanicked),
+    /// The guild is to fall asleep.
+    Sleep(Bedtime),
     /// Other guilds' rings are short of bytes: give back what the ring has beyond its share.
     GiveBack,
     /// The node stops: take nothing more, let out what is under way, end.
@@ -104,7 +116,19 @@ impl Live {
         offload: Offload,
     ) -> Self {
         let view = ArcSwapOption::new(view.map(Arc::new));
-        Self { guild, epoch, mailbox, view, events, news: Notify::new(), ended: AtomicBool::new(false), offload }
+        Self {
+            guild,
+            epoch,
+            mailbox,
+            view,
+            events,
+            news: Notify::new(),
+            ended: AtomicBool::new(false),
+            asleep: AtomicBool::new(false),
+            feeds: AtomicUsize::new(0),
+            used: AtomicU32::new(0),
+            offload,
+        }
     }
 
     /// Posts a request; the answer comes when the owner has handled it and its outcome may be seen.
@@ -153,10 +177,50 @@ impl Live {
         }
     }
 
+    /// Whether the owner is gone because the guild fell asleep: it has handled all it ever took.
+    pub(crate) fn fell_asleep(&self) -> bool {
+        self.asleep.load(Ordering::Acquire)
+    }
+
+    /// Says that the guild falls asleep; the [end](Self::end) follows.
+    pub(crate) fn set_asleep(&self) {
+        self.asleep.store(true, Ordering::Release);
+    }
+
+    /// Whether a relay listens.
+    pub(crate) fn is_heard(&self) -> bool {
+        self.feeds.load(Ordering::Acquire) > 0
+    }
+
+    /// Notes that somebody asks for the guild in this round. Writes once a round, so that readers do not wait for each other's.
+    pub(crate) fn touch(&self, round: u32) {
+        if self.used.load(Ordering::Relaxed) != round {
+            self.used.store(round, Ordering::Relaxed);
+        }
+    }
+
+    /// Rounds that have begun since somebody asked for the guild.
+    pub(crate) fn idle_rounds(&self, round: u32) -> u32 {
+        round.wrapping_sub(self.used.load(Ordering::Relaxed))
+    }
+
     /// Says that the owner is gone.
     pub(crate) fn end(&self) {
         self.ended.store(true, Ordering::Release);
         self.news.notify_waiters();
+    }
+}
+
+impl Feed {
+    pub(crate) fn of(live: &Arc<Live>) -> Self {
+        live.feeds.fetch_add(1, Ordering::AcqRel);
+        Self(Arc::clone(live))
+    }
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        self.0.feeds.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

@@ -9,8 +9,6 @@
 //! Invariants: a class never holds more than its quota, but for one item that alone is larger; no item is taken after the close.
 
 use std::collections::VecDeque;
-use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher;
 use std::mem::take;
 use std::time::{Duration, Instant};
 
@@ -18,6 +16,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::config::{MailboxConfig, Quota};
+use crate::pace::Pace;
 
 /// The importance of a request, by which a mailbox tells requests apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -150,6 +149,13 @@ impl<T, C> Mailbox<T, C> {
         take(&mut queue.items).into_iter().map(|queued| queued.item).collect()
     }
 
+    /// Takes no items any more, unless some are queued: then nothing changes. Whether it is closed.
+    pub(crate) fn close_if_empty(&self) -> bool {
+        let mut queue = self.queue.lock();
+        queue.closed |= queue.items.is_empty();
+        queue.closed
+    }
+
     /// Like [`take`](Self::take), but returns at once, with nothing if there is nothing.
     pub(crate) fn try_take(&self, items_max: usize, taken: &mut Taken<T, C>) -> bool {
         let mut queue = self.queue.lock();
@@ -202,57 +208,15 @@ impl<T, C> Mailbox<T, C> {
 }
 
 impl<T, C> Queue<T, C> {
-    /// When what is queued now should be gone, spread by a quarter so that those refused together do not come back together.
+    /// When what is queued now should be gone.
     fn retry_after(&self) -> Duration {
         let waited = self.items.front().map_or(Duration::ZERO, |oldest| oldest.since.elapsed());
-        let expected = self.pace.time_for(self.items.len()).unwrap_or(waited).max(waited);
-        let spread = 0.875 + f64::from(RandomState::new().hash_one(()) as u8) / 1_024.0;
-        expected.mul_f64(spread).clamp(RETRY_AFTER_MIN, RETRY_AFTER_MAX)
-    }
-}
-
-/// How fast an owner drains its queue while there is something in it.
-#[derive(Debug, Default)]
-struct Pace {
-    /// Nanoseconds an item took, averaged over the last few takes; 0 before the first.
-    item_nanos: u64,
-    last: Option<(Instant, usize)>,
-}
-
-impl Pace {
-    /// Notes a take: since the one before, the items taken then were handled.
-    fn took(&mut self, items: usize) {
-        let now = Instant::now();
-        if let Some((then, handled)) = self.last.take()
-            && handled > 0
-        {
-            let nanos = u64::try_from(now.duration_since(then).as_nanos()).unwrap_or(u64::MAX) / handled as u64;
-            self.item_nanos =
-                if self.item_nanos == 0 { nanos } else { self.item_nanos - self.item_nanos / 8 + nanos / 8 };
-        }
-        self.last = Some((now, items));
-    }
-
-    /// Notes that the owner found nothing: the time until the next item is not the owner's.
-    fn pause(&mut self) {
-        if let Some((_, handled)) = self.last
-            && handled > 0
-        {
-            self.took(0);
-        }
-    }
-
-    fn time_for(&self, items: usize) -> Option<Duration> {
-        (self.item_nanos > 0).then(|| Duration::from_nanos(self.item_nanos.saturating_mul(items as u64)))
+        self.pace.retry_after(self.items.len(), waited)
     }
 }
 
 /// Bytes taken at once, but for an item that alone is larger: well under a millisecond's work.
 const TAKE_BYTES_MAX: usize = 128 * 1024;
-/// Less is not worth a timer.
-const RETRY_AFTER_MIN: Duration = Duration::from_millis(1);
-/// An owner that needs longer is stuck or about to retire: better ask again.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
 mod tests {
@@ -351,14 +315,9 @@ mod tests {
 
     #[test]
     fn the_pause_follows_the_pace_and_the_length_of_the_queue() {
-        let mut pace = Pace::default();
-        assert_eq!(pace.time_for(10), None);
-        pace.item_nanos = 1_000_000;
-        assert_eq!(pace.time_for(10), Some(Duration::from_millis(10)));
-
         let mailbox = mailbox(100, 1_000);
         (0..100).for_each(|item| mailbox.post(Class::Message, 1, item).unwrap());
-        mailbox.queue.lock().pace.item_nanos = 1_000_000;
+        mailbox.queue.lock().pace.note(1_000_000);
         let Err(Refused::Full { retry_after }) = mailbox.post(Class::Message, 1, 100) else {
             panic!("the class is full");
         };

@@ -12,11 +12,11 @@ use crate::config::NodeConfig;
 use crate::counters::{Counters, Counts};
 use crate::live::{self, Live, NoReply, Request};
 use crate::offload::Offload;
-use crate::owner::Surroundings;
-use crate::registry::{Purpose, Registry};
+use crate::owner::{SleepError, Surroundings};
+use crate::registry::{Places, Purpose, Registry};
 use crate::rings::Rings;
 
-/// A running node. Clones share it. Lives until [`stop`](Self::stop); dropping every handle leaves its guilds running.
+/// A running node. Clones share it. Lives until [`stop`](Self::stop); dropping every handle leaves its guilds running until they sleep.
 #[derive(Clone)]
 pub struct Node {
     shared: Arc<Shared>,
@@ -68,8 +68,8 @@ impl Node {
             store,
             offload: offload.clone(),
             counters: Arc::clone(&counters),
+            places: Arc::new(Places::new(config.guilds_max)),
             rings: Arc::clone(&rings),
-            places_freed: Arc::default(),
         };
         let registry = Registry::new(config.clone(), around);
         Ok(Self { shared: Arc::new(Shared { config, registry, offload, counters, rings }) })
@@ -92,7 +92,8 @@ impl Node {
         }
         let purpose = if creates { Purpose::Create } else { Purpose::Use };
         let mut lost = false;
-        for _ in 0..OWNERS_TRIED_MAX {
+        let mut tried = 0;
+        while tried < OWNERS_TRIED_MAX {
             let live = match self.shared.registry.load(guild, purpose).await {
                 Ok(live) => live,
                 Err(error) => return Err(after(lost, error)),
@@ -107,18 +108,18 @@ impl Node {
                     Err(_) => return Err(CallError::OutcomeUnknown),
                 },
             }
-            live.ended().await;
+            tried += usize::from(ended_awake(&live).await);
         }
         Err(after(lost, ended_too_often()))
     }
 
-    /// Posts a command to a guild that is loaded, without waiting: commands begun one after the other are handled in that order.
-    /// Nothing is retried.
+    /// Posts a command to a guild that is awake, without waiting: commands begun one after the other are handled in that order.
+    /// Nothing is retried, and a guild that sleeps is not woken, for that takes time: [`view`](Self::view) wakes it.
     ///
     /// # Errors
-    /// `Overloaded`, `Stopping`, or `Unavailable` if the guild is not loaded. Nothing has happened then.
+    /// `Overloaded`, `Stopping`, or `Unavailable` if the guild is not awake. Nothing has happened then.
     pub fn begin(&self, guild: GuildId, call: Call) -> Result<Pending, CallError> {
-        let live = self.shared.registry.loaded(guild).ok_or_else(|| self.not_loaded())?;
+        let live = self.shared.registry.awake(guild).ok_or_else(|| self.not_loaded())?;
         let answer = live.post(call.into(), self.counters())?.ok_or_else(|| self.not_loaded())?;
         Ok(Pending(answer))
     }
@@ -126,6 +127,20 @@ impl Node {
     /// A new backend node's part, with relays of its own.
     pub fn backend(&self) -> Backend {
         Backend::new(self.clone(), self.shared.config.relay)
+    }
+
+    /// Has a guild fall asleep now: all that only memory holds goes to the store, and its memory is freed. Its next call, read or
+    /// attach wakes it. A guild that is not awake sleeps already, also one that does not exist.
+    ///
+    /// # Errors
+    /// [`SleepError`]; the guild is then awake as before.
+    pub async fn sleep(&self, guild: GuildId) -> Result<(), SleepError> {
+        self.shared.registry.sleep(guild).await
+    }
+
+    /// How many guilds are awake, those being loaded among them.
+    pub fn awake(&self) -> usize {
+        self.shared.registry.awake_or_loading()
     }
 
     /// The node's counters, pulled.
@@ -160,17 +175,17 @@ impl Node {
         session: SessionId,
         request: SessionRequest,
     ) -> Result<Reply, CallError> {
-        for _ in 0..OWNERS_TRIED_MAX {
+        let mut tried = 0;
+        while tried < OWNERS_TRIED_MAX {
             let live = self.live(guild).await?;
-            let Some(answer) = live.post(Request::Session { session, request }, self.counters())? else {
-                live.ended().await;
-                continue;
-            };
-            match answer.await {
-                Ok(Err(NoReply::Unhandled)) | Err(_) => live.ended().await,
-                Ok(Err(no_reply)) => return Err(no_reply.into()),
-                Ok(Ok(reply)) => return Ok(reply),
+            if let Some(answer) = live.post(Request::Session { session, request }, self.counters())? {
+                match answer.await {
+                    Ok(Err(NoReply::Unhandled)) | Err(_) => {}
+                    Ok(Err(no_reply)) => return Err(no_reply.into()),
+                    Ok(Ok(reply)) => return Ok(reply),
+                }
             }
+            tried += usize::from(ended_awake(&live).await);
         }
         Err(ended_too_often())
     }
@@ -179,7 +194,7 @@ impl Node {
         if self.shared.registry.is_stopping() {
             return CallError::Stopping;
         }
-        CallError::Unavailable { reason: String::from("the guild is not loaded") }
+        CallError::Unavailable { reason: String::from("the guild is not awake") }
     }
 
     pub(crate) async fn live(&self, guild: GuildId) -> Result<Arc<Live>, CallError> {
@@ -253,6 +268,12 @@ fn after(lost: bool, error: CallError) -> CallError {
         | CallError::OutcomeUnknown
         | CallError::Refused(_) => error,
     }
+}
+
+/// Waits for the end of an owner; whether it was another than sleep, of which nobody is to notice anything.
+async fn ended_awake(live: &Live) -> bool {
+    live.ended().await;
+    !live.fell_asleep()
 }
 
 fn ended_too_often() -> CallError {

@@ -3,8 +3,8 @@
 //! It loops over turns: take inputs, let the guild handle them, hand the turn's records to the store and its jobs to workers, let out
 //! what the gate releases. It waits for nothing but its mailbox.
 //!
-//! It ends in one of four ways: the node stops; there is no guild (any more); the guild retires because the store or a job failed;
-//! or the task panics. In every
+//! It ends in one of five ways: the node stops; there is no guild (any more); the guild falls asleep; it retires because the store or
+//! a job failed; or the task panics. In every
 //! case the mailbox closes, waiting callers are told or see their answer's sender go, relays hear the end, and the next call loads
 //! the guild from the store under a higher epoch.
 //!
@@ -13,11 +13,11 @@
 //! - between turns no effect is left over: each was admitted by the turn that made it.
 
 mod calls;
+mod falling_asleep;
 mod storing;
 
 use std::mem::take;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use guildhall_guild::{Call, Effect, Gate, Guild, GuildConfig, Input, Outcomes, ScanJob, SessionCall};
@@ -32,8 +32,11 @@ use crate::counters::{Counter, Counters};
 use crate::live::{Control, Live, NoReply, Posted, Request};
 use crate::mailbox::Taken;
 use crate::offload::{JobPanicked, Offload};
+use crate::registry::Places;
 use crate::rings::Rings;
 use calls::Calls;
+pub(crate) use falling_asleep::Bedtime;
+pub use falling_asleep::SleepError;
 use storing::Checkpoints;
 
 /// What every owner of a node shares.
@@ -44,9 +47,9 @@ pub(crate) struct Surroundings {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) offload: Offload,
     pub(crate) counters: Arc<Counters>,
+    /// Where the owner gives its guild's place back at its end.
+    pub(crate) places: Arc<Places>,
     pub(crate) rings: Arc<Rings>,
-    /// Set when a guild's place may have become free, so that the registry knows when to look.
-    pub(crate) places_freed: Arc<AtomicBool>,
 }
 
 pub(crate) struct Owner {
@@ -62,6 +65,8 @@ pub(crate) struct Owner {
     /// Views that were replaced, on their way to a worker.
     old_views: Vec<Arc<View>>,
     checkpoints: Checkpoints,
+    /// By whom the guild is to fall asleep, if it is.
+    drowsy: Option<Bedtime>,
     stopping: bool,
     ended: Option<End>,
 }
@@ -72,6 +77,7 @@ enum End {
     Stopped,
     /// Its creation was refused, or it was deleted: there is nothing to own.
     NoGuild,
+    Asleep,
     StoreFailed(StoreError),
     JobPanicked(JobPanicked),
 }
@@ -89,6 +95,7 @@ impl Owner {
             effects: Vec::new(),
             old_views: Vec::new(),
             checkpoints: Checkpoints::default(),
+            drowsy: None,
             stopping: false,
             ended: None,
         }
@@ -155,6 +162,7 @@ impl Owner {
                 self.end(End::NoGuild);
             }
         }
+        self.fall_asleep(inputs);
     }
 
     fn handle(&mut self, taken: &mut Taken<Posted, Control>, turn_began: Instant) {
@@ -195,9 +203,10 @@ impl Owner {
             Control::Scanned(scanned) => {
                 self.guild.handle(self.around.clock.now(), Input::ScanDone(*scanned), &mut self.effects);
             }
-            Control::CheckpointDone => self.checkpoint_done(),
+            Control::CheckpointDone { stored } => self.checkpoint_done(stored),
             Control::GiveBack => self.ring.give_back(),
             Control::JobPanicked(panic) => self.end(End::JobPanicked(panic)),
+            Control::Sleep(bedtime) => self.become_drowsy(bedtime),
             Control::Stop => self.stop(),
         }
     }
@@ -310,6 +319,10 @@ impl Drop for Owner {
         let (guild, epoch, seq) = (self.live.guild, self.live.epoch.0, self.guild.position().seq.0);
         match &self.ended {
             Some(End::Stopped | End::NoGuild) => {}
+            Some(End::Asleep) => {
+                self.around.counters.bump(Counter::GuildsAsleep);
+                tracing::info!(%guild, epoch, seq, "guild asleep");
+            }
             Some(End::StoreFailed(error)) => {
                 self.around.counters.bump(Counter::RetiredByStore);
                 tracing::error!(%guild, epoch, seq, %error, "guild retired: its records were not stored");
@@ -325,8 +338,12 @@ impl Drop for Owner {
             }
             None => {}
         }
+        // Before the end is told: whoever hears that looks for the guild anew, and is not to find this owner.
+        self.around.places.vacate(guild, &self.live);
+        if let (Some(End::Asleep), Some(Bedtime::Asked(tell))) = (&self.ended, self.drowsy.take()) {
+            drop(tell.send(Ok(())));
+        }
         self.live.end();
-        self.around.places_freed.store(true, Ordering::SeqCst);
         let empty = Guild::new(GuildConfig::default(), guild, self.live.epoch);
         let state = std::mem::replace(&mut self.guild, empty);
         let held = (take(&mut self.effects), take(&mut self.gate), take(&mut self.checkpoints));

@@ -1,50 +1,45 @@
-//! The guilds loaded on a node, each by one owner.
+//! The guilds awake on a node, each with one owner.
 //!
 //! A guild is loaded by the first call that needs it, once however many need it at that moment, and again after its owner ended.
 //! A guild of which the store knows nothing is loaded only to be created, so that asking for guilds that are not there costs nothing.
+//! One that nobody asks for falls asleep and leaves nothing behind here: the next call loads it again.
 //!
-//! Bound: [`guilds_max`](crate::NodeConfig::guilds_max) guilds; past it a guild that is not loaded is refused.
+//! Bounds: [`guilds_max`](crate::NodeConfig::guilds_max) guilds awake or being loaded; of loads see [`LoadConfig`](crate::LoadConfig). Past each a
+//! caller is refused.
 
-use std::collections::HashMap;
+mod loading;
+mod places;
+mod queue;
+mod sweep;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
-use guildhall_guild::{Guild, GuildConfig};
-use guildhall_proto::{CallError, CommandError, Epoch, Grant, GuildId, Position};
-use guildhall_ring::{Cursor, ring_within};
-use guildhall_store::{Claim, StoreError};
-use parking_lot::RwLock;
-use tokio::sync::Mutex;
+use guildhall_proto::{CallError, CommandError, GuildId};
+use guildhall_store::Store;
+use tokio::sync::oneshot;
 
 use crate::config::NodeConfig;
 use crate::counters::Counter;
 use crate::live::{Control, Live};
-use crate::mailbox::Mailbox;
-use crate::owner::{Owner, Surroundings};
+use crate::owner::{Bedtime, SleepError, Surroundings};
+use crate::pace::spread;
+use loading::Loader;
+pub(crate) use places::Places;
+use places::{Begun, Found};
 
 pub(crate) struct Registry {
-    guilds_max: usize,
-    slots: RwLock<HashMap<GuildId, Arc<Slot>>>,
+    places: Arc<Places>,
     loader: Arc<Loader>,
+    store: Arc<dyn Store>,
+    callers_max: usize,
+    /// How long it takes until the next look for guilds that may sleep, if one is asked for.
+    look_pause: Duration,
+    /// Its drop tells the sweeper that nobody holds the node any more.
+    _held: sweep::Held,
 }
 
-/// What it takes to load a guild, shared with the tasks that do.
-struct Loader {
-    config: NodeConfig,
-    around: Surroundings,
-    stopping: AtomicBool,
-}
-
-/// A guild's place: who owns it now, if anyone.
-#[derive(Debug, Default)]
-struct Slot {
-    live: ArcSwapOption<Live>,
-    /// Held by whoever loads the guild.
-    loading: Arc<Mutex<()>>,
-}
-
-/// What a caller wants of a guild that is not loaded.
+/// What a caller wants of a guild that is not awake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
     /// To create it, if it is not there.
@@ -55,174 +50,124 @@ pub(crate) enum Purpose {
 
 impl Registry {
     pub(crate) fn new(config: NodeConfig, around: Surroundings) -> Self {
-        let guilds_max = config.guilds_max;
-        let loader = Arc::new(Loader { config, around, stopping: AtomicBool::new(false) });
-        Self { guilds_max, slots: RwLock::default(), loader }
+        let (places, store) = (Arc::clone(&around.places), Arc::clone(&around.store));
+        let (callers_max, look_pause) = (config.loads.callers_max, sweep::look_pause(config.sleep_after));
+        let _held = sweep::start(&config, Arc::clone(&places));
+        let loader = Arc::new(Loader::new(config, around));
+        Self { places, loader, store, callers_max, look_pause, _held }
     }
 
-    /// The guild as it is loaded now, if it is.
-    pub(crate) fn loaded(&self, guild: GuildId) -> Option<Arc<Live>> {
-        self.slots.read().get(&guild)?.live()
+    /// The guild as it is awake now, if it is.
+    pub(crate) fn awake(&self, guild: GuildId) -> Option<Arc<Live>> {
+        match self.places.find(guild)? {
+            Found::Awake(live) => Some(live),
+            Found::Loading(_) => None,
+        }
+    }
+
+    /// How many guilds are awake or being loaded.
+    pub(crate) fn awake_or_loading(&self) -> usize {
+        self.places.taken()
     }
 
     pub(crate) fn is_stopping(&self) -> bool {
-        self.loader.is_stopping()
+        self.places.is_stopping()
     }
 
-    /// The guild, loaded if it was not. If this is dropped while it waits, a load that has begun goes on.
+    /// The guild, loaded if it was not. If this is dropped while it waits, a load that has begun goes on; one whose turn has not come
+    /// is given up, unless somebody else waits for it.
     ///
     /// # Errors
-    /// `UnknownGuild` if it is only to be used and the store does not know it; `Stopping`; `Unavailable` if there is no room or the
-    /// store fails.
+    /// `UnknownGuild` if it is only to be used and the store does not know it; `Overloaded` if there is no room; `Stopping`;
+    /// `Unavailable` if the store fails.
     pub(crate) async fn load(&self, guild: GuildId, purpose: Purpose) -> Result<Arc<Live>, CallError> {
-        if let Some(live) = self.loaded(guild) {
-            return Ok(live);
-        }
-        if self.is_stopping() {
-            return Err(CallError::Stopping);
-        }
-        if purpose == Purpose::Use && !self.loader.around.store.knows(guild).map_err(unavailable)? {
-            return Err(CallError::Refused(CommandError::UnknownGuild));
-        }
-        let slot = self.slot(guild)?;
-        let loading = Arc::clone(&slot.loading).lock_owned().await;
-        if let Some(live) = slot.live() {
-            return Ok(live);
-        }
-        // A task of its own: a claim that a caller leaves halfway would fence out the owner that the next caller starts.
-        let loader = Arc::clone(&self.loader);
-        let load = tokio::spawn(async move {
-            let loaded = loader.load_into(&slot, guild, purpose).await;
-            drop(loading);
-            loaded
-        });
-        load.await.unwrap_or_else(|_| Err(CallError::Stopping))
-    }
-
-    /// Stops every owner, after what each has accepted has been let out, and loads no more. Nothing is left when it returns.
-    pub(crate) async fn stop(&self) {
-        self.loader.stopping.store(true, Ordering::SeqCst);
-        // Whoever makes a slot after this look sees the flag: both are under the lock.
-        let slots: Vec<Arc<Slot>> = self.slots.read().values().cloned().collect();
-        for live in slots.iter().filter_map(|slot| slot.live()) {
-            live.mailbox.post_control(Control::Stop);
-        }
-        for slot in slots {
-            // A load that is under way stops what it has loaded before it lets go.
-            let _loading = slot.loading.lock().await;
-            if let Some(live) = slot.live() {
-                stop(&live).await;
+        loop {
+            let load = match self.find_or_begin(guild, purpose)? {
+                Found::Awake(live) => return Ok(live),
+                Found::Loading(load) => load,
+            };
+            if load.callers > self.callers_max {
+                self.loader.counters().bump(Counter::RefusedLoadCaller);
+                return Err(CallError::Overloaded { retry_after: self.loader.retry_after() });
+            }
+            match load.done().await {
+                // It was begun by somebody who would not have had it created.
+                Err(CallError::Refused(CommandError::UnknownGuild)) if purpose != load.purpose => {}
+                loaded => return loaded,
             }
         }
     }
 
-    fn slot(&self, guild: GuildId) -> Result<Arc<Slot>, CallError> {
-        let mut slots = self.slots.write();
-        if self.is_stopping() {
-            return Err(CallError::Stopping);
-        }
-        if let Some(slot) = slots.get(&guild) {
-            return Ok(Arc::clone(slot));
-        }
-        // Only if something has ended since the last look: a node that is full refuses at once, however many guilds it has.
-        if slots.len() >= self.guilds_max && self.loader.around.places_freed.swap(false, Ordering::SeqCst) {
-            slots.retain(|_, slot| {
-                let alive = slot.live().is_some();
-                // A slot that somebody holds is being loaded, or is about to be free.
-                let held = Arc::strong_count(slot) > 1;
-                if !alive && held {
-                    self.loader.around.places_freed.store(true, Ordering::SeqCst);
+    /// Has a guild fall asleep that is awake.
+    pub(crate) async fn sleep(&self, guild: GuildId) -> Result<(), SleepError> {
+        loop {
+            if self.is_stopping() {
+                return Err(SleepError::Stopping);
+            }
+            let live = match self.places.find(guild) {
+                None => return Ok(()),
+                Some(Found::Awake(live)) => live,
+                Some(Found::Loading(load)) => {
+                    // Awake or not there: looked for again.
+                    drop(load.done().await);
+                    continue;
                 }
-                alive || held
-            });
+            };
+            let (tell, told) = oneshot::channel();
+            live.mailbox.post_control(Control::Sleep(Bedtime::Asked(tell)));
+            match told.await {
+                Ok(answer) => return answer,
+                // Its owner ended otherwise, or somebody else asked too.
+                Err(_) => live.ended().await,
+            }
         }
-        if slots.len() >= self.guilds_max {
-            let reason = format!("{} guilds are loaded, as many as are allowed", slots.len());
-            return Err(CallError::Unavailable { reason });
+    }
+
+    /// Stops every owner, after what each has accepted has been let out, and loads no more. Nothing is left when it returns.
+    pub(crate) async fn stop(&self) {
+        self.places.set_stopping();
+        self.loader.stop();
+        let places = self.places.all();
+        for place in &places {
+            if let Found::Awake(live) = place {
+                live.mailbox.post_control(Control::Stop);
+            }
         }
-        // The load may fail, or its caller go: then this place is free again.
-        self.loader.around.places_freed.store(true, Ordering::SeqCst);
-        Ok(Arc::clone(slots.entry(guild).or_default()))
-    }
-}
-
-impl Slot {
-    fn live(&self) -> Option<Arc<Live>> {
-        self.live.load_full().filter(|live| !live.has_ended())
-    }
-}
-
-impl Loader {
-    fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::SeqCst)
+        for place in places {
+            match place {
+                Found::Awake(live) => live.ended().await,
+                // It stops what it has loaded before it says that it is done.
+                Found::Loading(load) => drop(load.done().await),
+            }
+        }
     }
 
-    async fn load_into(&self, slot: &Slot, guild: GuildId, purpose: Purpose) -> Result<Arc<Live>, CallError> {
-        let live = self.start(guild, purpose).await?;
-        slot.live.store(Some(Arc::clone(&live)));
-        // A stop that came between the check and the store has missed this owner.
+    fn find_or_begin(&self, guild: GuildId, purpose: Purpose) -> Result<Found, CallError> {
+        if let Some(found) = self.places.find(guild) {
+            return Ok(found);
+        }
         if self.is_stopping() {
-            stop(&live).await;
             return Err(CallError::Stopping);
         }
-        Ok(live)
-    }
-
-    /// Claims the guild, brings it back from the store, and starts its owner, if there is something to own.
-    async fn start(&self, guild: GuildId, purpose: Purpose) -> Result<Arc<Live>, CallError> {
-        let (store, config) = (Arc::clone(&self.around.store), self.config.guild.clone());
-        let recover = move || recover(guild, config, store.claim(guild, Grant::default())?);
-        let recovered = self.around.offload.call(recover).await;
-        let mut state = match recovered {
-            Ok(Ok(state)) => state,
-            Ok(Err(error)) => return Err(unavailable(error)),
-            Err(panic) => return Err(CallError::Unavailable { reason: panic.to_string() }),
-        };
-        let none = match purpose {
-            _ if state.exists() => None,
-            Purpose::Create => state.was_deleted().then_some(CommandError::GuildExists),
-            Purpose::Use => Some(CommandError::UnknownGuild),
-        };
-        if let Some(refusal) = none {
-            self.around.places_freed.store(true, Ordering::SeqCst);
-            return Err(CallError::Refused(refusal));
+        if purpose == Purpose::Use && !self.store.knows(guild).map_err(unavailable)? {
+            return Err(CallError::Refused(CommandError::UnknownGuild));
         }
-        let Position { epoch, seq } = state.position();
-        let (writer, events) = ring_within(self.around.rings.budget(), self.config.ring, Cursor::after(seq));
-        let mailbox = Mailbox::new(self.config.mailbox.clone());
-        let live = Live::new(guild, epoch, mailbox, state.view(), events, self.around.offload.clone());
-        let live = Arc::new(live);
-        self.around.counters.bump(Counter::GuildsLoaded);
-        tracing::info!(%guild, epoch = epoch.0, seq = seq.0, "guild loaded");
-        tokio::spawn(Owner::new(state, Arc::clone(&live), writer, self.around.clone()).run());
-        Ok(live)
+        let ticket = self.loader.queue()?;
+        match self.places.begin(guild, purpose) {
+            Begun::Found(found) => Ok(found),
+            Begun::Load(load, waiting) => {
+                // A task of its own: a claim that a caller leaves halfway would fence out the owner that the next caller starts.
+                tokio::spawn(Arc::clone(&self.loader).run(guild, load, ticket));
+                Ok(Found::Loading(waiting))
+            }
+            Begun::Stopping => Err(CallError::Stopping),
+            Begun::Full => {
+                self.loader.counters().bump(Counter::RefusedGuild);
+                self.places.pressed.notify_one();
+                Err(CallError::Overloaded { retry_after: spread(self.look_pause) })
+            }
+        }
     }
-}
-
-/// Why a guild did not come back.
-#[derive(Debug, thiserror::Error)]
-enum LoadError {
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error(transparent)]
-    Recover(#[from] guildhall_guild::RecoverError),
-}
-
-fn recover(guild: GuildId, config: GuildConfig, claim: Claim) -> Result<Guild, LoadError> {
-    let mut state = match claim.checkpoint {
-        Some(checkpoint) => Guild::restore(config, guild, checkpoint.structure, checkpoint.base),
-        None => Guild::new(config, guild, Epoch::default()),
-    };
-    for record in &claim.tail {
-        state.replay(record)?;
-    }
-    state.open(claim.epoch);
-    Ok(state)
-}
-
-async fn stop(live: &Live) {
-    live.mailbox.post_control(Control::Stop);
-    live.ended().await;
 }
 
 fn unavailable(error: impl std::fmt::Display) -> CallError {

@@ -22,7 +22,7 @@ use tokio::time::Instant;
 
 use super::seats::Seats;
 use crate::counters::Counter;
-use crate::live::Live;
+use crate::live::{Feed, Live};
 use crate::node::Node;
 use crate::rings::Holder;
 
@@ -118,6 +118,7 @@ impl LocalRelay {
 
     async fn run(self: Arc<Self>, mut live: Arc<Live>, mut cursor: Cursor) {
         let mut pace = Pace::default();
+        let mut _awake = Feed::of(&live);
         let mut listed = false;
         while !self.is_closed() {
             // Listening begins before the look, so that nothing that comes between the two is missed.
@@ -138,7 +139,10 @@ impl LocalRelay {
                     tokio::task::yield_now().await;
                 }
                 Fed::AtHead if over => match self.reopen(&mut pace).await {
-                    Some((next, from)) => (live, cursor) = (next, from),
+                    Some((next, from)) => {
+                        _awake = Feed::of(&next);
+                        (live, cursor) = (next, from);
+                    }
                     None => break,
                 },
                 Fed::AtHead => {

@@ -12,7 +12,7 @@ use guildhall_guild::{Checkpoint, TurnId};
 use guildhall_proto::Record;
 use guildhall_store::{Batch, StoreError, StoredCheckpoint};
 
-use super::Owner;
+use super::{Owner, SleepError};
 use crate::counters::Counter;
 use crate::live::{Control, Live};
 
@@ -53,8 +53,11 @@ impl Owner {
         }
     }
 
-    pub(super) fn checkpoint_done(&mut self) {
+    pub(super) fn checkpoint_done(&mut self, stored: bool) {
         self.checkpoints.under_way = false;
+        if !stored {
+            self.stay_awake(SleepError::NotStored);
+        }
         if let Some(next) = take(&mut self.checkpoints.next) {
             self.write(next);
         }
@@ -73,12 +76,12 @@ impl Owner {
             },
             move |written| {
                 live.mailbox.post_control(match written {
-                    Ok(Ok(())) => Control::CheckpointDone,
+                    Ok(Ok(())) => Control::CheckpointDone { stored: true },
                     Ok(Err(error)) => {
                         // The records stay, so nothing is lost; the next checkpoint covers them.
                         counters.bump(Counter::CheckpointsFailed);
                         tracing::warn!(%guild, epoch = epoch.0, %error, "checkpoint not stored");
-                        Control::CheckpointDone
+                        Control::CheckpointDone { stored: false }
                     }
                     Err(panic) => {
                         counters.bump(Counter::CheckpointsFailed);

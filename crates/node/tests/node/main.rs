@@ -11,6 +11,7 @@ mod reads;
 mod retiring;
 mod rings;
 mod sessions;
+mod sleep;
 mod spread;
 mod stopping;
 mod store;

@@ -43,6 +43,8 @@ pub(crate) enum Mode {
     Forget,
     /// Checkpoints panic, records are taken.
     PanicAtCheckpoints,
+    /// Checkpoints are refused, records are taken.
+    RefuseCheckpoints,
 }
 
 enum Held {
@@ -131,7 +133,7 @@ impl Store for TestStore {
             return stored(Err(StoreError::Unavailable { reason: String::from("records before these are missing") }));
         }
         match script.mode {
-            Mode::Take | Mode::PanicAtCheckpoints => {
+            Mode::Take | Mode::PanicAtCheckpoints | Mode::RefuseCheckpoints => {
                 drop(script);
                 self.inner.append(batch, stored);
             }
@@ -161,7 +163,11 @@ impl Store for TestStore {
     }
 
     fn checkpoint(&self, guild: GuildId, epoch: Epoch, checkpoint: StoredCheckpoint) -> Result<(), StoreError> {
-        assert!(self.script.lock().mode != Mode::PanicAtCheckpoints, "the checkpoints of this test panic");
+        let mode = self.script.lock().mode;
+        assert!(mode != Mode::PanicAtCheckpoints, "the checkpoints of this test panic");
+        if mode == Mode::RefuseCheckpoints {
+            return Err(StoreError::Unavailable { reason: String::from("the test takes no checkpoint") });
+        }
         self.inner.checkpoint(guild, epoch, checkpoint)
     }
 }

@@ -53,7 +53,8 @@ impl World {
             assert!(!panics.load(Ordering::SeqCst), "the clock of this test panics");
             NOW
         });
-        let mut config = NodeConfig { clock, ..NodeConfig::default() };
+        // Paused time runs on while workers work: only who asks for it has guilds fall asleep.
+        let mut config = NodeConfig { clock, sleep_after: Duration::MAX, ..NodeConfig::default() };
         config.offload.threads = 2;
         change(&mut config);
         let node = Node::start(config, Arc::clone(&store) as Arc<_>).unwrap();

@@ -1,0 +1,163 @@
+//! How a guild comes back from the store: claimed, recovered on a worker, and given an owner.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use guildhall_guild::{Guild, GuildConfig};
+use guildhall_proto::{CallError, CommandError, Epoch, Grant, GuildId, Position};
+use guildhall_ring::{Cursor, ring_within};
+use guildhall_store::{Claim, StoreError};
+
+use super::places::{Load, Places};
+use super::queue::{Queue, Ticket};
+use super::{Purpose, unavailable};
+use crate::config::NodeConfig;
+use crate::counters::{Counter, Counters};
+use crate::live::{Control, Live};
+use crate::mailbox::Mailbox;
+use crate::owner::{Owner, Surroundings};
+
+/// What it takes to load a guild, shared with the tasks that do.
+pub(super) struct Loader {
+    config: NodeConfig,
+    around: Surroundings,
+    queue: Arc<Queue>,
+}
+
+/// A load that has not told its end yet. Dropped so, its runtime shuts down: it tells that.
+struct UnderWay {
+    places: Arc<Places>,
+    guild: GuildId,
+    load: Arc<Load>,
+    told: bool,
+}
+
+impl Loader {
+    pub(super) fn new(config: NodeConfig, around: Surroundings) -> Self {
+        let queue = Arc::new(Queue::new(&config.loads, Arc::clone(&around.counters)));
+        Self { config, around, queue }
+    }
+
+    pub(super) fn counters(&self) -> &Counters {
+        &self.around.counters
+    }
+
+    /// Takes a place in the queue of loads.
+    pub(super) fn queue(&self) -> Result<Ticket, CallError> {
+        self.queue.enter()
+    }
+
+    /// When all loads that are queued now should be done.
+    pub(super) fn retry_after(&self) -> Duration {
+        self.queue.retry_after()
+    }
+
+    /// Lets none of those begin that wait.
+    pub(super) fn stop(&self) {
+        self.queue.close();
+    }
+
+    /// Loads a guild when its turn comes, if somebody still waits for it then.
+    pub(super) async fn run(self: Arc<Self>, guild: GuildId, load: Arc<Load>, mut ticket: Ticket) {
+        let places = &self.around.places;
+        let under_way = UnderWay { places: Arc::clone(places), guild, load, told: false };
+        if !ticket.turn().await {
+            return;
+        }
+        if places.give_up(guild, &under_way.load) {
+            self.counters().bump(Counter::LoadsGivenUp);
+            return under_way.leave_untold();
+        }
+        match self.start(guild, under_way.load.purpose).await {
+            Ok((live, owner)) => {
+                places.settle(guild, &live);
+                tokio::spawn(owner.run());
+                // A stop that looked before the place was settled has missed this owner.
+                if places.is_stopping() {
+                    live.mailbox.post_control(Control::Stop);
+                    live.ended().await;
+                    return under_way.tell(Err(CallError::Stopping));
+                }
+                under_way.tell(Ok(live));
+            }
+            Err(error) => {
+                places.abandon(guild);
+                under_way.tell(Err(error));
+            }
+        }
+    }
+
+    /// Claims the guild, brings it back from the store, and makes its owner, if there is something to own.
+    async fn start(&self, guild: GuildId, purpose: Purpose) -> Result<(Arc<Live>, Owner), CallError> {
+        let (store, config) = (Arc::clone(&self.around.store), self.config.guild.clone());
+        let recover = move || recover(guild, config, store.claim(guild, Grant::default())?);
+        let recovered = self.around.offload.call(recover).await;
+        let mut state = match recovered {
+            Ok(Ok(state)) => state,
+            Ok(Err(error)) => return Err(unavailable(error)),
+            Err(panic) => return Err(unavailable(panic)),
+        };
+        let none = match purpose {
+            _ if state.exists() => None,
+            Purpose::Create => state.was_deleted().then_some(CommandError::GuildExists),
+            Purpose::Use => Some(CommandError::UnknownGuild),
+        };
+        if let Some(refusal) = none {
+            return Err(CallError::Refused(refusal));
+        }
+        let Position { epoch, seq } = state.position();
+        let (writer, events) = ring_within(self.around.rings.budget(), self.config.ring, Cursor::after(seq));
+        let mailbox = Mailbox::new(self.config.mailbox.clone());
+        let live = Live::new(guild, epoch, mailbox, state.view(), events, self.around.offload.clone());
+        let live = Arc::new(live);
+        self.counters().bump(Counter::GuildsLoaded);
+        if state.exists() {
+            self.counters().bump(Counter::GuildsWoken);
+        }
+        tracing::info!(%guild, epoch = epoch.0, seq = seq.0, "guild loaded");
+        let owner = Owner::new(state, Arc::clone(&live), writer, self.around.clone());
+        Ok((live, owner))
+    }
+}
+
+impl UnderWay {
+    fn tell(mut self, loaded: Result<Arc<Live>, CallError>) {
+        self.told = true;
+        self.load.tell(loaded);
+    }
+
+    /// Nobody waits.
+    fn leave_untold(mut self) {
+        self.told = true;
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        if !self.told {
+            self.places.abandon(self.guild);
+            self.load.tell(Err(CallError::Stopping));
+        }
+    }
+}
+
+/// Why a guild did not come back.
+#[derive(Debug, thiserror::Error)]
+enum LoadError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Recover(#[from] guildhall_guild::RecoverError),
+}
+
+fn recover(guild: GuildId, config: GuildConfig, claim: Claim) -> Result<Guild, LoadError> {
+    let mut state = match claim.checkpoint {
+        Some(checkpoint) => Guild::restore(config, guild, checkpoint.structure, checkpoint.base),
+        None => Guild::new(config, guild, Epoch::default()),
+    };
+    for record in &claim.tail {
+        state.replay(record)?;
+    }
+    state.open(claim.epoch);
+    Ok(state)
+}
