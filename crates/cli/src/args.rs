@@ -119,7 +119,7 @@ The guild has 250 roles and 100 channels, and lives in this process, in memory. 
 passive; some read for themselves, the others are served together. Then, at a steady rate and whatever the answers do, the owner and \
 members publish 1,000 messages a second, 1,000 members a second change, others come, go and are banned, and ten rights a second \
 change. On the way a role is deleted that four in ten hold, one in ten members is pruned, sessions change their level, one reader stops \
-until it has lost events, and @everyone and @here are asked for all the time.
+until it has lost events, a thousand small guilds fall asleep and wake, and @everyone and @here are asked for all the time.
 
 What every session must hear is worked out from the answers to the operations alone, by the published rule of permissions, \
 written a second time and as plainly as can be; and compared with what it does hear.";
@@ -131,6 +131,7 @@ What is reported (--json; the tables say the same):
   pruned       members that were pruned
   ended        sessions that ended with their members
   refused      operations refused for want of room, and begun again
+  slept, woken small guilds that fell asleep, and that woke
   due          deliveries that had to be
   gaps, missed the reader that stopped was told so many gaps, with so many due
                deliveries under them
@@ -146,7 +147,8 @@ What is reported (--json; the tables say the same):
                reader that stopped was told none
   unexplained  event numbers that no operation explains
   failed       operations that were not carried out
-  wrong_answers  scans and counts that are not as the rule has it
+  wrong_answers  scans and counts that are not as the rule has it, and guilds
+               that did not wake as they fell asleep
   operations   for each kind: count, p50_us, p99_us, max_us. What has a due time
                is measured from that
   seconds, memory_bytes, peak_memory_bytes (null if the system hides it)

@@ -11,6 +11,7 @@ mod drive;
 mod ear;
 mod error;
 mod fact;
+mod hamlets;
 mod house;
 mod judge;
 mod latency;
@@ -41,6 +42,7 @@ use crate::operations::Operations;
 use bell::Bell;
 use drive::{Collected, Driver, collect};
 use ear::Cue;
+use hamlets::{Hamlets, Slept};
 use house::{Heard, House, Meddlers};
 use judge::judge_all;
 use latency::{Kind, Latencies};
@@ -90,6 +92,9 @@ async fn run(asked: Asked) -> anyhow::Result<Report> {
     let bar = bars::bar(shape.members - 1, "members imported");
     build::build(&node, shape, &mut latencies, |members| bar.inc(members)).await?;
     bar.finish_and_clear();
+    let bar = bars::bar(hamlets::HAMLETS, "small guilds founded");
+    let hamlets = Hamlets::found(node.clone(), |guilds| bar.inc(guilds)).await?;
+    bar.finish_and_clear();
     let built = begun.elapsed();
 
     let script = Script::new(shape, &seats);
@@ -104,7 +109,7 @@ async fn run(asked: Asked) -> anyhow::Result<Report> {
     let attached = begun.elapsed();
 
     let mut stage = Stage { node, shape, house, late: 0 };
-    let worked = stage.work(Duration::from_secs(asked.seconds), script, at).await?;
+    let worked = stage.work(Duration::from_secs(asked.seconds), script, at, hamlets).await?;
     let ran = begun.elapsed();
 
     let bar = bars::bar(1, "checking");
@@ -125,7 +130,8 @@ async fn run(asked: Asked) -> anyhow::Result<Report> {
     latencies.add(worked.latencies);
     latencies.add(checked.latencies);
     let operations = Kind::ALL.iter().filter_map(|kind| Some((kind.name(), latencies.times(*kind)?))).collect();
-    let checks = Checks { late, ..checked.checks };
+    let wrong_answers = checked.checks.wrong_answers + worked.wrong;
+    let checks = Checks { late, wrong_answers, ..checked.checks };
     let seconds = |from: Duration, to: Duration| (to.saturating_sub(from).as_millis() as f64) / 1_000.0;
     let total = begun.elapsed();
     Ok(Report {
@@ -142,6 +148,8 @@ async fn run(asked: Asked) -> anyhow::Result<Report> {
         pruned: worked.removed,
         ended: checked.ended,
         refused: worked.refused,
+        slept: worked.slept,
+        woken: worked.woken,
         checks,
         operations,
         seconds: Seconds {
@@ -173,17 +181,22 @@ struct Worked {
     removed: u64,
     messages: u64,
     refused: u64,
+    /// Guilds that fell asleep, that woke, and of them those that are not as they were.
+    slept: u64,
+    woken: u64,
+    wrong: u64,
 }
 
 impl Stage {
     /// Does everything that is done while sessions listen, until all have heard the last of it.
-    async fn work(&mut self, time: Duration, script: Script, at: Position) -> anyhow::Result<Worked> {
+    async fn work(&mut self, time: Duration, script: Script, at: Position, hamlets: Hamlets) -> anyhow::Result<Worked> {
         let (mut driver, answered) = Driver::new(self.node.clone(), script);
         let collecting = tokio::spawn(collect(answered, Ledger::after(at.seq.0)));
         let enough = Enough::new(AtomicBool::new(false));
         let scanning = tokio::spawn(scans::scan(self.node.clone(), self.shape, Arc::clone(&enough)));
         let reading = tokio::spawn(scans::read(self.node.clone(), self.shape, Arc::clone(&enough)));
         let pruning = tokio::spawn(prune(self.node.clone(), time * 45 / 100));
+        let sleeping = tokio::spawn(hamlets.sleep_and_wake(time * 4 / 5));
         let filling = tokio::spawn(bars::fill(time, "seconds of work"));
         let driving = tokio::task::spawn_blocking(move || driver.run(time).map(|()| driver));
 
@@ -201,6 +214,9 @@ impl Stage {
         let driver = driving.await.context("the driver failed")??;
         let (removed, pruned) = pruning.await.context("the prune failed")??;
         latencies.add(pruned);
+        let Slept { latencies: taken, slept, woken, wrong } =
+            sleeping.await.context("the sleep of guilds failed")??;
+        latencies.add(taken);
         filling.await.context("the bar failed")?;
         enough.store(true, Ordering::Relaxed);
         latencies.add(scanning.await.context("the scans failed")??);
@@ -210,7 +226,7 @@ impl Stage {
         let (messages, refused) = (driver.messages(), driver.refused());
         drop(driver);
         let collected = collecting.await.context("the collector failed")?;
-        Ok(Worked { collected, latencies, removed, messages, refused })
+        Ok(Worked { collected, latencies, removed, messages, refused, slept, woken, wrong })
     }
 
     /// Sees to it that the reader which stopped has fallen out of its ring, has it go on, and waits until all have heard everything.

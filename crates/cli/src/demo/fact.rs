@@ -101,7 +101,7 @@ pub(crate) fn mark_of(event: &EventKind) -> Option<u64> {
         EventKind::RoleCreated { role } | EventKind::RoleUpdated { after: role, .. } => {
             mark(2, role.id.get(), role.permissions.bits())
         }
-        EventKind::RoleDeleted { role } => mark(3, role.id.get(), 0),
+        EventKind::RoleDeleted { role, .. } => mark(3, role.id.get(), 0),
         EventKind::ChannelCreated { channel, overwrites } => mark(4, channel.id.get(), overwrites.len() as u64),
         EventKind::ChannelUpdated { after, .. } => mark(5, after.id.get(), 0),
         EventKind::ChannelDeleted { channel, .. } => mark(6, channel.id.get(), 0),

@@ -22,6 +22,10 @@ pub(crate) enum Kind {
     /// A session takes another level.
     Level,
     Prune,
+    /// A small guild falls asleep.
+    Sleep,
+    /// A read wakes a small guild.
+    Wake,
     /// Who is reached by `@everyone`: the ids.
     ScanEveryone,
     /// Who is reached by `@here`.
@@ -31,7 +35,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Import,
         Self::Attach,
         Self::Publish,
@@ -40,6 +44,8 @@ impl Kind {
         Self::RightsChange,
         Self::Level,
         Self::Prune,
+        Self::Sleep,
+        Self::Wake,
         Self::ScanEveryone,
         Self::ScanHere,
         Self::Read,
@@ -56,6 +62,8 @@ impl Kind {
             Self::RightsChange => "rights_change",
             Self::Level => "level",
             Self::Prune => "prune",
+            Self::Sleep => "sleep",
+            Self::Wake => "wake",
             Self::ScanEveryone => "scan_everyone",
             Self::ScanHere => "scan_here",
             Self::Read => "read",

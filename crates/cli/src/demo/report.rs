@@ -33,6 +33,9 @@ pub(crate) struct Report {
     pub(crate) ended: u64,
     /// Operations refused for want of room, and begun again.
     pub(crate) refused: u64,
+    /// Small guilds that fell asleep, and that woke.
+    pub(crate) slept: u64,
+    pub(crate) woken: u64,
     #[serde(flatten)]
     pub(crate) checks: Checks,
     pub(crate) operations: BTreeMap<&'static str, Times>,
@@ -67,7 +70,7 @@ pub(crate) struct Checks {
     pub(crate) unexplained: u64,
     /// Operations that the guild did not carry out.
     pub(crate) failed: u64,
-    /// Scans and counts whose answer is not that of the plain rule.
+    /// Scans and counts whose answer is not that of the plain rule, and guilds that did not wake as they fell asleep.
     pub(crate) wrong_answers: u64,
 }
 
@@ -156,6 +159,8 @@ impl Report {
             ("deliveries a second", self.deliveries_per_second),
             ("members pruned", self.pruned),
             ("sessions ended with their members", self.ended),
+            ("small guilds that fell asleep", self.slept),
+            ("small guilds that woke", self.woken),
             ("operations refused, and begun again", self.refused),
         ] {
             table.add_row([name.to_owned(), grouped(number)]);
