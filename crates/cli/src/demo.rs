@@ -115,7 +115,7 @@ async fn run(asked: Asked) -> anyhow::Result<Report> {
     let bar = bars::bar(1, "checking");
     let Stage { node, shape, house, late } = stage;
     let view = node.view(Shape::guild()).await.context("the guild cannot be read")?;
-    let (members_bytes, members) = (view.memory().total() as u64, view.len() as u64);
+    let (memory, members) = (view.memory(), view.len() as u64);
     drop(view);
     let relays = house.relay_bytes() as u64;
     let channels: Vec<_> = ASKED_CHANNELS.map(Shape::channel).to_vec();
@@ -159,7 +159,15 @@ async fn run(asked: Asked) -> anyhow::Result<Report> {
             check: seconds(ran, total),
             total: seconds(Duration::ZERO, total),
         },
-        memory_bytes: MemoryBytes { members: members_bytes, relays, checker: checked.bytes },
+        memory_bytes: MemoryBytes {
+            pages: memory.pages as u64,
+            role_sets: memory.role_sets as u64,
+            presence: memory.presence as u64,
+            overlay: memory.overlay as u64,
+            bans: memory.bans as u64,
+            relays,
+            checker: checked.bytes,
+        },
         peak_memory_bytes: peak_memory_bytes(),
         passed: checks.verdict() == Verdict::Passed,
     })

@@ -87,8 +87,13 @@ pub(crate) struct Seconds {
 /// What takes memory at the end of the run.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 pub(crate) struct MemoryBytes {
-    /// Pages of members, role sets, presence, overlay and bans.
-    pub(crate) members: u64,
+    /// Members as they lie in pages.
+    pub(crate) pages: u64,
+    pub(crate) role_sets: u64,
+    pub(crate) presence: u64,
+    /// Changes of members that no fold has taken up yet.
+    pub(crate) overlay: u64,
+    pub(crate) bans: u64,
     pub(crate) relays: u64,
     /// What was noted for the checks.
     pub(crate) checker: u64,
@@ -191,10 +196,18 @@ impl Report {
     fn memory_table(&self) -> Table {
         let mut table = new_table(&["memory", "MiB"]);
         let mebibytes = |bytes: u64| format!("{:.1}", bytes as f64 / f64::from(1 << 20));
-        let MemoryBytes { members, relays, checker } = self.memory_bytes;
-        table.add_row(["members", &mebibytes(members)]);
-        table.add_row(["relays", &mebibytes(relays)]);
-        table.add_row(["the checks", &mebibytes(checker)]);
+        let MemoryBytes { pages, role_sets, presence, overlay, bans, relays, checker } = self.memory_bytes;
+        for (name, bytes) in [
+            ("members in pages", pages),
+            ("role sets", role_sets),
+            ("presence", presence),
+            ("changes not folded yet", overlay),
+            ("bans", bans),
+            ("relays", relays),
+            ("the checks", checker),
+        ] {
+            table.add_row([name, &mebibytes(bytes)]);
+        }
         table.add_row(["peak of the process", &self.peak_memory_bytes.map_or_else(|| "unknown".into(), mebibytes)]);
         aligned(table)
     }
