@@ -1,6 +1,6 @@
 //! The demo: a large guild, built, listened to, worked hard, and checked in the end.
 //!
-//! A [`Shape`] says what the guild looks like, a [`Script`](script::Script) what is done to it; a [`Driver`] does that at its due times,
+//! A [`Shape`] says what the guild looks like, a [`Script`] what is done to it; a [`Driver`] does that at its due times,
 //! while the sessions of a [`House`] listen. What the operations' answers say goes into a [`Ledger`], and from that alone, by the published
 //! rule applied in the plainest way ([`rights`]), the [`judge`](judge::judge) works out what each session must have heard.
 
