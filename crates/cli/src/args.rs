@@ -118,8 +118,9 @@ Build a large guild, work it hard with thousands of sessions, and check every de
 The guild has 250 roles and 100 channels, and lives in this process, in memory. Sessions attach to three relays, nine in ten as \
 passive; some read for themselves, the others are served together. Then, at a steady rate and whatever the answers do, the owner and \
 members publish 1,000 messages a second, 1,000 members a second change, others come, go and are banned, and ten rights a second \
-change. On the way a role is deleted that four in ten hold, one in ten members is pruned, sessions change their level, one reader stops \
-until it has lost events, a thousand small guilds fall asleep and wake, and @everyone and @here are asked for all the time.
+change. On the way a role is deleted that four in ten hold, and one in ten members is pruned; sessions change their level, members \
+type and go away, one reader stops until it has lost events, and a thousand small guilds fall asleep and wake. All the while \
+it is asked whom @everyone and @here reach.
 
 What every session must hear is worked out from the answers to the operations alone, by the published rule of permissions, \
 written a second time and as plainly as can be; and compared with what it does hear.";
@@ -135,11 +136,14 @@ What is reported (--json; the tables say the same):
   due          deliveries that had to be
   gaps, missed the reader that stopped was told so many gaps, with so many due
                deliveries under them
+  told         times that sessions were told that somebody types, or is there
+               or not
   lost         deliveries due, and neither heard nor under a gap
   duplicated   deliveries heard again
-  reordered    deliveries heard after a later one
-  leaked       deliveries, and channels named as having news, that the session
-               may not see
+  reordered    deliveries heard after a later one, and older typing or
+               presence after newer
+  leaked       deliveries, typing, presence, and channels named as having
+               news, that the session may not see
   altered      deliveries that are not as they were made
   late         sessions that had not heard all when nothing had moved for ten
                seconds

@@ -26,6 +26,7 @@ mod script;
 mod seat;
 mod shape;
 mod tamper;
+mod typing;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -198,11 +199,13 @@ struct Worked {
 impl Stage {
     /// Does everything that is done while sessions listen, until all have heard the last of it.
     async fn work(&mut self, time: Duration, script: Script, at: Position, hamlets: Hamlets) -> anyhow::Result<Worked> {
+        let staying = script.staying().to_vec();
         let (mut driver, answered) = Driver::new(self.node.clone(), script);
         let collecting = tokio::spawn(collect(answered, Ledger::after(at.seq.0)));
         let enough = Enough::new(AtomicBool::new(false));
         let scanning = tokio::spawn(scans::scan(self.node.clone(), self.shape, Arc::clone(&enough)));
         let reading = tokio::spawn(scans::read(self.node.clone(), self.shape, Arc::clone(&enough)));
+        let typing = tokio::spawn(typing::type_about(self.node.clone(), self.shape, staying, Arc::clone(&enough)));
         let pruning = tokio::spawn(prune(self.node.clone(), time * 45 / 100));
         let sleeping = tokio::spawn(hamlets.sleep_and_wake(time * 4 / 5));
         let filling = tokio::spawn(bars::fill(time, "seconds of work"));
@@ -228,6 +231,7 @@ impl Stage {
         filling.await.context("the bar failed")?;
         enough.store(true, Ordering::Relaxed);
         latencies.add(scanning.await.context("the scans failed")??);
+        latencies.add(typing.await.context("the typing failed")??);
         latencies.add(reading.await.context("the reads failed")??);
 
         let driver = self.close(driver, stalled_at).await?;

@@ -35,6 +35,7 @@ fn a_small_guild_is_worked_hard_and_nothing_is_wrong() {
     // The steady rate, and at least what pushes a reader out of a ring.
     assert!(number("messages") >= 2_000 && number("events") > 5_000, "{report}");
     assert!(number("pruned") > 200 && number("ended") > 50, "{report}");
+    assert!(number("told") > 100, "{report}");
     assert_eq!((number("slept"), number("woken")), (1_000, 1_000));
     // All that was due arrived, but for what the reader that stopped has missed.
     assert!(number("missed") > 1_000 && number("gaps") >= 1, "{report}");
@@ -47,6 +48,8 @@ fn a_small_guild_is_worked_hard_and_nothing_is_wrong() {
         ("member_change", 1_000),
         ("rights_change", 10),
         ("level", 1),
+        ("presence", 1),
+        ("typing", 40),
         ("prune", 1),
         ("import", 1),
         ("sleep", 1_000),

@@ -67,6 +67,7 @@ impl Ear {
                         self.belfry.told_gap();
                     }
                     Some(Delivery::Unread(unread)) => self.record.unread(&unread),
+                    Some(Delivery::Ephemeral(ephemeral)) => self.record.tell(&ephemeral),
                     Some(Delivery::Detached(reason)) => self.record.end(reason, &self.belfry),
                     None => break,
                 },
@@ -96,7 +97,7 @@ impl Ear {
             }
             (Errand::Turn, Cue::TurnAway) => self.take(other(self.sitting.seat.level)).await,
             (Errand::Turn, Cue::TurnBack) => self.take(self.sitting.seat.level).await,
-            (Errand::Stall | Errand::Turn | Errand::None, _) => {}
+            (Errand::Stall | Errand::Turn | Errand::Nod | Errand::None, _) => {}
         }
     }
 
@@ -136,6 +137,9 @@ pub(crate) async fn serve(mut batches: Batches, mut records: Vec<Record>, belfry
         }
         BatchItem::Gap { gap, tokens } => tokens.iter().for_each(|token| records[at(*token)].gap(gap)),
         BatchItem::Unread { unread, tokens } => tokens.iter().for_each(|token| records[at(*token)].unread(unread)),
+        BatchItem::Ephemeral { ephemeral, tokens } => {
+            tokens.iter().for_each(|token| records[at(*token)].tell(ephemeral));
+        }
         BatchItem::Detached { reason, token } => records[at(token)].end(reason, &belfry),
     };
     let mut visit = visit;

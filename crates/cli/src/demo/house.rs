@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::Context;
 use guildhall_node::{AttachError, Backend, BatchSession, Node};
-use guildhall_proto::{CallError, Level, Position, UserId};
+use guildhall_proto::{CallError, Level, Position, Status, UserId};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::warn;
@@ -83,16 +83,26 @@ impl House {
         self.cues.send_replace(cue);
     }
 
-    /// Has the batch sessions with that errand take the other level, or their first one again.
+    /// Has the batch sessions with an errand take the other level or be away, or undo that.
     pub(crate) async fn turn(&mut self, away: bool, latencies: &mut Latencies) {
-        let turning = self.floors.iter_mut().flat_map(|floor| &mut floor.sittings);
-        for (sitting, session) in turning.filter(|(sitting, _)| sitting.seat.errand == Errand::Turn) {
-            let first = sitting.seat.level;
-            let level = if away { other(first) } else { first };
+        for (sitting, session) in self.floors.iter_mut().flat_map(|floor| &mut floor.sittings) {
+            let (level, status) = (sitting.seat.level, sitting.seat.status);
             let begun = Instant::now();
-            if let Some(at) = take(session, level).await {
-                sitting.turns.push((at.seq.0, level));
-                latencies.note(Kind::Level, begun.elapsed());
+            match sitting.seat.errand {
+                Errand::Turn => {
+                    let level = if away { other(level) } else { level };
+                    if let Some(at) = take(session, level).await {
+                        sitting.turns.push((at.seq.0, level));
+                        latencies.note(Kind::Level, begun.elapsed());
+                    }
+                }
+                Errand::Nod => {
+                    let status = if away { Status::Offline } else { status };
+                    if show(session, status).await {
+                        latencies.note(Kind::Presence, begun.elapsed());
+                    }
+                }
+                Errand::None | Errand::Stall => {}
             }
         }
     }
@@ -170,6 +180,21 @@ where
         match attach().await {
             Err(AttachError::Call(CallError::Overloaded { retry_after })) => tokio::time::sleep(retry_after).await,
             attached => return attached,
+        }
+    }
+}
+
+/// Whether the session shows that status: one that has ended does not.
+async fn show(session: &BatchSession, status: Status) -> bool {
+    loop {
+        match session.set_status(status).await {
+            Ok(_) => return true,
+            Err(CallError::Overloaded { retry_after }) => tokio::time::sleep(retry_after).await,
+            Err(CallError::Refused(_)) => return false,
+            Err(error) => {
+                warn!(%error, "a session keeps its status");
+                return false;
+            }
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What a session had to hear, by the ledger and the plain rule, beside what it has heard.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::ops::AddAssign;
 use std::thread;
@@ -10,13 +11,13 @@ use serde::Serialize;
 
 use super::fact::Fact;
 use super::ledger::Closed;
-use super::record::Record;
+use super::record::{Record, Told};
 use super::rights::Touched;
-use super::seat::Sitting;
+use super::seat::{Errand, Sitting};
 use super::shape::Shape;
 use crate::checks::Number;
 
-/// What is wrong with what sessions have heard, counted. All zero is as it must be, but for `due`, `gaps` and `missed`.
+/// What is wrong with what sessions have heard, counted. All zero is as it must be, but for `due`, `gaps`, `missed` and `told`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Findings {
     /// Events that had to be heard.
@@ -36,6 +37,8 @@ pub(crate) struct Findings {
     pub(crate) missed: u64,
     /// Gaps under which nothing is missing.
     pub(crate) needless_gaps: u64,
+    /// Typing and presence that was told.
+    pub(crate) told: u64,
 }
 
 /// Judges all sessions, on all cores.
@@ -61,7 +64,12 @@ pub(crate) fn judge(ledger: &Closed, sitting: &Sitting, record: &Record) -> Find
     let mut marks = 0_u64;
     let mut missed = vec![0_u64; record.gaps.len()];
     let mut news = record.news.iter().peekable();
+    // In the order of events, and of what came in between as it came.
+    let mut told = record.told.clone();
+    told.sort_by_key(|told| told.at);
+    let mut told = told.iter().peekable();
     let mut found = Findings {
+        told: record.told.len() as u64,
         duplicated: record.duplicated,
         leaked: record.early + record.numbers.count_from(ledger.end()),
         altered: record.altered,
@@ -71,6 +79,9 @@ pub(crate) fn judge(ledger: &Closed, sitting: &Sitting, record: &Record) -> Find
     for (idx, number, fact) in ledger.from(0) {
         while let Some(told) = news.next_if(|told| told.at < number) {
             found.leaked += eye.not_news(told.channels);
+        }
+        while let Some(told) = told.next_if(|told| told.at < number) {
+            found.leaked += u64::from(!eye.may_be_told(told));
         }
         let is_due = eye.hears(idx, number, fact) && number >= record.numbers.from();
         found.due += u64::from(is_due);
@@ -89,6 +100,8 @@ pub(crate) fn judge(ledger: &Closed, sitting: &Sitting, record: &Record) -> Find
         }
     }
     found.leaked += news.map(|told| eye.not_news(told.channels)).sum::<u64>();
+    found.leaked += told.map(|told| u64::from(!eye.may_be_told(told))).sum::<u64>();
+    found.reordered += backwards(&record.told);
     found.missed = missed.iter().sum();
     found.needless_gaps = missed.iter().filter(|missed| **missed == 0).count() as u64;
     // Every event that was heard is the one that its number says.
@@ -97,6 +110,18 @@ pub(crate) fn judge(ledger: &Closed, sitting: &Sitting, record: &Record) -> Find
     found.lost += u64::from(eye.has_ended && !told_end);
     found.leaked += u64::from(!eye.has_ended && record.end.is_some());
     found
+}
+
+/// How often something was told that is older than what was told of the same before.
+fn backwards(told: &[Told]) -> u64 {
+    let mut latest = BTreeMap::new();
+    let mut backwards = 0;
+    for Told { at, user, typing } in told {
+        let now = (*at, typing.map(|(_, since)| since));
+        let before = latest.insert((*user, typing.map(|(channel, _)| channel)), now);
+        backwards += u64::from(before.is_some_and(|before| before > now));
+    }
+    backwards
 }
 
 /// One session's rights and level, followed through the ledger.
@@ -181,6 +206,17 @@ impl<'a> Eye<'a> {
         u64::from((channels & !self.news).count_ones())
     }
 
+    /// Whether the session may be told that, as of where it stands.
+    fn may_be_told(&mut self, told: &Told) -> bool {
+        // Between two levels it is not told here from where on it is asked which it has.
+        let may_be_active = self.sitting.seat.level == Level::Active || self.sitting.seat.errand == Errand::Turn;
+        let may_see = match told.typing {
+            Some((channel, _)) => told.user != self.user && self.sees(channel),
+            None => self.sitting.seat.members,
+        };
+        may_be_active && may_see && !self.has_ended
+    }
+
     fn note_news(&mut self, channel: ChannelId, is_news: bool) {
         let bit = 1_u128 << Shape::channel_idx(channel).min(127);
         self.news = if is_news { self.news | bit } else { self.news & !bit };
@@ -236,5 +272,6 @@ impl AddAssign for Findings {
         self.gaps += other.gaps;
         self.missed += other.missed;
         self.needless_gaps += other.needless_gaps;
+        self.told += other.told;
     }
 }

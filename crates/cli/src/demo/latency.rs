@@ -21,6 +21,10 @@ pub(crate) enum Kind {
     RightsChange,
     /// A session takes another level.
     Level,
+    /// A session's user goes away, or is back.
+    Presence,
+    /// A member types.
+    Typing,
     Prune,
     /// A small guild falls asleep.
     Sleep,
@@ -35,7 +39,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::Import,
         Self::Attach,
         Self::Publish,
@@ -43,6 +47,8 @@ impl Kind {
         Self::MemberChange,
         Self::RightsChange,
         Self::Level,
+        Self::Presence,
+        Self::Typing,
         Self::Prune,
         Self::Sleep,
         Self::Wake,
@@ -61,6 +67,8 @@ impl Kind {
             Self::MemberChange => "member_change",
             Self::RightsChange => "rights_change",
             Self::Level => "level",
+            Self::Presence => "presence",
+            Self::Typing => "typing",
             Self::Prune => "prune",
             Self::Sleep => "sleep",
             Self::Wake => "wake",

@@ -1,7 +1,7 @@
 //! What one session has heard: numbers and marks, no contents.
 
 use guildhall_node::{DetachReason, Gap};
-use guildhall_proto::{ChannelId, Epoch, Event, EventKind, Unread};
+use guildhall_proto::{ChannelId, Ephemeral, EphemeralKind, Epoch, Event, EventKind, Millis, Unread, UserId};
 
 use super::bell::{Belfry, Bell};
 use super::fact::mark_of;
@@ -26,6 +26,8 @@ pub(crate) struct Record {
     pub(crate) altered: u64,
     pub(crate) gaps: Vec<Missed>,
     pub(crate) news: Vec<News>,
+    /// What was told beside the events, in the order in which it came.
+    pub(crate) told: Vec<Told>,
     pub(crate) end: Option<DetachReason>,
     next_bell: usize,
 }
@@ -47,6 +49,16 @@ pub(crate) struct News {
     pub(crate) channels: u128,
 }
 
+/// Something that a session was told beside the events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Told {
+    /// The last event before it.
+    pub(crate) at: Number,
+    pub(crate) user: UserId,
+    /// Where the user types, and since when; `None` if it is about the user's presence.
+    pub(crate) typing: Option<(ChannelId, Millis)>,
+}
+
 impl Record {
     /// A session that hears what comes after `accepted`.
     pub(crate) fn new(epoch: Epoch, accepted: Number) -> Self {
@@ -61,6 +73,7 @@ impl Record {
             altered: 0,
             gaps: Vec::new(),
             news: Vec::new(),
+            told: Vec::new(),
             end: None,
             next_bell: 0,
         }
@@ -97,6 +110,14 @@ impl Record {
         self.news.push(News { at: unread.at.seq.0, channels });
     }
 
+    pub(crate) fn tell(&mut self, ephemeral: &Ephemeral) {
+        let (user, typing) = match ephemeral.kind {
+            EphemeralKind::Typing { channel, user, since } => (user, Some((channel, since))),
+            EphemeralKind::Presence { user, .. } => (user, None),
+        };
+        self.told.push(Told { at: ephemeral.at.seq.0, user, typing });
+    }
+
     pub(crate) fn end(&mut self, reason: DetachReason, belfry: &Belfry) {
         self.end = Some(reason);
         belfry.ended(self.next_bell);
@@ -114,6 +135,7 @@ impl Record {
             + size_of_val(&self.late[..])
             + size_of_val(&self.gaps[..])
             + size_of_val(&self.news[..])
+            + size_of_val(&self.told[..])
     }
 }
 

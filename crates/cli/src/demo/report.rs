@@ -46,7 +46,7 @@ pub(crate) struct Report {
     pub(crate) passed: bool,
 }
 
-/// What was checked. All but the first three and `late` are faults, counted.
+/// What was checked. All but the first four are faults, counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Checks {
     /// Deliveries that had to be, by the ledger and the plain rule.
@@ -55,6 +55,8 @@ pub(crate) struct Checks {
     pub(crate) gaps: u64,
     /// Due events under these gaps.
     pub(crate) missed: u64,
+    /// Typing and presence that was told beside the events.
+    pub(crate) told: u64,
     pub(crate) lost: u64,
     pub(crate) duplicated: u64,
     pub(crate) reordered: u64,
@@ -103,6 +105,7 @@ impl Checks {
     /// Adds what one session heard; `may_lag` for the one that stopped.
     pub(crate) fn add(&mut self, found: &Findings, may_lag: bool) {
         self.due += found.due;
+        self.told += found.told;
         self.lost += found.lost;
         self.duplicated += found.duplicated;
         self.reordered += found.reordered;
@@ -119,7 +122,7 @@ impl Checks {
     }
 
     pub(crate) fn verdict(&self) -> Verdict {
-        let Self { due: _, gaps: _, missed: _, lost, duplicated, reordered, leaked, altered, .. } = *self;
+        let Self { due: _, gaps: _, missed: _, told: _, lost, duplicated, reordered, leaked, altered, .. } = *self;
         let Self { late, strange_gaps, untold_gaps, unexplained, failed, wrong_answers, .. } = *self;
         let heard = lost + duplicated + reordered + leaked + altered + late;
         match heard + strange_gaps + untold_gaps + unexplained + failed + wrong_answers {
@@ -219,6 +222,7 @@ impl Report {
             ("deliveries due", checks.due),
             ("gaps told to the reader that stopped", checks.gaps),
             ("deliveries due under these", checks.missed),
+            ("typing and presence told", checks.told),
             ("lost", checks.lost),
             ("duplicated", checks.duplicated),
             ("reordered", checks.reordered),

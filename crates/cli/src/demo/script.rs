@@ -89,6 +89,11 @@ impl Script {
         self.messages
     }
 
+    /// Members with sessions who stay to the end.
+    pub(crate) fn staying(&self) -> &[u64] {
+        &self.staying
+    }
+
     /// A message: most by the owner, anywhere; some by sessions of members, in channels that all see.
     pub(crate) fn publish(&mut self) -> Operation {
         let number = self.messages;

@@ -22,6 +22,8 @@ pub(crate) enum Errand {
     None,
     /// It takes the other level for some of the time.
     Turn,
+    /// Its user is away for some of the time.
+    Nod,
     /// It stops reading until it has lost events.
     Stall,
 }
@@ -107,7 +109,11 @@ impl Seats {
                 },
                 service: if idx / 10 % 5 == 0 { Service::Stream } else { Service::Batch },
                 relay: usize::try_from(idx / 50).expect("sessions are fewer than addresses") % RELAYS,
-                errand: if TURNING.contains(&(idx % 500)) { Errand::Turn } else { Errand::None },
+                errand: match idx % 500 {
+                    idx if TURNING.contains(&idx) => Errand::Turn,
+                    NODDING => Errand::Nod,
+                    _ => Errand::None,
+                },
             }
         });
         let mut seats: Vec<Seat> = [auditor, staller].into_iter().chain(planned).collect();
@@ -137,6 +143,9 @@ impl Seats {
 
 /// Of 500 sessions, those that take the other level for a time: one of each level and service.
 const TURNING: [u64; 4] = [6, 20, 26, 250];
+
+/// Of 500 sessions, the one whose user is away for a time: active, so that it makes no difference to what calls it; and in a batch.
+const NODDING: u64 = 30;
 
 /// Relays of the demo, each as on a backend node of its own.
 pub(crate) const RELAYS: usize = 3;
