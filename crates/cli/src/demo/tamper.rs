@@ -33,7 +33,7 @@ pub(crate) enum Meddler {
     Held(Arc<Event>),
     /// Takes a copy of the next message in a channel.
     Overhear(ChannelId, Overheard),
-    /// Shows what was overheard.
+    /// Shows what was overheard, as soon as the session is past that.
     Show(Overheard),
 }
 
@@ -61,7 +61,8 @@ impl Meddler {
             }
             Self::Show(overheard) => {
                 hear(&event);
-                let taken = overheard.lock().take();
+                // Only once the session itself is past it, so that nothing else seems to come late.
+                let taken = overheard.lock().take_if(|foreign| foreign.position < event.position);
                 match taken {
                     Some(foreign) => hear(&foreign),
                     None => *self = Self::Show(overheard),
