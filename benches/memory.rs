@@ -19,6 +19,7 @@ use std::fs;
 use std::process::Command as Process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use guildhall_benches::{NOW, Operations, channel, guild_id, members, nick, role, user};
 use guildhall_guild::{Effect, Guild, GuildConfig};
@@ -38,6 +39,9 @@ const GUILD_MEMBERS: u64 = 20;
 const SESSIONS: u64 = 100_000;
 /// Members of the large guild.
 const MEMBERS: u64 = 1_000_000;
+
+/// Of the node's looks for idle guilds: longer than it takes to wake all.
+const ROUND: Duration = Duration::from_secs(2);
 
 /// How many of what a row holds, and how many bytes the process has gained by it.
 struct Held {
@@ -170,7 +174,8 @@ impl World {
         let now = Arc::new(AtomicU64::new(NOW.0));
         let clock = Arc::clone(&now);
         let clock = Clock::from_fn(move || Millis(clock.load(Ordering::Relaxed)));
-        let config = NodeConfig { clock, ..NodeConfig::default() };
+        // Guilds are tidy after a quarter of it, and the row is over before they sleep.
+        let config = NodeConfig { clock, sleep_after: 8 * ROUND, ..NodeConfig::default() };
         let node = Node::start(config, Arc::new(MemoryStore::default())).expect("the workers start");
         Self { node, now, asked: 0 }
     }
@@ -207,7 +212,10 @@ fn idle_guilds(stage: Stage) -> Held {
                 world.node.view(guild(number)).await.expect("it wakes");
             }
         }
+        tokio::time::sleep(4 * ROUND).await;
         let bytes = resident() - before;
+        let expected = if stage == Stage::Asleep { 0 } else { GUILDS };
+        assert_eq!(world.node.awake() as u64, expected);
         world.node.stop().await;
         Held { count: GUILDS, bytes }
     })

@@ -85,6 +85,8 @@ pub(crate) enum Control {
     CheckpointDone { stored: bool },
     /// One of the guild's jobs panicked.
     JobPanicked(JobPanicked),
+    /// Nobody has asked for the guild for a while: keep no room for the next turn.
+    Tidy,
     /// The guild is to fall asleep.
     Sleep(Bedtime),
     /// Other guilds' rings are short of bytes: give back what the ring has beyond its share.

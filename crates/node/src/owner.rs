@@ -40,7 +40,6 @@ pub use falling_asleep::SleepError;
 use storing::Checkpoints;
 
 /// What every owner of a node shares.
-#[derive(Clone)]
 pub(crate) struct Surroundings {
     pub(crate) clock: Clock,
     pub(crate) turn: TurnConfig,
@@ -59,7 +58,7 @@ pub(crate) struct Owner {
     ring: Writer<Arc<Event>>,
     /// Whether the ring is known to hold a lease.
     listed: bool,
-    around: Surroundings,
+    around: Arc<Surroundings>,
     calls: Calls,
     effects: Vec<Effect>,
     /// Views that were replaced, on their way to a worker.
@@ -67,6 +66,8 @@ pub(crate) struct Owner {
     checkpoints: Checkpoints,
     /// By whom the guild is to fall asleep, if it is.
     drowsy: Option<Bedtime>,
+    /// Whether what is kept for the next turn is to be freed.
+    tidying: bool,
     stopping: bool,
     ended: Option<End>,
 }
@@ -83,7 +84,7 @@ enum End {
 }
 
 impl Owner {
-    pub(crate) fn new(guild: Guild, live: Arc<Live>, ring: Writer<Arc<Event>>, around: Surroundings) -> Self {
+    pub(crate) fn new(guild: Guild, live: Arc<Live>, ring: Writer<Arc<Event>>, around: Arc<Surroundings>) -> Self {
         Self {
             guild,
             gate: Gate::default(),
@@ -96,13 +97,14 @@ impl Owner {
             old_views: Vec::new(),
             checkpoints: Checkpoints::default(),
             drowsy: None,
+            tidying: false,
             stopping: false,
             ended: None,
         }
     }
 
-    /// Drives the guild until the node stops or the guild retires.
-    pub(crate) async fn run(mut self) {
+    /// Drives the guild until the node stops or the guild retires. In a box: a task keeps what it is started with twice.
+    pub(crate) async fn run(mut self: Box<Self>) {
         let mut taken = Taken::default();
         while self.ended.is_none() {
             let wanted = self.inputs_wanted().min(CHUNK_INPUTS);
@@ -163,6 +165,21 @@ impl Owner {
             }
         }
         self.fall_asleep(inputs);
+        if take(&mut self.tidying) {
+            self.tidy(taken);
+        }
+    }
+
+    /// Frees what turns leave behind for the next one, for that is not near: most of an idle guild's memory.
+    fn tidy(&mut self, taken: &mut Taken<Posted, Control>) {
+        *taken = Taken::default();
+        self.effects = Vec::new();
+        self.gate.tidy();
+        self.calls.tidy();
+        self.live.mailbox.tidy();
+        self.guild.tidy(self.around.clock.now());
+        // They hold what views share, and the guild has replaced since.
+        self.bury_views();
     }
 
     fn handle(&mut self, taken: &mut Taken<Posted, Control>, turn_began: Instant) {
@@ -206,6 +223,7 @@ impl Owner {
             Control::CheckpointDone { stored } => self.checkpoint_done(stored),
             Control::GiveBack => self.ring.give_back(),
             Control::JobPanicked(panic) => self.end(End::JobPanicked(panic)),
+            Control::Tidy => self.tidying = true,
             Control::Sleep(bedtime) => self.become_drowsy(bedtime),
             Control::Stop => self.stop(),
         }
