@@ -1,6 +1,7 @@
 //! One history: the owner, its relays and their sessions, step by step beside the model.
 
 mod fan_out;
+mod levels;
 mod sessions;
 
 use std::collections::BTreeMap;
@@ -8,12 +9,12 @@ use std::sync::Arc;
 
 use guildhall_guild::{Answer, CallId, GuildConfig, Reply};
 use guildhall_members::MembersConfig;
-use guildhall_proto::{Actor, Command, Event, EventKind, SessionId, Status};
+use guildhall_proto::{Actor, Command, Event, EventKind, Level, SessionId, Status};
 use guildhall_ring::Reader;
 
-use crate::backend::Backend;
-use crate::listener::{Listener, Stage};
-use crate::model::{Model, Scope, hears};
+use crate::backend::{Backend, Size};
+use crate::listener::{Due, Listener, Stage};
+use crate::model::{Hearing, Model, Passive, Scope, reach};
 use crate::owner::{Made, Owner};
 use crate::seen::Seen;
 use crate::steps::{Dice, Step, Way, opening, user};
@@ -24,9 +25,11 @@ pub(crate) struct History {
     relays: Vec<Backend>,
     /// All sessions that ever were; those that hear nothing more stay to be looked up by number.
     listeners: Vec<Listener>,
-    /// Calls of sessions whose answers are held: for which listener.
-    asked: BTreeMap<CallId, usize>,
-    relay_sizes: Vec<(usize, usize)>,
+    /// Calls of sessions whose answers are held: for which listener, and what of it they ask for; nothing for an attach.
+    asked: BTreeMap<CallId, (usize, Option<Due>)>,
+    relay_sizes: Vec<Size>,
+    /// Milliseconds, as relays are told them.
+    clock: u64,
     seen: Seen,
 }
 
@@ -42,15 +45,14 @@ impl History {
         let config = GuildConfig { members, checkpoint_records: 5 + dice.below(60) as u64 };
         let ring_entries = [6, 12, 15, 4_096][dice.below(4)];
         // Up to 15 entries a ring keeps exactly as many as it may: each lies in a chunk of its own.
-        let relay_sizes: Vec<_> =
-            (0..1 + dice.below(2)).map(|_| ([3, 6, 12, 4_096][dice.below(4)], [1, 3, 64, 64][dice.below(4)])).collect();
+        let relay_sizes: Vec<Size> = (0..1 + dice.below(2)).map(|_| size(&mut dice)).collect();
         let mut opening = opening(setting.rotate_left(23)).into_iter();
         let create = opening.next().expect("every history begins with the guild's creation");
         let (mut owner, feed) = Owner::new(config, ring_entries, &create);
         owner.create(create);
         let (listeners, asked) = (Vec::new(), BTreeMap::new());
         let mut history =
-            Self { owner, feed, relays: Vec::new(), listeners, asked, relay_sizes, seen: Seen::default() };
+            Self { owner, feed, relays: Vec::new(), listeners, asked, relay_sizes, clock: 0, seen: Seen::default() };
         for command in opening {
             history.command(Actor::System, command);
         }
@@ -61,7 +63,9 @@ impl History {
         }
         for nth in 0..dice.below(9) {
             let way = if nth % 2 == 0 { Way::Stream } else { Way::Batch };
-            history.ask_attach(user(dice.below(8)), Status::Online, nth / 2, way, dice.one_in(3));
+            let level = if dice.one_in(2) { Level::Active } else { Level::Passive };
+            let hearing = Hearing { level, status: Status::Online };
+            history.ask_attach(user(dice.below(8)), hearing, nth / 2, way, dice.one_in(3));
         }
         history.catch_up();
         while history.deliver(0) {}
@@ -98,9 +102,11 @@ impl History {
                     self.end_turn();
                 }
             }
+            Step::Proceed => self.proceed(),
             Step::Retry(nth) => self.owner.retry(nth, &mut self.seen),
-            Step::Attach { user, status, relay, way, members } => self.ask_attach(user, status, relay, way, members),
+            Step::Attach { user, hearing, relay, way, members } => self.ask_attach(user, hearing, relay, way, members),
             Step::SetStatus { nth, status } => self.set_status(nth, status),
+            Step::SetLevel { nth, level } => self.set_level(nth, level),
             Step::Detach { nth } => self.ask_detach(nth),
             Step::DetachUnknown => self.detach_unknown(),
             Step::EndTurn => self.end_turn(),
@@ -108,11 +114,23 @@ impl History {
                 self.owner.settle(nth, &mut self.seen);
                 self.release();
             }
+            Step::Recover { turns, nth } => {
+                self.owner.recover(turns, nth, nth as u64, &mut self.seen);
+            }
             Step::Fold => self.owner.finish_fold(&mut self.seen),
             Step::Deliver { nth } => {
                 self.deliver(nth);
             }
             Step::Apply { relay, events } => self.apply(relay % self.relays.len(), events),
+            Step::Tick { relay, ms } => {
+                self.clock += ms;
+                self.tick(relay % self.relays.len());
+            }
+            Step::Squeeze { relay: None, is_squeezed } => self.owner.squeeze(is_squeezed),
+            Step::Squeeze { relay: Some(relay), is_squeezed } => {
+                let relay = relay % self.relays.len();
+                self.relays[relay].squeeze(is_squeezed);
+            }
             Step::Resync { relay } => self.resync(relay % self.relays.len()),
             Step::Replace { relay } => self.replace(relay % self.relays.len()),
             Step::Read { nth, max, waits } => self.read_nth(nth, max, waits),
@@ -130,11 +148,27 @@ impl History {
             assert_eq!(backend.relay.sessions(), own().count());
             assert_eq!(backend.relay.batch_sessions(), batch.count());
             assert_eq!(backend.relay.waiting(), waiting.count());
+            assert_eq!(backend.relay.unread_due().map(|due| due.0), self.unread_due(relay));
         }
     }
 
     fn command(&mut self, actor: Actor, command: Command) {
-        let Some(made) = self.owner.command(actor, command, &mut self.seen) else {
+        if matches!(command, Command::PruneMembers(_) | Command::ImportMembers(_)) {
+            self.proceed();
+        }
+        let made = self.owner.command(actor, command, &mut self.seen);
+        self.made(made);
+    }
+
+    /// The owner carries on with what it has begun.
+    fn proceed(&mut self) {
+        let made = self.owner.proceed_with_work(&mut self.seen);
+        self.made(made);
+    }
+
+    /// Notes for whom an event is, if one was made.
+    fn made(&mut self, made: Option<Made>) {
+        let Some(made) = made else {
             return;
         };
         let after = &self.owner.model;
@@ -143,8 +177,9 @@ impl History {
         self.seen.guilds_deleted += u64::from(matches!(event, EventKind::GuildDeleted));
         for listener in self.listeners.iter_mut().filter(|listener| listener.stage != Stage::Over) {
             note(&made, after, event, listener, &self.owner.events, &mut self.seen);
-            if hears(&made.before, after, &made.scope, listener.ear) {
-                listener.expected.push(made.seq);
+            let reach = reach(&made.before, after, &made.scope, listener.ear);
+            if reach.active || reach.passive != Passive::Never {
+                listener.chances.push((made.seq, reach));
             }
         }
     }
@@ -161,14 +196,14 @@ impl History {
 
     fn release(&mut self) {
         for (call, answer) in self.owner.release() {
-            if let Some(at) = self.asked.remove(&call) {
-                self.answered(at, answer);
+            if let Some((at, asked)) = self.asked.remove(&call) {
+                self.answered(at, asked, answer);
             }
         }
     }
 
-    /// The owner's answer to a session's attach or detach has left.
-    fn answered(&mut self, at: usize, answer: Answer) {
+    /// The owner's answer to what a session has asked has left.
+    fn answered(&mut self, at: usize, asked: Option<Due>, answer: Answer) {
         let listener = &mut self.listeners[at];
         match answer {
             Ok(Reply::Attached(attached)) if listener.stage == Stage::Asked => {
@@ -176,7 +211,10 @@ impl History {
                 listener.member = Some(attached.member);
                 listener.stage = Stage::Accepted;
             }
-            Ok(Reply::Accepted(position)) => listener.detach = Some(position.seq.0),
+            Ok(Reply::Accepted(position)) => {
+                let due = asked.expect("an attach is not just accepted");
+                listener.due.push_back((position.seq.0, due));
+            }
             // Its relay was replaced meanwhile.
             Ok(Reply::Attached(_)) => {}
             other => panic!("{other:?} is no answer to an accepted request"),
@@ -193,6 +231,7 @@ impl History {
     }
 
     fn drain(&mut self) {
+        self.proceed();
         self.owner.finish_fold(&mut self.seen);
         self.catch_up();
         for relay in 0..self.relays.len() {
@@ -204,12 +243,14 @@ impl History {
             self.catch_up();
         }
         while self.deliver(0) {}
+        self.clock += 5_000;
         for relay in 0..self.relays.len() {
+            self.tick(relay);
             self.drain_batch(relay);
         }
         for at in 0..self.listeners.len() {
             while self.read(at, 3, true) {}
-            let listener = &self.listeners[at];
+            let listener = &mut self.listeners[at];
             if listener.stage == Stage::Served {
                 assert!(listener.end.is_none(), "{listener:?} was never told its end");
                 listener.must_have_heard(self.relays[listener.relay].places.position);
@@ -218,9 +259,8 @@ impl History {
     }
 
     fn new_backend(&self, relay: usize) -> Option<Backend> {
-        let (entries, pending) = self.relay_sizes[relay];
         let (view, _) = self.owner.published.as_ref()?;
-        Some(Backend::new(view.as_ref()?, entries, pending))
+        Some(Backend::new(view.as_ref()?, self.relay_sizes[relay]))
     }
 
     fn listener_of(&self, session: SessionId) -> Option<usize> {
@@ -236,7 +276,7 @@ fn note(made: &Made, after: &Model, event: &EventKind, listener: &Listener, even
         return;
     };
     match (event, &made.scope) {
-        (EventKind::MessagePublished(message), Scope::Message(channel, except)) => {
+        (EventKind::MessagePublished(message), Scope::Message { channel, except, .. }) => {
             seen.messages_hidden += u64::from(!after.sees(user, *channel));
             seen.echoes_withheld += u64::from(*except == Some(listener.ear.session) && !message.echo);
             return;
@@ -250,13 +290,22 @@ fn note(made: &Made, after: &Model, event: &EventKind, listener: &Listener, even
         _ => {}
     }
     let is_outstanding = |channel| {
-        let mut outstanding = listener.expected[listener.next..].iter().map(|seq| &events[*seq as usize - 1].kind);
+        let mut outstanding = listener.outstanding().map(|seq| &events[seq as usize - 1].kind);
         outstanding.any(|event| matches!(event, EventKind::MessagePublished(message) if message.channel == channel))
     };
     let mut channels = before.channels.keys().copied();
     let is_revoked =
         channels.any(|channel| before.sees(user, channel) && !after.sees(user, channel) && is_outstanding(channel));
     seen.revoked_while_lagging += u64::from(is_revoked);
+}
+
+/// How much a relay holds.
+fn size(dice: &mut Dice) -> Size {
+    Size {
+        entries_max: [3, 6, 12, 4_096][dice.below(4)],
+        slow_max: [2, 6, 12, 4_096][dice.below(4)],
+        pending_max: [1, 3, 64, 64][dice.below(4)],
+    }
 }
 
 /// The `nth` of what there is, counted round.

@@ -1,9 +1,10 @@
 //! The whole core against a naive model: guild, gate, ring, relays and sessions through random histories, without a runtime.
 //!
-//! Each history is a list of numbers ([`steps`]): commands by the system and by members, retries, sessions, turns, stores and folds
-//! that finish late, relays that lag and start again, sessions that read or do not. After each step the product must say what the
-//! model says: members and views ([`compare`]), who may do what and who hears what ([`model`]), in which order, with gaps only where
-//! something was lost ([`listener`]).
+//! Each history is a list of numbers ([`steps`]): commands by the system and by members, retries, sessions that change their level and
+//! status, turns, stores and folds that finish late, owners that end, rings that shrink and grow, relays that lag and start again,
+//! sessions that read or do not. After each step the product must say what the model says: members, presence and views
+//! ([`compare`]), who may do what and who hears what ([`model`]), in which order, with gaps only where something was lost
+//! ([`listener`], [`places`]).
 //!
 //! `GUILDHALL_HISTORIES` says how many histories are run, 10,000 unless it is set; `GUILDHALL_SEED` from which seed on. A failure
 //! prints its seed and the shortest list of numbers found that still fails; it goes into [`FAILED_BEFORE`].
@@ -17,6 +18,7 @@ mod history;
 mod listener;
 mod model;
 mod owner;
+mod places;
 mod seen;
 mod shrink;
 mod steps;

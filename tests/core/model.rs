@@ -8,8 +8,8 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use guildhall_proto::{
-    Channel, ChannelId, Command, GuildId, Member, Millis, Name, NewMember, OverwriteTarget, Permissions, Reason, Role,
-    RoleId, SessionId, Status, UserId,
+    Channel, ChannelId, Command, GuildId, Level, Member, Mentions, Millis, Name, NewMember, OverwriteTarget,
+    Permissions, Reason, Role, RoleId, SessionId, Status, UserId,
 };
 
 use crate::steps::GUILD;
@@ -47,8 +47,12 @@ pub(crate) enum Scope {
     Everyone,
     /// Who sees one of these just before or just after it.
     Seeing(Vec<ChannelId>),
-    /// Who sees the channel, but for one session.
-    Message(ChannelId, Option<SessionId>),
+    /// Who sees the channel, but for one session; of those who listen from afar, whom it calls.
+    Message {
+        channel: ChannelId,
+        except: Option<SessionId>,
+        mentions: Mentions,
+    },
     /// That member's own sessions, and those that want members.
     Member(UserId),
     /// Those that want members.
@@ -174,18 +178,72 @@ pub(crate) fn role_place(role: &Role) -> Place {
     (u32::from(role.position), Reverse(role.id.get()))
 }
 
-/// Whether an event between two states of a guild is for a session that was attached before it.
-pub(crate) fn hears(before: &Model, after: &Model, scope: &Scope, ear: Ear) -> bool {
-    if !before.members.contains_key(&ear.user) {
-        return false;
+/// For whom an event is, by how they listen as of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Reach {
+    pub(crate) active: bool,
+    pub(crate) passive: Passive,
+}
+
+/// Whether an event is for a passive session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Passive {
+    Never,
+    /// If its user is there.
+    Online,
+    Always,
+}
+
+/// How a session listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Hearing {
+    pub(crate) level: Level,
+    pub(crate) status: Status,
+}
+
+impl Reach {
+    const NOBODY: Self = Self { active: false, passive: Passive::Never };
+
+    /// The same for both levels.
+    fn both(is_for: bool) -> Self {
+        Self { active: is_for, passive: if is_for { Passive::Always } else { Passive::Never } }
     }
-    match scope {
-        Scope::Everyone => true,
-        Scope::Seeing(channels) => {
-            channels.iter().any(|channel| before.sees(ear.user, *channel) || after.sees(ear.user, *channel))
+
+    pub(crate) fn is_for(self, hearing: Hearing) -> bool {
+        match (hearing.level, self.passive) {
+            (Level::Active, _) => self.active,
+            (Level::Passive, Passive::Never) => false,
+            (Level::Passive, Passive::Online) => hearing.status != Status::Offline,
+            (Level::Passive, Passive::Always) => true,
         }
-        Scope::Message(channel, except) => after.sees(ear.user, *channel) && *except != Some(ear.session),
-        Scope::Member(user) => ear.user == *user || ear.members,
-        Scope::Members => ear.members,
+    }
+}
+
+/// How far an event between two states of a guild reaches a session that was attached before it.
+pub(crate) fn reach(before: &Model, after: &Model, scope: &Scope, ear: Ear) -> Reach {
+    let Some(member) = before.members.get(&ear.user) else {
+        return Reach::NOBODY;
+    };
+    match scope {
+        Scope::Everyone => Reach::both(true),
+        Scope::Seeing(channels) => Reach::both(
+            channels.iter().any(|channel| before.sees(ear.user, *channel) || after.sees(ear.user, *channel)),
+        ),
+        Scope::Message { channel, except, mentions } => {
+            let active = after.sees(ear.user, *channel) && *except != Some(ear.session);
+            let by_role = mentions.roles.iter().any(|role| member.roles.contains(role));
+            let passive = if !active {
+                Passive::Never
+            } else if mentions.everyone || mentions.users.contains(&ear.user) || by_role {
+                Passive::Always
+            } else if mentions.here {
+                Passive::Online
+            } else {
+                Passive::Never
+            };
+            Reach { active, passive }
+        }
+        Scope::Member(user) => Reach { active: ear.user == *user || ear.members, ..Reach::both(ear.user == *user) },
+        Scope::Members => Reach::both(ear.members),
     }
 }

@@ -1,27 +1,38 @@
 //! The owner's side under test: guild, gate and ring, each answer and view held against the model.
 
+mod recovery;
+mod works;
+
 use std::collections::VecDeque;
 use std::mem::take;
 use std::sync::Arc;
 
 use guildhall_guild::{
-    Answer, Attached, Call, CallId, Effect, Gate, Guild, GuildConfig, Input, Reply, SessionCall, SessionRequest, TurnId,
+    Answer, Attached, Call, CallId, Effect, Gate, Guild, GuildConfig, Input, Reply, ScanJob, SessionCall,
+    SessionRequest, TurnId,
 };
 use guildhall_members::{FoldJob, View};
 use guildhall_proto::{
-    Actor, ClientId, Command, CommandError, Epoch, Event, GuildId, Millis, OpId, Outcome, Position, Seq, SessionId,
+    Actor, ClientId, Command, CommandError, Epoch, Event, GuildId, Millis, OpId, Outcome, Position, Record, Seq,
+    SessionId,
 };
 use guildhall_ring::{Cursor, Reader, RingConfig, Writer, ring};
 
 use crate::compare::{compare, compare_again};
 use crate::model::{Accepted, Model, Scope, Verdict};
+use crate::places::Kept;
 use crate::seen::Seen;
 use crate::steps::GUILD;
+use recovery::Stored;
+use works::{Work, is_spread};
 
 pub(crate) struct Owner {
+    config: GuildConfig,
     guild: Guild,
     gate: Gate,
     ring: Writer<Arc<Event>>,
+    /// What the ring must still hold.
+    pub(crate) kept: Kept,
     pub(crate) now: Millis,
     pub(crate) model: Model,
     /// All events made, the one numbered 1 first.
@@ -31,10 +42,17 @@ pub(crate) struct Owner {
     /// Turns admitted and not released, with the guild as of their ends.
     held: VecDeque<Held>,
     fold: Option<FoldJob>,
+    /// A whole-guild change that has begun.
+    work: Option<Work>,
+    scan: Option<ScanJob>,
+    /// What the store holds of turns that were released.
+    stored: Stored,
     /// What may be read, and the guild as of it.
     pub(crate) published: Option<(Option<View>, Model)>,
     answered: Vec<(OpId, Actor, Command, Answer)>,
     calls: u64,
+    /// Whether the guild was told anything since it was last compared.
+    is_touched: bool,
 }
 
 /// What a turn should let out.
@@ -49,6 +67,9 @@ struct Held {
     model: Model,
     /// To be settled; `None` once that is done, or if there is nothing to store.
     unsettled: Option<TurnId>,
+    records: Vec<Record>,
+    /// How many commands were answered by its end.
+    answered: usize,
 }
 
 /// An event that was made: what the guild was before it, and whom it is for.
@@ -64,9 +85,11 @@ impl Owner {
         let id = GuildId::new(GUILD).unwrap();
         let (writer, reader) = ring(RingConfig { entries_max: ring_entries, bytes_max: usize::MAX }, Cursor(1));
         let owner = Self {
-            guild: Guild::new(config, id, Epoch(1)),
+            guild: Guild::new(config.clone(), id, Epoch(1)),
+            config,
             gate: Gate::default(),
             ring: writer,
+            kept: Kept::new(ring_entries),
             now: BEGINNING,
             model: Model::created(BEGINNING, create),
             events: Vec::new(),
@@ -74,9 +97,13 @@ impl Owner {
             turn: Turn::default(),
             held: VecDeque::new(),
             fold: None,
+            work: None,
+            scan: None,
+            stored: Stored::default(),
             published: None,
             answered: Vec::new(),
             calls: 0,
+            is_touched: true,
         };
         (owner, reader)
     }
@@ -96,6 +123,10 @@ impl Owner {
     pub(crate) fn command(&mut self, actor: Actor, command: Command, seen: &mut Seen) -> Option<Made> {
         self.keep_up(seen);
         let verdict = self.model.decide(self.now, actor, &command);
+        if is_spread(&command) && self.now.0.is_multiple_of(2) {
+            self.begin(actor, command, matches!(verdict, Verdict::Refused));
+            return None;
+        }
         let answer = self.call(actor, command.clone());
         let accepted = match (verdict, &answer) {
             (Verdict::Accepted(accepted), _) => accepted,
@@ -112,18 +143,25 @@ impl Owner {
                 assert!(answer.is_err(), "{command:?} by {actor:?} should be refused, but came to {answer:?}");
                 assert_eq!(self.events.len() as u64, self.model.seq);
                 seen.refusals += 1;
+                let keeps_out = |user| self.model.alive && actor == Actor::System && self.model.bans.contains_key(user);
+                seen.kept_out += u64::from(matches!(&command, Command::AddMember(new) if keeps_out(&new.user)));
                 return None;
             }
         };
+        self.is_done(accepted, &command, &answer, seen)
+    }
+
+    /// A command was carried out: guild and model have come to the same.
+    fn is_done(&mut self, accepted: Accepted, command: &Command, answer: &Answer, seen: &mut Seen) -> Option<Made> {
         let Accepted { after, scope, tally } = accepted;
         let at = self.at(after.seq);
         let changed = u32::try_from(after.members.len().abs_diff(self.model.members.len())).unwrap();
-        match (tally, &command, &answer) {
+        match (tally, command, answer) {
             (Some((added, existing)), _, _) => {
-                assert_eq!(answer, Ok(Reply::Outcome(Outcome::MembersAdded { at, added, existing })));
+                assert_eq!(*answer, Ok(Reply::Outcome(Outcome::MembersAdded { at, added, existing })));
             }
             (None, Command::PruneMembers(_), _) => {
-                assert_eq!(answer, Ok(Reply::Outcome(Outcome::MembersPruned { at, removed: changed })));
+                assert_eq!(*answer, Ok(Reply::Outcome(Outcome::MembersPruned { at, removed: changed })));
                 seen.pruned += u64::from(changed);
             }
             (None, Command::ImportMembers(_), Ok(Reply::Outcome(Outcome::MembersImported { at: told, added, .. }))) => {
@@ -131,11 +169,16 @@ impl Owner {
                 seen.imported += u64::from(changed);
             }
             (None, _, _) => {
-                assert_eq!(answer, Ok(Reply::Outcome(Outcome::Applied { at })), "{command:?} by {actor:?}");
+                assert_eq!(*answer, Ok(Reply::Outcome(Outcome::Applied { at })), "{command:?}");
             }
         }
+        let has_sessions = self.model.sessions.len() > after.sessions.len();
         seen.banned += u64::from(after.bans.len() > self.model.bans.len());
-        assert_eq!(self.events.len() as u64, after.seq, "{command:?} by {actor:?}");
+        seen.unbanned += u64::from(after.bans.len() < self.model.bans.len());
+        seen.banned_with_sessions += u64::from(has_sessions && matches!(command, Command::Ban { .. }));
+        seen.pruned_with_sessions += u64::from(has_sessions && matches!(command, Command::PruneMembers(_)));
+        seen.deleted_with_sessions += u64::from(has_sessions && matches!(command, Command::DeleteGuild));
+        assert_eq!(self.events.len() as u64, after.seq, "{command:?}");
         let before = std::mem::replace(&mut self.model, after);
         seen.unchanged += u64::from(scope.is_none());
         seen.changed_while_folding += u64::from(scope.is_some() && self.fold.is_some());
@@ -192,20 +235,25 @@ impl Owner {
         CallId(self.calls)
     }
 
-    /// The guild must be the model, whether or not anyone may see it yet.
+    /// The guild must be the model, whether or not anyone may see it yet. Where it was told nothing since, it was just compared.
     pub(crate) fn check(&mut self, probe: u64) {
+        if !take(&mut self.is_touched) {
+            return;
+        }
         compare(self.guild.view().as_ref(), &self.model, probe.rotate_left(32));
     }
 
     /// Ends the turn.
     pub(crate) fn end_turn(&mut self, seen: &mut Seen) {
         let view = self.guild.view();
-        let admitted = self.gate.admit(&mut self.effects, view);
+        let mut admitted = self.gate.admit(&mut self.effects, view);
+        self.scan = admitted.scans.pop().or(self.scan.take());
         if let Some(job) = admitted.fold {
             assert!(self.fold.replace(job).is_none(), "one fold is under way at a time");
         }
-        let unsettled = admitted.append.map(|(turn, _)| turn);
-        self.held.push_back(Held { turn: take(&mut self.turn), model: self.model.clone(), unsettled });
+        let (unsettled, records) = admitted.append.map_or((None, vec![]), |(turn, records)| (Some(turn), records));
+        let (turn, model, answered) = (take(&mut self.turn), self.model.clone(), self.answered.len());
+        self.held.push_back(Held { turn, model, unsettled, records, answered });
         seen.turns += 1;
     }
 
@@ -227,21 +275,32 @@ impl Owner {
     pub(crate) fn release(&mut self) -> Vec<(CallId, Answer)> {
         let mut answers = Vec::new();
         while let Some(outcomes) = self.gate.release() {
-            let Held { turn, model, unsettled } = self.held.pop_front().expect("what leaves was admitted");
+            let held = self.held.pop_front().expect("what leaves was admitted");
+            let Held { turn, model, unsettled, records, answered } = held;
             assert!(unsettled.is_none(), "a turn has left before its records are stored");
             assert_eq!(outcomes.answers, turn.answers);
             assert!(outcomes.events.iter().map(Arc::as_ptr).eq(turn.events.iter().map(Arc::as_ptr)));
             for event in outcomes.events {
                 let at = Cursor(event.position.seq.0);
                 assert_eq!(self.ring.append(event), at);
+                self.kept.append();
             }
             assert_eq!(self.ring.head(), Cursor(model.seq + 1), "the ring reaches up to the view");
             compare_again(outcomes.view.as_ref(), &model);
+            self.stored.records.extend(records);
+            self.stored.answered = answered;
+            self.stored.checkpoint = outcomes.checkpoints.into_iter().last().or(self.stored.checkpoint.take());
             self.published = Some((outcomes.view, model));
             answers.extend(outcomes.answers);
         }
         assert!(self.held.front().is_none_or(|held| held.unsettled.is_some()), "a turn is held that may leave");
         answers
+    }
+
+    /// Lets the ring hold nothing beyond its newest event, or as much as before.
+    pub(crate) fn squeeze(&mut self, is_squeezed: bool) {
+        self.ring.set_bytes_max(if is_squeezed { 0 } else { usize::MAX });
+        self.kept.squeeze(is_squeezed);
     }
 
     /// The fold under way is done.
@@ -262,11 +321,16 @@ impl Owner {
     }
 
     fn call(&mut self, actor: Actor, command: Command) -> Answer {
-        let client = ClientId::new(1 + self.calls % 2).unwrap();
-        let op = OpId { client, counter: self.calls + 1, issued_at: self.now };
+        let op = self.next_op();
         let answer = self.handle(|id| Input::Command(Call { id, op, actor, command: command.clone() }));
         self.answered.push((op, actor, command, answer.clone()));
         answer
+    }
+
+    fn next_op(&mut self) -> OpId {
+        self.calls += 1;
+        let client = ClientId::new(1 + self.calls % 2).unwrap();
+        OpId { client, counter: self.calls, issued_at: self.now }
     }
 
     fn handle(&mut self, input: impl FnOnce(CallId) -> Input) -> Answer {
@@ -282,7 +346,14 @@ impl Owner {
                 _ => self.proceed(),
             }
         }
-        assert_eq!(self.turn.answers.len(), before + 1, "one call, one answer");
+        // With the guild ends what it has begun.
+        let given_up = self.turn.answers.get(before + 1).map(|(call, answer)| (*call, answer.clone()));
+        if let Some(work) = self.work.take_if(|_| self.guild.was_deleted()) {
+            assert_eq!(given_up, Some((work.call, Err(CommandError::UnknownGuild))));
+            self.answered.push((work.op, work.actor, work.command, Err(CommandError::UnknownGuild)));
+        } else {
+            assert_eq!(given_up, None, "one call, one answer");
+        }
         let (answered, answer) = self.turn.answers[before].clone();
         assert_eq!(answered, call);
         answer
@@ -311,6 +382,7 @@ impl Owner {
     }
 
     fn note(&mut self, before: usize) {
+        self.is_touched = true;
         for effect in &self.effects[before..] {
             match effect {
                 Effect::Append(event) => {

@@ -1,10 +1,12 @@
 //! What may happen next, out of one number: so that a history is a list of numbers, made fast, shortened freely, replayed exactly.
 
 use guildhall_proto::{
-    Actor, Channel, ChannelEdit, ChannelId, ChannelKind, Command, GuildEdit, GuildId, MemberEdit, MemberFlags,
+    Actor, Channel, ChannelEdit, ChannelId, ChannelKind, Command, GuildEdit, GuildId, Level, MemberEdit, MemberFlags,
     Mentions, Millis, Name, NewMember, Nick, Overwrite, OverwriteTarget, Payload, Permissions, PruneBy, Publish,
     Reason, Role, RoleEdit, RoleId, SessionId, Status, UserId,
 };
+
+use crate::model::Hearing;
 
 pub(crate) const GUILD: u64 = 1;
 
@@ -18,12 +20,14 @@ pub(crate) enum Step {
         nth: usize,
         publish: Publish,
     },
+    /// The owner carries on with a whole-guild change that it has begun.
+    Proceed,
     /// A command comes again.
     Retry(usize),
     /// A new session attaches, for a user, at a relay.
     Attach {
         user: UserId,
-        status: Status,
+        hearing: Hearing,
         relay: usize,
         way: Way,
         members: bool,
@@ -32,6 +36,10 @@ pub(crate) enum Step {
     SetStatus {
         nth: usize,
         status: Status,
+    },
+    SetLevel {
+        nth: usize,
+        level: Level,
     },
     Detach {
         nth: usize,
@@ -44,6 +52,11 @@ pub(crate) enum Step {
     Settle {
         nth: usize,
     },
+    /// The owner would end here, with so many turns stored that nobody has heard of; the next one answers a stored command.
+    Recover {
+        turns: usize,
+        nth: usize,
+    },
     /// The fold under way is done.
     Fold,
     /// An accepted attach or detach reaches its relay.
@@ -54,6 +67,16 @@ pub(crate) enum Step {
     Apply {
         relay: usize,
         events: usize,
+    },
+    /// Time passes for a relay.
+    Tick {
+        relay: usize,
+        ms: u64,
+    },
+    /// The ring of the owner, or those of a relay, may hold next to nothing from now on, or what they could before.
+    Squeeze {
+        relay: Option<usize>,
+        is_squeezed: bool,
     },
     /// A relay starts again from the published view.
     Resync {
@@ -103,6 +126,11 @@ impl Dice {
         user(self.below(USERS))
     }
 
+    /// One of the few who may be banned, and so are let in again now and then.
+    fn suspect(&mut self) -> UserId {
+        user(5 + self.below(5))
+    }
+
     pub(crate) fn channel(&mut self) -> ChannelId {
         channel_id(self.below(CHANNELS))
     }
@@ -142,6 +170,10 @@ impl Dice {
         [Status::Offline, Status::Idle, Status::DoNotDisturb, Status::Online][self.below(4)]
     }
 
+    fn level(&mut self) -> Level {
+        if self.one_in(2) { Level::Active } else { Level::Passive }
+    }
+
     fn nick(&mut self) -> Nick {
         Nick::parse(["Ada", "adam", "Bob", "BOBBY", "Eve", "Ünal"][self.below(6)]).unwrap()
     }
@@ -171,18 +203,30 @@ impl Step {
             42..48 => {
                 let (user, status, relay) = (dice.user(), dice.status(), dice.below(1_000));
                 let way = if dice.one_in(2) { Way::Stream } else { Way::Batch };
-                Self::Attach { user, status, relay, way, members: dice.one_in(3) }
+                let members = dice.one_in(3);
+                let hearing = Hearing { level: dice.level(), status };
+                Self::Attach { user, hearing, relay, way, members }
             }
             48 => Self::SetStatus { nth: dice.below(1_000), status: dice.status() },
             49 => match dice.below(4) {
                 0 => Self::DetachUnknown,
                 _ => Self::Detach { nth: dice.below(1_000) },
             },
-            50..55 => Self::EndTurn,
+            50 | 51 => Self::SetLevel { nth: dice.below(1_000), level: dice.level() },
+            52 => Self::Proceed,
+            53..55 => Self::EndTurn,
             55..63 => Self::Settle { nth: if dice.one_in(8) { dice.below(3) } else { 0 } },
             63..66 => Self::Fold,
             66..72 => Self::Deliver { nth: dice.below(1_000) },
-            72..83 => Self::Apply { relay: dice.below(1_000), events: 1 + dice.below(6) },
+            72 => match dice.below(6) {
+                0 => {
+                    let relay = (!dice.one_in(3)).then(|| dice.below(1_000));
+                    Self::Squeeze { relay, is_squeezed: dice.one_in(3) }
+                }
+                1 => Self::Recover { turns: dice.below(4), nth: dice.below(1_000) },
+                _ => Self::Tick { relay: dice.below(1_000), ms: dice.below(5) as u64 * 1_500 },
+            },
+            73..83 => Self::Apply { relay: dice.below(1_000), events: 1 + dice.below(6) },
             83 => match dice.below(8) {
                 0 => Self::Replace { relay: dice.below(1_000) },
                 1 | 2 => Self::Resync { relay: dice.below(1_000) },
@@ -245,9 +289,9 @@ fn command(dice: &mut Dice) -> Command {
         30 | 31 => Command::RemoveMember { user: dice.user() },
         32 => {
             let reason = dice.one_in(2).then(|| Reason::parse("spam").unwrap());
-            Command::Ban { user: dice.user(), reason }
+            Command::Ban { user: dice.suspect(), reason }
         }
-        33 => Command::Unban { user: dice.user() },
+        33 => Command::Unban { user: dice.suspect() },
         34 => Command::PruneMembers(match dice.below(8) {
             0 => PruneBy::Role(dice.role()),
             1 => PruneBy::Idle { joined_before: Millis(1_700_000_000_000 + dice.below(400) as u64) },

@@ -201,6 +201,12 @@ impl Relay {
         Ok(())
     }
 
+    /// Changes the bounds of both rings in bytes, and evicts at once what is above them: who was still to read that is told a gap.
+    pub fn set_bytes_max(&mut self, ring: usize, slow_ring: usize) {
+        self.ring.set_bytes_max(ring);
+        self.slow.set_bytes_max(slow_ring);
+    }
+
     /// Opens a new epoch. `clean_at` is where the one before it ended, if it ended with all its events known.
     ///
     /// # Errors

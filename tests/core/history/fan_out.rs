@@ -4,7 +4,7 @@ use std::mem::take;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use guildhall_proto::Event;
+use guildhall_proto::{Event, EventKind, UserId};
 use guildhall_relay::{BatchItem, BatchRead, Delivery, DetachReason, Read, SessionKey, Wait};
 use guildhall_ring::ReadError;
 
@@ -17,6 +17,7 @@ impl History {
     pub(super) fn apply(&mut self, relay: usize, events: usize) {
         let mut taken: Vec<Arc<Event>> = Vec::new();
         let backend = &mut self.relays[relay];
+        let at = backend.cursor.0;
         let read = self.feed.read(&mut backend.cursor, |_, event| {
             if taken.len() == events {
                 return ControlFlow::Break(());
@@ -27,7 +28,10 @@ impl History {
         match read {
             Ok(_) => {}
             Err(ReadError::Gap(_)) => {
+                let next = at as usize - 1;
+                assert!(!self.owner.kept.is_kept(next), "a relay was told of a gap at {at} without a loss");
                 self.seen.fallen_out_of_the_owners_ring += 1;
+                self.seen.fallen_under_pressure += u64::from(self.owner.kept.is_squeezed_out(next));
                 self.resync(relay);
             }
             Err(ReadError::Ahead { .. }) => panic!("a relay is ahead of its owner"),
@@ -44,11 +48,15 @@ impl History {
         }
         let (seq, mut woken) = (event.position.seq.0, Vec::new());
         backend.relay.apply(Arc::clone(event), &mut woken).expect("the ring is dense");
-        backend.places.append(event);
+        let position = backend.places.position;
+        let own = served(&mut self.listeners, relay).filter(|listener| listener.end.is_none());
+        let users: Vec<UserId> = own.filter(|own| own.accepted <= position).map(|own| own.ear.user).collect();
+        backend.places.append(seq, may_be_for_passive(&event.kind, &users));
+        backend.places.note(&event.kind);
         assert_eq!(backend.relay.position(), event.position);
         let mut expected = Vec::new();
         for listener in served(&mut self.listeners, relay) {
-            let mut wakes = listener.waits && listener.expected.binary_search(&seq).is_ok() && listener.end.is_none();
+            let mut wakes = listener.waits && listener.hears(seq) && listener.end.is_none();
             if let Some(reason) = ends(&event.kind, listener.ear.user).filter(|_| listener.accepted < seq) {
                 // Pruned among others it does not hear of them, yet is told its end.
                 wakes |= listener.waits && listener.end.is_none();
@@ -78,7 +86,7 @@ impl History {
         }
         let rights = view.rights().clone();
         backend.relay.resync(at, rights, |user| view.member(user), &mut woken).expect("the view is ahead of the relay");
-        backend.places.append_hole(at);
+        backend.places.append_hole(at.seq.0);
         backend.cursor = guildhall_ring::Cursor::after(at.seq);
         self.seen.resyncs += 1;
         let (seq, mut expected) = (at.seq.0, Vec::new());
@@ -110,6 +118,8 @@ impl History {
         for listener in self.listeners.iter_mut().filter(|listener| listener.relay == relay) {
             listener.stage = Stage::Over;
             listener.stream = None;
+            // What replaces it never knew of this session.
+            listener.relay = usize::MAX;
         }
     }
 
@@ -135,7 +145,7 @@ impl History {
             match delivery {
                 Delivery::Event(event) => listener.hear(event, events, seen),
                 Delivery::Gap(gap) => listener.lose(gap, places, seen),
-                Delivery::Unread(unread) => panic!("an active session hears all itself: {unread:?}"),
+                Delivery::Unread(unread) => listener.hear_unread(unread, seen),
                 Delivery::Detached(reason) => listener.detached(reason, seen),
             }
         });
@@ -148,7 +158,7 @@ impl History {
             Read::More => listener.loose_at = None,
             Read::Waiting => assert!(listener.waits, "{listener:?}"),
             Read::Idle if !waits => {
-                listener.loose_at.get_or_insert(places.head());
+                listener.loose_at.get_or_insert((places.whole.len(), places.slow.len()));
             }
             Read::Idle => match backend.relay.wait(&mut stream).expect("the relay serves it") {
                 Wait::Ready => {}
@@ -160,7 +170,7 @@ impl History {
                     seen.waited += 1;
                 }
                 // It waits, and reads once more to be told.
-                Wait::Gap => listener.waits = true,
+                Wait::Gap => listener.lost(places, seen),
             },
         }
         listener.stream = Some(stream);
@@ -205,7 +215,9 @@ impl History {
             BatchItem::Gap { gap, tokens } => {
                 tokens.iter().for_each(|token| listeners[*token as usize].lose(gap, places, seen));
             }
-            BatchItem::Unread { unread, .. } => panic!("an active session hears all itself: {unread:?}"),
+            BatchItem::Unread { unread, tokens } => {
+                tokens.iter().for_each(|token| listeners[*token as usize].hear_unread(unread, seen));
+            }
             BatchItem::Detached { reason, token } => listeners[token as usize].detached(reason, seen),
         });
         backend.places.batch_fell = None;
@@ -214,7 +226,32 @@ impl History {
     }
 }
 
-fn served(listeners: &mut [Listener], relay: usize) -> impl Iterator<Item = &mut Listener> {
+/// Whether an event can be for a passive session of these users.
+fn may_be_for_passive(event: &EventKind, users: &[UserId]) -> bool {
+    match event {
+        EventKind::MessagePublished(message) => !message.mentions.is_empty(),
+        EventKind::MemberJoined { member }
+        | EventKind::MemberUpdated { after: member, .. }
+        | EventKind::MemberLeft { member } => users.contains(&member.user),
+        EventKind::UserBanned { .. } | EventKind::UserUnbanned { .. } => false,
+        EventKind::GuildCreated { .. }
+        | EventKind::GuildUpdated { .. }
+        | EventKind::GuildDeleted
+        | EventKind::RoleCreated { .. }
+        | EventKind::RoleUpdated { .. }
+        | EventKind::RoleDeleted { .. }
+        | EventKind::RolesReordered { .. }
+        | EventKind::ChannelCreated { .. }
+        | EventKind::ChannelUpdated { .. }
+        | EventKind::ChannelDeleted { .. }
+        | EventKind::ChannelsReordered { .. }
+        | EventKind::OverwriteChanged { .. }
+        | EventKind::MembersJoined { .. }
+        | EventKind::MembersLeft { .. } => true,
+    }
+}
+
+pub(super) fn served(listeners: &mut [Listener], relay: usize) -> impl Iterator<Item = &mut Listener> {
     listeners.iter_mut().filter(move |listener| listener.relay == relay && listener.stage == Stage::Served)
 }
 
@@ -229,7 +266,7 @@ fn end_detached(listener: &mut Listener, position: u64) -> bool {
     listener.waits
 }
 
-fn same_keys(mut woken: Vec<SessionKey>, mut expected: Vec<SessionKey>) {
+pub(super) fn same_keys(mut woken: Vec<SessionKey>, mut expected: Vec<SessionKey>) {
     woken.sort();
     expected.sort();
     assert_eq!(woken, expected, "woken on the left, to be woken on the right");

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use guildhall_proto::{
     Actor, Channel, ChannelKind, Command, Member, MemberEdit, Mentions, Millis, NewMember, Overwrite, OverwriteTarget,
-    Permissions, PruneBy, Publish, Role, RoleId, UserId,
+    Permissions, PruneBy, Publish, Role, RoleId, Status, UserId,
 };
 
 use super::{Model, Place, Room, Scope, role_place};
@@ -266,21 +266,13 @@ impl Model {
             }
             Command::PruneMembers(by) => {
                 has(Permissions::KICK_MEMBERS | Permissions::MANAGE_GUILD)?;
-                let there = |user: UserId| before.sessions.values().any(|(of, _)| *of == user);
                 match by {
                     PruneBy::Role(role) => must(*role != everyone && self.roles.contains_key(role))?,
                     PruneBy::Idle { .. } => {}
                     PruneBy::Absent(users) => must(distinct(users))?,
                 }
                 self.members.retain(|user, member| {
-                    let matches = match by {
-                        PruneBy::Role(role) => member.roles.contains(role),
-                        PruneBy::Idle { joined_before } => {
-                            member.roles.is_empty() && member.joined_at < *joined_before && !there(*user)
-                        }
-                        PruneBy::Absent(users) => users.contains(user) && !there(*user),
-                    };
-                    !matches || *user == before.owner || place <= before.place(*user)
+                    !before.matches(by, member) || *user == before.owner || place <= before.place(*user)
                 });
                 let members = &self.members;
                 self.sessions.retain(|_, (of, _)| members.contains_key(of));
@@ -305,6 +297,47 @@ impl Model {
         }
     }
 
+    /// Whether a prune is for a member.
+    fn matches(&self, by: &PruneBy, member: &Member) -> bool {
+        let there = self.sessions.values().any(|(of, _)| *of == member.user);
+        match by {
+            PruneBy::Role(role) => member.roles.contains(role),
+            PruneBy::Idle { joined_before } => member.roles.is_empty() && member.joined_at < *joined_before && !there,
+            PruneBy::Absent(users) => users.contains(&member.user) && !there,
+        }
+    }
+
+    /// Whom a prune may be for that is begun now: those listed, or those whom a worker finds by record and status.
+    pub(crate) fn candidates(&self, by: &PruneBy) -> Vec<UserId> {
+        match by {
+            PruneBy::Role(role) => self.users(|member| member.roles.contains(role)),
+            PruneBy::Idle { joined_before } => self.users(|member| {
+                let is_offline = self.status(member.user) == Status::Offline;
+                is_offline && member.roles.is_empty() && member.joined_at < *joined_before
+            }),
+            PruneBy::Absent(users) => users.clone(),
+        }
+    }
+
+    /// A prune that began earlier comes to its candidates: those go who match by now, if its actor may still have them go.
+    pub(crate) fn prune(&self, now: Millis, actor: Actor, by: &PruneBy, candidates: &[UserId]) -> Accepted {
+        let command = Command::PruneMembers(by.clone());
+        let (Verdict::Accepted(mut accepted) | Verdict::Either(mut accepted)) = self.decide(now, actor, &command)
+        else {
+            return Accepted { after: self.clone(), scope: None, tally: None };
+        };
+        let after = &mut accepted.after;
+        for (user, member) in self.members.iter().filter(|(user, _)| !candidates.contains(user)) {
+            after.members.entry(*user).or_insert_with(|| member.clone());
+        }
+        let back = self.sessions.iter().filter(|(_, (user, _))| after.members.contains_key(user));
+        after.sessions = back.map(|(session, of)| (*session, *of)).collect();
+        if after.members.len() == self.members.len() {
+            (after.seq, accepted.scope) = (self.seq, None);
+        }
+        accepted
+    }
+
     fn publishes(&self, publish: &Publish, author: Option<UserId>, own: Permissions) -> Option<Option<Scope>> {
         must(self.channels[&publish.channel].channel.kind == ChannelKind::Text)?;
         if let Some(session) = publish.session {
@@ -320,7 +353,7 @@ impl Model {
         }
         must(!privileged || own.contains(Permissions::MENTION_EVERYONE))?;
         let except = if publish.echo { None } else { publish.session };
-        Some(Some(Scope::Message(publish.channel, except)))
+        Some(Some(Scope::Message { channel: publish.channel, except, mentions: publish.mentions.clone() }))
     }
 
     fn edited(
