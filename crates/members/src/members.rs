@@ -503,6 +503,25 @@ mod tests {
     }
 
     #[test]
+    fn a_tidied_guild_folds_as_before_and_takes_less() {
+        let mut members = Members::new(MembersConfig::default());
+        (1..=20).for_each(|number| {
+            members.put(&member(number, &four_roles(number)));
+        });
+        fold(&mut members);
+        let before = members.memory().total();
+        members.tidy();
+        assert!(members.memory().total() < before);
+        (21..=30).for_each(|number| {
+            members.put(&member(number, &four_roles(number % 5)));
+        });
+        members.remove(user(1));
+        fold(&mut members);
+        assert_eq!(members.digest(), members.layers.base.digest());
+        assert_eq!(members.len(), 29);
+    }
+
+    #[test]
     fn many_deleted_roles_alone_make_a_fold_due() {
         let mut members = Members::new(MembersConfig::default());
         (1..=MASKED_ROLES_FOLD_AT as u64).for_each(|role| members.delete_role(RoleId::new(role).unwrap()));

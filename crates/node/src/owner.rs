@@ -376,3 +376,18 @@ const WORK_UNSETTLED_MAX: usize = 4;
 const CHUNK_INPUTS: usize = 32;
 /// Replaced views that an owner holds before it sends them to a worker: one job for many.
 const OLD_VIEWS_MAX: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn future_bytes<F: Future>(_: impl Fn(Box<Owner>) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn an_idle_guild_takes_little_beside_its_members() {
+        let (owner, task, live) = (size_of::<Owner>(), future_bytes(Owner::run), size_of::<Live>());
+        assert!(owner <= 1_152 && task <= 256 && live <= 384, "owner {owner}, task {task}, live {live} bytes");
+    }
+}
