@@ -30,6 +30,8 @@ pub(crate) struct Live {
     pub(crate) news: Notify,
     ended: AtomicBool,
     asleep: AtomicBool,
+    /// Scans of the guild that run or wait.
+    scans: AtomicUsize,
     /// The feeds of relays that read `events`.
     feeds: AtomicUsize,
     /// In which round of the node's sweeps somebody last asked for the guild.
@@ -40,6 +42,10 @@ pub(crate) struct Live {
 /// A relay's feed, which keeps its guild awake.
 #[derive(Debug)]
 pub(crate) struct Feed(Arc<Live>);
+
+/// A scan of a guild that runs or waits.
+#[derive(Debug)]
+pub(crate) struct GuildScan(Arc<Live>);
 
 /// What is posted to an owner.
 #[derive(Debug)]
@@ -127,6 +133,7 @@ impl Live {
             news: Notify::new(),
             ended: AtomicBool::new(false),
             asleep: AtomicBool::new(false),
+            scans: AtomicUsize::new(0),
             feeds: AtomicUsize::new(0),
             used: AtomicU32::new(0),
             offload,
@@ -210,6 +217,21 @@ impl Live {
     pub(crate) fn end(&self) {
         self.ended.store(true, Ordering::Release);
         self.news.notify_waiters();
+    }
+}
+
+impl GuildScan {
+    /// One more, if there are fewer than `max`; otherwise how many there are.
+    pub(crate) fn take(live: &Arc<Live>, max: usize) -> Result<Self, usize> {
+        let before = live.scans.fetch_add(1, Ordering::Relaxed);
+        let scan = Self(Arc::clone(live));
+        if before < max { Ok(scan) } else { Err(before) }
+    }
+}
+
+impl Drop for GuildScan {
+    fn drop(&mut self) {
+        self.0.scans.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
