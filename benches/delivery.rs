@@ -231,6 +231,7 @@ async fn populate(node: &Node, call: &mut impl FnMut(Command) -> Call, heard: &A
                     NodeDelivery::Event(_) => lump += 1,
                     NodeDelivery::Gap(gap) => panic!("sessions keep up here, but {gap:?}"),
                     NodeDelivery::Unread(_) => panic!("an active session hears all itself"),
+                    NodeDelivery::Ephemeral(told) => panic!("nobody types here, but {told:?}"),
                     NodeDelivery::Detached(_) => break,
                 }
                 if lump == BURST {

@@ -205,6 +205,7 @@ impl Operations {
                 | Effect::Record(_)
                 | Effect::Append(_)
                 | Effect::Discard(_)
+                | Effect::Tell(_)
                 | Effect::Checkpoint(_) => {}
             }
         }

@@ -22,6 +22,7 @@
 
 pub mod codec;
 mod command;
+mod ephemeral;
 mod error;
 mod event;
 mod ids;
@@ -36,6 +37,7 @@ mod structure;
 mod text;
 
 pub use command::{Actor, ChannelEdit, Command, GuildEdit, MemberEdit, NewMember, PruneBy, Publish, RoleEdit};
+pub use ephemeral::{Ephemeral, EphemeralKind, Subject};
 pub use error::{CallError, CommandError, Limited, LineFault, ListedThing, Outcome};
 pub use event::{Event, EventKind, Message};
 pub use ids::{ChannelId, ClientId, GuildId, IdError, NodeId, RoleId, SessionId, UserId};

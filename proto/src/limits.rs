@@ -33,6 +33,12 @@ pub const USER_SESSIONS_MAX: usize = 64;
 /// Sessions attached to one guild.
 pub const GUILD_SESSIONS_MAX: usize = 4_000_000;
 
+/// How long a client shows that somebody types, from the time it was told of.
+pub const TYPING_SHOWN: Duration = Duration::from_secs(10);
+/// The least time between two times that one member is told of as typing in one channel: what comes sooner is accepted and not told
+/// again. Short enough that who goes on typing is shown without a break.
+pub const TYPING_EVERY: Duration = Duration::from_secs(4);
+
 /// Outcomes kept of one client, and counters that it may hold open.
 pub const CLIENT_OUTCOMES_MAX: usize = 1_024;
 /// Operations spread over turns that one guild has under way: prunes and imports.
@@ -56,3 +62,4 @@ const _: () = assert!(BULK_MEMBERS_MAX * (MEMBER_ROLES_MAX * 10 + NICK_CHARS_MAX
 const _: () = assert!(PAYLOAD_BYTES_MAX + (MENTION_USERS_MAX + MENTION_ROLES_MAX) * 10 + 1024 <= ENCODED_BYTES_MAX);
 const _: () =
     assert!(BULK_MEMBERS_MAX * (MEMBER_ROLES_MAX * 8 + NICK_CHARS_MAX * 4 + 128) <= LONG_OPERATIONS_BYTES_MAX);
+const _: () = assert!(TYPING_EVERY.as_millis() * 2 <= TYPING_SHOWN.as_millis());

@@ -390,7 +390,12 @@ impl Owner {
                     self.turn.events.push(Arc::clone(event));
                 }
                 Effect::Answer(call, answer) => self.turn.answers.push((*call, answer.clone())),
-                Effect::Fold(_) | Effect::Scan(_) | Effect::Discard(_) | Effect::Record(_) | Effect::Checkpoint(_) => {}
+                Effect::Fold(_)
+                | Effect::Scan(_)
+                | Effect::Discard(_)
+                | Effect::Record(_)
+                | Effect::Tell(_)
+                | Effect::Checkpoint(_) => {}
             }
         }
     }

@@ -4,15 +4,15 @@ use std::mem::take;
 
 use guildhall_members::Members;
 use guildhall_permissions::Rights;
-use guildhall_proto::EventKind;
+use guildhall_proto::{EventKind, UserId};
 
-use crate::effect::Effect;
+use crate::effect::{Effect, Tell};
 use crate::guild::Guild;
 use crate::snapshot::Life;
 
 impl Guild {
     /// Brings the guild from just before an event to just after it. What becomes too large to be dropped here is appended to
-    /// `effects`. O(log n) in the guild's size for all but bulk events, which are O(their members).
+    /// `effects`, and so is what is no longer to be told. O(log n) in the guild's size for all but bulk events, which are O(their members).
     pub(crate) fn apply(&mut self, event: &EventKind, effects: &mut Vec<Effect>) {
         match event {
             EventKind::GuildCreated { settings, everyone, owner } => {
@@ -31,12 +31,12 @@ impl Guild {
             }
             EventKind::MemberLeft { member } => {
                 self.members.remove(member.user);
-                self.sessions.detach_user(member.user);
+                self.forget(member.user, effects);
             }
             EventKind::MembersLeft { users } => {
                 for user in users {
                     self.members.remove(*user);
-                    self.sessions.detach_user(*user);
+                    self.forget(*user, effects);
                 }
             }
             EventKind::UserBanned { user, reason } => self.members.ban(*user, reason.clone()),
@@ -55,6 +55,12 @@ impl Guild {
         if let Life::Alive(rights) = &mut self.life {
             rights.apply(event);
         }
+    }
+
+    /// Ends the sessions of one who is no member any more, and what was told of them.
+    fn forget(&mut self, user: UserId, effects: &mut Vec<Effect>) {
+        self.sessions.detach_user(user);
+        effects.push(Effect::Tell(Tell::Forget(user)));
     }
 
     /// Ends the guild. A fold under way is orphaned: its result is discarded when it comes.

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::sync::Arc;
 
 use guildhall_members::FoldJob;
-use guildhall_proto::{CommandError, Event, Member, Outcome, Position, Record};
+use guildhall_proto::{CommandError, Ephemeral, Event, Member, Outcome, Position, Record, UserId};
 
 use crate::input::CallId;
 use crate::scan::ScanJob;
@@ -24,10 +24,21 @@ pub enum Effect {
     Record(Record),
     /// Append this to the ring.
     Append(Arc<Event>),
+    /// Put this into the keep-latest map, or take from it.
+    Tell(Tell),
     /// Answer a call.
     Answer(CallId, Answer),
     /// Hand this to the store: the records that it covers are no longer needed.
     Checkpoint(Checkpoint),
+}
+
+/// What is told beside the events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tell {
+    /// What holds now, in the place of what was told of its subject before.
+    Latest(Ephemeral),
+    /// All that was told of a user is over: it is no member any more.
+    Forget(UserId),
 }
 
 /// A guild's answer to a call.
@@ -40,7 +51,7 @@ pub enum Reply {
     Outcome(Outcome),
     /// A session is attached.
     Attached(Attached),
-    /// A session's status or level was taken, or the session was detached, as of this position.
+    /// A session's status or level was taken, the session was detached, or somebody's typing was taken, as of this position.
     Accepted(Position),
 }
 

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use guildhall_members::{FoldJob, View};
 use guildhall_proto::{Event, Record};
 
-use crate::effect::{Answer, Effect};
+use crate::effect::{Answer, Effect, Tell};
 use crate::input::CallId;
 use crate::scan::ScanJob;
 use crate::snapshot::Checkpoint;
@@ -34,7 +34,10 @@ pub struct TurnId(u64);
 /// What a turn lets out, to be performed in the order of the fields.
 #[derive(Debug, Default)]
 pub struct Outcomes {
-    /// To be appended to the ring first, in order: the ring then always reaches up to the view.
+    /// To be put into the keep-latest map, or taken from it, before anything else: whoever hears of a departure then finds nothing
+    /// told of that user. What is put there early nobody tells early, for it waits for its position.
+    pub told: Vec<Tell>,
+    /// To be appended to the ring next, in order: the ring then always reaches up to the view.
     pub events: Vec<Arc<Event>>,
     /// To be published before the answers, so that a caller that has its answer can read its write. `None`: there is no such
     /// guild.
@@ -81,6 +84,7 @@ impl Gate {
                 Effect::Discard(garbage) => admitted.discard.push(garbage),
                 Effect::Record(record) => records.push(record),
                 Effect::Append(event) => outcomes.events.push(event),
+                Effect::Tell(tell) => outcomes.told.push(tell),
                 Effect::Answer(call, answer) => outcomes.answers.push((call, answer)),
                 Effect::Checkpoint(checkpoint) => outcomes.checkpoints.push(checkpoint),
             }
@@ -88,8 +92,10 @@ impl Gate {
         let id = TurnId(self.admitted);
         self.admitted += 1;
         let events: usize = outcomes.events.iter().map(|event| event.weight_bytes()).sum();
-        let bytes =
-            events + records.len() * size_of::<Record>() + outcomes.answers.len() * size_of::<(CallId, Answer)>();
+        let bytes = events
+            + records.len() * size_of::<Record>()
+            + outcomes.told.len() * size_of::<Tell>()
+            + outcomes.answers.len() * size_of::<(CallId, Answer)>();
         self.bytes += bytes;
         self.waiting.push_back(Turn { settled: records.is_empty(), bytes, outcomes });
         if !records.is_empty() {

@@ -11,13 +11,13 @@ use std::sync::Arc;
 use guildhall_members::{Base, Folded, Members, MembersConfig, View};
 use guildhall_permissions::Rights;
 use guildhall_proto::{
-    Actor, AppliedOp, Ban, BodyHash, Command, CommandError, Epoch, Event, EventKind, GuildId, Millis, OpId, Outcome,
-    Permissions, Position, Record, Stage, Standing, Structure,
+    Actor, AppliedOp, Ban, BodyHash, Command, CommandError, Ephemeral, EphemeralKind, Epoch, Event, EventKind, GuildId,
+    Millis, OpId, Outcome, Permissions, Position, Record, Stage, Standing, Structure,
 };
 
 use crate::decide::{Change, Decision, Scene, create_guild};
-use crate::effect::{Answer, Attached, Effect, Reply};
-use crate::input::{Call, Input, SessionCall, SessionRequest};
+use crate::effect::{Answer, Attached, Effect, Reply, Tell};
+use crate::input::{Call, Input, SessionCall, SessionRequest, TypingCall};
 use crate::operations::{Operations, Seen};
 use crate::sessions::Sessions;
 use crate::snapshot::{Checkpoint, Life, StructureSeed};
@@ -246,6 +246,7 @@ impl Guild {
         match input {
             Input::Command(call) => self.command(call, effects),
             Input::Session(call) => self.session(call, effects),
+            Input::Typing(call) => self.typing(call, effects),
             Input::FoldDone(folded) => self.fold_done(folded, effects),
             Input::ScanDone(scanned) => self.scan_done(scanned),
         }
@@ -355,15 +356,16 @@ impl Guild {
     }
 
     fn session(&mut self, call: SessionCall, effects: &mut Vec<Effect>) {
-        let answer = self.perform_session(call);
+        let answer = self.perform_session(call, effects);
         effects.push(Effect::Answer(call.id, answer));
     }
 
-    fn perform_session(&mut self, call: SessionCall) -> Answer {
+    fn perform_session(&mut self, call: SessionCall, effects: &mut Vec<Effect>) -> Answer {
         if !matches!(self.life, Life::Alive(_)) {
             return Err(CommandError::UnknownGuild);
         }
         let session = call.session;
+        let before = self.sessions.status(call.request.user());
         let (user, reply) = match call.request {
             SessionRequest::Attach { user, status } => {
                 let member = self.members.member(user).ok_or(CommandError::UnknownMember { user })?;
@@ -383,8 +385,28 @@ impl Guild {
                 (user, Reply::Accepted(self.position))
             }
         };
-        self.members.set_status(user, self.sessions.status(user));
+        let status = self.sessions.status(user);
+        if status != before {
+            self.members.set_status(user, status);
+            effects.push(self.tell(EphemeralKind::Presence { user, status }));
+        }
         Ok(reply)
+    }
+
+    fn typing(&mut self, call: TypingCall, effects: &mut Vec<Effect>) {
+        let TypingCall { id, user, channel } = call;
+        let answer = match &self.life {
+            Life::Alive(rights) => self.scene(rights).require_may_type(user, channel),
+            Life::Uncreated | Life::Deleted => Err(CommandError::UnknownGuild),
+        };
+        if answer.is_ok() {
+            effects.push(self.tell(EphemeralKind::Typing { channel, user, since: self.clock }));
+        }
+        effects.push(Effect::Answer(id, answer.map(|()| Reply::Accepted(self.position))));
+    }
+
+    fn tell(&self, kind: EphemeralKind) -> Effect {
+        Effect::Tell(Tell::Latest(Ephemeral { at: self.position, kind }))
     }
 
     /// Begins a fold, and with it a checkpoint, when the overlay or the records since the last one are many enough.

@@ -1,7 +1,7 @@
 //! All that a guild may be told.
 
 use guildhall_members::Folded;
-use guildhall_proto::{Actor, Command, Level, OpId, SessionId, Status, UserId};
+use guildhall_proto::{Actor, ChannelId, Command, Level, OpId, SessionId, Status, UserId};
 
 use crate::scan::Scanned;
 
@@ -12,6 +12,8 @@ pub enum Input {
     Command(Call),
     /// Something about a session, to be answered.
     Session(SessionCall),
+    /// That a member types, to be answered.
+    Typing(TypingCall),
     /// The fold that the guild asked for is done.
     FoldDone(Folded),
     /// A search that the guild asked for is done.
@@ -33,6 +35,17 @@ pub struct Call {
     pub actor: Actor,
     /// What to do.
     pub command: Command,
+}
+
+/// That a member types in a channel: told to those who may hear it, neither stored nor numbered, so that it needs no operation id.
+#[derive(Debug, Clone, Copy)]
+pub struct TypingCall {
+    /// Whom to answer.
+    pub id: CallId,
+    /// Who types; must be a member who may publish there.
+    pub user: UserId,
+    /// Where.
+    pub channel: ChannelId,
 }
 
 /// A session's request.
@@ -76,4 +89,16 @@ pub enum SessionRequest {
         /// Whose session it is; another user's is refused.
         user: UserId,
     },
+}
+
+impl SessionRequest {
+    /// Whose session it is said to be.
+    pub(crate) const fn user(self) -> UserId {
+        match self {
+            Self::Attach { user, .. }
+            | Self::SetStatus { user, .. }
+            | Self::SetLevel { user, .. }
+            | Self::Detach { user } => user,
+        }
+    }
 }

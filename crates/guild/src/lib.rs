@@ -11,6 +11,9 @@
 //! Whole-guild changes (prunes, imports) are spread over turns: while [`Guild::has_work`], the shell calls [`Guild::proceed`] once a
 //! turn, beside the inputs that come meanwhile; the answer comes with the last batch.
 //!
+//! Typing and changes of presence are no events: they bear the position at which they were accepted, and go into a keep-latest map
+//! beside the ring ([`Tell`]), before the events of their turn go into the ring.
+//!
 //! A command becomes an event in one place (`decide`), an event changes the state in one place (`apply`), and recovery from
 //! records takes the second half of that way: [`Guild::replay`].
 //!
@@ -56,9 +59,9 @@ mod snapshot;
 mod spread;
 mod work;
 
-pub use effect::{Answer, Attached, Effect, Reply};
+pub use effect::{Answer, Attached, Effect, Reply, Tell};
 pub use gate::{Admitted, Gate, Outcomes, TurnId};
 pub use guild::{Guild, GuildConfig, RecoverError};
-pub use input::{Call, CallId, Input, SessionCall, SessionRequest};
+pub use input::{Call, CallId, Input, SessionCall, SessionRequest, TypingCall};
 pub use scan::{ScanJob, Scanned};
 pub use snapshot::{Checkpoint, StructureSeed};

@@ -15,7 +15,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use guildhall_proto::{CallError, GuildId, Level, SessionId, Status, Unread, UserId};
+use guildhall_proto::{CallError, Ephemeral, GuildId, Level, SessionId, Status, Unread, UserId};
 use guildhall_relay::{DetachReason, Gap, RelayConfig};
 use parking_lot::Mutex;
 use tokio::sync::OnceCell;
@@ -61,7 +61,7 @@ pub struct Attach {
     pub user: UserId,
     /// Whether the user is there.
     pub status: Status,
-    /// Whether the session wants to hear of other members' changes too.
+    /// Whether the session wants to hear of other members' changes and presence too.
     pub members: bool,
     /// How closely the session listens.
     pub level: Level,
@@ -76,6 +76,8 @@ pub enum Delivery {
     Gap(Gap),
     /// To a passive session: in which channels there is news.
     Unread(Unread),
+    /// To an active session: somebody types, or is there or not. It comes after all events up to its position.
+    Ephemeral(Ephemeral),
     /// The session has ended; nothing follows.
     Detached(DetachReason),
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use guildhall_guild::GuildConfig;
 use guildhall_proto::limits::ENCODED_BYTES_MAX;
 use guildhall_relay::RelayConfig;
-use guildhall_ring::RingConfig;
+use guildhall_ring::{LatestConfig, RingConfig};
 
 use crate::clock::Clock;
 
@@ -18,6 +18,9 @@ pub struct NodeConfig {
     pub guild: GuildConfig,
     /// Bounds of each guild's ring (default 4,096 events, 8 MiB). Smaller: relays fall out of it sooner and resync. Larger: memory.
     pub ring: RingConfig,
+    /// Bounds of each guild's keep-latest map of typing and presence (default 4,096 subjects, 1 MiB). Smaller: relays that lag miss
+    /// subjects. Larger: memory.
+    pub told: LatestConfig,
     /// What all rings of the node, its guilds' and its relays', hold together (default 1 GiB), beside 4 KiB each that are free. Less:
     /// busy guilds keep less than their bounds, and who lags or resumes meets gaps sooner. More: memory. An event that lies in several
     /// rings counts in each.
@@ -47,6 +50,7 @@ impl Default for NodeConfig {
             clock: Clock::system(),
             guild: GuildConfig::default(),
             ring: RingConfig { entries_max: 4_096, bytes_max: 8 * 1024 * 1024 },
+            told: LatestConfig::default(),
             rings_bytes_max: 1024 * 1024 * 1024,
             relay: RelayConfig::default(),
             mailbox: MailboxConfig::default(),
@@ -68,6 +72,8 @@ pub struct MailboxConfig {
     pub message: Quota,
     /// For attaching, detaching and status (default 32,768 items, 8 MiB).
     pub session: Quota,
+    /// For typing (default 4,096 items, 1 MiB).
+    pub ephemeral: Quota,
 }
 
 /// How much of one class a mailbox holds. Fewer: bursts are refused. More: what waits, waits longer, in more memory.
@@ -86,6 +92,7 @@ impl Default for MailboxConfig {
             durable: Quota { items: 8_192, bytes: 2 * ENCODED_BYTES_MAX },
             message: Quota { items: 16_384, bytes: 32 * 1024 * 1024 },
             session: Quota { items: 32_768, bytes: 8 * 1024 * 1024 },
+            ephemeral: Quota { items: 4_096, bytes: 1024 * 1024 },
         }
     }
 }

@@ -73,6 +73,14 @@ counters! {
     RefusedMessage: "mailbox_refused_total{class=\"message\"}",
     /// Session requests refused because the mailbox had no room.
     RefusedSession: "mailbox_refused_total{class=\"session\"}",
+    /// Typing refused because the mailbox had no room.
+    RefusedEphemeral: "mailbox_refused_total{class=\"ephemeral\"}",
+    /// Typing and changes of presence put into keep-latest maps.
+    EphemeralsTold: "ephemerals_told_total",
+    /// Typing that was not told again, because the same was told a moment ago.
+    TypingRepeated: "ephemerals_dropped_total{reason=\"repeated\"}",
+    /// Subjects that left a full keep-latest map, of a guild or a relay, for newer ones: who had not read them misses them.
+    EphemeralsPushedOut: "ephemerals_dropped_total{reason=\"map_full\"}",
     /// Scans refused because too many ran or waited.
     RefusedScan: "offload_refused_total{class=\"scan\"}",
     /// Folds run on workers.

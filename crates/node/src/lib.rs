@@ -70,6 +70,7 @@ pub use config::{LoadConfig, MailboxConfig, NodeConfig, OffloadConfig, Quota, Tu
 pub use counters::{Counter, Counters, Counts};
 pub use guildhall_members::{MemberRef, Question, View};
 pub use guildhall_relay::{BatchItem, DetachReason, Gap, RelayConfig};
+pub use guildhall_ring::{LatestConfig, RingConfig};
 pub use node::{Call, Node, Pending, StartError};
 pub use owner::SleepError;
 pub use reads::{Recipients, ViewRef};

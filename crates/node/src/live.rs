@@ -6,8 +6,11 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use arc_swap::ArcSwapOption;
 use guildhall_guild::{Reply, Scanned, SessionRequest, TurnId};
 use guildhall_members::{Folded, View};
-use guildhall_proto::{Actor, CallError, Command, CommandError, Epoch, Event, GuildId, OpId, SessionId};
-use guildhall_ring::Reader;
+use guildhall_proto::{
+    Actor, CallError, ChannelId, Command, CommandError, Ephemeral, Epoch, Event, GuildId, OpId, SessionId, Subject,
+    UserId,
+};
+use guildhall_ring::{LatestReader, Reader};
 use guildhall_store::StoreError;
 use tokio::sync::{Notify, oneshot};
 
@@ -26,7 +29,8 @@ pub(crate) struct Live {
     /// What readers read; `None` if the guild does not exist.
     pub(crate) view: ArcSwapOption<View>,
     pub(crate) events: Reader<Arc<Event>>,
-    /// Told when there are new events, and at the end.
+    pub(crate) told: LatestReader<Subject, Ephemeral>,
+    /// Told when there are new events or something is told beside them, and at the end.
     pub(crate) news: Notify,
     ended: AtomicBool,
     asleep: AtomicBool,
@@ -76,6 +80,7 @@ pub(crate) enum NoReply {
 pub(crate) enum Request {
     Command { op: OpId, actor: Actor, command: Command },
     Session { session: SessionId, request: SessionRequest },
+    Typing { user: UserId, channel: ChannelId },
 }
 
 /// What overtakes requests in a mailbox.
@@ -121,6 +126,7 @@ impl Live {
         mailbox: Mailbox<Posted, Control>,
         view: Option<View>,
         events: Reader<Arc<Event>>,
+        told: LatestReader<Subject, Ephemeral>,
         offload: Offload,
     ) -> Self {
         let view = ArcSwapOption::new(view.map(Arc::new));
@@ -130,6 +136,7 @@ impl Live {
             mailbox,
             view,
             events,
+            told,
             news: Notify::new(),
             ended: AtomicBool::new(false),
             asleep: AtomicBool::new(false),
@@ -155,6 +162,7 @@ impl Live {
                     Class::Durable => Counter::RefusedDurable,
                     Class::Message => Counter::RefusedMessage,
                     Class::Session => Counter::RefusedSession,
+                    Class::Ephemeral => Counter::RefusedEphemeral,
                 });
                 Err(CallError::Overloaded { retry_after })
             }
@@ -263,13 +271,14 @@ impl Request {
             Self::Command { command, .. } if command.is_durable() => Class::Durable,
             Self::Command { .. } => Class::Message,
             Self::Session { .. } => Class::Session,
+            Self::Typing { .. } => Class::Ephemeral,
         }
     }
 
     fn weight_bytes(&self) -> usize {
         match self {
             Self::Command { command, .. } => command.weight_bytes(),
-            Self::Session { .. } => size_of::<Posted>(),
+            Self::Session { .. } | Self::Typing { .. } => size_of::<Posted>(),
         }
     }
 }

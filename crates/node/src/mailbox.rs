@@ -24,6 +24,7 @@ pub(crate) enum Class {
     Durable,
     Message,
     Session,
+    Ephemeral,
 }
 
 /// A queue of `T`s in classes and `C`s that overtake them.
@@ -38,7 +39,7 @@ pub(crate) struct Mailbox<T, C> {
 struct Queue<T, C> {
     items: VecDeque<Queued<T>>,
     control: Vec<C>,
-    used: [Quota; 3],
+    used: [Quota; CLASSES],
     closed: bool,
     sleep: Sleep,
     pace: Pace,
@@ -89,7 +90,7 @@ impl<T, C> Mailbox<T, C> {
         let queue = Queue {
             items: VecDeque::new(),
             control: Vec::new(),
-            used: [Quota { items: 0, bytes: 0 }; 3],
+            used: [Quota { items: 0, bytes: 0 }; CLASSES],
             closed: false,
             sleep: Sleep::Awake,
             pace: Pace::default(),
@@ -152,7 +153,7 @@ impl<T, C> Mailbox<T, C> {
     pub(crate) fn close(&self) -> Vec<T> {
         let mut queue = self.queue.lock();
         queue.closed = true;
-        queue.used = [Quota { items: 0, bytes: 0 }; 3];
+        queue.used = [Quota { items: 0, bytes: 0 }; CLASSES];
         take(&mut queue.items).into_iter().map(|queued| queued.item).collect()
     }
 
@@ -204,6 +205,7 @@ impl<T, C> Mailbox<T, C> {
             Class::Durable => self.config.durable,
             Class::Message => self.config.message,
             Class::Session => self.config.session,
+            Class::Ephemeral => self.config.ephemeral,
         }
     }
 
@@ -222,6 +224,7 @@ impl<T, C> Queue<T, C> {
     }
 }
 
+const CLASSES: usize = 4;
 /// Bytes taken at once, but for an item that alone is larger: well under a millisecond's work.
 const TAKE_BYTES_MAX: usize = 128 * 1024;
 
@@ -231,7 +234,7 @@ mod tests {
 
     fn mailbox(items: usize, bytes: usize) -> Mailbox<u32, &'static str> {
         let quota = Quota { items, bytes };
-        Mailbox::new(MailboxConfig { durable: quota, message: quota, session: quota })
+        Mailbox::new(MailboxConfig { durable: quota, message: quota, session: quota, ephemeral: quota })
     }
 
     async fn take(mailbox: &Mailbox<u32, &'static str>, max: usize) -> (Vec<&'static str>, Vec<u32>) {

@@ -4,12 +4,16 @@ use std::fmt;
 use std::sync::Arc;
 
 use guildhall_guild::{Reply, SessionRequest};
-use guildhall_proto::{Actor, CallError, Command, CommandError, GuildId, Millis, OpId, Outcome, SessionId};
+use guildhall_proto::limits::TYPING_EVERY;
+use guildhall_proto::{
+    Actor, CallError, ChannelId, Command, CommandError, Ephemeral, EphemeralKind, GuildId, Millis, OpId, Outcome,
+    SessionId, Subject, UserId,
+};
 use guildhall_store::Store;
 
 use crate::backend::Backend;
 use crate::config::NodeConfig;
-use crate::counters::{Counters, Counts};
+use crate::counters::{Counter, Counters, Counts};
 use crate::live::{self, Live, NoReply, Request};
 use crate::offload::Offload;
 use crate::owner::{SleepError, Surroundings};
@@ -124,6 +128,24 @@ impl Node {
         Ok(Pending(answer))
     }
 
+    /// Tells that a member types in a channel, to the active sessions that see it. Told again within [`TYPING_EVERY`] it is accepted,
+    /// and nobody hears of it. It may be lost, and is over by itself after [`TYPING_SHOWN`](guildhall_proto::limits::TYPING_SHOWN).
+    ///
+    /// # Errors
+    /// [`CallError`]: `Refused` by the guild, `Overloaded`, `Stopping` or `Unavailable`. Nothing was told then.
+    pub async fn typing(&self, guild: GuildId, user: UserId, channel: ChannelId) -> Result<(), CallError> {
+        let live = self.live(guild).await?;
+        // Before the mailbox, so that who holds down a key costs the owner nothing.
+        if let Some(Ephemeral { kind: EphemeralKind::Typing { since, .. }, .. }) =
+            live.told.get(&Subject { user, channel: Some(channel) })
+            && self.now().since(since) < TYPING_EVERY
+        {
+            self.counters().bump(Counter::TypingRepeated);
+            return Ok(());
+        }
+        self.retried(guild, || Request::Typing { user, channel }).await.map(|_| ())
+    }
+
     /// A new backend node's part, with relays of its own.
     pub fn backend(&self) -> Backend {
         Backend::new(self.clone(), self.shared.config.relay)
@@ -175,10 +197,15 @@ impl Node {
         session: SessionId,
         request: SessionRequest,
     ) -> Result<Reply, CallError> {
+        self.retried(guild, || Request::Session { session, request }).await
+    }
+
+    /// Carries out a request that may be made twice.
+    async fn retried(&self, guild: GuildId, request: impl Fn() -> Request) -> Result<Reply, CallError> {
         let mut tried = 0;
         while tried < OWNERS_TRIED_MAX {
             let live = self.live(guild).await?;
-            if let Some(answer) = live.post(Request::Session { session, request }, self.counters())? {
+            if let Some(answer) = live.post(request(), self.counters())? {
                 match answer.await {
                     Ok(Err(NoReply::Unhandled)) | Err(_) => {}
                     Ok(Err(no_reply)) => return Err(no_reply.into()),

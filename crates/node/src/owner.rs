@@ -20,10 +20,12 @@ use std::mem::take;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use guildhall_guild::{Call, Effect, Gate, Guild, GuildConfig, Input, Outcomes, ScanJob, SessionCall};
+use guildhall_guild::{
+    Call, Effect, Gate, Guild, GuildConfig, Input, Outcomes, ScanJob, SessionCall, Tell, TypingCall,
+};
 use guildhall_members::{FoldJob, View};
-use guildhall_proto::Event;
-use guildhall_ring::Writer;
+use guildhall_proto::{Ephemeral, Event, Subject};
+use guildhall_ring::{LatestWriter, Writer};
 use guildhall_store::{Store, StoreError};
 
 use crate::clock::Clock;
@@ -56,6 +58,7 @@ pub(crate) struct Owner {
     gate: Gate,
     live: Arc<Live>,
     ring: Writer<Arc<Event>>,
+    told: LatestWriter<Subject, Ephemeral>,
     /// Whether the ring is known to hold a lease.
     listed: bool,
     around: Arc<Surroundings>,
@@ -84,12 +87,19 @@ enum End {
 }
 
 impl Owner {
-    pub(crate) fn new(guild: Guild, live: Arc<Live>, ring: Writer<Arc<Event>>, around: Arc<Surroundings>) -> Self {
+    pub(crate) fn new(
+        guild: Guild,
+        live: Arc<Live>,
+        ring: Writer<Arc<Event>>,
+        told: LatestWriter<Subject, Ephemeral>,
+        around: Arc<Surroundings>,
+    ) -> Self {
         Self {
             guild,
             gate: Gate::default(),
             live,
             ring,
+            told,
             listed: false,
             around,
             calls: Calls::default(),
@@ -203,6 +213,7 @@ impl Owner {
             let input = match request {
                 Request::Command { op, actor, command } => Input::Command(Call { id, op, actor, command }),
                 Request::Session { session, request } => Input::Session(SessionCall { id, session, request }),
+                Request::Typing { user, channel } => Input::Typing(TypingCall { id, user, channel }),
             };
             self.guild.handle(now, input, &mut self.effects);
         }
@@ -292,9 +303,13 @@ impl Owner {
 
     /// Performs what the gate lets out, in order.
     fn release(&mut self) {
-        let mut events = 0;
-        while let Some(Outcomes { events: appended, view, answers, checkpoints }) = self.gate.release() {
+        let (mut events, mut ephemerals) = (0, 0);
+        while let Some(Outcomes { told, events: appended, view, answers, checkpoints }) = self.gate.release() {
             events += appended.len();
+            for tell in told {
+                ephemerals += usize::from(matches!(tell, Tell::Latest(_)));
+                self.tell(tell);
+            }
             for event in appended {
                 self.ring.append(event);
             }
@@ -308,10 +323,21 @@ impl Owner {
                 self.bury_views();
             }
         }
-        if events > 0 {
+        if events + ephemerals > 0 {
             self.around.counters.add(Counter::Events, events as u64);
             self.live.news.notify_waiters();
             self.around.rings.note(&self.live, &mut self.listed);
+        }
+    }
+
+    fn tell(&mut self, tell: Tell) {
+        match tell {
+            Tell::Latest(ephemeral) => {
+                let pushed_out = self.told.put(ephemeral.subject(), ephemeral);
+                self.around.counters.bump(Counter::EphemeralsTold);
+                self.around.counters.add(Counter::EphemeralsPushedOut, pushed_out as u64);
+            }
+            Tell::Forget(user) => self.told.remove(&Subject::of_user(user), |subject| subject.user == user),
         }
     }
 

@@ -11,6 +11,7 @@
 //! - every audience in an entry from `cursor` on covers every cohort of the roster.
 
 mod roster;
+mod telling;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,8 +19,8 @@ use std::mem;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use guildhall_proto::{Event, Position, Seq, Unread};
-use guildhall_ring::Cursor;
+use guildhall_proto::{Ephemeral, Event, Position, Seq, Unread};
+use guildhall_ring::{Cursor, Version};
 
 use crate::entry::Fact;
 use crate::hearing::{Hearing, Mark, Readers};
@@ -29,6 +30,7 @@ use crate::session::{Delivery, DetachReason, Gap, SessionKey};
 use crate::stream::End;
 
 pub(crate) use roster::{Roster, Row, Seat};
+use telling::Telling;
 
 /// What sessions of the batch consumer hear, each named by the token it was attached with.
 #[derive(Debug, Clone, Copy)]
@@ -52,6 +54,13 @@ pub enum BatchItem<'a> {
         /// In which channels there is news.
         unread: &'a Unread,
         /// Its sessions, at least one, in no particular order.
+        tokens: &'a [u64],
+    },
+    /// Active sessions that hear the same of somebody's typing or presence.
+    Ephemeral {
+        /// What they hear.
+        ephemeral: &'a Ephemeral,
+        /// The sessions, at least one, in no particular order.
         tokens: &'a [u64],
     },
     /// A session has ended here; nothing follows for it.
@@ -81,6 +90,7 @@ pub struct Batch {
     /// The position of the last entry passed.
     known: Position,
     roster: Roster,
+    telling: Telling,
     ops: Ops,
     /// Set when the consumer fell out of the ring: what its sessions are to be told first.
     lost: Option<Lost>,
@@ -143,7 +153,8 @@ struct Ops {
 
 impl Batch {
     pub(crate) fn new(rings: Readers, cursor: Cursor, known: Position) -> Self {
-        Self { rings, cursor, limit: cursor, known, roster: Roster::default(), ops: Ops::default(), lost: None }
+        let (roster, telling) = (Roster::default(), Telling::default());
+        Self { rings, cursor, limit: cursor, known, roster, telling, ops: Ops::default(), lost: None }
     }
 
     /// Sessions that the batch serves as of its cursor.
@@ -151,8 +162,8 @@ impl Batch {
         self.roster.len()
     }
 
-    /// Shows the visitor who hears what, in order, for at most `max_events` events (0 counts as 1) of those handed over; gaps and
-    /// detaches come on top.
+    /// Shows the visitor who hears what, in order, for at most `max_events` events (0 counts as 1) of those handed over; gaps,
+    /// detaches and what is told beside the events come on top.
     ///
     /// Never waits. Each session hears what it would hear as a stream, but that all lag together: if the consumer has fallen out
     /// of the ring, every session is told a gap.
@@ -170,6 +181,7 @@ impl Batch {
                 return ControlFlow::Break(());
             }
             self.ops.apply(at, &mut self.roster, &mut visit);
+            self.telling.show(&self.rings.told, at, &self.roster, &mut visit);
             match &entry.fact {
                 Fact::Event(event) => {
                     left -= 1;
@@ -188,6 +200,7 @@ impl Batch {
         self.cursor = cursor;
         if read.is_ok() {
             self.ops.apply(cursor, &mut self.roster, &mut visit);
+            self.telling.show(&self.rings.told, cursor, &self.roster, &mut visit);
         }
         // A cursor that has fallen out of the ring is idle: the next fill finds it there.
         if read.is_ok() && cursor < self.limit { BatchRead::More } else { BatchRead::Idle }
@@ -197,9 +210,10 @@ impl Batch {
         self.cursor
     }
 
-    /// Takes over the operations up to `limit`.
-    pub(crate) fn take(&mut self, ops: impl Iterator<Item = Op>, limit: Cursor) {
+    /// Takes over the operations up to `limit`, and what was told up to `told`.
+    pub(crate) fn take(&mut self, ops: impl Iterator<Item = Op>, limit: Cursor, told: Version) {
         self.limit = limit;
+        self.telling.extend(told);
         for op in ops {
             self.ops.push(op);
         }
@@ -218,6 +232,7 @@ impl Batch {
         }
         self.lost = Some(Lost { rows, ops, gap });
         self.cursor = self.limit;
+        self.telling.skip();
         self.known = position;
         for seat in seats {
             self.roster.seat(seat);
@@ -286,6 +301,7 @@ fn serve_alone(join: &mut Join, rings: &Readers, visit: &mut impl FnMut(BatchIte
         Delivery::Event(event) => visit(BatchItem::Event { event, tokens }),
         Delivery::Gap(gap) => visit(BatchItem::Gap { gap, tokens }),
         Delivery::Unread(unread) => visit(BatchItem::Unread { unread, tokens }),
+        Delivery::Ephemeral(_) => unreachable!("a scan reads the rings alone"),
         Delivery::Detached(reason) => visit(BatchItem::Detached { reason, token: tokens[0] }),
     });
     if scanned == Scanned::Lost {

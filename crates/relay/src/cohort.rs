@@ -213,6 +213,11 @@ impl Cohorts {
         &self.waiting_in[list as usize]
     }
 
+    /// The waiting sessions of one cohort that listen in this way, by slot.
+    pub(crate) fn waiting_of(&self, id: CohortId, list: List) -> &[u32] {
+        &self.rows[id as usize].waiting[list as usize]
+    }
+
     /// The cohorts whose sessions want other members' changes.
     pub(crate) fn wanting_members(&self) -> &Bits {
         &self.wanting_members

@@ -1,4 +1,4 @@
-//! How a session listens, and the two rings it may listen to.
+//! How a session listens, and what it may listen to: two rings, and what is told beside them.
 //!
 //! Every entry goes into the relay's ring, and those that can be for passive sessions into the slow ring as well, in the same order.
 //! A session reads one of them at a time; a [`Switch`] says from where on it reads which, and what is for it there.
@@ -8,6 +8,7 @@ use guildhall_ring::{Cursor, Reader};
 
 use crate::entry::Entry;
 use crate::session::SessionKey;
+use crate::told::ToldReader;
 
 /// What decides, beside its rights, what a session hears.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,11 +102,12 @@ impl Mark {
     }
 }
 
-/// Leave to read both rings.
+/// Leave to read both rings, and what is told beside them.
 #[derive(Debug, Clone)]
 pub(crate) struct Readers {
     pub(crate) whole: Reader<Entry>,
     pub(crate) slow: Reader<Entry>,
+    pub(crate) told: ToldReader,
 }
 
 impl Readers {

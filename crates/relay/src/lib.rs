@@ -16,6 +16,8 @@
 //! 3. Attach and detach sessions with the position at which the owner accepted that. The relay may be behind or past it.
 //! 4. A session comes to listen at another [`Level`](guildhall_proto::Level) by [`Relay::set_level`], with the position at which the
 //!    owner accepted that. Time comes in by [`Relay::tick`], from [`Relay::unread_due`] on: it makes the unread summaries.
+//!    What is told beside the events goes in by [`Relay::tell`], which refuses what is ahead of the events applied: it is to be told
+//!    again after them.
 //! 5. A session's task repeats [`Stream::read`] while it says [`Read::More`]. At [`Read::Idle`] it calls [`Relay::wait`], and
 //!    sleeps only if that says [`Wait::Waiting`]: from then on the first event for the session wakes it.
 //! 6. The batch consumer calls [`Relay::fill`] and then [`Batch::read`] until that is idle, whenever events were applied.
@@ -67,6 +69,7 @@
 //! let mut heard = Vec::new();
 //! let read = stream.read(64, |delivery| match delivery {
 //!     Delivery::Event(event) => heard.push(event.position),
+//!     Delivery::Ephemeral(told) => println!("now: {:?}", told.kind),
 //!     Delivery::Unread(unread) => println!("news in {:?}", unread.channels),
 //!     Delivery::Gap(gap) => println!("resync from {}", gap.through),
 //!     Delivery::Detached(reason) => println!("over: {reason:?}"),
@@ -100,6 +103,11 @@
 //! message since the summary before came while it was passive, and is one that an active session in its place would have heard, by
 //! its rights as of that message. A summary has no number; it is told in order with the events around it.
 //!
+//! Beside the events, active sessions are told of now ([`Delivery::Ephemeral`]): that somebody types, those that see the channel and are
+//! not the typist's own; that somebody is there or not, those that asked for other members. Of each subject a session hears the latest,
+//! once, when it has read all events. It is decided by its rights as of the place between events where it was told; a stream whose rights
+//! have changed since does not hear of typing before that. Nothing from before its attach, or from before a gap, is told.
+//!
 //! # Levels and gaps
 //!
 //! A level holds from the position at which the owner accepted it. A session that lags reads the ring of its old level up to there,
@@ -128,10 +136,11 @@
 //! |---|---|
 //! | [`Relay::apply`] of a message | O(cohorts / 64 + sessions woken); nothing for sessions that are not waiting, or that are passive and not called |
 //! | the same, if it calls users | O(their sessions) more; roles: O(cohorts with waiting passive sessions × roles called) |
+//! | [`Relay::tell`] | O(log subjects + cohorts / 64 + waiting sessions that hear it) |
 //! | [`Relay::tick`] | O(waiting passive sessions × channels with news) once in a summary's time |
 //! | [`Relay::set_level`] | O(log entries of the slow ring); O(events since) if the session looks back |
 //! | an audience | O(cohorts × roles held) when made, O(new cohorts) when new ones came |
-//! | [`Stream::read`] | one load of the ring, then a bit test an entry |
+//! | [`Stream::read`] | a load of the ring and one of what is told, then a bit test an entry, or a subject |
 //! | [`Batch::read`] | O(cohorts / 64 + cohorts that hear it) an event, whatever the sessions |
 //! | attach, detach, wait | O(log sessions); an attach in the past O(events between) |
 //! | memory | the ring's bytes, audiences among them; bitmaps by the most cohorts at a time, however many came and went |
@@ -158,11 +167,12 @@ mod scan;
 mod session;
 mod slots;
 mod stream;
+mod told;
 
 pub use batch::{Batch, BatchItem, BatchRead};
 pub use relay::{Opened, Relay, RelayConfig};
 pub use session::{
     ApplyError, Attach, AttachError, Delivery, DetachReason, Gap, ListenError, Read, SessionKey, StaleEpoch,
-    StaleResync, UnknownSession, Wait,
+    StaleResync, TellError, UnknownSession, Wait,
 };
 pub use stream::Stream;

@@ -13,6 +13,7 @@ mod fan_out;
 mod levels;
 mod past;
 mod resync;
+mod tell;
 mod unread;
 
 use std::collections::BTreeMap;
@@ -23,8 +24,10 @@ use std::time::Duration;
 
 use guildhall_permissions::Rights;
 use guildhall_proto::limits::GUILD_SESSIONS_MAX;
-use guildhall_proto::{Epoch, Event, Position, RoleId, Seq};
-use guildhall_ring::{Budget, Cursor, Reader, RingConfig, Writer, ring, ring_within};
+use guildhall_proto::{Epoch, Event, Position, RoleId, Seq, Subject};
+use guildhall_ring::{
+    Budget, Cursor, LatestConfig, LatestWriter, Reader, RingConfig, Writer, latest, ring, ring_within,
+};
 
 use crate::audience::Audiences;
 use crate::batch::{Batch, Op, Seat};
@@ -34,6 +37,7 @@ use crate::hearing::{Change, Mark, Readers};
 use crate::news::News;
 use crate::session::{ApplyError, SessionKey, StaleEpoch};
 use crate::slots::{NONE, Slots, Way};
+use crate::told::Told;
 
 /// How much one relay holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +48,9 @@ pub struct RelayConfig {
     /// The bounds of the slow ring, which passive sessions read: of events that call somebody or change the guild, and summaries.
     /// Default 4,096 entries, 256 KiB. Lower and passive sessions that pause are told gaps; higher as above.
     pub slow_ring: RingConfig,
+    /// The bounds of the keep-latest map of typing and presence. Default 4,096 subjects, 1 MiB. Lower and sessions that lag miss
+    /// subjects; higher and a busy guild holds that much.
+    pub told: LatestConfig,
     /// The least time between two unread summaries. Default 5 s. Lower and a busy guild wakes its passive sessions as often; higher
     /// and they learn later of news.
     pub unread_every: Duration,
@@ -59,6 +66,7 @@ impl Default for RelayConfig {
         Self {
             ring: RingConfig::default(),
             slow_ring: RingConfig { bytes_max: 256 * 1024, ..RingConfig::default() },
+            told: LatestConfig::default(),
             unread_every: Duration::from_secs(5),
             sessions_max: GUILD_SESSIONS_MAX,
             pending_max: 65_536,
@@ -72,6 +80,7 @@ pub struct Relay {
     config: RelayConfig,
     ring: Writer<Entry>,
     slow: Writer<Entry>,
+    told: LatestWriter<Subject, Arc<Told>>,
     rings: Readers,
     rights: Rights,
     position: Position,
@@ -136,13 +145,15 @@ impl Relay {
         let config = RelayConfig { sessions_max: config.sessions_max.min(NONE as usize - 1), ..config };
         let (writer, reader) = ring(config.ring);
         let (slow, slow_reader) = ring(config.slow_ring);
-        let rings = Readers { whole: reader, slow: slow_reader };
+        let (told, told_reader) = latest(config.told);
+        let rings = Readers { whole: reader, slow: slow_reader, told: told_reader };
         let batch = Batch::new(rings.clone(), writer.head(), at);
         let relay = Self {
             config,
             run: Run { at: writer.head(), position: at },
             ring: writer,
             slow,
+            told,
             rings,
             rights,
             position: at,
@@ -233,7 +244,7 @@ impl Relay {
     ///
     /// O(attaches and detaches since the last time), or O(sessions of the batch) if the consumer has fallen out of the ring.
     pub fn fill(&mut self, batch: &mut Batch) {
-        batch.take(mem::take(&mut self.ops).into_iter(), self.ring.head());
+        batch.take(mem::take(&mut self.ops).into_iter(), self.ring.head(), self.told.head());
         if batch.cursor() < self.ring.tail() {
             batch.restart(self.position, self.seats());
         }
@@ -272,6 +283,7 @@ impl Relay {
         size_of::<Self>()
             + self.ring.bytes()
             + self.slow.bytes()
+            + self.told.bytes()
             + self.news.bytes()
             + self.slots.bytes()
             + self.cohorts.bytes()
@@ -334,6 +346,7 @@ impl Relay {
                 who: self.slots.listener(idx),
                 token,
                 cohort: Arc::clone(self.cohorts.find(slot.cohort).expect("a session's cohort has sessions")),
+                told: self.told.head(),
             }),
             Way::Batch(_) | Way::Stream(_) | Way::Vacant => None,
         })

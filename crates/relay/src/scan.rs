@@ -8,13 +8,14 @@ use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use guildhall_proto::Position;
-use guildhall_ring::{Cursor, Reader};
+use guildhall_proto::{Ephemeral, Position};
+use guildhall_ring::{Cursor, Reader, Version};
 
 use crate::cohort::Cohort;
 use crate::entry::{Entry, Fact};
 use crate::hearing::{Listener, Mark, Readers, Ring, Switch};
 use crate::session::{Delivery, Gap};
+use crate::told::{self, ToldReader};
 
 #[derive(Debug)]
 pub(crate) struct Scan {
@@ -22,6 +23,8 @@ pub(crate) struct Scan {
     pub(crate) ring: Ring,
     pub(crate) cursor: Cursor,
     pub(crate) cohort: Arc<Cohort>,
+    /// From which place of the whole ring on it has been in its cohort, or has listened as it does.
+    pub(crate) since: Cursor,
     /// Changes of cohort that the ring does not hold under this session, by cursor of the whole ring, newest first.
     pub(crate) past: Vec<(Cursor, Arc<Cohort>)>,
     /// From where on it listens in another way.
@@ -30,6 +33,14 @@ pub(crate) struct Scan {
     pub(crate) joined: Position,
     /// The last position the session knows: of its last delivery, or of its attach.
     pub(crate) known: Position,
+}
+
+/// The cohort of a waiting session that has changed.
+#[derive(Debug)]
+pub(crate) struct Moved {
+    pub(crate) cohort: Arc<Cohort>,
+    /// From which place of the whole ring on.
+    pub(crate) since: Cursor,
 }
 
 /// Where a scan has come to.
@@ -78,6 +89,7 @@ impl Scan {
         let gap = Gap { after: self.known, through };
         self.known = through;
         self.stand(to);
+        self.since = to.whole;
         gap
     }
 
@@ -91,24 +103,42 @@ impl Scan {
 
     /// Goes to `mark` after a time of waiting, during which how it listens and its cohort may have changed. Turns behind the mark
     /// are still before it.
-    pub(crate) fn stand_woken(&mut self, mark: Mark, switches: Vec<Switch>, cohort: Option<Arc<Cohort>>) {
+    pub(crate) fn stand_woken(&mut self, mark: Mark, switches: Vec<Switch>, cohort: Option<Moved>) {
         let (passed, ahead): (Vec<Switch>, Vec<Switch>) =
             switches.into_iter().partition(|switch| switch.mark.or_earlier(mark) == switch.mark);
-        if let Some(Switch { hearing, since, .. }) = passed.last() {
-            self.who.hearing = *hearing;
-            self.who.since = *since;
-        }
-        if let Some(cohort) = cohort {
-            self.cohort = cohort;
-        }
+        self.change_waiting(passed.last(), cohort);
         self.stand(mark);
         self.switches.extend(ahead);
+    }
+
+    /// Takes in how a waiting session listens now, and its cohort, if they have changed.
+    pub(crate) fn change_waiting(&mut self, switch: Option<&Switch>, cohort: Option<Moved>) {
+        if let Some(Switch { mark, hearing, since, .. }) = switch {
+            self.who.hearing = *hearing;
+            self.who.since = *since;
+            self.since = self.since.max(mark.whole);
+        }
+        if let Some(Moved { cohort, since }) = cohort {
+            self.cohort = cohort;
+            self.since = self.since.max(since);
+        }
+    }
+
+    /// The next after `from` of what is told beside the events that is for the session, which has read all up to `head`.
+    pub(crate) fn next_told(
+        &self,
+        told: &ToldReader,
+        from: &mut Version,
+        head: Cursor,
+    ) -> Option<(Version, Ephemeral)> {
+        told::next(told, from, head, (&self.who, &self.cohort, self.since))
     }
 
     /// Listens from here on as `switch` says.
     pub(crate) fn switch(&mut self, switch: Switch) {
         self.who.hearing = switch.hearing;
         self.who.since = switch.since;
+        self.since = switch.mark.whole;
         self.ring = switch.hearing.ring();
         self.cursor = switch.mark.of(self.ring);
         if self.ring == Ring::Slow {
@@ -160,8 +190,9 @@ impl Scan {
             }
             if let Some(to) = moved.map(Arc::clone) {
                 self.cohort = to;
-                if self.ring == Ring::Whole && self.past.last().is_some_and(|(past, _)| *past == at) {
-                    self.past.pop();
+                if self.ring == Ring::Whole {
+                    self.since = at.next();
+                    self.past.pop_if(|(past, _)| *past == at);
                 }
             }
             ControlFlow::Continue(())

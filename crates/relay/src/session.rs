@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use guildhall_proto::{Epoch, Event, Level, Position, RoleId, SessionId, Status, Unread, UserId};
+use guildhall_proto::{Ephemeral, Epoch, Event, Level, Position, RoleId, SessionId, Status, Unread, UserId};
 
 /// A session's handle at one relay. Once the session has ended, the handle names nothing, not even when its index is used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -51,6 +51,8 @@ pub enum Delivery<'a> {
     Gap(Gap),
     /// Passive: in which channels there is news.
     Unread(&'a Unread),
+    /// Active: somebody types, or is there or not. Told when the session has heard all events up to its position.
+    Ephemeral(Ephemeral),
     /// The session has ended here; nothing follows.
     Detached(DetachReason),
 }
@@ -114,6 +116,27 @@ pub enum ApplyError {
     #[error("event {got} does not follow {at}")]
     Jump {
         /// The event's position.
+        got: Position,
+        /// The last position applied.
+        at: Position,
+    },
+}
+
+/// Why something was not told. The relay is unchanged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TellError {
+    /// It was accepted behind events that the relay has not applied: apply them first, so that nothing overtakes a change of rights.
+    #[error("told at {got}, but the relay is at {at}")]
+    Ahead {
+        /// Where it was accepted.
+        got: Position,
+        /// The last position applied.
+        at: Position,
+    },
+    /// It comes from an owner of the past: drop it.
+    #[error("told at {got}, an epoch that is over at {at}")]
+    Stale {
+        /// Where it was accepted.
         got: Position,
         /// The last position applied.
         at: Position,

@@ -14,13 +14,14 @@ use std::fmt;
 use std::mem;
 use std::sync::Arc;
 
-use guildhall_proto::Position;
+use guildhall_proto::{Level, Position};
+use guildhall_ring::{Cursor, Version};
 use parking_lot::Mutex;
 
-use crate::cohort::Cohort;
 use crate::hearing::{Mark, Readers, Switch};
-use crate::scan::{Scan, Scanned};
+use crate::scan::{Moved, Scan, Scanned};
 use crate::session::{Delivery, DetachReason, Gap, Read, SessionKey};
+use crate::told::Ear;
 
 /// What relay and stream tell each other. The lock is held for a few instructions, and is never contended for long.
 #[derive(Debug)]
@@ -30,7 +31,9 @@ pub(crate) struct Door(Mutex<Place>);
 struct Place {
     at: At,
     /// The cohort of a waiting session, if it changed while it waited.
-    cohort: Option<Arc<Cohort>>,
+    cohort: Option<Moved>,
+    /// Set for a waiting session when something is told that is for it: what comes after this it has not looked at.
+    unheard: Option<Version>,
     /// Not yet taken in by the stream.
     switches: Vec<Switch>,
     /// Turns that the stream had before it when it last looked; it may have passed some since.
@@ -44,8 +47,8 @@ struct Place {
 pub(crate) enum At {
     /// At the head, without a position.
     Waiting,
-    /// Woken: to go on from here.
-    Woken(Mark),
+    /// Woken: to go on from this place, having heard what was told up to this version, unless it was called for that.
+    Woken(Mark, Version),
     /// Where its stream says.
     Reading,
 }
@@ -62,20 +65,37 @@ pub(crate) struct End {
 
 impl Door {
     pub(crate) fn new(at: At) -> Arc<Self> {
-        Arc::new(Self(Mutex::new(Place { at, cohort: None, switches: Vec::new(), switches_taken: 0, end: None })))
+        Arc::new(Self(Mutex::new(Place {
+            at,
+            cohort: None,
+            unheard: None,
+            switches: Vec::new(),
+            switches_taken: 0,
+            end: None,
+        })))
     }
 
     /// Sends a waiting session on its way.
     #[inline]
-    pub(crate) fn wake(&self, at: Mark) {
-        self.0.lock().at = At::Woken(at);
+    pub(crate) fn wake(&self, at: Mark, told: Version) {
+        self.0.lock().at = At::Woken(at, told);
+    }
+
+    /// Tells a waiting session that something told after `version` is for it; whether it was not told so before.
+    #[inline]
+    pub(crate) fn call(&self, version: Version) -> bool {
+        let mut place = self.0.lock();
+        debug_assert!(place.at == At::Waiting);
+        let is_new = place.unheard.is_none();
+        place.unheard.get_or_insert(version);
+        is_new
     }
 
     pub(crate) fn wait(&self) {
         let mut place = self.0.lock();
         place.at = At::Waiting;
         place.switches_taken = 0;
-        debug_assert!(place.cohort.is_none() && place.switches.is_empty());
+        debug_assert!(place.cohort.is_none() && place.unheard.is_none() && place.switches.is_empty());
     }
 
     /// Leaves a switch at the relay's head.
@@ -83,6 +103,7 @@ impl Door {
         let mut place = self.0.lock();
         if place.at == At::Waiting {
             place.switches.clear();
+            place.unheard.take_if(|_| switch.hearing.level == Level::Passive);
         }
         place.switches.push(switch);
     }
@@ -99,8 +120,8 @@ impl Door {
     }
 
     /// Tells a waiting session its new cohort.
-    pub(crate) fn change_cohort(&self, cohort: Arc<Cohort>) {
-        self.0.lock().cohort = Some(cohort);
+    pub(crate) fn change_cohort(&self, moved: Moved) {
+        self.0.lock().cohort = Some(moved);
     }
 
     /// Ends the session; one that waits goes on from `from` to hear so.
@@ -108,7 +129,7 @@ impl Door {
         let mut place = self.0.lock();
         place.end = Some(Box::new(end));
         if place.at == At::Waiting {
-            place.at = At::Woken(from);
+            place.at = At::Woken(from, Version::default());
             Ending::Woken
         } else {
             Ending::Reading
@@ -119,6 +140,10 @@ impl Door {
         self.0.lock().at
     }
 
+    pub(crate) fn is_called(&self) -> bool {
+        self.0.lock().unheard.is_some()
+    }
+
     pub(crate) fn is_ended(&self) -> bool {
         self.0.lock().end.is_some()
     }
@@ -126,7 +151,7 @@ impl Door {
 
 impl Place {
     /// What has changed while the session was waiting, and since it was woken.
-    fn take_changes(&mut self) -> (Vec<Switch>, Option<Arc<Cohort>>) {
+    fn take_changes(&mut self) -> (Vec<Switch>, Option<Moved>) {
         (mem::take(&mut self.switches), self.cohort.take())
     }
 }
@@ -148,12 +173,15 @@ pub struct Stream {
     pub(crate) rings: Readers,
     /// To be told first. Boxed: most sessions never have one.
     pub(crate) gap: Option<Box<Gap>>,
+    pub(crate) ear: Ear,
     ended: bool,
 }
 
 impl Stream {
+    /// The stream of a session that comes now. What was told before is not for it.
     pub(crate) fn new(scan: Scan, door: Arc<Door>, rings: Readers) -> Self {
-        Self { scan, door, rings, gap: None, ended: false }
+        let ear = Ear { heard: rings.told.head(), is_called: door.at() != At::Waiting };
+        Self { scan, door, rings, gap: None, ear, ended: false }
     }
 
     /// The session's handle at its relay.
@@ -187,7 +215,7 @@ impl Stream {
             }
         }
         let Some(end) = entered else {
-            return Read::Waiting;
+            return self.hear(head.whole, left, visit, Read::Waiting);
         };
         let limit = end.map_or(head, |end| end.at.or_earlier(head));
         let scanned = self.scan.run(&self.rings, limit, left, |delivery| {
@@ -196,7 +224,8 @@ impl Stream {
         });
         match (scanned, end) {
             (Scanned::Found, _) => Read::More,
-            (Scanned::Lost | Scanned::End, None) => Read::Idle,
+            (Scanned::Lost, None) => Read::Idle,
+            (Scanned::End, None) => self.hear(head.whole, left, visit, Read::Idle),
             (Scanned::Lost, Some(end)) => {
                 self.gap = Some(Box::new(self.scan.jump(end.at, end.position)));
                 // From there it is at its end: nothing more can be lost.
@@ -212,12 +241,52 @@ impl Stream {
         }
     }
 
+    /// Delivers up to `max` of what was told beside the events, having read all of these up to `head`.
+    ///
+    /// The head was loaded before the door was looked at: no change of rights below it is still at the door.
+    fn hear(&mut self, head: Cursor, max: usize, mut visit: impl FnMut(Delivery<'_>), then: Read) -> Read {
+        if !self.ear.is_called {
+            return then;
+        }
+        let mut left = max;
+        while let Some((version, ephemeral)) = self.scan.next_told(&self.rings.told, &mut self.ear.heard, head) {
+            if left == 0 {
+                return Read::More;
+            }
+            left -= 1;
+            self.ear.heard = version;
+            visit(Delivery::Ephemeral(ephemeral));
+        }
+        // Who waits is called for what comes from now on; what is told behind the head it has still to look at.
+        self.ear.is_called = then != Read::Waiting || self.ear.heard != self.rings.told.head();
+        then
+    }
+
+    /// Has the session, which has just begun to wait at `head`, look for what is told, and says whether there is something for it.
+    pub(crate) fn look(&mut self, head: Cursor) -> bool {
+        self.ear.is_called = self.scan.next_told(&self.rings.told, &mut self.ear.heard, head).is_some();
+        self.ear.is_called
+    }
+
+    /// Passes what was told so far.
+    pub(crate) fn pass_told(&mut self) {
+        self.ear = Ear { heard: self.rings.told.head(), is_called: false };
+    }
+
     /// Takes what the relay left at the door; `None` if the session is waiting.
     pub(crate) fn enter(&mut self) -> Option<Option<End>> {
         let mut place = self.door.0.lock();
         match place.at {
-            At::Waiting => return None,
-            At::Woken(at) => {
+            At::Waiting => {
+                self.ear.take_call(place.unheard.take());
+                if self.ear.is_called {
+                    let cohort = place.cohort.take();
+                    self.scan.change_waiting(place.switches.last(), cohort);
+                }
+                return None;
+            }
+            At::Woken(at, told) => {
+                self.ear.take_call(place.unheard.take().or(Some(told)));
                 let (switches, cohort) = place.take_changes();
                 self.scan.stand_woken(at, switches, cohort);
                 place.at = At::Reading;
@@ -232,6 +301,7 @@ impl Stream {
     pub(crate) fn rouse(&mut self, head: Mark) {
         let mut place = self.door.0.lock();
         debug_assert!(place.at == At::Waiting);
+        self.ear.take_call(place.unheard.take().or(Some(self.rings.told.head())));
         let (switches, cohort) = place.take_changes();
         self.scan.stand_woken(head, switches, cohort);
         place.at = At::Reading;

@@ -56,7 +56,7 @@
 //! | [`Reader::read`] | O(log chunks) once, then a load an entry; at the head, one load in all |
 //! | [`Reader::head`], [`Cursor`] | a load; a number |
 //!
-//! No operation waits for another thread. Evicted entries are dropped by the writer, or by the reader that is just visiting the
+//! No operation of a ring waits for another thread. Evicted entries are dropped by the writer, or by the reader that is just visiting the
 //! chunk they lie in: beside the ring itself, reads under way are all that keeps entries in memory. A chunk holds at most an
 //! eighth of either bound, or one entry; no more than a chunk's rest goes that could have stayed.
 //!
@@ -65,6 +65,44 @@
 //! `RUSTFLAGS="--cfg loom" cargo test -p guildhall-ring --release --test loom`.
 //!
 //! Rings made by [`ring_within`] share a [`Budget`]: beside its own bounds each holds what it can lease there.
+//!
+//! # The latest of each subject
+//!
+//! What is only of interest while it is new goes into a keep-latest map ([`latest()`]) beside a ring: one value a subject, in the order
+//! of the puts, read by a [`Version`] that the reader keeps. A later value takes the place of the one before it, so a slow reader
+//! makes nothing wait, and finds each subject that changed once. When the map is full the oldest subjects leave, and the writer is told
+//! how many.
+//!
+//! ```
+//! use std::ops::ControlFlow;
+//!
+//! use guildhall_ring::{LatestConfig, Weigh, latest};
+//!
+//! struct Typed(u32);
+//!
+//! impl Weigh for Typed {
+//!     fn weight_bytes(&self) -> usize {
+//!         size_of::<Self>()
+//!     }
+//! }
+//!
+//! let (mut writer, reader) = latest(LatestConfig::default());
+//! let mut at = reader.head();
+//! writer.put("ada", Typed(1));
+//! writer.put("bob", Typed(2));
+//! writer.put("ada", Typed(3));
+//! let mut heard = Vec::new();
+//! reader.read(&mut at, |_, typed| {
+//!     heard.push(typed.0);
+//!     ControlFlow::Continue(())
+//! });
+//! assert_eq!(heard, [2, 3]);
+//! ```
+//!
+//! | Operation | Cost, n subjects |
+//! |---|---|
+//! | [`LatestWriter::put`] | O(log n) under the map's lock |
+//! | [`LatestReader::read`] | at the head one load; else O(log n + subjects visited) under the lock, beside other readers |
 //!
 //! # What it is not for
 //!
@@ -76,6 +114,7 @@
 mod budget;
 mod cursor;
 mod directory;
+mod latest;
 mod reader;
 mod shared;
 mod sync;
@@ -84,6 +123,7 @@ mod writer;
 
 pub use budget::{Budget, FREE_BYTES};
 pub use cursor::{Cursor, Gap, Read, ReadError};
+pub use latest::{LatestConfig, LatestReader, LatestWriter, Version, latest};
 pub use reader::Reader;
 pub use shared::{RingConfig, ring, ring_within};
 pub use weigh::Weigh;

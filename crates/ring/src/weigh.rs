@@ -2,18 +2,24 @@
 
 use std::sync::Arc;
 
-use guildhall_proto::Event;
+use guildhall_proto::{Ephemeral, Event};
 
-/// What can lie in a ring: it knows about how much memory it takes.
+/// What can lie in a ring or a keep-latest map: it knows about how much memory it takes.
 pub trait Weigh {
-    /// Bytes of memory the entry keeps alive, about: what a ring's bound in bytes counts. Asked once, when the
-    /// entry is appended.
+    /// Bytes of memory the entry keeps alive, about: what a bound in bytes counts. Asked once, when the entry is
+    /// appended or put.
     fn weight_bytes(&self) -> usize;
 }
 
 impl Weigh for Event {
     fn weight_bytes(&self) -> usize {
         Self::weight_bytes(self)
+    }
+}
+
+impl Weigh for Ephemeral {
+    fn weight_bytes(&self) -> usize {
+        size_of::<Self>()
     }
 }
 

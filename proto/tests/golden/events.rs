@@ -1,6 +1,6 @@
-//! Samples of events.
+//! Samples of events and ephemerals.
 
-use guildhall_proto::{Event, EventKind, Mentions, Message, Millis, Role};
+use guildhall_proto::{Ephemeral, EphemeralKind, Event, EventKind, Mentions, Message, Millis, Role, Status};
 
 use crate::sample::{Sample, variants, variants_of};
 use crate::values::{
@@ -14,14 +14,16 @@ variants!(EventKind:
     MemberLeft, MessagePublished, MembersLeft, UserBanned, UserUnbanned,
 );
 
+variants!(EphemeralKind: Typing, Presence);
+
 pub(crate) fn variants() -> Vec<String> {
-    variants_of::<EventKind>().collect()
+    variants_of::<EventKind>().chain(variants_of::<EphemeralKind>()).collect()
 }
 
 pub(crate) fn samples() -> Vec<Sample> {
     let event = Event { position: position(3, 1_000), at: Millis(1_700_000_000_005), kind: EventKind::GuildDeleted };
     let whole = vec![Sample::plain("Event", event)];
-    [whole, guild_and_roles(), channels(), members(), messages()].into_iter().flatten().collect()
+    [whole, guild_and_roles(), channels(), members(), messages(), ephemerals()].into_iter().flatten().collect()
 }
 
 fn guild_and_roles() -> Vec<Sample> {
@@ -108,5 +110,14 @@ fn messages() -> Vec<Sample> {
         Sample::plain("Message", system.clone()),
         Sample::variant("by the system", EventKind::MessagePublished(system)),
         Sample::variant("by a user", EventKind::MessagePublished(user)),
+    ]
+}
+
+fn ephemerals() -> Vec<Sample> {
+    let typing = EphemeralKind::Typing { channel: channel_id(30), user: user(7), since: Millis(1_700_000_000_005) };
+    vec![
+        Sample::plain("Ephemeral", Ephemeral { at: position(3, 1_000), kind: typing }),
+        Sample::variant("", typing),
+        Sample::variant("", EphemeralKind::Presence { user: user(7), status: Status::DoNotDisturb }),
     ]
 }

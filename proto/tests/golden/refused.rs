@@ -3,9 +3,9 @@
 use guildhall_proto::codec::{self, Decode, Encode};
 use guildhall_proto::limits::{NAME_CHARS_MAX, NICK_CHARS_MAX, PAYLOAD_BYTES_MAX, REASON_CHARS_MAX};
 use guildhall_proto::{
-    Actor, ChannelId, ChannelKind, ClientId, Command, CommandError, EventKind, GuildId, Level, Limited, LineFault,
-    ListedThing, MemberFlags, Mentions, Name, Nick, NodeId, Outcome, OverwriteTarget, Payload, Permissions, PruneBy,
-    Reason, RoleId, SessionId, Stage, Status, UserId,
+    Actor, ChannelId, ChannelKind, ClientId, Command, CommandError, EphemeralKind, EventKind, GuildId, Level, Limited,
+    LineFault, ListedThing, MemberFlags, Mentions, Name, Nick, NodeId, Outcome, OverwriteTarget, Payload, Permissions,
+    PruneBy, Reason, RoleId, SessionId, Stage, Status, UserId,
 };
 
 /// Bytes, and the type as which they are refused; the name starts with it.
@@ -85,6 +85,7 @@ fn unknown_variants() -> Vec<Refused> {
         Outcome,
         CommandError,
         EventKind,
+        EphemeralKind,
         PruneBy,
         LineFault,
         Stage

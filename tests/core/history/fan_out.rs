@@ -146,6 +146,7 @@ impl History {
                 Delivery::Event(event) => listener.hear(event, events, seen),
                 Delivery::Gap(gap) => listener.lose(gap, places, seen),
                 Delivery::Unread(unread) => listener.hear_unread(unread, seen),
+                Delivery::Ephemeral(told) => panic!("nothing is told here, but {told:?}"),
                 Delivery::Detached(reason) => listener.detached(reason, seen),
             }
         });
@@ -218,6 +219,7 @@ impl History {
             BatchItem::Unread { unread, tokens } => {
                 tokens.iter().for_each(|token| listeners[*token as usize].hear_unread(unread, seen));
             }
+            BatchItem::Ephemeral { ephemeral, .. } => panic!("nothing is told here, but {ephemeral:?}"),
             BatchItem::Detached { reason, token } => listeners[token as usize].detached(reason, seen),
         });
         backend.places.batch_fell = None;

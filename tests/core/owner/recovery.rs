@@ -73,7 +73,7 @@ impl Owner {
                 Effect::Answer(_, again) => assert_eq!(again, first),
                 Effect::Append(_) | Effect::Record(_) | Effect::Scan(_) => panic!("{effect:?} for a retry"),
                 // Due in any case.
-                Effect::Fold(_) | Effect::Discard(_) | Effect::Checkpoint(_) => {}
+                Effect::Fold(_) | Effect::Discard(_) | Effect::Tell(_) | Effect::Checkpoint(_) => {}
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Publishing, and who may call whom.
+//! Publishing and typing, and who may call whom.
 
 use guildhall_permissions::Authority;
 use guildhall_proto::{
@@ -11,12 +11,7 @@ use super::{Decision, Scene, denied, sort_distinct, within};
 impl Scene<'_> {
     pub(super) fn publish(&self, authority: &Authority<'_>, publish: Publish) -> Result<Decision, CommandError> {
         let Publish { channel, payload, mut mentions, session, echo } = publish;
-        let kind = self.rights.channel(channel).ok_or(CommandError::UnknownChannel { channel })?.kind;
-        authority.require_within(channel, Permissions::VIEW_CHANNEL | Permissions::SEND_MESSAGES).map_err(denied)?;
-        match kind {
-            ChannelKind::Text => {}
-            ChannelKind::Category => return Err(CommandError::NotText { channel }),
-        }
+        self.require_may_publish(authority, channel)?;
         let author = authority.user();
         if let Some(session) = session {
             match self.sessions.user(session) {
@@ -27,6 +22,21 @@ impl Scene<'_> {
         }
         self.require_mentionable(authority, channel, &mut mentions)?;
         Ok(Decision::change(EventKind::MessagePublished(Message { channel, author, session, echo, mentions, payload })))
+    }
+
+    /// Who may publish in a channel may tell that it types there.
+    pub(crate) fn require_may_type(&self, user: UserId, channel: ChannelId) -> Result<(), CommandError> {
+        let roles = self.members.roles(user).ok_or(CommandError::UnknownMember { user })?;
+        self.require_may_publish(&Authority::member(self.rights, user, &roles), channel)
+    }
+
+    fn require_may_publish(&self, authority: &Authority<'_>, channel: ChannelId) -> Result<(), CommandError> {
+        let kind = self.rights.channel(channel).ok_or(CommandError::UnknownChannel { channel })?.kind;
+        authority.require_within(channel, Permissions::VIEW_CHANNEL | Permissions::SEND_MESSAGES).map_err(denied)?;
+        match kind {
+            ChannelKind::Text => Ok(()),
+            ChannelKind::Category => Err(CommandError::NotText { channel }),
+        }
     }
 
     /// A mention that the author may not make is refused, not stripped. Sorts the lists.

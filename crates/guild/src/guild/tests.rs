@@ -317,7 +317,7 @@ impl Run {
                     Some(at) => self.finish(at, given),
                     None => answer = Some(given),
                 },
-                Effect::Append(_) | Effect::Discard(_) => {}
+                Effect::Append(_) | Effect::Discard(_) | Effect::Tell(_) => {}
             }
         }
         answer

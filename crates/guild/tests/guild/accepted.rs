@@ -6,3 +6,4 @@ mod members;
 mod messages;
 mod roles;
 mod sessions;
+mod told;

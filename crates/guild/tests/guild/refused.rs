@@ -6,3 +6,4 @@ mod limits;
 mod operations;
 mod publishing;
 mod shapes;
+mod typing;

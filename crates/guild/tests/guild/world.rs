@@ -13,7 +13,9 @@
 
 use std::sync::Arc;
 
-use guildhall_guild::{Answer, Call, CallId, Effect, Guild, GuildConfig, Input, Reply, SessionCall, SessionRequest};
+use guildhall_guild::{
+    Answer, Call, CallId, Effect, Guild, GuildConfig, Input, Reply, SessionCall, SessionRequest, TypingCall,
+};
 use guildhall_permissions::Rights;
 use guildhall_proto::{
     Actor, Channel, ChannelId, ChannelKind, ClientId, Command, CommandError, Epoch, Event, EventKind, GuildId, Member,
@@ -115,6 +117,11 @@ impl World {
     /// The same for what a session asks.
     pub(crate) fn session(&mut self, session: u64, request: SessionRequest) -> (Answer, Vec<Effect>) {
         self.input(|id| Input::Session(SessionCall { id, session: session_id(session), request }))
+    }
+
+    /// Lets a member type.
+    pub(crate) fn typing(&mut self, user: u64, channel: u64) -> (Answer, Vec<Effect>) {
+        self.input(|id| Input::Typing(TypingCall { id, user: user_id(user), channel: channel_id(channel) }))
     }
 
     fn input(&mut self, input: impl FnOnce(CallId) -> Input) -> (Answer, Vec<Effect>) {
@@ -260,7 +267,7 @@ fn told(effects: &[Effect]) -> (Vec<Record>, Vec<Arc<Event>>) {
             }
             Effect::Append(event) => events.push(Arc::clone(event)),
             // Housekeeping may fall into any turn.
-            Effect::Fold(_) | Effect::Scan(_) | Effect::Discard(_) | Effect::Checkpoint(_) => {}
+            Effect::Fold(_) | Effect::Scan(_) | Effect::Discard(_) | Effect::Checkpoint(_) | Effect::Tell(_) => {}
             Effect::Answer(..) => panic!("one call, two answers"),
         }
     }

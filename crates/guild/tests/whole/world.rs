@@ -216,7 +216,7 @@ impl World {
                     self.records.retain(|record| record.number > structure.records);
                     self.checkpoint = Some((codec::encode(&structure).unwrap(), checkpoint.base));
                 }
-                Effect::Discard(_) => {}
+                Effect::Discard(_) | Effect::Tell(_) => {}
             }
         }
     }

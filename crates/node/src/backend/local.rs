@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use guildhall_members::View;
 use guildhall_proto::{CallError, GuildId, Member, Position, Seq};
-use guildhall_relay::{ApplyError, Batch, Relay, RelayConfig, SessionKey};
-use guildhall_ring::{Cursor, ReadError};
+use guildhall_relay::{ApplyError, Batch, Relay, RelayConfig, SessionKey, TellError};
+use guildhall_ring::{Cursor, ReadError, Version};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
@@ -51,6 +51,13 @@ pub(super) struct Core {
     pub(super) woken: Vec<SessionKey>,
 }
 
+/// The task's place in what its guild lets out.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    events: Cursor,
+    told: Version,
+}
+
 /// Where the task stands after a look at the feed.
 #[derive(Debug, PartialEq, Eq)]
 enum Fed {
@@ -76,6 +83,8 @@ impl LocalRelay {
     /// Opens a relay of the guild as it is now, and starts its task.
     pub(super) async fn open(node: Node, guild: GuildId, config: RelayConfig) -> Result<Arc<Self>, CallError> {
         let live = node.live(guild).await?;
+        // Before the view: what is told from here on may be missing from it.
+        let told = live.told.head();
         let view = node.view_of(&live)?;
         let (relay, batch) = Relay::within(node.rings().budget(), config, view.rights().clone(), view.position());
         let core = Core { relay, wakers: Vec::new(), seats: Seats::default(), batch: Some(batch), woken: Vec::new() };
@@ -89,7 +98,7 @@ impl LocalRelay {
             batch_news: Notify::new(),
             closed: AtomicBool::new(false),
         });
-        tokio::spawn(Arc::clone(&local).run(live, Cursor::after(view.position().seq)));
+        tokio::spawn(Arc::clone(&local).run(live, Place { events: Cursor::after(view.position().seq), told }));
         Ok(local)
     }
 
@@ -116,7 +125,7 @@ impl LocalRelay {
         self.batch_news.notify_one();
     }
 
-    async fn run(self: Arc<Self>, mut live: Arc<Live>, mut cursor: Cursor) {
+    async fn run(self: Arc<Self>, mut live: Arc<Live>, mut place: Place) {
         let mut pace = Pace::default();
         let mut _awake = Feed::of(&live);
         let mut listed = false;
@@ -126,7 +135,7 @@ impl LocalRelay {
             let mut news = pin!(feed.news.notified());
             news.as_mut().enable();
             let over = live.has_ended();
-            let fed = self.feed(&live, &mut cursor);
+            let fed = self.feed(&live, &mut place);
             self.node.rings().note(&self, &mut listed);
             match fed {
                 Fed::More => {
@@ -134,14 +143,14 @@ impl LocalRelay {
                     tokio::task::yield_now().await;
                 }
                 Fed::Missing => {
-                    self.resync(&live, &mut cursor);
+                    self.resync(&live, &mut place.events);
                     // Where the owner is about to publish the view that is missing, it needs a thread for that.
                     tokio::task::yield_now().await;
                 }
                 Fed::AtHead if over => match self.reopen(&mut pace).await {
                     Some((next, from)) => {
                         _awake = Feed::of(&next);
-                        (live, cursor) = (next, from);
+                        (live, place) = (next, from);
                     }
                     None => break,
                 },
@@ -159,13 +168,13 @@ impl LocalRelay {
         self.close();
     }
 
-    /// Applies a bounded run of events and wakes those who hear them.
-    fn feed(&self, live: &Live, cursor: &mut Cursor) -> Fed {
+    /// Applies a bounded run of events, then tells a few of what was told up to there, and wakes those who hear them.
+    fn feed(&self, live: &Live, place: &mut Place) -> Fed {
         let mut core = self.core.lock();
         let Core { relay, woken, .. } = &mut *core;
         let mut left = RUN_EVENTS;
         let mut missing = false;
-        let read = live.events.read(cursor, |_, event| {
+        let read = live.events.read(&mut place.events, |_, event| {
             if left == 0 {
                 return ControlFlow::Break(());
             }
@@ -179,15 +188,38 @@ impl LocalRelay {
                 }
             }
         });
+        let more_told = !missing && self.tell_ephemerals(live, &mut place.told, relay, woken);
         self.wake(core);
         match read {
             Ok(_) if missing => Fed::Missing,
-            Ok(read) if read.at_head => Fed::AtHead,
+            Ok(read) if read.at_head && !more_told => Fed::AtHead,
             Ok(_) => Fed::More,
             Err(ReadError::Gap(_)) => Fed::Missing,
             // The view was published before the ring reached it; it will.
             Err(ReadError::Ahead { .. }) => Fed::AtHead,
         }
+    }
+
+    /// Tells the next of what was told beside the events, as far as these were applied. Whether there is more to be told now.
+    fn tell_ephemerals(&self, live: &Live, told: &mut Version, relay: &mut Relay, woken: &mut Vec<SessionKey>) -> bool {
+        for _ in 0..RUN_TOLD {
+            let mut next = None;
+            live.told.read(told, |version, ephemeral| {
+                next = Some((version, *ephemeral));
+                ControlFlow::Break(())
+            });
+            let Some((version, ephemeral)) = next else {
+                return false;
+            };
+            match relay.tell(ephemeral, woken) {
+                Ok(pushed_out) => self.node.counters().add(Counter::EphemeralsPushedOut, pushed_out as u64),
+                Err(TellError::Stale { .. }) => {}
+                // It waits for its event.
+                Err(TellError::Ahead { .. }) => return false,
+            }
+            *told = version;
+        }
+        *told < live.told.head()
     }
 
     /// Makes the unread summary if it is due; otherwise the time until it is, if there is something to tell.
@@ -246,7 +278,7 @@ impl LocalRelay {
 
     /// Finds the guild under its next owner, begins again from its view, and has the sessions told there. `None` once the node stops
     /// or the relay is closed.
-    async fn reopen(self: &Arc<Self>, pace: &mut Pace) -> Option<(Arc<Live>, Cursor)> {
+    async fn reopen(self: &Arc<Self>, pace: &mut Pace) -> Option<(Arc<Live>, Place)> {
         loop {
             let pause = pace.pause();
             if !pause.is_zero() {
@@ -258,10 +290,10 @@ impl LocalRelay {
             }
             match self.node.live(self.guild).await {
                 Ok(live) => {
-                    let mut cursor = live.events.head();
-                    self.resync(&live, &mut cursor);
+                    let mut place = Place { events: live.events.head(), told: live.told.head() };
+                    self.resync(&live, &mut place.events);
                     self.runtime.spawn(Arc::clone(self).tell_all());
-                    return Some((live, cursor));
+                    return Some((live, place));
                 }
                 Err(CallError::Refused(_)) => {
                     let at = self.core.lock().relay.position();
@@ -318,6 +350,8 @@ async fn pause(time: Option<Duration>) {
 
 /// Events applied under one hold of the lock: some tens of microseconds.
 const RUN_EVENTS: usize = 64;
+/// What is told under one hold of the lock: each may look at every waiting session.
+const RUN_TOLD: usize = 8;
 /// A guild that is not available is asked for again after this, and after twice as long each time.
 const REOPEN_PAUSE_MIN: Duration = Duration::from_millis(10);
 const REOPEN_PAUSE_MAX: Duration = Duration::from_secs(1);

@@ -123,6 +123,7 @@ impl From<relay::Delivery<'_>> for Delivery {
             relay::Delivery::Event(event) => Self::Event(Arc::clone(event)),
             relay::Delivery::Gap(gap) => Self::Gap(gap),
             relay::Delivery::Unread(unread) => Self::Unread(unread.clone()),
+            relay::Delivery::Ephemeral(ephemeral) => Self::Ephemeral(ephemeral),
             relay::Delivery::Detached(reason) => Self::Detached(reason),
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use guildhall_guild::{Guild, GuildConfig};
 use guildhall_proto::{CallError, CommandError, Epoch, Grant, GuildId, Position};
-use guildhall_ring::{Cursor, ring_within};
+use guildhall_ring::{Cursor, latest, ring_within};
 use guildhall_store::{Claim, StoreError};
 
 use super::places::{Load, Places};
@@ -107,15 +107,16 @@ impl Loader {
         }
         let Position { epoch, seq } = state.position();
         let (writer, events) = ring_within(self.around.rings.budget(), self.config.ring, Cursor::after(seq));
+        let (telling, told) = latest(self.config.told);
         let mailbox = Mailbox::new(self.config.mailbox.clone());
-        let live = Live::new(guild, epoch, mailbox, state.view(), events, self.around.offload.clone());
+        let live = Live::new(guild, epoch, mailbox, state.view(), events, told, self.around.offload.clone());
         let live = Arc::new(live);
         self.counters().bump(Counter::GuildsLoaded);
         if state.exists() {
             self.counters().bump(Counter::GuildsWoken);
         }
         tracing::info!(%guild, epoch = epoch.0, seq = seq.0, "guild loaded");
-        let owner = Owner::new(state, Arc::clone(&live), writer, Arc::clone(&self.around));
+        let owner = Owner::new(state, Arc::clone(&live), writer, telling, Arc::clone(&self.around));
         Ok((live, Box::new(owner)))
     }
 }

@@ -18,12 +18,14 @@ enum Heard {
     Detached(DetachReason),
 }
 
-fn heard(delivery: Delivery) -> Heard {
+/// `None` for what is told beside the events: of that, who lags more hears less.
+fn heard(delivery: Delivery) -> Option<Heard> {
     match delivery {
-        Delivery::Event(event) => Heard::Event(event.position),
-        Delivery::Gap(_) => Heard::Gap,
+        Delivery::Event(event) => Some(Heard::Event(event.position)),
+        Delivery::Gap(_) => Some(Heard::Gap),
         Delivery::Unread(unread) => panic!("an active session hears all itself: {unread:?}"),
-        Delivery::Detached(reason) => Heard::Detached(reason),
+        Delivery::Ephemeral(_) => None,
+        Delivery::Detached(reason) => Some(Heard::Detached(reason)),
     }
 }
 
@@ -36,6 +38,7 @@ fn note(shown: &mut BTreeMap<u64, Vec<Heard>>, item: BatchItem<'_>) {
             tokens.iter().for_each(|token| shown.entry(*token).or_default().push(Heard::Gap));
         }
         BatchItem::Unread { unread, .. } => panic!("active sessions hear all themselves: {unread:?}"),
+        BatchItem::Ephemeral { .. } => {}
         BatchItem::Detached { reason, token } => shown.entry(token).or_default().push(Heard::Detached(reason)),
     }
 }
@@ -114,7 +117,7 @@ async fn batch_sessions_hear_exactly_what_streams_hear() {
             settle().await;
             for (number, stream) in &mut streams {
                 while let std::task::Poll::Ready(Some(delivery)) = poll_once(&mut Box::pin(stream.next())).await {
-                    by_stream.entry(*number).or_default().push(heard(delivery));
+                    by_stream.entry(*number).or_default().extend(heard(delivery));
                 }
             }
             let few = 1 + dice.roll(40) as usize;

@@ -41,7 +41,7 @@ fn is_overloaded(error: &CallError) -> bool {
 #[tokio::test]
 async fn a_full_class_is_refused_with_a_pause_and_the_other_classes_are_not() {
     let two = Quota { items: 2, bytes: 1_000_000 };
-    let world = narrow(MailboxConfig { durable: two, message: two, session: two });
+    let world = narrow(MailboxConfig { durable: two, message: two, session: two, ephemeral: two });
     let guild = world.found(1, 3).await;
     let backend = world.backend();
     let session = attach(&backend, guild, 1, ADA).await;
@@ -90,7 +90,7 @@ async fn a_full_class_is_refused_with_a_pause_and_the_other_classes_are_not() {
 #[tokio::test]
 async fn a_class_is_bounded_in_bytes_too() {
     let message = Quota { items: 1_000, bytes: 100_000 };
-    let world = narrow(MailboxConfig { durable: ROOMY, message, session: ROOMY });
+    let world = narrow(MailboxConfig { durable: ROOMY, message, session: ROOMY, ephemeral: ROOMY });
     let guild = world.found(1, 3).await;
     let _held = hold_up(&world, guild).await;
     let large = |bytes: usize| {

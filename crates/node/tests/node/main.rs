@@ -17,5 +17,6 @@ mod spread;
 mod stopping;
 mod store;
 mod stress;
+mod told;
 mod turns;
 mod world;

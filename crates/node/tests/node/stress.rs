@@ -45,6 +45,7 @@ impl Account {
                 true
             }
             Some(Delivery::Unread(unread)) => panic!("an active session hears all itself: {unread:?}"),
+            Some(Delivery::Ephemeral(told)) => panic!("nobody types here, but {told:?}"),
             Some(Delivery::Detached(_)) | None => false,
         }
     }

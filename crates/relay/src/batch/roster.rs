@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use guildhall_proto::{Level, Position, Seq, SessionId, Unread};
+use guildhall_ring::Version;
 
 use crate::audience::Audience;
 use crate::bits::{Bits, numbers};
@@ -16,6 +17,7 @@ use crate::entry::{Call, Entry, Scope};
 use crate::hearing::{Hearing, List, Listener};
 use crate::news::Summary;
 use crate::session::SessionKey;
+use crate::told::{Hearers, Told};
 
 /// A session and where it belongs.
 #[derive(Debug, Clone)]
@@ -23,6 +25,8 @@ pub(crate) struct Seat {
     pub(crate) who: Listener,
     pub(crate) token: u64,
     pub(crate) cohort: Arc<Cohort>,
+    /// What was told up to here is not for it.
+    pub(crate) told: Version,
 }
 
 /// The sessions of one cohort that listen in one way.
@@ -46,6 +50,8 @@ pub(crate) struct Roster {
     /// By slot: the session, and its place in its row.
     seats: Vec<Option<(Seat, u32)>>,
     slot_of: BTreeMap<SessionId, u32>,
+    /// The highest `told` of all seats so far.
+    told: Version,
 }
 
 impl Roster {
@@ -55,6 +61,7 @@ impl Roster {
 
     pub(crate) fn seat(&mut self, seat: Seat) {
         let (slot, id) = (seat.who.key.idx, seat.cohort.id);
+        self.told = self.told.max(seat.told);
         let Rows { rows, filled } = &mut self.lists[seat.who.hearing.list() as usize];
         if rows.len() <= id as usize {
             rows.resize_with(id as usize + 1, Row::default);
@@ -173,6 +180,34 @@ impl Roster {
         );
     }
 
+    /// Shows whom of those here something is for that was told under `version`, by cohorts.
+    pub(crate) fn tell(&self, told: &Told, version: Version, mut visit: impl FnMut(&[u64])) {
+        let mut apart = Vec::new();
+        let mut show = |row: &Row| {
+            apart.clear();
+            apart.extend(told.own().iter().filter_map(|key| self.apart(Some(key.idx), row)));
+            if self.told >= version {
+                let late = |place: &usize| self.seated(row.slots[*place]).told >= version;
+                apart.extend((0..row.slots.len()).filter(late));
+            }
+            apart.sort_unstable();
+            apart.dedup();
+            row.visit_but(apart.iter().copied(), &mut visit);
+        };
+        match &told.hearers {
+            Hearers::Channel { audience, .. } => self.each(&[List::Active], |idx| audience.seen_by().word(idx), show),
+            Hearers::Members => self.each(
+                &[List::Active],
+                |_| u64::MAX,
+                |row| {
+                    if self.seated(row.slots[0]).cohort.standing.members {
+                        show(row);
+                    }
+                },
+            ),
+        }
+    }
+
     /// Shows the passive sessions that a message calls.
     fn show_called(
         &self,
@@ -201,7 +236,7 @@ impl Roster {
             let Some((seat, _)) = self.seats.get(key.idx as usize).and_then(Option::as_ref) else {
                 continue;
             };
-            let Seat { who, cohort, token } = seat;
+            let Seat { who, cohort, token, .. } = seat;
             let calls_all = call.everyone || call.here && who.hearing.list() == List::PassiveOnline;
             let is_shown = calls_all || call.calls_role_of(cohort);
             if who.key == *key && who.hearing.level == Level::Passive && !is_shown && entry.is_for(who, cohort, cohort)
@@ -251,17 +286,19 @@ impl Roster {
 }
 
 impl Row {
-    /// Visits all, but the one at the place `apart`.
+    /// Visits all, but those at the places `apart`, which ascend.
     #[inline]
-    fn visit_but(&self, apart: Option<usize>, visit: &mut impl FnMut(&[u64])) {
-        let Some(place) = apart else {
-            visit(&self.tokens);
-            return;
-        };
-        for part in [&self.tokens[..place], &self.tokens[place + 1..]] {
+    fn visit_but(&self, apart: impl IntoIterator<Item = usize>, visit: &mut impl FnMut(&[u64])) {
+        let mut from = 0;
+        let mut visit_some = |part: &[u64]| {
             if !part.is_empty() {
                 visit(part);
             }
+        };
+        for place in apart {
+            visit_some(&self.tokens[from..place]);
+            from = place + 1;
         }
+        visit_some(&self.tokens[from..]);
     }
 }

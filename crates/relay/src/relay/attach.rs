@@ -12,7 +12,7 @@ use crate::batch::{Join, Op, Seat};
 use crate::cohort::{Cohort, Standing};
 use crate::hearing::{Hearing, Listener, Ring, Switch};
 use crate::news::Moved;
-use crate::scan::{Scan, Scanned};
+use crate::scan::{self, Scan, Scanned};
 use crate::session::{Attach, AttachError, DetachReason, SessionKey, UnknownSession, Wait};
 use crate::slots::{NONE, Way};
 use crate::stream::{At, Door, End, Stream};
@@ -68,7 +68,7 @@ impl Relay {
             return Ok(key);
         }
         let head = self.ring.head();
-        let seat = Seat { who: scan.who, token, cohort: self.cohort_of(&scan) };
+        let seat = Seat { who: scan.who, token, cohort: self.cohort_of(&scan), told: self.told.head() };
         let found = scan.seek(&self.rings, end.map_or(self.head(), |end| end.at)) == Scanned::Found;
         let known = attach.accepted;
         // A session that ends before the head never joins: whatever is before that end, it hears alone.
@@ -116,8 +116,9 @@ impl Relay {
         }
         match stream.door.at() {
             At::Waiting if stream.gap.is_some() => return Ok(Wait::Gap),
+            At::Waiting if stream.ear.is_called || stream.door.is_called() => return Ok(Wait::Ready),
             At::Waiting => return Ok(Wait::Waiting),
-            At::Woken(_) => return Ok(Wait::Ready),
+            At::Woken(..) => return Ok(Wait::Ready),
             At::Reading => {}
         }
         stream.enter();
@@ -128,6 +129,8 @@ impl Relay {
                 stream.scan.who = self.slots.listener(key.idx);
                 stream.gap = Some(Box::new(stream.scan.jump(self.head(), self.position)));
                 stream.scan.cohort = Arc::clone(self.cohorts.find(id).expect("a session's cohort has sessions"));
+                // What was told of those it has missed is in the view that it begins again from.
+                stream.pass_told();
                 // It waits from here on, told or not: so it cannot lose what is not for it.
                 stream.door.wait();
                 self.list_waiting(key.idx);
@@ -135,11 +138,17 @@ impl Relay {
             }
             Scanned::End => {
                 debug_assert!(stream.scan.cohort.id == id, "who has read all is in its present cohort");
-                stream.door.wait();
-                self.list_waiting(key.idx);
-                Ok(Wait::Waiting)
+                Ok(self.begin_waiting(stream))
             }
         }
+    }
+
+    /// Lets a session wait that has read all there is in the rings. It waits also if something told is for it: so it cannot lose
+    /// what is not.
+    pub(super) fn begin_waiting(&mut self, stream: &mut Stream) -> Wait {
+        stream.door.wait();
+        self.list_waiting(stream.key().idx);
+        if stream.look(self.ring.head()) { Wait::Ready } else { Wait::Waiting }
     }
 
     pub(super) fn is_own(&self, stream: &Stream) -> bool {
@@ -161,6 +170,7 @@ impl Relay {
             ring: Ring::Whole,
             cursor: self.ring.head(),
             cohort: Cohort::past(Standing { roles: Arc::default(), owner: false, overwrites: Box::default(), members }),
+            since: self.ring.head(),
             past: Vec::new(),
             switches: VecDeque::new(),
             joined: self.position,
@@ -274,11 +284,11 @@ impl Relay {
         match way {
             Way::Stream(door) => {
                 self.list_waiting(key.idx);
-                door.change_cohort(cohort);
+                door.change_cohort(scan::Moved { cohort, since: self.ring.head() });
             }
             Way::Batch(token) => {
                 let at = self.ring.head();
-                let seat = Seat { who, token, cohort };
+                let seat = Seat { who, token, cohort, told: self.told.head() };
                 let join = Join { seat, at, position: self.position, known: accepted, catch_up: None, end: None };
                 self.ops.push(Op::Join(Box::new(join)));
             }

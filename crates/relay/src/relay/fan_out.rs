@@ -13,6 +13,7 @@ use crate::cohort::{CohortId, Cohorts, Standing, shows};
 use crate::entry::{Call, Entry, Fact, Move, Scope};
 use crate::hearing::{List, Listener, Mark};
 use crate::news::Moved;
+use crate::scan;
 use crate::session::{DetachReason, SessionKey};
 use crate::slots::{NONE, Slots, Way};
 use crate::stream::{End, Ending};
@@ -26,6 +27,12 @@ impl Relay {
         self.rights.apply(&event.kind);
         let moves = self.moves(&event.kind, owner_before);
         let scope = self.scope(&event.kind, before);
+
+        if let EventKind::MemberLeft { member } = &event.kind {
+            self.forget(member.user);
+        } else if let EventKind::MembersLeft { users } = &event.kind {
+            users.iter().for_each(|user| self.forget(*user));
+        }
 
         let position = event.position;
         let ending = self.ended_by(&event.kind);
@@ -48,7 +55,7 @@ impl Relay {
         let mut staying = Vec::new();
         for Move { session, to } in &*entry.moves {
             let who = self.slots.listener(session.idx);
-            let Relay { slots, cohorts, news, .. } = self;
+            let Relay { slots, cohorts, news, told, .. } = self;
             let slot = slots.at_mut(session.idx);
             let from = Arc::clone(cohorts.find(slot.cohort).expect("a session's cohort has sessions"));
             let was_waiting = unwait(slots, cohorts, session.idx);
@@ -63,11 +70,11 @@ impl Relay {
             };
             if was_waiting && entry.is_for(&who, &from, to) {
                 // Its cohort stays the old one until it reads the entry.
-                door.wake(at);
+                door.wake(at, told.head());
                 woken.push(*session);
             } else if was_waiting {
                 if from.id != to.id {
-                    door.change_cohort(Arc::clone(to));
+                    door.change_cohort(scan::Moved { cohort: Arc::clone(to), since: at.whole.next() });
                 }
                 staying.push(session.idx);
             }
@@ -132,10 +139,10 @@ impl Relay {
                 continue;
             };
             if who.hearing.level == Level::Passive && entry.is_for(&who, cohort, cohort) {
-                let Relay { slots, cohorts, .. } = self;
+                let Relay { slots, cohorts, told, .. } = self;
                 unwait(slots, cohorts, key.idx);
                 if let Way::Stream(door) = &slots.at(key.idx).way {
-                    door.wake(at);
+                    door.wake(at, told.head());
                 }
                 woken.push(*key);
             }
@@ -183,7 +190,8 @@ impl Relay {
         is_for: impl Fn(&Listener) -> bool,
         woken: &mut Vec<SessionKey>,
     ) {
-        let Relay { slots, cohorts, .. } = self;
+        let Relay { slots, cohorts, told, .. } = self;
+        let told = told.head();
         cohorts.wake(id, list, |idx, place_if_kept| {
             let who = slots.listener(idx);
             let slot = slots.at_mut(idx);
@@ -193,7 +201,7 @@ impl Relay {
             }
             slot.waiting = NONE;
             if let Way::Stream(door) = &slot.way {
-                door.wake(at);
+                door.wake(at, told);
             }
             woken.push(who.key);
             true

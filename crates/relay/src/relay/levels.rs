@@ -14,7 +14,7 @@ use super::{Pending, Relay};
 use crate::batch::Op;
 use crate::hearing::{Change, Hearing, Ring, Switch};
 use crate::scan::Scanned;
-use crate::session::{ListenError, SessionKey, UnknownSession};
+use crate::session::{ListenError, SessionKey, UnknownSession, Wait};
 use crate::slots::{NONE, Way};
 use crate::stream::{At, Stream};
 
@@ -55,10 +55,10 @@ impl Relay {
         // It goes on to what is for it now, so that it cannot lose what is not; a gap to be told stays.
         match stream.scan.seek(&self.rings, self.head()) {
             Scanned::Found if was_waiting => woken.push(key),
-            Scanned::End if was_waiting => {
-                stream.door.wait();
-                self.list_waiting(key.idx);
-            }
+            Scanned::End if was_waiting => match self.begin_waiting(stream) {
+                Wait::Ready => woken.push(key),
+                Wait::Waiting | Wait::Gap => {}
+            },
             // It is reading: it comes to wait, or to hear of its gap, by itself.
             Scanned::Found | Scanned::End | Scanned::Lost => {}
         }

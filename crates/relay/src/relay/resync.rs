@@ -92,6 +92,7 @@ impl Relay {
         self.wake_for(&entry, woken);
         // What was news before is in the view that everybody begins again from.
         self.news.clear();
+        self.forget_all();
         for (idx, reason) in ending {
             // A session accepted behind the hole has lost nothing in it.
             let is_ahead = self.slots.at(idx).cohort == NONE;

@@ -1,6 +1,7 @@
 mod churn;
 mod levels;
 mod stage;
+mod told;
 
 use guildhall_proto::limits::PAYLOAD_BYTES_MAX;
 use guildhall_proto::{EventKind, Millis, OverwriteTarget, Payload};

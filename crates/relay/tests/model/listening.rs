@@ -19,6 +19,7 @@ impl Driver {
                 Delivery::Event(event) => Heard::Event(event.position),
                 Delivery::Gap(gap) => Heard::Gap(gap),
                 Delivery::Unread(unread) => Heard::Unread(unread.clone()),
+                Delivery::Ephemeral(told) => panic!("nothing is told here, but {told:?}"),
                 Delivery::Detached(reason) => Heard::Detached(reason),
             });
         });
@@ -62,6 +63,7 @@ impl Driver {
                 heard.extend(tokens.iter().map(|token| (*token, Heard::Event(event.position))));
             }
             BatchItem::Gap { gap, tokens } => heard.extend(tokens.iter().map(|token| (*token, Heard::Gap(gap)))),
+            BatchItem::Ephemeral { ephemeral, .. } => panic!("nothing is told here, but {ephemeral:?}"),
             BatchItem::Unread { unread, tokens } => {
                 heard.extend(tokens.iter().map(|token| (*token, Heard::Unread(unread.clone()))));
             }

@@ -119,8 +119,8 @@ impl Ear {
                         deliveries += 1;
                     }
                 }
-                // All sessions here are active: they hear of messages themselves.
-                Poll::Ready(Some(Delivery::Unread(_))) => {}
+                // All sessions here are active: they hear of messages themselves. What is told beside these is not counted.
+                Poll::Ready(Some(Delivery::Unread(_) | Delivery::Ephemeral(_))) => {}
                 Poll::Ready(Some(Delivery::Gap(gap))) => {
                     warn!(session = %self.stream.session(), ?gap, "a session lags: deliveries are lost");
                 }

@@ -1,7 +1,7 @@
 //! Sessions, and the presence they make.
 
-use guildhall_guild::{Attached, Reply, SessionRequest};
-use guildhall_proto::{Actor, Command, Status};
+use guildhall_guild::{Attached, Effect, Reply, SessionRequest, Tell};
+use guildhall_proto::{Actor, Command, Ephemeral, EphemeralKind, Status};
 
 use crate::world::*;
 
@@ -12,7 +12,8 @@ fn an_attach_tells_from_where_on_and_who() {
     let request = SessionRequest::Attach { user: member.user, status: Status::Online };
     let (answer, others) = world.session(9, request);
     assert_eq!(answer, Ok(Reply::Attached(Attached { at, member })));
-    assert!(others.is_empty());
+    let presence = EphemeralKind::Presence { user: user_id(MOD), status: Status::Online };
+    assert!(matches!(&others[..], [Effect::Tell(Tell::Latest(told))] if *told == Ephemeral { at, kind: presence }));
     assert_eq!(world.guild.position(), at);
 }
 

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use guildhall_permissions::Rights;
 use guildhall_proto::{
-    Channel, ChannelId, ChannelKind, Epoch, Event, EventKind, GuildId, GuildSettings, Level, Member, MemberFlags,
-    Mentions, Message, Millis, Name, Nick, Overwrite, OverwriteTarget, Payload, Permissions, Position, Role, RoleId,
-    Seq, SessionId, Status, Unread, UserId,
+    Channel, ChannelId, ChannelKind, Ephemeral, EphemeralKind, Epoch, Event, EventKind, GuildId, GuildSettings, Level,
+    Member, MemberFlags, Mentions, Message, Millis, Name, Nick, Overwrite, OverwriteTarget, Payload, Permissions,
+    Position, Role, RoleId, Seq, SessionId, Status, Unread, UserId,
 };
 use guildhall_ring::RingConfig;
 
@@ -30,6 +30,9 @@ pub(super) enum Heard {
     Event(u64),
     Gap(u64, u64),
     Unread(Vec<u64>),
+    /// Who, in which channel, and when.
+    Typing(u64, u64, u64),
+    Presence(u64, Status),
     Detached(DetachReason),
 }
 
@@ -91,12 +94,13 @@ impl Stage {
                     Delivery::Event(event) => Heard::Event(event.position.seq.0),
                     Delivery::Gap(Gap { after, through }) => Heard::Gap(after.seq.0, through.seq.0),
                     Delivery::Unread(unread) => Heard::Unread(channels(unread)),
+                    Delivery::Ephemeral(told) => of_now(&told),
                     Delivery::Detached(reason) => Heard::Detached(reason),
                 });
             });
             match read {
                 Read::More => {}
-                Read::Idle if self.relay.wait(stream).unwrap() != Wait::Waiting => {}
+                Read::Idle | Read::Waiting if self.relay.wait(stream).unwrap() != Wait::Waiting => {}
                 Read::Idle | Read::Waiting | Read::Ended => return heard,
             }
         }
@@ -118,6 +122,9 @@ impl Stage {
                 BatchItem::Unread { unread, tokens } => {
                     heard.extend(tokens.iter().map(|token| (*token, Heard::Unread(channels(unread)))));
                 }
+                BatchItem::Ephemeral { ephemeral, tokens } => {
+                    heard.extend(tokens.iter().map(|token| (*token, of_now(ephemeral))));
+                }
                 BatchItem::Detached { reason, token } => heard.push((token, Heard::Detached(reason))),
             });
             if read == BatchRead::Idle {
@@ -125,6 +132,12 @@ impl Stage {
                 return heard;
             }
         }
+    }
+
+    /// Tells what was accepted as of now, and returns how many others left for it.
+    pub(super) fn tell(&mut self, kind: EphemeralKind) -> usize {
+        self.woken.clear();
+        self.relay.tell(Ephemeral { at: self.relay.position(), kind }, &mut self.woken).unwrap()
     }
 
     /// A passive session of `user`, as of now.
@@ -248,4 +261,19 @@ pub(super) fn calling(number: u64, by: Option<(u64, u64)>, mentions: Mentions) -
 
 fn channels(unread: &Unread) -> Vec<u64> {
     unread.channels.iter().map(|channel| channel.get()).collect()
+}
+
+fn of_now(told: &Ephemeral) -> Heard {
+    match told.kind {
+        EphemeralKind::Typing { channel, user, since } => Heard::Typing(user.get(), channel.get(), since.0),
+        EphemeralKind::Presence { user, status } => Heard::Presence(user.get(), status),
+    }
+}
+
+pub(super) fn typing(user_number: u64, channel_number: u64, since: u64) -> EphemeralKind {
+    EphemeralKind::Typing { channel: channel(channel_number).id, user: user(user_number), since: Millis(since) }
+}
+
+pub(super) fn presence(user_number: u64, status: Status) -> EphemeralKind {
+    EphemeralKind::Presence { user: user(user_number), status }
 }
