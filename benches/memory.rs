@@ -149,6 +149,7 @@ fn woken() -> Guild {
         | Effect::Discard(_)
         | Effect::Record(_)
         | Effect::Append(_)
+        | Effect::Tell(_)
         | Effect::Answer(..) => None,
     });
     let checkpoint = checkpoint.expect("something has changed, and no fold is in the way");
