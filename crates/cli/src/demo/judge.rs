@@ -275,3 +275,6 @@ impl AddAssign for Findings {
         self.told += other.told;
     }
 }
+
+#[cfg(test)]
+mod tests;
