@@ -87,6 +87,8 @@ async fn run(asked: Asked) -> anyhow::Result<Report> {
     let meddlers = meddlers(asked.tamper, shape, &seats)?;
     let mut config = NodeConfig::default();
     config.relay.ring.entries_max = RELAY_EVENTS;
+    // A session that was cut for a second is to find what it has missed, however slow the machine.
+    config.ring.entries_max = GUILD_EVENTS;
     let node = Node::start(config, Arc::new(MemoryStore::default())).context("the node does not start")?;
 
     let mut latencies = Latencies::default();
@@ -124,7 +126,9 @@ async fn run(asked: Asked) -> anyhow::Result<Report> {
     let sessions = house.sessions;
     // Every session's stream ends with the node.
     node.stop().await;
-    let heard = house.close().await?;
+    let mut heard = house.close().await?;
+    let resumed = heard.resumed;
+    latencies.add(std::mem::take(&mut heard.latencies));
     let checked = check(shape, worked.collected, heard, worked.removed, (members, &channels, &reached));
     bar.finish_and_clear();
 
@@ -148,6 +152,7 @@ async fn run(asked: Asked) -> anyhow::Result<Report> {
         deliveries_per_second: (checked.deliveries as f64 / (ran - attached).as_secs_f64()) as u64,
         pruned: worked.removed,
         ended: checked.ended,
+        resumed,
         refused: worked.refused,
         slept: worked.slept,
         woken: worked.woken,
@@ -216,9 +221,13 @@ impl Stage {
         self.house.cue(Cue::Stall);
         let stalled_at = position(&self.node).await?;
         tokio::time::sleep(time / 10).await;
+        self.house.cue(Cue::Break);
+        tokio::time::sleep(time / 10).await;
+        self.house.cue(Cue::Resume);
+        tokio::time::sleep(time / 50).await;
         self.house.cue(Cue::TurnAway);
         self.house.turn(true, &mut latencies).await;
-        tokio::time::sleep(time * 3 / 10).await;
+        tokio::time::sleep(time * 2 / 10).await;
         self.house.cue(Cue::TurnBack);
         self.house.turn(false, &mut latencies).await;
 
@@ -293,7 +302,7 @@ fn check(
     (members, channels, reached): (u64, &[guildhall_proto::ChannelId], &[Reached]),
 ) -> Checked {
     let Collected { ledger, latencies, failed } = collected;
-    let Heard { sessions, pruned } = heard;
+    let Heard { sessions, pruned, .. } = heard;
     let ledger = ledger.close(Rights::new(), pruned, removed);
     let mut checks = Checks { failed, unexplained: ledger.unexplained, ..Checks::default() };
     for (found, (sitting, _)) in judge_all(&ledger, &sessions).iter().zip(&sessions) {
@@ -383,6 +392,8 @@ impl Asked {
 
 /// Events that each relay's ring holds. The reader that stopped has to be passed by as many.
 const RELAY_EVENTS: usize = 4_096;
+/// Events that the guild's ring holds: those of some seconds.
+const GUILD_EVENTS: usize = 16_384;
 /// Events that a ring may hold beyond its bound, and those that the reader took just before it stopped: far fewer than this.
 const RING_SLACK: usize = 1_024;
 /// Messages between two bells, when nobody is to fall out of a ring but the reader that stopped.

@@ -22,6 +22,8 @@ pub(crate) enum Errand {
     None,
     /// It takes the other level for some of the time.
     Turn,
+    /// Its connection breaks, and it comes back, to the same relay or another.
+    Break,
     /// Its user is away for some of the time.
     Nod,
     /// It stops reading until it has lost events.
@@ -112,6 +114,7 @@ impl Seats {
                 errand: match idx % 500 {
                     idx if TURNING.contains(&idx) => Errand::Turn,
                     NODDING => Errand::Nod,
+                    idx if is_breaking(idx) => Errand::Break,
                     _ => Errand::None,
                 },
             }
@@ -143,6 +146,16 @@ impl Seats {
 
 /// Of 500 sessions, those that take the other level for a time: one of each level and service.
 const TURNING: [u64; 4] = [6, 20, 26, 250];
+
+/// Of 500 sessions, those whose connection breaks: 50 that read for themselves, active ones among them.
+const fn is_breaking(idx: u64) -> bool {
+    match idx % 50 {
+        0 => idx % 250 != 0,
+        1..=4 => true,
+        5 => idx % 250 == 5,
+        _ => false,
+    }
+}
 
 /// Of 500 sessions, the one whose user is away for a time: active, so that it makes no difference to what calls it; and in a batch.
 const NODDING: u64 = 30;
@@ -182,6 +195,7 @@ mod tests {
         let count = |is: &dyn Fn(&Seat) -> bool| seats[2..].iter().filter(|seat| is(seat)).count();
         assert_eq!(count(&|seat| seat.level == Level::Passive), 2_700);
         assert_eq!(count(&|seat| seat.service == Service::Stream), 600);
+        assert_eq!(count(&|seat| (seat.service, seat.errand) == (Service::Stream, Errand::Break)), 300);
         for service in [Service::Stream, Service::Batch] {
             for level in [Level::Active, Level::Passive] {
                 for relay in 0..RELAYS {
