@@ -69,7 +69,15 @@ impl House {
             of_relay[seat.relay].push((seat, meddler.unwrap_or(Meddler::Idle)));
         }
         for (relay, seats) in of_relay.into_iter().enumerate() {
-            let open = open_relay(Arc::clone(&backends), relay, seats, at, belfry.clone(), cues.subscribe(), Arc::clone(&attached));
+            let open = open_relay(
+                Arc::clone(&backends),
+                relay,
+                seats,
+                at,
+                belfry.clone(),
+                cues.subscribe(),
+                Arc::clone(&attached),
+            );
             opening.push(tokio::spawn(open));
         }
         let (mut streams, mut floors) = (Vec::new(), Vec::new());
@@ -166,7 +174,8 @@ async fn open_relay(
                 let stream = patiently(|| backend.attach(guild, attach)).await.context("a session is not attached")?;
                 let record = Record::new(at.epoch, at.seq.0);
                 let backends = Arc::clone(&backends);
-                let ear = Ear { stream, backends, sitting, record, meddler, belfry: belfry.clone(), cues: cues.clone() };
+                let ear =
+                    Ear { stream, backends, sitting, record, meddler, belfry: belfry.clone(), cues: cues.clone() };
                 streams.push(tokio::spawn(ear.listen()));
             }
             Service::Batch => {
