@@ -12,8 +12,6 @@ pub(crate) enum Kind {
     /// Ten thousand members of an import.
     Import,
     Attach,
-    /// A session that was cut comes back.
-    Resume,
     Publish,
     /// A message of those that push the reader which stopped out of its ring: as many at once as the guild takes.
     Burst,
@@ -41,10 +39,9 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 16] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::Import,
         Self::Attach,
-        Self::Resume,
         Self::Publish,
         Self::Burst,
         Self::MemberChange,
@@ -65,7 +62,6 @@ impl Kind {
         match self {
             Self::Import => "import",
             Self::Attach => "attach",
-            Self::Resume => "resume",
             Self::Publish => "publish",
             Self::Burst => "publish_burst",
             Self::MemberChange => "member_change",

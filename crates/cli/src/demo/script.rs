@@ -1,7 +1,8 @@
 //! What is done to the guild, one operation after the other, and what must follow from each.
 //!
-//! The script knows the guild as it has made it, for the owner handles operations in the order in which they are begun: so every one is allowed, and
-//! changes something. The one thing that it does not know is how far the prune has come; it leaves those alone who are pruned.
+//! The script knows the guild as it has made it, for the owner handles operations in the order in which they are begun: so every one
+//! is allowed, and changes something. The one thing that it does not know is how far the prune has come; it leaves those alone who
+//! are pruned.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +16,7 @@ use super::fact::Fact;
 use super::latency::Kind;
 use super::random::Random;
 use super::rights::Rights;
-use super::seat::{Errand, Seats};
+use super::seat::Seats;
 use super::shape::{CHANNELS, LAPSED, OPEN_CHANNELS, POPULAR, ROLES, STEWARD, Shape};
 use crate::checks::{Number, Spoken};
 
@@ -40,7 +41,7 @@ pub(crate) struct Script {
     changes: u64,
 }
 
-/// One operation, and the facts that follow from it: the last at the number that its answer names, those before it just before that.
+/// One operation, and the facts that follow from it: the last at the number that its answer names, others just before that.
 #[derive(Debug)]
 pub(crate) struct Operation {
     pub(crate) kind: Kind,
@@ -64,11 +65,7 @@ impl Script {
         let of_sessions: BTreeSet<u64> = seats.0.iter().map(|seat| seat.member).collect();
         let staying = |number: &u64| *number > 0 && !shape.is_lapsed(*number);
         let mut staying: Vec<u64> = of_sessions.into_iter().filter(staying).collect();
-        // Who leaves while its session is cut has none to come back to.
-        let breaking = seats.0.iter().filter(|seat| seat.errand == Errand::Break).map(|seat| seat.member);
-        let breaking: BTreeSet<u64> = breaking.collect();
-        let may_leave = staying.iter().copied().filter(|number| !breaking.contains(number));
-        let leaving = may_leave.skip(7).step_by(100).collect::<Vec<_>>();
+        let leaving = staying.iter().copied().skip(7).step_by(100).collect::<Vec<_>>();
         staying.retain(|number| !leaving.contains(number));
         let is_voice = |member| staying.binary_search(&member).is_ok();
         let voices = seats.0.iter().filter(|seat| is_voice(seat.member)).map(|seat| (seat.session, seat.member));

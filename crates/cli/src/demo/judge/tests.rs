@@ -116,7 +116,9 @@ fn what_is_under_a_gap_is_missed_and_not_lost() {
         let at = |number| Position { epoch: EPOCH, seq: Seq(number) };
         let mut record = heard(&ledger, &[1]);
         record.gap(Gap { after: at(after), through: at(through) });
-        [4, 5].map(|number| record.hear(&event(number), Some(ledger.facts[number as usize - 1].mark())));
+        for number in [4, 5] {
+            record.hear(&event(number), Some(ledger.from(number).next().unwrap().2.mark()));
+        }
         judge(&ledger, &active, &record)
     };
     let right = Findings { due: 4, gaps: 1, ..Findings::default() };
