@@ -189,3 +189,26 @@ fn news_and_what_is_told_of_now_are_held_to_the_same_rights() {
     assert_eq!(told(9, &[(0, 1)]), (1, 1, 0));
     assert_eq!(told(8, &[(3, 2), (3, 1)]), (2, 0, 1));
 }
+
+#[test]
+fn what_is_told_late_is_held_to_the_rights_of_then() {
+    let target = OverwriteTarget::User(Shape::user(7));
+    let change = |after| Fact::OverwriteChanged { channel: Shape::channel(OPEN), target, after };
+    let mut ledger = Ledger::after(0);
+    ledger.enter(1, change(Some(Shape::deny(target))));
+    ledger.enter(2, change(None));
+    let ledger = ledger.close(Rights::new(), Vec::new(), 0);
+    // Accepted while the channel was hidden, and told before or after it came to be seen again.
+    let told_after = |heard_before: &[Number], heard_then: &[Number]| {
+        let mut record = heard(&ledger, heard_before);
+        let kind = EphemeralKind::Typing { channel: Shape::channel(OPEN), user: Shape::user(9), since: Millis(1) };
+        record.tell(&Ephemeral { at: Position { epoch: EPOCH, seq: Seq(1) }, kind });
+        for number in heard_then {
+            record.hear(&event(*number), Some(ledger.from(*number).next().unwrap().2.mark()));
+        }
+        judge(&ledger, &sitting(7, Level::Active), &record)
+    };
+    let right = Findings { due: 2, told: 1, ..Findings::default() };
+    assert_eq!(told_after(&[1, 2], &[]), right);
+    assert_eq!(told_after(&[1], &[2]), Findings { leaked: 1, ..right });
+}
