@@ -48,13 +48,22 @@ impl Rings {
             }
             holders.push(holder);
         }
-        if self.budget.take_shortage() && !self.asking.swap(true, Ordering::AcqRel) {
+        if self.budget.is_short() && !self.asking.swap(true, Ordering::AcqRel) {
             tokio::spawn(Arc::clone(self).ask());
         }
     }
 
-    /// Tells those beyond their share, and then none again for a while: what is short meanwhile keeps less.
+    /// Tells those beyond their share, and again after a while as long as some ring within its own is refused.
     async fn ask(self: Arc<Self>) {
+        while self.budget.is_short() {
+            self.budget.forget_shortage();
+            self.tell();
+            tokio::time::sleep(ASK_EVERY).await;
+        }
+        self.asking.store(false, Ordering::Release);
+    }
+
+    fn tell(&self) {
         let holders: Vec<Arc<dyn Holder>> = self.holders.lock().iter().filter_map(Weak::upgrade).collect();
         let share = self.budget.share();
         for holder in holders {
@@ -63,8 +72,6 @@ impl Rings {
                 self.counters.bump(Counter::RingsCutBack);
             }
         }
-        tokio::time::sleep(ASK_EVERY).await;
-        self.asking.store(false, Ordering::Release);
     }
 }
 

@@ -20,7 +20,7 @@ pub const FREE_BYTES: usize = 4 * 1024;
 /// **Fairness.** A ring within its share (the budget, divided by the rings that ever wanted a lease) gets what there is. One beyond it
 /// gets more only while an eighth of the budget stays free, and gives the excess back, when it is next appended to, once a ring within
 /// its share has been refused. A ring that is not appended to gives back when it is [told to](crate::Writer::give_back), which is
-/// what [`Budget::take_shortage`] is for.
+/// what [`Budget::is_short`] is for.
 ///
 /// All operations are a few atomic ones, and are called once in a doubling of a ring.
 #[derive(Debug)]
@@ -29,10 +29,8 @@ pub struct Budget {
     leased: AtomicUsize,
     claimants: AtomicUsize,
     refusals: AtomicU64,
-    /// A ring within its share was refused, and little has been given back since.
+    /// A ring within its share was refused, and little has been given back since, nor was it forgotten.
     is_short: AtomicBool,
-    /// The same, until somebody asks.
-    shortage: AtomicBool,
 }
 
 impl Budget {
@@ -44,7 +42,6 @@ impl Budget {
             claimants: AtomicUsize::new(0),
             refusals: AtomicU64::new(0),
             is_short: AtomicBool::new(false),
-            shortage: AtomicBool::new(false),
         })
     }
 
@@ -68,15 +65,16 @@ impl Budget {
         self.bytes_max / self.claimants.load(Ordering::Relaxed).max(1)
     }
 
-    /// Whether a ring within its share has been refused since this was last asked: then those beyond theirs are to be told to
-    /// [give back](crate::Writer::give_back), the idle ones among them.
-    pub fn take_shortage(&self) -> bool {
-        // Looked at before it is written: it is asked often, and true rarely.
-        self.shortage.load(Ordering::Relaxed) && self.shortage.swap(false, Ordering::Relaxed)
+    /// Whether a ring within its share was refused, and neither much was given back since nor was this
+    /// [forgotten](Self::forget_shortage): then those beyond their share are to be told to [give back](crate::Writer::give_back),
+    /// the idle ones among them. A load.
+    pub fn is_short(&self) -> bool {
+        self.is_short.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn is_short(&self) -> bool {
-        self.is_short.load(Ordering::Relaxed)
+    /// To be called before the rings are told to give back: whether it was enough the next refusal shows.
+    pub fn forget_shortage(&self) {
+        self.is_short.store(false, Ordering::Relaxed);
     }
 
     fn take(&self, held: usize, bytes: usize) -> bool {
@@ -87,7 +85,6 @@ impl Budget {
         });
         if taken.is_err() && is_within {
             self.is_short.store(true, Ordering::Relaxed);
-            self.shortage.store(true, Ordering::Relaxed);
         }
         taken.is_ok()
     }
@@ -149,10 +146,14 @@ impl Lease {
         is_grown
     }
 
-    /// What the ring is to keep of its lease when others are short, if that is less than it has.
-    pub(crate) fn excess_over(&self) -> Option<usize> {
-        let share = self.budget.share();
-        (self.budget.is_short() && self.bytes() > share).then_some(share)
+    /// Whether other rings are short of bytes.
+    pub(crate) fn is_short(&self) -> bool {
+        self.budget.is_short()
+    }
+
+    /// What the ring is to keep when others are short.
+    pub(crate) fn share(&self) -> usize {
+        self.budget.share()
     }
 
     /// Gives back what is above `bytes`. The ring holds no more than that by now.

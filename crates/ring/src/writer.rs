@@ -93,8 +93,8 @@ impl<T: Weigh> Writer<T> {
         self.evict();
     }
 
-    /// Gives back what the ring has leased of its budget beyond its share, if other rings are short of it, and evicts what it
-    /// cannot keep then. Appending does the same; this is for a ring that nobody appends to.
+    /// Gives back what the ring has leased of its budget beyond its share, and evicts what it cannot keep then. Appending does the
+    /// same while other rings are short; this is for a ring that nobody appends to.
     pub fn give_back(&mut self) {
         self.limit_to_share();
         self.evict();
@@ -127,10 +127,10 @@ impl<T: Weigh> Writer<T> {
         self.bytes_allowed = self.shared.lease().map_or(max, |lease| lease.allows().min(max));
     }
 
-    /// Takes less from now on, if others are short; what is above goes with the next eviction.
+    /// Takes no more than its share from now on; what is above goes with the next eviction.
     fn limit_to_share(&mut self) {
-        if let Some(share) = self.shared.lease().and_then(Lease::excess_over) {
-            self.bytes_allowed = self.bytes_allowed.min(FREE_BYTES + share);
+        if let Some(lease) = self.shared.lease() {
+            self.bytes_allowed = self.bytes_allowed.min(FREE_BYTES + lease.share());
         }
     }
 
@@ -144,7 +144,9 @@ impl<T: Weigh> Writer<T> {
     /// Publishes a new directory: with `opened` at its end, and without the oldest chunks as far as a bound would be broken with
     /// an entry of `incoming_bytes`. The last chunk is to take that entry, so it stays; with none to come it may go too.
     fn rearrange(&mut self, opened: Option<Chunk<T>>, incoming_bytes: Option<usize>) {
-        self.limit_to_share();
+        if self.shared.lease().is_some_and(Lease::is_short) {
+            self.limit_to_share();
+        }
         let mut chunks = self.chunks_with_room_for(opened.is_some());
         chunks.extend(opened);
 

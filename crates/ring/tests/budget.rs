@@ -30,12 +30,12 @@ fn one_busy_ring_takes_nearly_all_and_gives_it_back_when_others_come() {
     let (mut hot, _) = ring_within(&budget, MANY, Cursor(1));
     fill(&mut hot, 1024 * 1024);
     assert!(hot.bytes() > 128 * 1024 && budget.leased() <= 160 * 1024);
-    assert!(budget.refusals() > 0 && !budget.take_shortage(), "nobody within its share was refused");
+    assert!(budget.refusals() > 0 && !budget.is_short(), "nobody within its share was refused");
 
     let (mut late, _) = ring_within(&budget, MANY, Cursor(1));
     fill(&mut late, 64 * 1024);
     assert!(late.bytes() < 40 * 1024, "an eighth was free for it: {}", late.bytes());
-    assert!(budget.take_shortage() && !budget.take_shortage());
+    assert!(budget.is_short());
     // The busy one gives back as it goes on, and the late one comes to its share.
     for _ in 0..64 {
         fill(&mut hot, 16 * 1024);
@@ -51,10 +51,11 @@ fn an_idle_ring_gives_back_when_it_is_told() {
     fill(&mut idle, 1024 * 1024);
     let before = idle.bytes();
     idle.give_back();
-    assert_eq!(idle.bytes(), before, "nobody is short");
+    assert_eq!(idle.bytes(), before, "all of it is its share");
     let (mut busy, _) = ring_within(&budget, MANY, Cursor(1));
     fill(&mut busy, 80 * 1024);
-    assert!(budget.take_shortage());
+    assert!(budget.is_short());
+    budget.forget_shortage();
     idle.give_back();
     assert!(idle.bytes() <= FREE_BYTES + 80 * 1024 && idle_reader.leased() <= budget.share());
     fill(&mut busy, 160 * 1024);
@@ -132,7 +133,7 @@ fn rings_hold_together_what_the_budget_says_whatever_they_do() {
                 let is_alone = writer.head().since(writer.tail()) == 1;
                 assert!(writer.bytes() <= FREE_BYTES + reader.leased() || is_alone, "{writer:?}");
             }
-            short.set(short.get() + u64::from(budget.take_shortage()));
+            short.set(short.get() + u64::from(budget.is_short()));
         }
         refused.set(refused.get() + budget.refusals());
         drop(rings);

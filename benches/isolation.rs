@@ -1,0 +1,427 @@
+//! What another guild's callers feel of trouble beside them, and what a guild's own callers feel of a change to all of it.
+//!
+//! A probe offers 1,000 calls a second to one guild, each from its due time, and measures until its answer. Rounds of three slices
+//! are interleaved: *idle*, the probe alone; *trouble*; and *burnt*, where threads outside Guildhall burn as much CPU as the trouble took
+//! in this round. What trouble costs beyond the CPU that anything takes is the ratio of the last two.
+//!
+//! | Row | Estimate | From |
+//! |---|---|---|
+//! | hot guild | p99 ≤ 1.5 × burnt | 100,000 messages/s are 60 % of a core in turns of at most 1 ms; the probe's guild has a turn of its own between two of them |
+//! | panicking job | ≤ 1.5 × | a job panics in a worker, its guild is loaded again on workers: neither is the probe's thread |
+//! | reader, batch that never read | ≤ 1.5 × | a cursor that nobody moves: nothing is done for it |
+//! | whole-guild change | p99 ≤ 2 × idle | a batch of 256 holds the owner for 300 µs, one call in three waits for the rest of one |
+//!
+//! `cargo bench -p guildhall-benches --bench isolation [-- --quick]`
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use guildhall_benches::{channel, nick, role, user};
+use guildhall_node::{Attach, Backend, Call, Node, NodeConfig};
+use guildhall_proto::{
+    Actor, CallError, Channel, ChannelKind, ClientId, Command, GuildId, Level, MemberEdit, MemberFlags, Mentions,
+    Millis, Name, NewMember, OpId, Payload, Permissions, PruneBy, Publish, Role, RoleEdit, RoleId, SessionId, Status,
+};
+use guildhall_store::MemoryStore;
+use hdrhistogram::Histogram;
+use tokio::runtime::{Handle, Runtime};
+
+/// Calls that the probe offers, a second.
+const PROBE_RATE: u64 = 1_000;
+/// A hot guild's load, as a multiple of the probe's.
+const HOT: u64 = 100;
+const PROBED: u64 = 1;
+const HIT: u64 = 2;
+const LARGE: u64 = 3;
+
+fn main() {
+    let quick = std::env::args().any(|argument| argument == "--quick");
+    // Cargo runs every bench target when it tests them; there is nothing to test in a measurement.
+    if std::env::args().any(|argument| argument == "--test") {
+        return;
+    }
+    let (rounds, slice, members) =
+        if quick { (3, Duration::from_millis(500), 100_000) } else { (10, Duration::from_secs(1), 1_000_000) };
+    let runtime = Runtime::new().expect("a runtime starts");
+    let world = World::new(&runtime);
+
+    println!("{:<28} {:>22} {:>22} {:>22} {:>12}", "µs p50 / p99 / max", "idle", "trouble", "burnt", "p99 ratio");
+    for trouble in [Trouble::HotGuild, Trouble::PanickingJob, Trouble::Reader, Trouble::Batch] {
+        let [idle, hit, burnt] = world.compare(trouble, rounds, slice);
+        let ratio = p99(&hit) / p99(&burnt);
+        row(trouble.name(), [&idle, &hit, &burnt], ratio, 1.5);
+    }
+    world.fill(LARGE, members);
+    for change in [Change::Prune, Change::DeleteRole, Change::Everyone] {
+        let [idle, during] = world.whole(change, members, if quick { 2 } else { 5 });
+        let ratio = p99(&during) / p99(&idle);
+        row(change.name(), [&idle, &during, &Histogram::new(3).expect("3 digits")], ratio, 2.0);
+    }
+    runtime.block_on(world.node.stop());
+}
+
+fn row(name: &str, [idle, trouble, burnt]: [&Histogram<u64>; 3], ratio: f64, reach: f64) {
+    let text = |all: &Histogram<u64>| match all.len() {
+        0 => "-".to_owned(),
+        _ => format!("{} / {} / {}", all.value_at_quantile(0.5), all.value_at_quantile(0.99), all.max()),
+    };
+    let verdict = if ratio <= reach { "reached" } else { "missed" };
+    println!(
+        "{name:<28} {:>22} {:>22} {:>22} {ratio:>6.2} of {reach} {verdict}",
+        text(idle),
+        text(trouble),
+        text(burnt)
+    );
+}
+
+fn p99(all: &Histogram<u64>) -> f64 {
+    all.value_at_quantile(0.99) as f64
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Trouble {
+    HotGuild,
+    PanickingJob,
+    Reader,
+    Batch,
+}
+
+impl Trouble {
+    fn name(self) -> &'static str {
+        match self {
+            Self::HotGuild => "hot guild, 100 x load",
+            Self::PanickingJob => "panicking job",
+            Self::Reader => "reader that never reads",
+            Self::Batch => "batch that is never read",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Change {
+    Prune,
+    DeleteRole,
+    Everyone,
+}
+
+impl Change {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Prune => "prune of 1 in 10",
+            Self::DeleteRole => "delete a role all hold",
+            Self::Everyone => "change @everyone",
+        }
+    }
+}
+
+struct World {
+    node: Node,
+    handle: Handle,
+    clients: AtomicU64,
+}
+
+/// Names operations; one for each thread.
+#[derive(Debug)]
+struct Caller {
+    client: ClientId,
+    counter: u64,
+}
+
+impl Caller {
+    fn call(&mut self, command: Command) -> Call {
+        self.counter += 1;
+        let op = OpId { client: self.client, counter: self.counter, issued_at: now() };
+        Call { op, actor: Actor::System, command }
+    }
+
+    fn message(&mut self) -> Call {
+        let payload = Payload::new(vec![7; 300]).expect("300 bytes are a payload");
+        let (channel, mentions) = (channel(0), Mentions::default());
+        self.call(Command::Publish(Publish { channel, payload, mentions, session: None, echo: false }))
+    }
+
+    /// Every second a message, every second a member change.
+    fn probe(&mut self) -> Call {
+        if self.counter.is_multiple_of(2) {
+            return self.message();
+        }
+        let edit = MemberEdit { nick: Some(nick(self.counter)), ..MemberEdit::default() };
+        self.call(Command::UpdateMember { user: user(self.counter % 100), edit })
+    }
+}
+
+impl World {
+    fn new(runtime: &Runtime) -> Self {
+        let _inside = runtime.enter();
+        let node = Node::start(NodeConfig::default(), Arc::new(MemoryStore::default())).expect("workers start");
+        let world = Self { node, handle: runtime.handle().clone(), clients: AtomicU64::new(1) };
+        world.fill(PROBED, 1_000);
+        world.fill(HIT, 1_000);
+        world
+    }
+
+    fn caller(&self) -> Caller {
+        let client = self.clients.fetch_add(1, Ordering::Relaxed);
+        Caller { client: ClientId::new(client).expect("not 0"), counter: 0 }
+    }
+
+    fn must(&self, guild: u64, call: Call) {
+        self.handle.block_on(self.node.call(guild_id(guild), call)).expect("the world's commands are accepted");
+    }
+
+    /// Makes a guild with one channel and so many members.
+    fn fill(&self, guild: u64, members: u64) {
+        let mut caller = self.caller();
+        let everyone = Permissions::VIEW_CHANNEL | Permissions::SEND_MESSAGES;
+        let create = Command::CreateGuild { name: name(), everyone, owner: new_member(0, &[]) };
+        self.must(guild, caller.call(create));
+        let text = Channel { id: channel(0), name: name(), kind: ChannelKind::Text, parent: None, position: 0 };
+        self.must(guild, caller.call(Command::CreateChannel { channel: text, overwrites: Vec::new() }));
+        let roles: Vec<RoleId> = (0..HELD).map(role).collect();
+        for role in 0..HELD {
+            self.must(guild, caller.call(Command::CreateRole(new_role(role))));
+        }
+        let numbers: Vec<u64> = (1..members).collect();
+        for numbers in numbers.chunks(10_000) {
+            let lines = numbers.iter().map(|number| new_member(*number, &roles)).collect();
+            self.must(guild, caller.call(Command::ImportMembers(lines)));
+        }
+    }
+
+    /// Offers the probe's calls for so long.
+    fn probe(&self, guild: u64, time: Duration, into: &mut Histogram<u64>) {
+        let mut caller = self.caller();
+        let begin = Instant::now();
+        let every = Duration::from_secs(1) / u32::try_from(PROBE_RATE).expect("a small rate");
+        let mut due = begin;
+        while due - begin < time {
+            until(due);
+            let answer = self.node.begin(guild_id(guild), caller.probe());
+            match answer.and_then(|pending| self.handle.block_on(pending.answer())) {
+                Ok(_) => into.record(micros(due)).expect("it resizes"),
+                Err(error) => panic!("the probe is within every quota: {error}"),
+            }
+            due += every;
+        }
+    }
+
+    /// Idle, trouble and burnt, in turns.
+    fn compare(&self, trouble: Trouble, rounds: u32, slice: Duration) -> [Histogram<u64>; 3] {
+        let mut all = [(); 3].map(|()| Histogram::new(3).expect("3 digits"));
+        let [idle, hit, burnt] = &mut all;
+        for _ in 0..rounds {
+            let alone = cpu_of(|| self.probe(PROBED, slice, idle));
+            let troubled = cpu_of(|| {
+                let trouble = self.begin(trouble);
+                self.probe(PROBED, slice, hit);
+                trouble.end();
+            });
+            let share = (troubled.saturating_sub(alone)).as_secs_f64() / slice.as_secs_f64();
+            let burning = burn(share);
+            self.probe(PROBED, slice, burnt);
+            burning.end();
+        }
+        all
+    }
+
+    fn begin(&self, trouble: Trouble) -> Running {
+        let (node, handle, mut caller) = (self.node.clone(), self.handle.clone(), self.caller());
+        match trouble {
+            Trouble::HotGuild => Running::spawn([move |is_over: &AtomicBool| hot(&node, &mut caller, is_over)]),
+            Trouble::PanickingJob => Running::spawn([move |is_over: &AtomicBool| {
+                std::panic::set_hook(Box::new(|_| {}));
+                while !is_over.load(Ordering::Relaxed) {
+                    let panicked = handle.block_on(node.filter(guild_id(HIT), |_, _| panic!("as this row wants")));
+                    assert!(panicked.is_err(), "it cannot succeed");
+                    thread::sleep(Duration::from_millis(10));
+                }
+            }]),
+            Trouble::Reader => {
+                let stream = self.attached(|backend| handle.block_on(backend.attach(guild_id(HIT), attach())));
+                Running::spawn([move |is_over: &AtomicBool| {
+                    hot(&node, &mut caller, is_over);
+                    black_box(&stream);
+                }])
+            }
+            Trouble::Batch => {
+                let session =
+                    self.attached(|backend| handle.block_on(backend.attach_batch(guild_id(HIT), attach(), 1)));
+                Running::spawn([move |is_over: &AtomicBool| {
+                    hot(&node, &mut caller, is_over);
+                    black_box(&session);
+                }])
+            }
+        }
+    }
+
+    fn attached<S, E: std::fmt::Debug>(&self, attach: impl Fn(&Backend) -> Result<S, E>) -> (Backend, S) {
+        let backend = self.node.backend();
+        let _inside = self.handle.enter();
+        let session = attach(&backend).expect("there is room");
+        (backend, session)
+    }
+
+    /// The guild's own callers, without and during a change to all of it.
+    fn whole(&self, change: Change, members: u64, times: u64) -> [Histogram<u64>; 2] {
+        let mut all = [(); 2].map(|()| Histogram::new(3).expect("3 digits"));
+        let [idle, during] = &mut all;
+        let mut caller = self.caller();
+        for time in 0..times {
+            self.probe(LARGE, Duration::from_millis(500), idle);
+            let command = match change {
+                Change::Prune => {
+                    // Those between, so that the probe's members stay.
+                    let all: Vec<_> = (members - members / 10..members).map(user).collect();
+                    for some in all.chunks(10_000).skip(1) {
+                        let absent = PruneBy::Absent(some.to_vec());
+                        drop(self.node.begin(guild_id(LARGE), caller.call(Command::PruneMembers(absent))));
+                    }
+                    Command::PruneMembers(PruneBy::Absent(all[..10_000.min(all.len())].to_vec()))
+                }
+                Change::DeleteRole => Command::DeleteRole { role: role(time) },
+                Change::Everyone => {
+                    let permissions = Permissions::VIEW_CHANNEL
+                        | if time.is_multiple_of(2) { Permissions::NONE } else { Permissions::SEND_MESSAGES };
+                    let edit = RoleEdit { permissions: Some(permissions), ..RoleEdit::default() };
+                    Command::UpdateRole { role: RoleId::everyone(guild_id(LARGE)), edit }
+                }
+            };
+            let pending = self.node.begin(guild_id(LARGE), caller.call(command)).expect("there is room");
+            self.probe(LARGE, Duration::from_millis(500), during);
+            self.handle.block_on(pending.answer()).expect("the change is accepted");
+            if matches!(change, Change::Prune) {
+                let roles: Vec<RoleId> = (0..HELD).map(role).collect();
+                let gone: Vec<u64> = (members - members / 10..members).collect();
+                for some in gone.chunks(10_000) {
+                    let lines = some.iter().map(|number| new_member(*number, &roles)).collect();
+                    self.must(LARGE, caller.call(Command::ImportMembers(lines)));
+                }
+            }
+        }
+        all
+    }
+}
+
+/// Roles that every member of the worlds here holds.
+const HELD: u64 = 5;
+
+/// Publishes at the hot guild's rate, whatever becomes of it.
+fn hot(node: &Node, caller: &mut Caller, is_over: &AtomicBool) {
+    let begin = Instant::now();
+    let mut offered = 0;
+    while !is_over.load(Ordering::Relaxed) {
+        let due = (begin.elapsed().as_secs_f64() * (PROBE_RATE * HOT) as f64) as u64;
+        while offered < due {
+            match node.begin(guild_id(HIT), caller.message()) {
+                Ok(pending) => drop(pending),
+                Err(CallError::Overloaded { .. }) => {}
+                Err(error) => panic!("{error}"),
+            }
+            offered += 1;
+        }
+        thread::sleep(Duration::from_micros(100));
+    }
+}
+
+/// Threads at work until they are told.
+struct Running {
+    is_over: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Running {
+    fn spawn<W: FnOnce(&AtomicBool) + Send + 'static>(works: impl IntoIterator<Item = W>) -> Self {
+        let is_over = Arc::new(AtomicBool::new(false));
+        let spawn = |work: W| {
+            let is_over = Arc::clone(&is_over);
+            thread::spawn(move || work(&is_over))
+        };
+        let threads = works.into_iter().map(spawn).collect();
+        Self { is_over, threads }
+    }
+
+    fn end(self) {
+        self.is_over.store(true, Ordering::Relaxed);
+        for thread in self.threads {
+            thread.join().expect("what runs beside the probe ends well");
+        }
+    }
+}
+
+/// Burns so many cores' time, on two threads, in pieces as short as Guildhall's own.
+fn burn(cores: f64) -> Running {
+    let spin = BURN_EVERY.mul_f64((cores / 2.0).clamp(0.0, 1.0));
+    Running::spawn([(); 2].map(|()| {
+        move |is_over: &AtomicBool| {
+            while !is_over.load(Ordering::Relaxed) {
+                let begin = Instant::now();
+                while begin.elapsed() < spin {
+                    black_box(begin);
+                }
+                thread::sleep(BURN_EVERY.saturating_sub(begin.elapsed()));
+            }
+        }
+    }))
+}
+
+/// Shorter than most turns.
+const BURN_EVERY: Duration = Duration::from_micros(500);
+
+/// What the process takes of the processors meanwhile.
+fn cpu_of(work: impl FnOnce()) -> Duration {
+    let before = cpu();
+    work();
+    cpu().saturating_sub(before)
+}
+
+fn cpu() -> Duration {
+    let stat = std::fs::read_to_string("/proc/self/stat").expect("Linux says what a process takes");
+    let (_, fields) = stat.rsplit_once(')').expect("the name is in brackets");
+    let ticks: u64 = fields.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap_or(0)).sum();
+    // A hundred a second on every Linux that Rust runs on.
+    Duration::from_millis(ticks * 10)
+}
+
+/// Waits for a moment, awake for the last of it: a sleep ends some 60 µs late.
+fn until(due: Instant) {
+    let left = due.saturating_duration_since(Instant::now());
+    thread::sleep(left.saturating_sub(Duration::from_micros(100)));
+    while Instant::now() < due {
+        std::hint::spin_loop();
+    }
+}
+
+fn micros(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX)
+}
+
+fn now() -> Millis {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
+    Millis(u64::try_from(since.as_millis()).expect("before the year 500 million"))
+}
+
+fn guild_id(number: u64) -> GuildId {
+    GuildId::new(number).expect("not 0")
+}
+
+fn name() -> Name {
+    Name::parse("guild").expect("five letters are a name")
+}
+
+fn new_member(number: u64, roles: &[RoleId]) -> NewMember {
+    NewMember { user: user(number), nick: nick(number), roles: roles.to_vec(), flags: MemberFlags::NONE }
+}
+
+fn new_role(number: u64) -> Role {
+    let position = u16::try_from(number).expect("few roles") + 1;
+    let permissions = Permissions::NONE;
+    Role { id: role(number), name: name(), position, permissions, hoist: false, mentionable: false }
+}
+
+fn attach() -> Attach {
+    let session = SessionId::new(1).expect("not 0");
+    Attach { session, user: user(0), status: Status::Online, members: false, level: Level::Active }
+}
