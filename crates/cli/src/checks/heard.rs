@@ -36,6 +36,11 @@ impl Heard {
         self.from
     }
 
+    /// One more than the highest number heard or passed by.
+    pub(crate) fn next(&self) -> Number {
+        self.next
+    }
+
     /// Takes note of a number. O(1), and the room for the bits up to it.
     pub(crate) fn note(&mut self, number: Number) -> Noted {
         let Some((word, bit)) = self.place(number) else {

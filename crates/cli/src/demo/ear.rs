@@ -56,7 +56,7 @@ impl Ear {
                 Ok(()) = self.cues.changed(), if has_errand => self.follow().await,
                 delivery = self.stream.next() => match delivery {
                     Some(Delivery::Event(event)) => {
-                        // Everybody's departures are the business of those who want members; the auditor's are entered in the ledger.
+                        // Those that the auditor hears of are entered in the ledger.
                         if let EventKind::MembersLeft { users } = &event.kind {
                             pruned.push((event.position.seq.0, users.as_slice().into()));
                         }

@@ -8,10 +8,11 @@ use std::thread;
 use guildhall_node::DetachReason;
 use guildhall_proto::{ChannelId, Level, Mentions, RoleId, UserId};
 use serde::Serialize;
+use tracing::info;
 
 use super::fact::Fact;
 use super::ledger::Closed;
-use super::record::{Record, Told};
+use super::record::{News, Record, Told};
 use super::rights::Touched;
 use super::seat::{Errand, Sitting};
 use super::shape::Shape;
@@ -61,6 +62,7 @@ pub(crate) fn judge_all(ledger: &Closed, heard: &[(Sitting, Record)]) -> Vec<Fin
 /// Judges one session. O(entries of the ledger), and O(roles held × overwrites) for each channel after each change of rights.
 pub(crate) fn judge(ledger: &Closed, sitting: &Sitting, record: &Record) -> Findings {
     let mut eye = Eye::new(ledger, sitting);
+    let session = sitting.seat.session.get();
     let mut marks = 0_u64;
     let mut missed = vec![0_u64; record.gaps.len()];
     let mut news = record.news.iter().peekable();
@@ -68,6 +70,8 @@ pub(crate) fn judge(ledger: &Closed, sitting: &Sitting, record: &Record) -> Find
     let mut told = record.told.clone();
     told.sort_by_key(|told| told.at);
     let mut told = told.iter().peekable();
+    // Told of what it may not see as of when that was accepted: relays decide as of when they tell it, which may be later.
+    let mut doubtful: Vec<&Told> = Vec::new();
     let mut found = Findings {
         told: record.told.len() as u64,
         duplicated: record.duplicated,
@@ -78,16 +82,24 @@ pub(crate) fn judge(ledger: &Closed, sitting: &Sitting, record: &Record) -> Find
     };
     for (idx, number, fact) in ledger.from(0) {
         while let Some(told) = news.next_if(|told| told.at < number) {
-            found.leaked += eye.not_news(told.channels);
+            found.leaked += eye.not_news(told);
         }
         while let Some(told) = told.next_if(|told| told.at < number) {
-            found.leaked += u64::from(!eye.may_be_told(told));
+            doubtful.push(told);
+        }
+        doubtful.retain(|told| !eye.may_be_told(told));
+        if record.numbers.contains(number) {
+            // What it was told before it heard this, it was told before it came to see more.
+            let told = doubtful.extract_if(.., |told| told.behind <= number);
+            found.leaked +=
+                told.inspect(|told| info!(session, ?told, "told what is not for the session")).count() as u64;
         }
         let is_due = eye.hears(idx, number, fact) && number >= record.numbers.from();
         found.due += u64::from(is_due);
         if record.numbers.contains(number) {
             marks = marks.wrapping_add(fact.mark());
             if !is_due {
+                info!(session, number, ?fact, "heard what is not for the session");
                 found.leaked += 1;
             } else if record.late.contains(&number) {
                 found.reordered += 1;
@@ -95,12 +107,15 @@ pub(crate) fn judge(ledger: &Closed, sitting: &Sitting, record: &Record) -> Find
         } else if is_due {
             match record.gaps.iter().position(|gap| (gap.after + 1..=gap.through).contains(&number)) {
                 Some(gap) => missed[gap] += 1,
-                None => found.lost += 1,
+                None => {
+                    info!(session, number, ?fact, "not heard what is for the session");
+                    found.lost += 1;
+                }
             }
         }
     }
-    found.leaked += news.map(|told| eye.not_news(told.channels)).sum::<u64>();
-    found.leaked += told.map(|told| u64::from(!eye.may_be_told(told))).sum::<u64>();
+    found.leaked += news.map(|told| eye.not_news(told)).sum::<u64>();
+    found.leaked += doubtful.into_iter().chain(told).filter(|told| !eye.may_be_told(told)).count() as u64;
     found.reordered += backwards(&record.told);
     found.missed = missed.iter().sum();
     found.needless_gaps = missed.iter().filter(|missed| **missed == 0).count() as u64;
@@ -116,7 +131,7 @@ pub(crate) fn judge(ledger: &Closed, sitting: &Sitting, record: &Record) -> Find
 fn backwards(told: &[Told]) -> u64 {
     let mut latest = BTreeMap::new();
     let mut backwards = 0;
-    for Told { at, user, typing } in told {
+    for Told { at, user, typing, behind: _ } in told {
         let now = (*at, typing.map(|(_, since)| since));
         let before = latest.insert((*user, typing.map(|(channel, _)| channel)), now);
         backwards += u64::from(before.is_some_and(|before| before > now));
@@ -201,12 +216,16 @@ impl<'a> Eye<'a> {
         }
     }
 
-    /// How many of the channels, a bit each, have no news for it.
-    fn not_news(&self, channels: u128) -> u64 {
-        u64::from((channels & !self.news).count_ones())
+    /// How many of the channels that it was told to have news in have none for it.
+    fn not_news(&self, told: &News) -> u64 {
+        let wrong = told.channels & !self.news;
+        if wrong != 0 {
+            info!(session = %self.sitting.seat.session, ?told, wrong, "news of channels without any for the session");
+        }
+        u64::from(wrong.count_ones())
     }
 
-    /// Whether the session may be told that, as of where it stands.
+    /// Whether the session may be told that, as of where the eye stands.
     fn may_be_told(&mut self, told: &Told) -> bool {
         // Between two levels it is not told here from where on it is asked which it has.
         let may_be_active = self.sitting.seat.level == Level::Active || self.sitting.seat.errand == Errand::Turn;
@@ -275,3 +294,6 @@ impl AddAssign for Findings {
         self.told += other.told;
     }
 }
+
+#[cfg(test)]
+mod tests;

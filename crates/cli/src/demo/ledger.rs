@@ -1,8 +1,8 @@
 //! What has happened in the guild, by number, as the answers to commands tell it.
 //!
-//! A command's answer says at which number its event stands. So the ledger owes nothing to what sessions hear, with one exception: how a prune
-//! was cut into batches is told by nobody but the events themselves, as the owner's session hears them; that together they are what was asked for is
-//! checked here.
+//! A command's answer says at which number its event stands. So the ledger owes nothing to what sessions hear, with one exception:
+//! how a prune was cut into batches is told by nobody but the events themselves, as the owner's session hears them; that they are as
+//! many as the prune's answer says is checked here.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;

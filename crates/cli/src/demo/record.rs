@@ -52,8 +52,10 @@ pub(crate) struct News {
 /// Something that a session was told beside the events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Told {
-    /// The last event before it.
+    /// The last event before it was accepted.
     pub(crate) at: Number,
+    /// The session had heard events below this when it was told.
+    pub(crate) behind: Number,
     pub(crate) user: UserId,
     /// Where the user types, and since when; `None` if it is about the user's presence.
     pub(crate) typing: Option<(ChannelId, Millis)>,
@@ -115,7 +117,7 @@ impl Record {
             EphemeralKind::Typing { channel, user, since } => (user, Some((channel, since))),
             EphemeralKind::Presence { user, .. } => (user, None),
         };
-        self.told.push(Told { at: ephemeral.at.seq.0, user, typing });
+        self.told.push(Told { at: ephemeral.at.seq.0, behind: self.numbers.next(), user, typing });
     }
 
     pub(crate) fn end(&mut self, reason: DetachReason, belfry: &Belfry) {

@@ -1,7 +1,8 @@
 //! Who may see what, worked out from the published rule in the plainest way, and from nothing of Guildhall's own.
 //!
-//! The rule (Discord's public documentation, "Permissions"): a guild's owner and administrators see everything; the rights of everyone
-//! and of all roles held are united; then, in a channel, what is denied and allowed to everyone, to the roles held together, and to the user.
+//! The rule (Discord's public documentation, "Permissions"): a guild's owner and administrators see everything; the rights of
+//! everyone and of all roles held are united; then, in a channel, what is denied and allowed to everyone, to the roles held
+//! together, and to the user.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

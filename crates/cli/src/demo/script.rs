@@ -1,7 +1,8 @@
 //! What is done to the guild, one operation after the other, and what must follow from each.
 //!
-//! The script knows the guild as it has made it, for the owner handles operations in the order in which they are begun: so every one is allowed, and
-//! changes something. The one thing that it does not know is how far the prune has come; it leaves those alone who are pruned.
+//! The script knows the guild as it has made it, for the owner handles operations in the order in which they are begun: so every one
+//! is allowed, and changes something. The one thing that it does not know is how far the prune has come; it leaves those alone who
+//! are pruned.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -40,7 +41,7 @@ pub(crate) struct Script {
     changes: u64,
 }
 
-/// One operation, and the facts that follow from it: the last at the number that its answer names, those before it just before that.
+/// One operation, and the facts that follow from it: the last at the number that its answer names, others just before that.
 #[derive(Debug)]
 pub(crate) struct Operation {
     pub(crate) kind: Kind,
