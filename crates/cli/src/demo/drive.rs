@@ -169,7 +169,7 @@ impl Beat {
     }
 }
 
-/// What happens once, after so many parts in a hundred of the time.
+/// What happens once, after so many parts in a hundred of the time: the role is deleted while sessions are cut.
 const TURNINGS: [(u32, Turning); 4] =
     [(25, Turning::DeleteRole), (35, Turning::CreateChannel), (60, Turning::CreateRole), (70, Turning::DeleteChannel)];
 
