@@ -53,7 +53,7 @@ pub(crate) struct DemoArgs {
     #[arg(long, value_name = "NUMBER", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..=DEMO_MEMBERS_MAX))]
     members: u64,
 
-    /// Sessions that listen, beside two of the owner's: at most 62 a member
+    /// Sessions that listen, beside two of the owner's: at most 62 a member, and 2,000,000 divided by the seconds
     #[arg(long, value_name = "NUMBER", default_value_t = 10_000)]
     sessions: u64,
 

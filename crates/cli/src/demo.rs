@@ -187,5 +187,5 @@ impl Asked {
     }
 }
 
-/// Sessions times seconds, at most: each session takes about 300 bytes a second for the check.
-const SESSION_SECONDS_MAX: u64 = 5_000_000;
+/// Sessions times seconds, at most: each session takes about 600 bytes a second for the check.
+const SESSION_SECONDS_MAX: u64 = 2_000_000;
