@@ -261,6 +261,20 @@ pub enum CommandError {
         /// Who was named.
         user: UserId,
     },
+    /// The session has come back elsewhere since: whoever asks does not hold it any more.
+    #[error("{session:?} has come back elsewhere since")]
+    SessionSuperseded {
+        /// Which was named.
+        session: SessionId,
+    },
+    /// The guild has not come to that position.
+    #[error("{got} is ahead of the guild, which is at {at}")]
+    PositionAhead {
+        /// Which was named.
+        got: Position,
+        /// The guild's last.
+        at: Position,
+    },
 }
 
 /// Why no answer of the guild came back.

@@ -56,6 +56,8 @@ pub enum EventKind {
     RoleDeleted {
         /// As it was.
         role: Role,
+        /// Its overwrites, ascending by channel. Sessions are told of none: they may not see all of these channels.
+        overwrites: Vec<(ChannelId, Overwrite)>,
     },
     /// Roles changed places.
     RolesReordered {
@@ -84,6 +86,8 @@ pub enum EventKind {
         channel: Channel,
         /// Its overwrites, ascending by target.
         overwrites: Vec<Overwrite>,
+        /// The channels of which it was the parent, ascending.
+        children: Vec<ChannelId>,
     },
     /// Channels changed places.
     ChannelsReordered {
@@ -182,11 +186,13 @@ impl EventKind {
             }
             Self::GuildUpdated { before, after } => before.name.as_str().len() + after.name.as_str().len(),
             Self::GuildDeleted => 0,
-            Self::RoleCreated { role } | Self::RoleDeleted { role } => role.name.as_str().len(),
+            Self::RoleCreated { role } => role.name.as_str().len(),
+            Self::RoleDeleted { role, overwrites } => role.name.as_str().len() + size_of_val(&overwrites[..]),
             Self::RoleUpdated { before, after } => before.name.as_str().len() + after.name.as_str().len(),
             Self::RolesReordered { before, after } => size_of_val(&before[..]) + size_of_val(&after[..]),
-            Self::ChannelCreated { channel, overwrites } | Self::ChannelDeleted { channel, overwrites } => {
-                channel.name.as_str().len() + size_of_val(&overwrites[..])
+            Self::ChannelCreated { channel, overwrites } => channel.name.as_str().len() + size_of_val(&overwrites[..]),
+            Self::ChannelDeleted { channel, overwrites, children } => {
+                channel.name.as_str().len() + size_of_val(&overwrites[..]) + size_of_val(&children[..])
             }
             Self::ChannelUpdated { before, after } => before.name.as_str().len() + after.name.as_str().len(),
             Self::ChannelsReordered { before, after } => size_of_val(&before[..]) + size_of_val(&after[..]),

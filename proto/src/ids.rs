@@ -116,6 +116,10 @@ id!(
     "client"
 );
 
+/// Which of the times that a session was attached or came back: only the latest holds it. Rises with each; chosen by the guild's owner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Generation(pub u64);
+
 impl RoleId {
     /// The role that every member of `guild` has without holding it.
     pub const fn everyone(guild: GuildId) -> Self {

@@ -40,7 +40,7 @@ pub use command::{Actor, ChannelEdit, Command, GuildEdit, MemberEdit, NewMember,
 pub use ephemeral::{Ephemeral, EphemeralKind, Subject};
 pub use error::{CallError, CommandError, Limited, LineFault, ListedThing, Outcome};
 pub use event::{Event, EventKind, Message};
-pub use ids::{ChannelId, ClientId, GuildId, IdError, NodeId, RoleId, SessionId, UserId};
+pub use ids::{ChannelId, ClientId, Generation, GuildId, IdError, NodeId, RoleId, SessionId, UserId};
 pub use model::{
     Channel, ChannelKind, GuildSettings, Level, Member, MemberFlags, Mentions, Overwrite, OverwriteTarget, Role,
     Status, Unread,

@@ -281,7 +281,7 @@ fn note(made: &Made, after: &Model, event: &EventKind, listener: &Listener, even
             seen.echoes_withheld += u64::from(*except == Some(listener.ear.session) && !message.echo);
             return;
         }
-        (EventKind::RoleDeleted { role }, _) => {
+        (EventKind::RoleDeleted { role, .. }, _) => {
             seen.roles_deleted_from_listeners += u64::from(member.roles.contains(&role.id));
         }
         (EventKind::MemberUpdated { after, .. }, _) => {

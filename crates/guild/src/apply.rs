@@ -20,7 +20,7 @@ impl Guild {
                 self.members.put(owner);
             }
             EventKind::GuildDeleted => self.bury(effects),
-            EventKind::RoleDeleted { role } => self.members.delete_role(role.id),
+            EventKind::RoleDeleted { role, .. } => self.members.delete_role(role.id),
             EventKind::MemberJoined { member } | EventKind::MemberUpdated { after: member, .. } => {
                 self.members.put(member);
             }

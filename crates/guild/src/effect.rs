@@ -4,7 +4,9 @@ use std::any::Any;
 use std::sync::Arc;
 
 use guildhall_members::FoldJob;
-use guildhall_proto::{CommandError, Ephemeral, Event, Member, Outcome, Position, Record, UserId};
+use guildhall_proto::{
+    CommandError, Ephemeral, Event, Generation, Member, Outcome, Position, Record, RoleId, Seq, UserId,
+};
 
 use crate::input::CallId;
 use crate::scan::ScanJob;
@@ -62,4 +64,10 @@ pub struct Attached {
     pub at: Position,
     /// The session's member as of `at`.
     pub member: Member,
+    /// As which the session is held from now on.
+    pub generation: Generation,
+    /// Deleted roles that the member's record still names as of `at`, ascending.
+    pub deleted_roles: Vec<RoleId>,
+    /// Roles deleted up to here may have been cleaned out of records.
+    pub deletions_unknown_to: Seq,
 }

@@ -8,11 +8,11 @@
 use std::mem::take;
 use std::sync::Arc;
 
-use guildhall_members::{Base, Folded, Members, MembersConfig, View};
+use guildhall_members::{Base, Folded, MemberRef, Members, MembersConfig, View};
 use guildhall_permissions::Rights;
 use guildhall_proto::{
-    Actor, AppliedOp, Ban, BodyHash, Command, CommandError, Ephemeral, EphemeralKind, Epoch, Event, EventKind, GuildId,
-    Millis, OpId, Outcome, Permissions, Position, Record, Stage, Standing, Structure,
+    Actor, AppliedOp, Ban, BodyHash, Command, CommandError, Ephemeral, EphemeralKind, Epoch, Event, EventKind,
+    Generation, GuildId, Millis, OpId, Outcome, Permissions, Position, Record, Seq, Stage, Standing, Structure, UserId,
 };
 
 use crate::decide::{Change, Decision, Scene, create_guild};
@@ -42,6 +42,8 @@ pub struct Guild {
     /// Whether anything has happened since that no record holds: a message has a position and an outcome.
     unsaved: bool,
     pub(crate) folding: Option<StructureSeed>,
+    /// Roles deleted up to here may have been cleaned out of records.
+    cleaned: Seq,
     /// Reused for fingerprints.
     buffer: Vec<u8>,
 }
@@ -102,6 +104,7 @@ impl Guild {
             checkpointed: 0,
             unsaved: false,
             folding: None,
+            cleaned: Seq::default(),
             buffer: Vec::new(),
         }
     }
@@ -170,6 +173,7 @@ impl Guild {
     pub fn open(&mut self, epoch: Epoch) {
         assert!(epoch >= self.position.epoch, "the store raises the epoch at every claim");
         self.position.epoch = epoch;
+        self.cleaned = self.position.seq;
     }
 
     /// The position of the last event.
@@ -359,9 +363,22 @@ impl Guild {
         let before = self.sessions.status(call.request.user());
         let (user, reply) = match call.request {
             SessionRequest::Attach { user, status } => {
-                let member = self.members.member(user).ok_or(CommandError::UnknownMember { user })?;
-                self.sessions.attach(session, user, status)?;
-                (user, Reply::Attached(Attached { at: self.position, member }))
+                self.require_member(user)?;
+                let generation = self.sessions.attach(self.clock, session, user, status)?;
+                (user, self.attached(user, generation)?)
+            }
+            SessionRequest::Resume { user, status, generation, known } => {
+                self.require_member(user)?;
+                if known > self.position {
+                    return Err(CommandError::PositionAhead { got: known, at: self.position });
+                }
+                let generation = self.sessions.resume(self.clock, session, user, status, generation)?;
+                (user, self.attached(user, generation)?)
+            }
+            SessionRequest::Reattach { user, status, generation } => {
+                self.require_member(user)?;
+                self.sessions.reattach(session, user, status, generation)?;
+                (user, Reply::Accepted(self.position))
             }
             SessionRequest::SetStatus { user, status } => {
                 self.sessions.set_status(session, user, status)?;
@@ -369,6 +386,10 @@ impl Guild {
             }
             SessionRequest::Detach { user } => {
                 self.sessions.detach(session, user)?;
+                (user, Reply::Accepted(self.position))
+            }
+            SessionRequest::Release { user, generation } => {
+                self.sessions.release(session, user, generation)?;
                 (user, Reply::Accepted(self.position))
             }
             SessionRequest::SetLevel { user, .. } => {
@@ -382,6 +403,18 @@ impl Guild {
             effects.push(self.tell(EphemeralKind::Presence { user, status }));
         }
         Ok(reply)
+    }
+
+    fn require_member(&self, user: UserId) -> Result<(), CommandError> {
+        if self.members.contains(user) { Ok(()) } else { Err(CommandError::UnknownMember { user }) }
+    }
+
+    fn attached(&self, user: UserId, generation: Generation) -> Result<Reply, CommandError> {
+        let read = |member: MemberRef<'_>| (member.to_member(), member.deleted_roles().collect());
+        let (member, deleted_roles) =
+            self.members.with_member(user, read).ok_or(CommandError::UnknownMember { user })?;
+        let (at, deletions_unknown_to) = (self.position, self.cleaned);
+        Ok(Reply::Attached(Attached { at, member, generation, deleted_roles, deletions_unknown_to }))
     }
 
     fn typing(&mut self, call: TypingCall, effects: &mut Vec<Effect>) {
@@ -435,6 +468,9 @@ impl Guild {
 
     fn install(&mut self, folded: Folded, structure: StructureSeed, effects: &mut Vec<Effect>) {
         let base = folded.base();
+        if folded.cleans_roles() {
+            self.cleaned = structure.position.seq;
+        }
         let superseded = self.members.install(folded);
         effects.push(Effect::Discard(Box::new(superseded)));
         effects.push(Effect::Checkpoint(Checkpoint { structure, base }));

@@ -1,7 +1,7 @@
 //! All that a guild may be told.
 
 use guildhall_members::Folded;
-use guildhall_proto::{Actor, ChannelId, Command, Level, OpId, SessionId, Status, UserId};
+use guildhall_proto::{Actor, ChannelId, Command, Generation, Level, OpId, Position, SessionId, Status, UserId};
 
 use crate::scan::Scanned;
 
@@ -55,19 +55,39 @@ pub struct SessionCall {
     pub id: CallId,
     /// Which session.
     pub session: SessionId,
-    /// What it wants. Each is idempotent, so that none needs an operation id.
+    /// What it wants. None needs an operation id: asked again, it comes to the same, or is refused.
     pub request: SessionRequest,
 }
 
 /// What a session may want.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SessionRequest {
-    /// To hear of the guild, from the position of the answer on. Attaching again changes the status.
+    /// To hear of the guild, from the position of the answer on. A session of this id is taken over from whoever held it.
     Attach {
         /// Whose session it is; must be a member.
         user: UserId,
         /// Whether the user is there.
         status: Status,
+    },
+    /// To come back, and hear what came after a position. Taken once: the session is then another generation's.
+    Resume {
+        /// Whose session it is; must be a member. Another user's is refused.
+        user: UserId,
+        /// Whether the user is there.
+        status: Status,
+        /// As which the session was held; refused if that is not the latest.
+        generation: Generation,
+        /// The last position that the session knows; refused if the guild has not come to it.
+        known: Position,
+    },
+    /// To be known to a new owner, or to show a status that may not have come through.
+    Reattach {
+        /// Whose session it is; must be a member.
+        user: UserId,
+        /// Whether the user is there.
+        status: Status,
+        /// As which the session is held; refused if it was taken over since.
+        generation: Generation,
     },
     /// To show another status.
     SetStatus {
@@ -89,6 +109,13 @@ pub enum SessionRequest {
         /// Whose session it is; another user's is refused.
         user: UserId,
     },
+    /// The same, for a holder that may not know that the session was taken over.
+    Release {
+        /// Whose session it is; another user's is refused.
+        user: UserId,
+        /// As which the session was held; refused if it was taken over since.
+        generation: Generation,
+    },
 }
 
 impl SessionRequest {
@@ -96,9 +123,12 @@ impl SessionRequest {
     pub(crate) const fn user(self) -> UserId {
         match self {
             Self::Attach { user, .. }
+            | Self::Resume { user, .. }
+            | Self::Reattach { user, .. }
             | Self::SetStatus { user, .. }
             | Self::SetLevel { user, .. }
-            | Self::Detach { user } => user,
+            | Self::Detach { user }
+            | Self::Release { user, .. } => user,
         }
     }
 }

@@ -1,41 +1,94 @@
 //! The sessions attached to a guild, and what they make of their users' presence.
 //!
 //! Invariants: every session's user is a member; a user and a guild have no more sessions than
-//! [`limits`](guildhall_proto::limits) say; both maps name the same sessions.
+//! [`limits`](guildhall_proto::limits) say; both maps name the same sessions; a generation is given out once, and later ones are higher.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use guildhall_proto::{CommandError, Limited, SessionId, Status, UserId};
+use guildhall_proto::{CommandError, Generation, Limited, Millis, SessionId, Status, UserId};
 
 use crate::decide::within;
 
 #[derive(Debug, Default)]
 pub(crate) struct Sessions {
-    sessions: BTreeMap<SessionId, (UserId, Status)>,
+    sessions: BTreeMap<SessionId, Session>,
     by_user: BTreeSet<(UserId, SessionId)>,
+    last: Generation,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Session {
+    user: UserId,
+    status: Status,
+    generation: Generation,
 }
 
 impl Sessions {
-    /// Adds a session, or changes the status of one that is there.
-    pub(crate) fn attach(&mut self, session: SessionId, user: UserId, status: Status) -> Result<(), CommandError> {
-        match self.sessions.get(&session) {
-            Some((owner, _)) if *owner != user => return Err(CommandError::ForeignSession { session }),
-            Some(_) => {}
-            None => {
-                within(Limited::GuildSessions, self.sessions.len() + 1)?;
-                within(Limited::UserSessions, self.of(user).count() + 1)?;
-            }
+    /// Adds a session, or takes over one that is there, for a new holder.
+    pub(crate) fn attach(
+        &mut self,
+        now: Millis,
+        session: SessionId,
+        user: UserId,
+        status: Status,
+    ) -> Result<Generation, CommandError> {
+        self.require_room(session, user)?;
+        let generation = self.next_generation(now);
+        self.put(session, Session { user, status, generation });
+        Ok(generation)
+    }
+
+    /// Takes over a session of `user` that is there, if it was held as `before` until now.
+    pub(crate) fn resume(
+        &mut self,
+        now: Millis,
+        session: SessionId,
+        user: UserId,
+        status: Status,
+        before: Generation,
+    ) -> Result<Generation, CommandError> {
+        self.require(session, user)?;
+        if self.sessions[&session].generation != before {
+            return Err(CommandError::SessionSuperseded { session });
         }
-        self.sessions.insert(session, (user, status));
-        self.by_user.insert((user, session));
+        let generation = self.next_generation(now);
+        self.put(session, Session { user, status, generation });
+        Ok(generation)
+    }
+
+    /// Adds a session that an earlier owner knew, or changes the status of one that is there.
+    pub(crate) fn reattach(
+        &mut self,
+        session: SessionId,
+        user: UserId,
+        status: Status,
+        generation: Generation,
+    ) -> Result<(), CommandError> {
+        self.require_room(session, user)?;
+        self.require_held(session, generation)?;
+        self.last = self.last.max(generation);
+        self.put(session, Session { user, status, generation });
         Ok(())
     }
 
     /// Changes the status of a session of `user`.
     pub(crate) fn set_status(&mut self, session: SessionId, user: UserId, status: Status) -> Result<(), CommandError> {
         self.require(session, user)?;
-        self.sessions.insert(session, (user, status));
+        let generation = self.sessions[&session].generation;
+        self.put(session, Session { user, status, generation });
         Ok(())
+    }
+
+    /// Takes a session of `user` away, if nobody has taken it over from its holder.
+    pub(crate) fn release(
+        &mut self,
+        session: SessionId,
+        user: UserId,
+        generation: Generation,
+    ) -> Result<(), CommandError> {
+        self.require(session, user)?;
+        self.require_held(session, generation)?;
+        self.detach(session, user)
     }
 
     /// Takes a session of `user` away.
@@ -71,19 +124,50 @@ impl Sessions {
 
     /// Whose session it is, if it is attached.
     pub(crate) fn user(&self, session: SessionId) -> Option<UserId> {
-        self.sessions.get(&session).map(|(user, _)| *user)
+        self.sessions.get(&session).map(|session| session.user)
     }
 
     /// What a user's sessions say together: of several, the most present; without any, offline.
     pub(crate) fn status(&self, user: UserId) -> Status {
-        self.of(user).map(|session| self.sessions[&session].1).max().unwrap_or_default()
+        self.of(user).map(|session| self.sessions[&session].status).max().unwrap_or_default()
     }
 
     pub(crate) fn len(&self) -> usize {
         self.sessions.len()
     }
 
+    fn require_room(&self, session: SessionId, user: UserId) -> Result<(), CommandError> {
+        match self.user(session) {
+            Some(owner) if owner != user => Err(CommandError::ForeignSession { session }),
+            Some(_) => Ok(()),
+            None => {
+                within(Limited::GuildSessions, self.sessions.len() + 1)?;
+                within(Limited::UserSessions, self.of(user).count() + 1)
+            }
+        }
+    }
+
+    /// Requires that nobody has taken a session over from the holder of this generation.
+    fn require_held(&self, session: SessionId, generation: Generation) -> Result<(), CommandError> {
+        let is_held = self.sessions.get(&session).is_none_or(|session| session.generation <= generation);
+        if is_held { Ok(()) } else { Err(CommandError::SessionSuperseded { session }) }
+    }
+
+    /// Above all before it, also those of earlier owners, whose clocks were not ahead of this by as much as they were earlier.
+    fn next_generation(&mut self, now: Millis) -> Generation {
+        self.last = Generation(self.last.0.max(now.0 << GENERATIONS_PER_MILLI_BITS) + 1);
+        self.last
+    }
+
+    fn put(&mut self, session: SessionId, record: Session) {
+        self.by_user.insert((record.user, session));
+        self.sessions.insert(session, record);
+    }
+
     fn of(&self, user: UserId) -> impl Iterator<Item = SessionId> + '_ {
         self.by_user.range((user, SessionId::MIN)..).take_while(move |(of, _)| *of == user).map(|(_, session)| *session)
     }
 }
+
+/// Times sessions are attached in a millisecond, before generations run ahead of the clock: a million, ten times what an owner does.
+const GENERATIONS_PER_MILLI_BITS: u32 = 20;

@@ -119,6 +119,11 @@ impl Folded {
     pub fn base(&self) -> Base {
         self.base.clone()
     }
+
+    /// Whether deleted roles were cleaned out of records.
+    pub fn cleans_roles(&self) -> bool {
+        !self.cleaned.is_empty()
+    }
 }
 
 /// What an installed fold replaced. It may be the last to hold a million members: send it to a worker to die.

@@ -56,11 +56,21 @@ impl<'a> MemberRef<'a> {
 
     /// The roles held, ascending, without the everyone role and without deleted ones. At most 250.
     pub fn roles(&self) -> Roles<'a> {
-        let left = match self.held {
+        Roles { left: self.left(), masked: self.masked }
+    }
+
+    /// The deleted roles that the record still names, ascending: those held when they were deleted, if the record was not written
+    /// since and no fold has cleaned them out. O(roles held).
+    pub fn deleted_roles(&self) -> impl Iterator<Item = RoleId> + use<'a> {
+        let masked = self.masked;
+        self.left().filter(move |role| masked.contains(role))
+    }
+
+    fn left(&self) -> Left<'a> {
+        match self.held {
             Held::Listed(roles) => Left::Listed(roles.iter()),
             Held::Interned(sets, set) => Left::Interned(sets.dictionary(), sets.indexes(set).iter()),
-        };
-        Roles { left, masked: self.masked }
+        }
     }
 
     /// Whether the member holds `role`. O(roles held).
@@ -106,15 +116,24 @@ enum Left<'a> {
     Interned(&'a [RoleId], std::slice::Iter<'a, u16>),
 }
 
+impl Iterator for Left<'_> {
+    type Item = RoleId;
+
+    #[inline]
+    fn next(&mut self) -> Option<RoleId> {
+        match self {
+            Self::Listed(roles) => roles.next().copied(),
+            Self::Interned(dictionary, indexes) => Some(dictionary[usize::from(*indexes.next()?)]),
+        }
+    }
+}
+
 impl Iterator for Roles<'_> {
     type Item = RoleId;
 
     fn next(&mut self) -> Option<RoleId> {
         loop {
-            let role = match &mut self.left {
-                Left::Listed(roles) => *roles.next()?,
-                Left::Interned(dictionary, indexes) => dictionary[usize::from(*indexes.next()?)],
-            };
+            let role = self.left.next()?;
             // Almost always nothing is masked.
             if self.masked.is_empty() || !self.masked.contains(&role) {
                 return Some(role);

@@ -242,7 +242,8 @@ impl<'a> World<'a> {
 
     fn delete_role(&mut self, role_idx: usize) {
         let role = self.roles[role_idx];
-        self.rights.apply(&EventKind::RoleDeleted { role: self.rights.role(role).unwrap().clone() });
+        let overwrites = self.rights.role_overwrites(role).collect();
+        self.rights.apply(&EventKind::RoleDeleted { role: self.rights.role(role).unwrap().clone(), overwrites });
         self.members.delete_role(role);
         self.masked.insert(role);
         for (member, _) in self.model.values_mut() {

@@ -6,6 +6,7 @@
 mod batch;
 mod errands;
 mod local;
+mod resume;
 mod seat;
 mod seats;
 mod stream;
@@ -21,6 +22,7 @@ use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 
 pub use batch::{BatchSession, Batches};
+pub use resume::{Resume, ResumeError, Resumed};
 pub use stream::SessionStream;
 
 use crate::node::Node;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use guildhall_guild::GuildConfig;
 use guildhall_proto::limits::ENCODED_BYTES_MAX;
-use guildhall_relay::RelayConfig;
+use guildhall_relay::{RelayConfig, SecretKeys};
 use guildhall_ring::{LatestConfig, RingConfig};
 
 use crate::clock::Clock;
@@ -33,14 +33,15 @@ pub struct NodeConfig {
     pub turn: TurnConfig,
     /// The workers that scan, fold and drop.
     pub offload: OffloadConfig,
+    /// How sessions come back whose connection broke.
+    pub resume: ResumeConfig,
     /// How guilds are loaded.
     pub loads: LoadConfig,
     /// Guilds awake at a time, those being loaded among them (default 100,000). Past it a guild that sleeps is refused as
     /// overloaded, and the node looks for guilds that may fall asleep early. Fewer: guilds come and go. More: memory.
     pub guilds_max: usize,
     /// How long a guild without sessions is neither called nor read before it falls asleep (default 5 minutes); at most an eighth
-    /// later. [`Duration::MAX`]: never. Shorter: guilds are stored and loaded again for a few calls. Longer: memory. A session that
-    /// was cut finds no events to resume from once its guild has slept.
+    /// later. [`Duration::MAX`]: never. Shorter: guilds are stored and loaded again for a few calls. Longer: memory.
     pub sleep_after: Duration,
 }
 
@@ -56,10 +57,32 @@ impl Default for NodeConfig {
             mailbox: MailboxConfig::default(),
             turn: TurnConfig::default(),
             offload: OffloadConfig::default(),
+            resume: ResumeConfig::default(),
             loads: LoadConfig::default(),
             guilds_max: 100_000,
             sleep_after: Duration::from_secs(300),
         }
+    }
+}
+
+/// How sessions come back.
+#[derive(Debug, Clone)]
+pub struct ResumeConfig {
+    /// How long a session whose connection broke may come back, and shows its status meanwhile (default 60 s). Shorter: clients that
+    /// change networks start anew. Longer: who has gone seems to be there, and a guild's idle relays are kept that long. With zero
+    /// no session comes back.
+    pub within: Duration,
+    /// How long a session's secret is good from when it is asked for (default 24 h). Shorter: clients are to be given a new one as
+    /// often. Longer: a stolen one is good for longer, though only while its session was cut, and once.
+    pub secret_lifetime: Duration,
+    /// The keys that secrets are signed with; of one cluster the same on all nodes (default: random ones, for a cluster of one node).
+    pub keys: Option<SecretKeys>,
+}
+
+impl Default for ResumeConfig {
+    fn default() -> Self {
+        let day = Duration::from_secs(24 * 60 * 60);
+        Self { within: Duration::from_secs(60), secret_lifetime: day, keys: None }
     }
 }
 

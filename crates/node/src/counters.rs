@@ -91,8 +91,14 @@ counters! {
     DroppedInPlace: "offload_dropped_in_place_total",
     /// Relays that fell out of their guild's ring, or met a new owner, and began again from a view.
     RelayResyncs: "relay_resyncs_total",
-    /// Sessions that ended because their stream was dropped without a detach.
+    /// Sessions that ended because they were dropped without a detach, and did not come back in time.
     SessionsAbandoned: "relay_sessions_abandoned_total",
+    /// Sessions that were dropped without a detach, and may come back.
+    SessionsCut: "relay_sessions_cut_total",
+    /// Sessions that came back.
+    SessionsResumed: "relay_sessions_resumed_total",
+    /// Of these, those that were told a gap first: what they had missed was not to be had any more.
+    SessionsResumedWithGap: "relay_sessions_resumed_with_gap_total",
 }
 
 /// One node's counters.

@@ -54,6 +54,7 @@ mod backend;
 mod clock;
 mod config;
 mod counters;
+mod keys;
 mod live;
 mod mailbox;
 mod node;
@@ -64,13 +65,16 @@ mod reads;
 mod registry;
 mod rings;
 
-pub use backend::{Attach, AttachError, Backend, BatchSession, Batches, Delivery, SessionStream};
+pub use backend::{
+    Attach, AttachError, Backend, BatchSession, Batches, Delivery, Resume, ResumeError, Resumed, SessionStream,
+};
 pub use clock::Clock;
-pub use config::{LoadConfig, MailboxConfig, NodeConfig, OffloadConfig, Quota, TurnConfig};
+pub use config::{LoadConfig, MailboxConfig, NodeConfig, OffloadConfig, Quota, ResumeConfig, TurnConfig};
 pub use counters::{Counter, Counters, Counts};
 pub use guildhall_members::{MemberRef, Question, View};
-pub use guildhall_relay::{BatchItem, DetachReason, Gap, RelayConfig};
+pub use guildhall_relay::{BatchItem, DetachReason, Gap, RelayConfig, Secret, SecretError, SecretKey, SecretKeys};
 pub use guildhall_ring::{LatestConfig, RingConfig};
+pub use keys::NoRandomness;
 pub use node::{Call, Node, Pending, StartError};
 pub use owner::SleepError;
 pub use reads::{Recipients, ViewRef};

@@ -9,11 +9,13 @@ use guildhall_proto::{
     Actor, CallError, ChannelId, Command, CommandError, Ephemeral, EphemeralKind, GuildId, Millis, OpId, Outcome,
     SessionId, Subject, UserId,
 };
+use guildhall_relay::SecretKeys;
 use guildhall_store::Store;
 
 use crate::backend::Backend;
-use crate::config::NodeConfig;
+use crate::config::{NodeConfig, ResumeConfig};
 use crate::counters::{Counter, Counters, Counts};
+use crate::keys::{Keys, NoRandomness};
 use crate::live::{self, Live, NoReply, Request};
 use crate::offload::Offload;
 use crate::owner::{SleepError, Surroundings};
@@ -32,6 +34,7 @@ struct Shared {
     offload: Offload,
     counters: Arc<Counters>,
     rings: Arc<Rings>,
+    keys: Keys,
 }
 
 /// A command with all that decides about it.
@@ -51,6 +54,9 @@ pub enum StartError {
     /// The offload workers could not be started.
     #[error("the offload workers do not start: {0}")]
     Offload(#[from] rayon::ThreadPoolBuildError),
+    /// There are no keys for sessions' secrets.
+    #[error(transparent)]
+    Keys(#[from] NoRandomness),
 }
 
 /// A command that is on its way: its place in the guild's order is taken.
@@ -63,6 +69,7 @@ impl Node {
     /// # Errors
     /// [`StartError`] if the workers do not start.
     pub fn start(config: NodeConfig, store: Arc<dyn Store>) -> Result<Self, StartError> {
+        let keys = Keys::new(config.resume.keys.clone())?;
         let counters = Arc::new(Counters::default());
         let offload = Offload::start(config.offload.clone(), Arc::clone(&counters))?;
         let rings = Arc::new(Rings::new(config.rings_bytes_max, Arc::clone(&counters)));
@@ -76,7 +83,7 @@ impl Node {
             rings: Arc::clone(&rings),
         };
         let registry = Registry::new(config.clone(), around);
-        Ok(Self { shared: Arc::new(Shared { config, registry, offload, counters, rings }) })
+        Ok(Self { shared: Arc::new(Shared { config, registry, offload, counters, rings, keys }) })
     }
 
     /// Carries a command out and waits for its outcome. If the guild's owner ends meanwhile, a durable command is retried under the
@@ -151,6 +158,14 @@ impl Node {
         Backend::new(self.clone(), self.shared.config.relay)
     }
 
+    /// Signs the secrets of sessions with a new key from now on. Those signed with the key before are good until the next time.
+    ///
+    /// # Errors
+    /// [`NoRandomness`] if the system has none; the keys are as before.
+    pub fn rotate_session_keys(&self) -> Result<(), NoRandomness> {
+        self.shared.keys.rotate()
+    }
+
     /// Has a guild fall asleep now: all that only memory holds goes to the store, and its memory is freed. Its next call, read or
     /// attach wakes it. A guild that is not awake sleeps already, also one that does not exist.
     ///
@@ -183,6 +198,14 @@ impl Node {
 
     pub(crate) fn rings(&self) -> &Arc<Rings> {
         &self.shared.rings
+    }
+
+    pub(crate) fn keys(&self) -> Arc<SecretKeys> {
+        self.shared.keys.load()
+    }
+
+    pub(crate) fn resume_config(&self) -> &ResumeConfig {
+        &self.shared.config.resume
     }
 
     /// The time by the node's clock.

@@ -1,7 +1,8 @@
 //! The roles, channels and overwrites of a guild, and the one rule of who may do what.
 //!
 //! [`Rights`] is a guild's permission state: persistent, so that a clone is O(1) and every view, audience and replay can keep the
-//! version it is true at. It changes only by [`Rights::apply`], from the guild's own events, at the owner and at every relay alike.
+//! version it is true at. It changes only by [`Rights::apply`], from the guild's own events, at the owner and at every relay alike;
+//! [`Rights::take_back`] leads from there into the past.
 //! Three questions are asked of it:
 //!
 //! - *what may this member do here?* [`Rights::base`] and [`Rights::in_channel`];
@@ -48,5 +49,5 @@ mod rule;
 
 pub use authority::{Authority, Denied, Rank};
 pub use overwrites::Overwrites;
-pub use rights::Rights;
+pub use rights::{NoPast, Rights};
 pub use rule::{ChannelRule, RoleEffect};

@@ -5,6 +5,8 @@
 //! - every overwrite for a role names a role that is there;
 //! - `overwritten` names, for every user, exactly the channels that hold an overwrite for that user.
 
+mod past;
+
 use std::sync::Arc;
 
 use guildhall_proto::{
@@ -16,6 +18,8 @@ use im::{OrdMap, OrdSet};
 use crate::authority::Rank;
 use crate::overwrites::Overwrites;
 use crate::rule::ChannelRule;
+
+pub use past::NoPast;
 
 /// The roles, channels, overwrites and owner of one guild. A clone is O(1), and stays as it is while the original changes.
 #[derive(Debug, Clone, PartialEq)]
@@ -108,6 +112,17 @@ impl Rights {
         })
     }
 
+    /// The overwrites of a role, by channel, ascending. O(channels).
+    pub fn role_overwrites(&self, role: RoleId) -> impl Iterator<Item = (ChannelId, Overwrite)> + '_ {
+        let target = OverwriteTarget::Role(role);
+        self.channels.iter().filter_map(move |(channel, entry)| Some((*channel, *entry.overwrites.find(target)?)))
+    }
+
+    /// The channels under a category, ascending. O(channels).
+    pub fn children(&self, category: ChannelId) -> impl Iterator<Item = ChannelId> + '_ {
+        self.channels().filter(move |child| child.parent == Some(category)).map(|child| child.id)
+    }
+
     /// What `user`, who holds `roles` (without everyone), may do in the guild as a whole. O(roles held).
     pub fn base(&self, user: UserId, roles: &[RoleId]) -> Permissions {
         if user == self.owner() {
@@ -149,31 +164,13 @@ impl Rights {
             EventKind::RoleCreated { role } | EventKind::RoleUpdated { after: role, .. } => {
                 self.roles.insert(role.id, Arc::new(role.clone()));
             }
-            EventKind::RoleDeleted { role } => self.delete_role(role.id),
-            EventKind::RolesReordered { after, .. } => {
-                for (role, position) in after {
-                    let role = self.roles.get_mut(role).expect("an order names roles that are there");
-                    Arc::make_mut(role).position = *position;
-                }
-            }
+            EventKind::RoleDeleted { role, .. } => self.delete_role(role.id),
+            EventKind::RolesReordered { after, .. } => self.reorder_roles(after),
             EventKind::ChannelCreated { channel, overwrites } => self.create_channel(channel, overwrites),
             EventKind::ChannelUpdated { after, .. } => self.edit(after.id, |entry| entry.channel = after.clone()),
             EventKind::ChannelDeleted { channel, .. } => self.delete_channel(channel.id),
-            EventKind::ChannelsReordered { after, .. } => {
-                for (channel, position) in after {
-                    self.edit(*channel, |entry| entry.channel.position = *position);
-                }
-            }
-            EventKind::OverwriteChanged { channel, before, after } => {
-                let target = before.or(*after).expect("an overwrite changes on at least one side").target;
-                self.edit(*channel, |entry| entry.overwrites = entry.overwrites.with(target, *after));
-                if let OverwriteTarget::User(user) = target {
-                    match after {
-                        Some(_) => self.note_overwritten(user, *channel),
-                        None => self.forget_overwritten(user, *channel),
-                    }
-                }
-            }
+            EventKind::ChannelsReordered { after, .. } => self.reorder_channels(after),
+            EventKind::OverwriteChanged { channel, before, after } => self.overwrite(*channel, *before, *after),
             EventKind::GuildDeleted
             | EventKind::MemberJoined { .. }
             | EventKind::MembersJoined { .. }
@@ -183,6 +180,31 @@ impl Rights {
             | EventKind::MembersLeft { .. }
             | EventKind::UserBanned { .. }
             | EventKind::UserUnbanned { .. } => {}
+        }
+    }
+
+    /// Replaces one overwrite of a channel: one side at least is `Some`, both are for one target.
+    fn overwrite(&mut self, channel: ChannelId, before: Option<Overwrite>, after: Option<Overwrite>) {
+        let target = before.or(after).expect("an overwrite changes on at least one side").target;
+        self.edit(channel, |entry| entry.overwrites = entry.overwrites.with(target, after));
+        if let OverwriteTarget::User(user) = target {
+            match after {
+                Some(_) => self.note_overwritten(user, channel),
+                None => self.forget_overwritten(user, channel),
+            }
+        }
+    }
+
+    fn reorder_roles(&mut self, positions: &[(RoleId, u16)]) {
+        for (role, position) in positions {
+            let role = self.roles.get_mut(role).expect("an order names roles that are there");
+            Arc::make_mut(role).position = *position;
+        }
+    }
+
+    fn reorder_channels(&mut self, positions: &[(ChannelId, u16)]) {
+        for (channel, position) in positions {
+            self.edit(*channel, |entry| entry.channel.position = *position);
         }
     }
 
@@ -204,8 +226,7 @@ impl Rights {
         for user in entry.overwrites.users() {
             self.forget_overwritten(user, channel);
         }
-        let children: Vec<ChannelId> =
-            self.channels().filter(|child| child.parent == Some(channel)).map(|child| child.id).collect();
+        let children: Vec<ChannelId> = self.children(channel).collect();
         for child in children {
             self.edit(child, |entry| entry.channel.parent = None);
         }

@@ -130,6 +130,8 @@ pub(crate) struct Join {
     pub(crate) position: Position,
     /// The last position it knows.
     pub(crate) known: Position,
+    /// What it is told first, if it comes back and the relay does not reach back to what it knows.
+    pub(crate) gap: Option<Gap>,
     /// What it is served alone before it joins, if it was attached in the past.
     pub(crate) catch_up: Option<Scan>,
     /// Set if it ends before it has joined.
@@ -287,25 +289,31 @@ impl Batch {
 
 /// Serves a session attached in the past up to the place where it joins, or ends.
 fn serve_alone(join: &mut Join, rings: &Readers, visit: &mut impl FnMut(BatchItem<'_>)) {
+    let tokens = &[join.seat.token];
+    if let Some(gap) = join.gap.take() {
+        visit(BatchItem::Gap { gap, tokens });
+    }
     let Some(mut scan) = join.catch_up.take() else {
         return;
     };
-    let tokens = &[join.seat.token];
     let (limit, through) = match join.end {
         Some(end) => (end.at.whole.min(join.at), end.position),
         None => (join.at, join.position),
     };
     // It reads the whole ring alone.
     let limit = Mark { whole: limit, slow: Cursor(0) };
-    let scanned = scan.run(rings, limit, usize::MAX, |delivery| match delivery {
+    let mut show = |delivery: Delivery<'_>| match delivery {
         Delivery::Event(event) => visit(BatchItem::Event { event, tokens }),
         Delivery::Gap(gap) => visit(BatchItem::Gap { gap, tokens }),
         Delivery::Unread(unread) => visit(BatchItem::Unread { unread, tokens }),
         Delivery::Ephemeral(_) => unreachable!("a scan reads the rings alone"),
         Delivery::Detached(reason) => visit(BatchItem::Detached { reason, token: tokens[0] }),
-    });
+    };
+    let scanned = scan.run(rings, limit, usize::MAX, &mut show);
     if scanned == Scanned::Lost {
-        visit(BatchItem::Gap { gap: scan.jump(limit, through), tokens });
+        show(Delivery::Gap(scan.jump(limit, through)));
+    } else if join.end.is_none() {
+        scan.tell_missed(through, show);
     }
     join.known = scan.known;
 }
@@ -345,7 +353,7 @@ impl Ops {
     /// The joins that have something to be served alone, or end before they join.
     fn catching_up(&self) -> Vec<(Cursor, u64)> {
         let is_due = |place: &&(Cursor, u64)| match self.by_place.get(*place) {
-            Some(Op::Join(join)) => join.catch_up.is_some() || join.end.is_some(),
+            Some(Op::Join(join)) => join.gap.is_some() || join.catch_up.is_some() || join.end.is_some(),
             Some(Op::Leave { .. } | Op::Switch { .. } | Op::Unread { .. }) | None => false,
         };
         self.joining.values().filter(is_due).copied().collect()

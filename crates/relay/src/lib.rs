@@ -14,13 +14,15 @@
 //!    small and dense, made for an index into the shell's wakers. If the feed has a hole, or an epoch opened uncleanly,
 //!    [`Relay::resync`] from a newer view: every session is told a [`Gap`]. If the guild is gone by then, [`Relay::end_guild`].
 //! 3. Attach and detach sessions with the position at which the owner accepted that. The relay may be behind or past it.
-//! 4. A session comes to listen at another [`Level`](guildhall_proto::Level) by [`Relay::set_level`], with the position at which the
+//! 4. A session that comes back, here or from another relay, hears on from the position it knows: [`Relay::resume_stream`]. A relay
+//!    that is made with a past ([`Relay::with_past`]) can be come back to at once. Who may is shown by a [`Secret`].
+//! 5. A session comes to listen at another [`Level`](guildhall_proto::Level) by [`Relay::set_level`], with the position at which the
 //!    owner accepted that. Time comes in by [`Relay::tick`], from [`Relay::unread_due`] on: it makes the unread summaries.
 //!    What is told beside the events goes in by [`Relay::tell`], which refuses what is ahead of the events applied: it is to be told
 //!    again after them.
-//! 5. A session's task repeats [`Stream::read`] while it says [`Read::More`]. At [`Read::Idle`] it calls [`Relay::wait`], and
+//! 6. A session's task repeats [`Stream::read`] while it says [`Read::More`]. At [`Read::Idle`] it calls [`Relay::wait`], and
 //!    sleeps only if that says [`Wait::Waiting`]: from then on the first event for the session wakes it.
-//! 6. The batch consumer calls [`Relay::fill`] and then [`Batch::read`] until that is idle, whenever events were applied.
+//! 7. The batch consumer calls [`Relay::fill`] and then [`Batch::read`] until that is idle, whenever events were applied.
 //!
 //! Only reading needs no access to the relay, so a shell that puts the relay behind a lock holds it for the short calls alone. A
 //! task registers for being woken *before* it calls [`Relay::wait`].
@@ -101,7 +103,8 @@
 //!
 //! and, at most once in [`RelayConfig::unread_every`], an [`Unread`](guildhall_proto::Unread) summary: the channels whose latest
 //! message since the summary before came while it was passive, and is one that an active session in its place would have heard, by
-//! its rights as of that message. A summary has no number; it is told in order with the events around it.
+//! its rights as of that message. A summary has no number; it is told in order with the events around it. One that comes back is
+//! told at once what was news while it was away.
 //!
 //! Beside the events, active sessions are told of now ([`Delivery::Ephemeral`]): that somebody types, those that see the channel and are
 //! not the typist's own; that somebody is there or not, those that asked for other members. Of each subject a session hears the latest,
@@ -142,8 +145,13 @@
 //! | an audience | O(cohorts × roles held) when made, O(new cohorts) when new ones came |
 //! | [`Stream::read`] | a load of the ring and one of what is told, then a bit test an entry, or a subject |
 //! | [`Batch::read`] | O(cohorts / 64 + cohorts that hear it) an event, whatever the sessions |
-//! | attach, detach, wait | O(log sessions); an attach in the past O(events between) |
+//! | attach, detach, wait | O(log sessions); an attach in the past, or a resume, O(events between) |
+//! | [`Relay::with_past`] | O(events of the past), once |
 //! | memory | the ring's bytes, audiences among them; bitmaps by the most cohorts at a time, however many came and went |
+//!
+//! A session that comes back is attached in the past: it is no more than a cursor, and nothing is kept for one that is away. The
+//! roles that its member holds now are taken back by the events between; a deleted role's holders are known from their records, until
+//! the guild cleans them. What cannot be known lies under the gap that the session is told first.
 //!
 //! The mechanism (one shared run of events, per-reader cursors, an explicit gap) is that of the LMAX Disruptor and of Kafka's
 //! consumers, with groups of equal rights in the place of partitions.
@@ -164,6 +172,7 @@ mod hearing;
 mod news;
 mod relay;
 mod scan;
+mod secret;
 mod session;
 mod slots;
 mod stream;
@@ -171,8 +180,9 @@ mod told;
 
 pub use batch::{Batch, BatchItem, BatchRead};
 pub use relay::{Opened, Relay, RelayConfig};
+pub use secret::{Claims, Secret, SecretError, SecretKey, SecretKeys};
 pub use session::{
-    ApplyError, Attach, AttachError, Delivery, DetachReason, Gap, ListenError, Read, SessionKey, StaleEpoch,
-    StaleResync, TellError, UnknownSession, Wait,
+    ApplyError, Attach, AttachError, Delivery, DetachReason, Gap, ListenError, Read, Resume, ResumeError, SessionKey,
+    StaleEpoch, StaleResync, TellError, UnknownSession, Wait,
 };
 pub use stream::Stream;

@@ -12,6 +12,7 @@ mod attach;
 mod fan_out;
 mod levels;
 mod past;
+mod resume;
 mod resync;
 mod tell;
 mod unread;
@@ -168,6 +169,38 @@ impl Relay {
             batch_sessions: 0,
             news: News::default(),
         };
+        (relay, batch)
+    }
+
+    /// The same with a past: `past` are events up to `at`, oldest first, as far back as there are any. It begins before the oldest of
+    /// them, by rights taken back to there, and has applied them all: so sessions [resume](Self::resume_stream) on it as on one that
+    /// was there all the while.
+    ///
+    /// If there is a hole in `past`, or another epoch, or an event that cannot be taken back, it begins behind that. O(events), some microseconds each
+    /// where rights change and less elsewhere; more of them than the ring keeps are in vain.
+    pub fn with_past(
+        budget: &Arc<Budget>,
+        config: RelayConfig,
+        mut rights: Rights,
+        at: Position,
+        past: &[Arc<Event>],
+    ) -> (Self, Batch) {
+        let (mut from, mut begin) = (at, past.len());
+        for (idx, event) in past.iter().enumerate().rev() {
+            let Some(before) = from.seq.0.checked_sub(1).filter(|_| event.position == from) else {
+                break;
+            };
+            if rights.take_back(&event.kind).is_err() {
+                break;
+            }
+            (from.seq, begin) = (Seq(before), idx);
+        }
+        let (mut relay, batch) = Self::within(budget, config, rights, from);
+        for event in &past[begin..] {
+            relay
+                .apply(Arc::clone(event), &mut Vec::new())
+                .expect("each event follows the one before it, or it was left out");
+        }
         (relay, batch)
     }
 

@@ -4,15 +4,15 @@
 //! - `cohort` is the session's as of just before the entry at `cursor`, and `who` says how it listens there;
 //! - `switches` rise, and none lies behind `cursor`.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use guildhall_proto::{Ephemeral, Position};
+use guildhall_proto::{ChannelId, Ephemeral, EventKind, Position, Unread};
 use guildhall_ring::{Cursor, Reader, Version};
 
 use crate::cohort::Cohort;
-use crate::entry::{Entry, Fact};
+use crate::entry::{Entry, Fact, Scope};
 use crate::hearing::{Listener, Mark, Readers, Ring, Switch};
 use crate::session::{Delivery, Gap};
 use crate::told::{self, ToldReader};
@@ -29,6 +29,11 @@ pub(crate) struct Scan {
     pub(crate) past: Vec<(Cursor, Arc<Cohort>)>,
     /// From where on it listens in another way.
     pub(crate) switches: VecDeque<Switch>,
+    /// Whether it is passive, was away, and has not yet come to the slow ring: then it is told there what was news.
+    pub(crate) tells_missed: bool,
+    /// The channels whose latest message so far it would have heard as an active one.
+    #[expect(clippy::box_collection, reason = "most sessions begin at the head: it takes them 8 bytes, not 24")]
+    pub(crate) missed: Option<Box<BTreeSet<ChannelId>>>,
     /// The relay's position when the session was attached: before it, its ring is the whole one.
     pub(crate) joined: Position,
     /// The last position the session knows: of its last delivery, or of its attach.
@@ -71,10 +76,54 @@ impl Scan {
             };
             let scanned = self.run_stretch(rings.of(self.ring), stretch, &mut left, &mut visit);
             let ring = self.ring;
-            match self.switches.pop_front_if(|switch| scanned == Scanned::End && switch.mark.of(ring) <= limit.of(ring))
-            {
-                Some(switch) => self.switch(switch),
-                None => return scanned,
+            let is_due = |switch: &&Switch| scanned == Scanned::End && switch.mark.of(ring) <= limit.of(ring);
+            let Some(switch) = self.switches.front().filter(is_due).copied() else {
+                return scanned;
+            };
+            if self.missed.is_some() {
+                if left == 0 {
+                    return Scanned::Found;
+                }
+                left -= 1;
+                self.tell_missed(switch.position, &mut visit);
+            }
+            self.tells_missed = false;
+            self.switches.pop_front();
+            self.switch(switch);
+        }
+    }
+
+    /// Tells where there is news that came, up to `at`, before the session came to its summaries.
+    pub(crate) fn tell_missed(&mut self, at: Position, mut visit: impl FnMut(Delivery<'_>)) {
+        self.tells_missed = false;
+        if let Some(missed) = self.missed.take() {
+            visit(Delivery::Unread(&Unread { at, channels: missed.into_iter().collect() }));
+        }
+    }
+
+    /// Keeps in mind what an entry of the whole ring, which the session is past, is to it as news.
+    fn note_missed(&mut self, entry: &Entry) {
+        let Fact::Event(event) = &entry.fact else {
+            return;
+        };
+        if let (EventKind::MessagePublished(message), Scope::Message { audience, except, .. }) =
+            (&event.kind, &entry.scope)
+        {
+            if audience.sees(&self.cohort) && *except != Some(self.who.session) {
+                self.missed.get_or_insert_default().insert(message.channel);
+            } else {
+                self.forget_missed(message.channel);
+            }
+        } else if let EventKind::ChannelDeleted { channel, .. } = &event.kind {
+            self.forget_missed(channel.id);
+        }
+    }
+
+    fn forget_missed(&mut self, channel: ChannelId) {
+        if let Some(missed) = &mut self.missed {
+            missed.remove(&channel);
+            if missed.is_empty() {
+                self.missed = None;
             }
         }
     }
@@ -98,6 +147,7 @@ impl Scan {
         self.ring = self.who.hearing.ring();
         self.cursor = mark.of(self.ring);
         self.past.clear();
+        (self.tells_missed, self.missed) = (false, None);
         self.switches.clear();
     }
 
@@ -194,6 +244,9 @@ impl Scan {
                     self.since = at.next();
                     self.past.pop_if(|(past, _)| *past == at);
                 }
+            }
+            if self.tells_missed {
+                self.note_missed(entry);
             }
             ControlFlow::Continue(())
         });

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use guildhall_proto::{Ephemeral, Epoch, Event, Level, Position, RoleId, SessionId, Status, Unread, UserId};
+use guildhall_proto::{Ephemeral, Epoch, Event, Level, Position, RoleId, Seq, SessionId, Status, Unread, UserId};
 
 /// A session's handle at one relay. Once the session has ended, the handle names nothing, not even when its index is used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -42,6 +42,19 @@ pub struct Attach<'a> {
     pub status: Status,
 }
 
+/// A session that comes back, as the guild's owner accepted it.
+#[derive(Debug, Clone, Copy)]
+pub struct Resume<'a> {
+    /// The session, as for an attach: `accepted` and `roles` are of now.
+    pub attach: Attach<'a>,
+    /// The last position that it knows: it hears what comes after.
+    pub known: Position,
+    /// Deleted roles that the member's record still names as of `attach.accepted`.
+    pub deleted_roles: &'a [RoleId],
+    /// Of roles deleted up to here that may not be so: who held them is unknown.
+    pub deletions_unknown_to: Seq,
+}
+
 /// What a session hears next.
 #[derive(Debug, Clone, Copy)]
 pub enum Delivery<'a> {
@@ -75,6 +88,8 @@ pub enum DetachReason {
     MemberLeft,
     /// The guild was deleted.
     GuildDeleted,
+    /// It has come back elsewhere, and goes on there.
+    Superseded,
 }
 
 /// What a read of a stream came to.
@@ -198,6 +213,30 @@ pub enum AttachError {
         /// The session.
         session: SessionId,
     },
+}
+
+/// Why a session does not come back. The relay is unchanged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ResumeError {
+    /// No session can know that yet: refuse it.
+    #[error("{known} is ahead of the guild, which is at {accepted}")]
+    Ahead {
+        /// What the session says it knows.
+        known: Position,
+        /// Where the owner accepted it.
+        accepted: Position,
+    },
+    /// The relay has to take the session's roles back by events that it does not know yet: retry when it has applied them.
+    #[error("accepted at {accepted}, but the relay has come to {at} alone")]
+    Behind {
+        /// Where the owner accepted the session.
+        accepted: Position,
+        /// The last position applied.
+        at: Position,
+    },
+    /// It cannot be attached.
+    #[error(transparent)]
+    Attach(#[from] AttachError),
 }
 
 /// Why a session's change of level or status was not taken. The relay is unchanged.

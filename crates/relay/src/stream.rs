@@ -179,9 +179,9 @@ pub struct Stream {
 
 impl Stream {
     /// The stream of a session that comes now. What was told before is not for it.
-    pub(crate) fn new(scan: Scan, door: Arc<Door>, rings: Readers) -> Self {
+    pub(crate) fn new(scan: Scan, door: Arc<Door>, rings: Readers, gap: Option<Gap>) -> Self {
         let ear = Ear { heard: rings.told.head(), is_called: door.at() != At::Waiting };
-        Self { scan, door, rings, gap: None, ear, ended: false }
+        Self { scan, door, rings, gap: gap.map(Box::new), ear, ended: false }
     }
 
     /// The session's handle at its relay.

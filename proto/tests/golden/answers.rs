@@ -22,7 +22,7 @@ variants!(CommandError:
     UnknownSession, ForeignSession, MemberExists, RoleExists, ChannelExists, Duplicate, LimitExceeded,
     MissingPermissions, ExcessPermissions, Outranked, OwnerOnly, SystemOnly, OwnerStays, EveryoneRole, NotText,
     NotCategory, PositionReserved, Expired, OpReused, IssuedAhead, TooLarge, UserBanned,
-    UnknownBan,
+    UnknownBan, SessionSuperseded, PositionAhead,
 );
 
 pub(crate) fn variants() -> Vec<String> {
@@ -95,6 +95,8 @@ fn refusals() -> Vec<Sample> {
         CommandError::TooLarge,
         CommandError::UserBanned { user: user(7) },
         CommandError::UnknownBan { user: user(7) },
+        CommandError::SessionSuperseded { session },
+        CommandError::PositionAhead { got: position(3, 1_000), at: position(3, 999) },
     ]
     .into_iter()
     .map(|error| Sample::variant("", error))

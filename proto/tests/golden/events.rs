@@ -37,7 +37,13 @@ fn guild_and_roles() -> Vec<Sample> {
         Sample::variant("", EventKind::GuildDeleted),
         Sample::variant("", EventKind::RoleCreated { role: moderators() }),
         Sample::variant("", EventKind::RoleUpdated { before, after }),
-        Sample::variant("", EventKind::RoleDeleted { role: moderators() }),
+        Sample::variant(
+            "",
+            EventKind::RoleDeleted {
+                role: moderators(),
+                overwrites: vec![(channel_id(30), role_overwrite()), (channel_id(31), role_overwrite())],
+            },
+        ),
         Sample::variant(
             "",
             EventKind::RolesReordered {
@@ -59,7 +65,14 @@ fn channels() -> Vec<Sample> {
         ),
         Sample::variant("category", EventKind::ChannelCreated { channel: category(), overwrites: Vec::new() }),
         Sample::variant("", EventKind::ChannelUpdated { before: general(), after: renamed }),
-        Sample::variant("", EventKind::ChannelDeleted { channel: general(), overwrites: vec![user_overwrite()] }),
+        Sample::variant(
+            "",
+            EventKind::ChannelDeleted {
+                channel: category(),
+                overwrites: vec![user_overwrite()],
+                children: vec![channel_id(30), channel_id(31)],
+            },
+        ),
         Sample::variant(
             "",
             EventKind::ChannelsReordered {

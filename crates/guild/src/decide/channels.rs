@@ -56,7 +56,8 @@ impl Scene<'_> {
     ) -> Result<Decision, CommandError> {
         let channel = self.manageable_channel(authority, channel, Permissions::MANAGE_CHANNELS)?.clone();
         let overwrites = self.rights.overwrites(channel.id).map_or_else(Vec::new, |all| all.as_slice().to_vec());
-        Ok(Decision::change(EventKind::ChannelDeleted { channel, overwrites }))
+        let children = self.rights.children(channel.id).collect();
+        Ok(Decision::change(EventKind::ChannelDeleted { channel, overwrites, children }))
     }
 
     pub(super) fn reorder_channels(

@@ -56,7 +56,8 @@ impl Scene<'_> {
         let role = self.rights.role(role).ok_or(CommandError::UnknownRole { role })?.clone();
         authority.require(Permissions::MANAGE_ROLES).map_err(denied)?;
         authority.require_above(Rank::of(&role)).map_err(denied)?;
-        Ok(Decision::change(EventKind::RoleDeleted { role }))
+        let overwrites = self.rights.role_overwrites(role.id).collect();
+        Ok(Decision::change(EventKind::RoleDeleted { role, overwrites }))
     }
 
     pub(super) fn reorder_roles(

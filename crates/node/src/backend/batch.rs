@@ -3,14 +3,17 @@
 use std::fmt;
 use std::sync::Arc;
 
-use guildhall_proto::{CallError, CommandError, Level, Position, SessionId, Status};
-use guildhall_relay::{self as relay, Batch, BatchItem, BatchRead};
+use guildhall_proto::{CallError, CommandError, Generation, Level, Position, SessionId, Status};
+use guildhall_relay::{self as relay, Batch, BatchItem, BatchRead, Secret};
 
 use super::local::{Core, LocalRelay};
 use super::seat::Seat;
-use super::{Attach, AttachError, Lease};
+use super::{Attach, AttachError, Lease, Resume, ResumeError, Resumed};
 
-/// A session that is served by the [`Batches`] of its guild. Dropping it detaches the session, in the background.
+/// A session that is served by the [`Batches`] of its guild.
+///
+/// Dropping it cuts the session, as when its connection breaks: the consumer is told that it has ended, and it may
+/// [come back](crate::Backend::resume_batch) for a time. A [`detach`](Self::detach) is a goodbye.
 pub struct BatchSession {
     seat: Seat,
 }
@@ -35,9 +38,29 @@ impl BatchSession {
         Ok(Self { seat })
     }
 
+    pub(super) async fn resume(
+        relay: Arc<LocalRelay>,
+        lease: Lease,
+        resume: Resume,
+        generation: Generation,
+        token: u64,
+    ) -> Result<Resumed<Self>, ResumeError> {
+        let place = |core: &mut Core, resume: relay::Resume<'_>| {
+            let (key, gap) = core.relay.resume_batch(resume, token)?;
+            Ok((key, (), gap))
+        };
+        let (seat, (), gap) = Seat::take_again(relay, lease, resume, generation, place).await?;
+        Ok(Resumed { session: Self { seat }, gap })
+    }
+
     /// Which session it is.
     pub fn session(&self) -> SessionId {
-        self.seat.session
+        self.seat.session()
+    }
+
+    /// The secret by which the session comes back, if it is cut: as [`SessionStream::secret`](crate::SessionStream::secret).
+    pub fn secret(&self) -> Secret {
+        self.seat.secret()
     }
 
     /// Shows another status.
@@ -56,7 +79,7 @@ impl BatchSession {
     /// `UnknownSession` if the session has ended; `Overloaded`, also while the consumer has too much to take over; `Stopping` or
     /// `Unavailable`.
     pub async fn set_level(&mut self, level: Level) -> Result<Position, CallError> {
-        let session = self.seat.session;
+        let session = self.seat.session();
         let Some(key) = self.seat.key() else {
             return Err(CommandError::UnknownSession { session }.into());
         };
@@ -113,7 +136,7 @@ impl Drop for Batches {
 
 impl fmt::Debug for BatchSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BatchSession").field("session", &self.seat.session).finish_non_exhaustive()
+        f.debug_struct("BatchSession").field("session", &self.seat.session()).finish_non_exhaustive()
     }
 }
 

@@ -4,13 +4,16 @@
 //! [`TELLING_MAX`] for those that are told of again.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use guildhall_guild::{Reply, SessionRequest};
-use guildhall_proto::{CallError, CommandError, Position, SessionId, UserId};
+use guildhall_proto::{CallError, CommandError, Position, SessionId};
+use guildhall_relay::SessionKey;
 use tokio::task::JoinSet;
 
 use super::Lease;
-use super::local::LocalRelay;
+use super::local::{Core, LocalRelay};
+use super::seat::Held;
 use crate::counters::Counter;
 
 impl LocalRelay {
@@ -21,19 +24,22 @@ impl LocalRelay {
 
     /// Detaches a session at the owner and then here, up to the same position; it hears all before that. If this is dropped while
     /// it waits, the owner may have detached the session all the same; it is to be detached again.
-    pub(super) async fn detach(self: &Arc<Self>, session: SessionId, user: UserId) -> Result<Position, CallError> {
-        self.core.lock().seats.leave(session);
-        match self.ask(session, SessionRequest::Detach { user }).await {
-            Ok(Reply::Accepted(at)) => Ok(self.left(session, Some(at))),
+    pub(super) async fn detach(self: &Arc<Self>, held: Held) -> Result<Position, CallError> {
+        self.core.lock().seats.leave(held.session, held.tenure);
+        match self.ask(held.session, held.goodbye()).await {
+            Ok(Reply::Accepted(at)) => Ok(self.left(held, Some(at))),
             Ok(reply @ (Reply::Attached(_) | Reply::Outcome(_))) => unreachable!("a detach is accepted, not {reply:?}"),
-            // The owner has ended it already, or never came to know it: what this relay knows is all there is.
+            // The owner has ended it already, never came to know it, or another holds it: what this relay knows is all there is.
             Err(CallError::Refused(
-                CommandError::UnknownSession { .. } | CommandError::ForeignSession { .. } | CommandError::UnknownGuild,
-            )) => Ok(self.left(session, None)),
+                CommandError::UnknownSession { .. }
+                | CommandError::ForeignSession { .. }
+                | CommandError::SessionSuperseded { .. }
+                | CommandError::UnknownGuild,
+            )) => Ok(self.left(held, None)),
             Err(error) => {
-                let tell_again = self.core.lock().seats.stay(session);
+                let tell_again = self.core.lock().seats.stay(held.session, held.tenure);
                 if tell_again {
-                    self.runtime.spawn(Arc::clone(self).tell(session));
+                    self.tell_in_background(held.session);
                 }
                 Err(error)
             }
@@ -41,38 +47,77 @@ impl LocalRelay {
     }
 
     /// Ends a session here that the owner has ended or does not know, up to `at`, or else up to what was fed so far.
-    pub(super) fn left(&self, session: SessionId, at: Option<Position>) -> Position {
+    pub(super) fn left(&self, held: Held, at: Option<Position>) -> Position {
         let mut core = self.core.lock();
         let at = at.unwrap_or_else(|| core.relay.position());
-        if let Some(key) = core.seats.left(session) {
-            let core = &mut *core;
-            if let Err(unknown) = core.relay.detach(key, at, &mut core.woken) {
-                // It has ended by itself meanwhile: its member left, or the guild is gone.
-                tracing::trace!(guild = %self.guild, %session, %unknown, "session had ended");
-            }
+        if let Some(key) = core.seats.left(held.session, held.tenure) {
+            self.end(&mut core, key, at);
         }
         self.wake(core);
         at
     }
 
-    /// Sees to the detach of a session that nobody holds any more. The lease keeps the relay until then.
-    pub(super) fn abandon(self: &Arc<Self>, session: SessionId, user: UserId, lease: Lease) {
-        self.node.counters().bump(Counter::SessionsAbandoned);
-        self.detach_in_background(session, user, Some(lease));
+    fn end(&self, core: &mut Core, key: SessionKey, at: Position) {
+        if let Err(unknown) = core.relay.detach(key, at, &mut core.woken) {
+            // It has ended by itself meanwhile: its member left, or the guild is gone.
+            tracing::trace!(guild = %self.guild, %unknown, "session had ended");
+        }
     }
 
-    /// Sees to the detach of a session that may be attached at the owner.
-    pub(super) fn detach_in_background(self: &Arc<Self>, session: SessionId, user: UserId, lease: Option<Lease>) {
-        self.core.lock().seats.leave(session);
+    /// Keeps the seat of a session whose connection broke, for as long as it may come back, and then detaches it at the owner. Its
+    /// place at the relay is free at once. The lease keeps the relay until then, and with it the session's past.
+    pub(super) fn cut(self: &Arc<Self>, held: Held, within: Duration, lease: Lease) {
+        let mut core = self.core.lock();
+        let Some(key) = core.seats.cut(held.session, held.tenure) else {
+            // It has come back already.
+            return;
+        };
+        if let Some(key) = key {
+            let at = core.relay.position();
+            self.end(&mut core, key, at);
+        }
+        self.wake(core);
+        self.node.counters().bump(Counter::SessionsCut);
         let relay = Arc::clone(self);
         self.runtime.spawn(async move {
-            if let Err(error) = relay.retried(session, SessionRequest::Detach { user }).await {
-                // No owner is left that knows it, or none ever did.
-                tracing::debug!(guild = %relay.guild, %session, %error, "session ended without its owner");
+            tokio::time::sleep(within).await;
+            let is_cut = relay.core.lock().seats.is_cut(held.session, held.tenure);
+            if is_cut {
+                relay.abandon(held, Some(lease));
             }
-            relay.left(session, None);
+        });
+    }
+
+    /// Sees to the detach of a session that nobody holds any more. The lease keeps the relay until then.
+    pub(super) fn abandon(self: &Arc<Self>, held: Held, lease: Option<Lease>) {
+        self.detach_in_background(held, Some(Counter::SessionsAbandoned), lease);
+    }
+
+    /// Sees to the detach of a session that may be attached at the owner, and counts it unless it goes on elsewhere.
+    pub(super) fn detach_in_background(self: &Arc<Self>, held: Held, counter: Option<Counter>, lease: Option<Lease>) {
+        if !self.core.lock().seats.leave(held.session, held.tenure) {
+            // It has come back here.
+            return;
+        }
+        let relay = Arc::clone(self);
+        self.runtime.spawn(async move {
+            let told = relay.retried(held.session, held.goodbye()).await;
+            if let Err(error) = &told {
+                // No owner is left that knows it, none ever did, or it has come back elsewhere.
+                tracing::debug!(guild = %relay.guild, session = %held.session, %error, "session ended without its owner");
+            }
+            let goes_on = matches!(told, Err(CallError::Refused(CommandError::SessionSuperseded { .. })));
+            if let Some(counter) = counter.filter(|_| !goes_on) {
+                relay.node.counters().bump(counter);
+            }
+            relay.left(held, None);
             drop(lease);
         });
+    }
+
+    /// Tells the owner of one session as it is to be.
+    pub(super) fn tell_in_background(self: &Arc<Self>, session: SessionId) {
+        self.runtime.spawn(Arc::clone(self).tell(session));
     }
 
     /// Tells a new owner of every session here. What the owner refuses has ended at the resync, or ends by itself.

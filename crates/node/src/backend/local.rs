@@ -12,7 +12,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use guildhall_members::View;
-use guildhall_proto::{CallError, GuildId, Member, Position, Seq};
+use guildhall_proto::{CallError, Event, GuildId, Member, Position, Seq};
 use guildhall_relay::{ApplyError, Batch, Relay, RelayConfig, SessionKey, TellError};
 use guildhall_ring::{Cursor, ReadError, Version};
 use parking_lot::Mutex;
@@ -35,6 +35,8 @@ pub(super) struct LocalRelay {
     pub(super) runtime: Handle,
     /// Told when the relay is closed.
     over: Notify,
+    /// Told when the relay has come to a new position.
+    progress: Notify,
     /// Told when the batch consumer may find something.
     pub(super) batch_news: Notify,
     closed: AtomicBool,
@@ -80,13 +82,15 @@ impl Holder for LocalRelay {
 }
 
 impl LocalRelay {
-    /// Opens a relay of the guild as it is now, and starts its task.
+    /// Opens a relay of the guild as it is now, with as much of its past as the owner's ring has, and starts its task.
     pub(super) async fn open(node: Node, guild: GuildId, config: RelayConfig) -> Result<Arc<Self>, CallError> {
         let live = node.live(guild).await?;
         // Before the view: what is told from here on may be missing from it.
         let told = live.told.head();
         let view = node.view_of(&live)?;
-        let (relay, batch) = Relay::within(node.rings().budget(), config, view.rights().clone(), view.position());
+        let past = past_of(&live, &view, config.ring.entries_max);
+        let (rights, at) = (view.rights().clone(), view.position());
+        let (relay, batch) = Relay::with_past(node.rings().budget(), config, rights, at, &past);
         let core = Core { relay, wakers: Vec::new(), seats: Seats::default(), batch: Some(batch), woken: Vec::new() };
         let local = Arc::new(Self {
             node,
@@ -95,6 +99,7 @@ impl LocalRelay {
             core: Mutex::new(core),
             runtime: Handle::current(),
             over: Notify::new(),
+            progress: Notify::new(),
             batch_news: Notify::new(),
             closed: AtomicBool::new(false),
         });
@@ -111,8 +116,22 @@ impl LocalRelay {
         self.closed.store(true, Ordering::Release);
         self.over.notify_one();
         self.batch_news.notify_one();
+        self.progress.notify_waiters();
         let wakers = take(&mut self.core.lock().wakers);
         wakers.into_iter().flatten().for_each(Waker::wake);
+    }
+
+    /// Waits until the relay has come to a position that the owner has told, or is closed.
+    pub(super) async fn reached(&self, at: Position) {
+        loop {
+            // Listening begins before the look, so that nothing that comes between the two is missed.
+            let mut progress = pin!(self.progress.notified());
+            progress.as_mut().enable();
+            if self.is_closed() || self.core.lock().relay.position() >= at {
+                return;
+            }
+            progress.await;
+        }
     }
 
     /// Wakes whom the calls on the relay since the last time have named.
@@ -123,6 +142,7 @@ impl LocalRelay {
         drop(core);
         wakers.into_iter().for_each(Waker::wake);
         self.batch_news.notify_one();
+        self.progress.notify_waiters();
     }
 
     async fn run(self: Arc<Self>, mut live: Arc<Live>, mut place: Place) {
@@ -309,6 +329,28 @@ impl LocalRelay {
     }
 }
 
+/// The events up to a view, oldest first, as far back as the owner's ring reaches, at most `max`.
+fn past_of(live: &Live, view: &View, max: usize) -> Vec<Arc<Event>> {
+    let head = Cursor::after(view.position().seq);
+    let mut past = Vec::new();
+    for _ in 0..PAST_READS_MAX {
+        let mut cursor = live.events.tail().max(Cursor(head.0.saturating_sub(max as u64)));
+        let read = live.events.read(&mut cursor, |at, event| {
+            if at >= head {
+                return ControlFlow::Break(());
+            }
+            past.push(Arc::clone(event));
+            ControlFlow::Continue(())
+        });
+        match read {
+            Ok(_) | Err(ReadError::Ahead { .. }) => break,
+            // The ring has moved on between the two looks.
+            Err(ReadError::Gap(_)) => {}
+        }
+    }
+    past
+}
+
 /// How long a relay waits before it has its guild loaded again: not at all, unless it did so a moment ago.
 #[derive(Debug, Default)]
 struct Pace {
@@ -350,6 +392,8 @@ async fn pause(time: Option<Duration>) {
 
 /// Events applied under one hold of the lock: some tens of microseconds.
 const RUN_EVENTS: usize = 64;
+/// Looks at a ring that moves on at every look, before a relay begins without a past.
+const PAST_READS_MAX: usize = 4;
 /// What is told under one hold of the lock: each may look at every waiting session.
 const RUN_TOLD: usize = 8;
 /// A guild that is not available is asked for again after this, and after twice as long each time.

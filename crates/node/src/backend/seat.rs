@@ -4,21 +4,45 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use guildhall_guild::{Attached, Reply, SessionRequest};
-use guildhall_proto::{CallError, CommandError, Level, Millis, Position, SessionId, Status, UserId};
-use guildhall_relay::{self as relay, ListenError, SessionKey};
+use guildhall_proto::{CallError, CommandError, Generation, Level, Millis, Position, SessionId, Status, UserId};
+use guildhall_relay::{self as relay, Claims, Gap, ListenError, Secret, SessionKey};
 
 use super::local::{Core, LocalRelay};
+use super::resume::{Resume, ResumeError};
+use super::seats::Tenure;
 use super::{Attach, AttachError, Lease};
+use crate::counters::Counter;
 
-/// A session's place. Dropped without a [`detach`](Self::detach), it has the session detached in the background.
+/// A session's place. Dropped without a [`detach`](Self::detach), it is cut: the session may come back for a time.
 pub(super) struct Seat {
     pub(super) relay: Arc<LocalRelay>,
-    pub(super) session: SessionId,
-    user: UserId,
+    held: Held,
+    /// Whether the session was handed out.
+    is_placed: bool,
     /// Whether the owner may still know the session.
     needs_detach: bool,
     /// `None` only while it is dropped.
     lease: Option<Lease>,
+}
+
+/// As what a seat is held.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Held {
+    pub(super) session: SessionId,
+    pub(super) user: UserId,
+    pub(super) tenure: Tenure,
+    /// As which the owner knows it; `None` until it has said so.
+    pub(super) generation: Option<Generation>,
+}
+
+impl Held {
+    /// The detach that ends this session, and none that has come back since.
+    pub(super) fn goodbye(&self) -> SessionRequest {
+        match *self {
+            Self { user, generation: Some(generation), .. } => SessionRequest::Release { user, generation },
+            Self { user, generation: None, .. } => SessionRequest::Detach { user },
+        }
+    }
 }
 
 impl Seat {
@@ -30,50 +54,129 @@ impl Seat {
         mut place: impl FnMut(&mut Core, relay::Attach<'_>) -> Result<(SessionKey, T), relay::AttachError>,
     ) -> Result<(Self, T), AttachError> {
         let Attach { session, user, status, members, level } = attach;
-        {
+        let tenure = {
             let mut core = relay.core.lock();
             if core.relay.sessions() >= relay.sessions_max {
                 return Err(AttachError::Full { max: relay.sessions_max });
             }
-            if !core.seats.reserve(session, user, status) {
-                return Err(AttachError::AlreadyAttached { session });
-            }
-        }
+            core.seats.reserve(session, user, status).ok_or(AttachError::AlreadyAttached { session })?
+        };
         // From here on, whatever fails or is cancelled, the drop gives the place back at the owner too.
-        let mut seat = Self { relay, session, user, needs_detach: true, lease: Some(lease) };
-        let mut accepted = seat.attach(user, status, Known::No).await?;
+        let held = Held { session, user, tenure, generation: None };
+        let mut seat = Self { relay, held, is_placed: false, needs_detach: true, lease: Some(lease) };
+        let mut accepted = seat.attach(status, Known::No).await?;
         for _ in 0..PLACINGS_MAX {
             if seat.relay.is_closed() {
                 return Err(CallError::Stopping.into());
             }
-            let Attached { at, member } = &accepted;
-            let roles = &member.roles;
-            let attach = relay::Attach { session, accepted: *at, user, roles, members, level, status };
-            match seat.place(attach, member.joined_at, &mut place) {
+            let roles = &accepted.member.roles;
+            let attach = relay::Attach { session, accepted: accepted.at, user, roles, members, level, status };
+            match seat.place(accepted.member.joined_at, |core| place(core, attach)) {
                 Ok(placed) => return Ok((seat, placed)),
-                Err(relay::AttachError::Full { max }) => return Err(AttachError::Full { max }),
-                // One of this id is on its way out: the relay has not reached the position of its detach.
-                Err(relay::AttachError::AlreadyAttached { .. }) => tokio::task::yield_now().await,
-                // The relay has moved on since: the owner tells a newer position.
-                Err(relay::AttachError::TooOld { .. }) => {
-                    tokio::task::yield_now().await;
-                    accepted = seat.attach(user, status, Known::Yes).await?;
-                }
-                // The relay, or its batch consumer, lags: nothing to be measured from here but its next run of events.
-                Err(relay::AttachError::PendingFull { .. } | relay::AttachError::BatchStalled { .. }) => {
-                    return Err(CallError::Overloaded { retry_after: LAGGING_RETRY_AFTER }.into());
+                Err(error) => {
+                    if Self::wait_to_place(error).await? == Later::AttachAgain {
+                        accepted = seat.attach(status, Known::Yes).await?;
+                    }
                 }
             }
         }
         Err(CallError::Overloaded { retry_after: LAGGING_RETRY_AFTER }.into())
     }
 
+    /// Has a session come back at the owner, which knows it as `generation`, and at the relay by `place`. To be run to its end: once
+    /// the owner has taken it, the secret is used up.
+    pub(super) async fn take_again<T>(
+        relay: Arc<LocalRelay>,
+        lease: Lease,
+        resume: Resume,
+        generation: Generation,
+        mut place: impl FnMut(&mut Core, relay::Resume<'_>) -> Result<(SessionKey, T, Option<Gap>), relay::ResumeError>,
+    ) -> Result<(Self, T, Option<Gap>), ResumeError> {
+        let Resume { attach: Attach { session, user, status, members, level }, known, .. } = resume;
+        if relay.core.lock().relay.sessions() >= relay.sessions_max {
+            return Err(AttachError::Full { max: relay.sessions_max }.into());
+        }
+        let request = SessionRequest::Resume { user, status, generation, known };
+        let mut accepted = attached(relay.ask(session, request).await?);
+        let (tenure, before) = {
+            let mut core = relay.core.lock();
+            let core = &mut *core;
+            core.seats.take_over(session, user, status, accepted.generation)
+        };
+        let held = Held { session, user, tenure, generation: Some(accepted.generation) };
+        let mut seat = Self { relay, held, is_placed: true, needs_detach: true, lease: Some(lease) };
+        seat.supersede(before);
+        for _ in 0..PLACINGS_MAX {
+            // Its roles are taken back by events that the relay has to know.
+            seat.relay.reached(accepted.at).await;
+            if seat.relay.is_closed() {
+                return Err(CallError::Stopping.into());
+            }
+            let Attached { at, member, deleted_roles, deletions_unknown_to, .. } = &accepted;
+            let attach = relay::Attach { session, accepted: *at, user, roles: &member.roles, members, level, status };
+            let deletions_unknown_to = *deletions_unknown_to;
+            let resume = relay::Resume { attach, known, deleted_roles, deletions_unknown_to };
+            let placed =
+                seat.place(member.joined_at, |core| place(core, resume).map(|(key, placed, gap)| (key, (placed, gap))));
+            match placed {
+                Ok((placed, gap)) => {
+                    seat.relay.node.counters().bump(Counter::SessionsResumed);
+                    if gap.is_some() {
+                        seat.relay.node.counters().bump(Counter::SessionsResumedWithGap);
+                    }
+                    return Ok((seat, placed, gap));
+                }
+                // The owner has seen that the position is none of the future; a relay that resyncs may have to come back to this one.
+                Err(relay::ResumeError::Ahead { .. } | relay::ResumeError::Behind { .. }) => {
+                    tokio::task::yield_now().await;
+                }
+                Err(relay::ResumeError::Attach(error)) => {
+                    if Self::wait_to_place(error).await? == Later::AttachAgain {
+                        accepted = seat.attach(status, Known::Yes).await.map_err(ResumeError::from)?;
+                    }
+                }
+            }
+        }
+        Err(CallError::Overloaded { retry_after: LAGGING_RETRY_AFTER }.into())
+    }
+
+    pub(super) fn session(&self) -> SessionId {
+        self.held.session
+    }
+
+    /// The secret by which the session comes back, made now.
+    pub(super) fn secret(&self) -> Secret {
+        let node = &self.relay.node;
+        let Held { session, user, generation, .. } = self.held;
+        let generation = generation.expect("a session is handed out once the owner has said as which it knows it");
+        let expires_at = node.now().plus(node.resume_config().secret_lifetime);
+        node.keys().sign(&Claims { guild: self.relay.guild, session, user, generation, expires_at })
+    }
+
+    /// Ends, here, the session as it was before it came back.
+    fn supersede(&self, before: Option<SessionKey>) {
+        let mut core = self.relay.core.lock();
+        if let Some(key) = before {
+            let core = &mut *core;
+            if let Err(unknown) = core.relay.supersede(key, &mut core.woken) {
+                tracing::trace!(guild = %self.relay.guild, %unknown, "session had ended");
+            }
+        }
+        self.relay.wake(core);
+    }
+
     /// Attaches the session at the owner, which may know it from a time before.
-    async fn attach(&mut self, user: UserId, status: Status, known: Known) -> Result<Attached, CallError> {
-        match self.relay.ask(self.session, SessionRequest::Attach { user, status }).await {
-            Ok(Reply::Attached(attached)) => Ok(attached),
-            Ok(reply @ (Reply::Accepted(_) | Reply::Outcome(_))) => {
-                unreachable!("an attach is answered by where it stands, not {reply:?}")
+    async fn attach(&mut self, status: Status, known: Known) -> Result<Attached, CallError> {
+        let Held { session, user, tenure, .. } = self.held;
+        match self.relay.ask(session, SessionRequest::Attach { user, status }).await {
+            Ok(reply) => {
+                let attached = attached(reply);
+                self.held.generation = Some(attached.generation);
+                let tell_again = self.relay.core.lock().seats.attached(session, tenure, attached.generation);
+                if tell_again {
+                    self.relay.tell_in_background(session);
+                }
+                Ok(attached)
             }
             Err(error) => {
                 let unknown = match &error {
@@ -83,41 +186,63 @@ impl Seat {
                     | CallError::Stopping
                     | CallError::Unavailable { .. }
                     | CallError::OutcomeUnknown => {
-                        known == Known::No && !self.relay.core.lock().seats.was_retold(self.session)
+                        known == Known::No && !self.relay.core.lock().seats.was_retold(session, tenure)
                     }
                 };
                 if unknown {
                     // Without a detach: there is nothing of this user's to be detached.
                     self.needs_detach = false;
-                    self.relay.left(self.session, None);
+                    self.relay.left(self.held, None);
                 }
                 Err(error)
             }
         }
     }
 
-    fn place<T>(
-        &self,
-        attach: relay::Attach<'_>,
+    fn place<T, E>(
+        &mut self,
         joined_at: Millis,
-        place: &mut impl FnMut(&mut Core, relay::Attach<'_>) -> Result<(SessionKey, T), relay::AttachError>,
-    ) -> Result<T, relay::AttachError> {
+        place: impl FnOnce(&mut Core) -> Result<(SessionKey, T), E>,
+    ) -> Result<T, E> {
         let mut core = self.relay.core.lock();
-        let (key, placed) = place(&mut core, attach)?;
-        core.seats.place(self.session, key, joined_at);
+        let (key, placed) = place(&mut core)?;
+        core.seats.place(self.held.session, self.held.tenure, key, joined_at);
         self.relay.wake(core);
+        self.is_placed = true;
         Ok(placed)
+    }
+
+    /// What is to be done before a session is placed that the relay did not take.
+    async fn wait_to_place(error: relay::AttachError) -> Result<Later, AttachError> {
+        match error {
+            relay::AttachError::Full { max } => Err(AttachError::Full { max }),
+            // One of this id is on its way out: the relay has not reached the position of its detach.
+            relay::AttachError::AlreadyAttached { .. } => {
+                tokio::task::yield_now().await;
+                Ok(Later::PlaceAgain)
+            }
+            // The relay has moved on since: the owner tells a newer position.
+            relay::AttachError::TooOld { .. } => {
+                tokio::task::yield_now().await;
+                Ok(Later::AttachAgain)
+            }
+            // The relay, or its batch consumer, lags: nothing to be measured from here but its next run of events.
+            relay::AttachError::PendingFull { .. } | relay::AttachError::BatchStalled { .. } => {
+                Err(CallError::Overloaded { retry_after: LAGGING_RETRY_AFTER }.into())
+            }
+        }
     }
 
     pub(super) async fn set_status(&self, status: Status) -> Result<Position, CallError> {
         // Kept first: an owner that comes meanwhile is told this status.
-        let before = self.relay.core.lock().seats.set_status(self.session, status);
-        match self.relay.ask(self.session, SessionRequest::SetStatus { user: self.user, status }).await {
+        let Held { session, user, tenure, .. } = self.held;
+        let before = self.relay.core.lock().seats.set_status(session, tenure, status);
+        match self.relay.ask(session, SessionRequest::SetStatus { user, status }).await {
             Ok(Reply::Accepted(at)) => self.tell_status(status, at).map(|()| at),
             Ok(reply @ (Reply::Attached(_) | Reply::Outcome(_))) => unreachable!("a status is accepted, not {reply:?}"),
             Err(error) => {
                 if let Some(before) = before {
-                    self.relay.core.lock().seats.set_status(self.session, before);
+                    self.relay.core.lock().seats.set_status(session, tenure, before);
                 }
                 Err(error)
             }
@@ -127,13 +252,13 @@ impl Seat {
     /// Tells the relay from where on `here` calls the session, or calls it no more.
     fn tell_status(&self, status: Status, at: Position) -> Result<(), CallError> {
         let mut core = self.relay.core.lock();
-        let Some(key) = core.seats.key(self.session) else {
+        let Some(key) = core.seats.key(self.held.session, self.held.tenure) else {
             return Ok(());
         };
         match core.relay.set_status(key, status, at) {
             Ok(_) => Ok(()),
             Err(error @ ListenError::Unknown(_)) => {
-                tracing::trace!(session = %self.session, %error, "session had ended");
+                tracing::trace!(session = %self.held.session, %error, "session had ended");
                 Ok(())
             }
             Err(ListenError::TooOld { .. } | ListenError::Switching { .. } | ListenError::PendingFull { .. }) => {
@@ -144,7 +269,7 @@ impl Seat {
 
     /// The session's handle at the relay; `None` once it has been given back.
     pub(super) fn key(&self) -> Option<SessionKey> {
-        self.relay.core.lock().seats.key(self.session)
+        self.relay.core.lock().seats.key(self.held.session, self.held.tenure)
     }
 
     /// Changes the level at the owner, and at the relay by `switch`, from the same position on.
@@ -153,15 +278,16 @@ impl Seat {
         level: Level,
         mut switch: impl FnMut(&mut Core, Position) -> Result<Position, ListenError>,
     ) -> Result<Position, CallError> {
+        let Held { session, user, .. } = self.held;
         loop {
-            let at = match self.relay.ask(self.session, SessionRequest::SetLevel { user: self.user, level }).await? {
+            let at = match self.relay.ask(session, SessionRequest::SetLevel { user, level }).await? {
                 Reply::Accepted(at) => at,
                 reply @ (Reply::Attached(_) | Reply::Outcome(_)) => unreachable!("a level is accepted, not {reply:?}"),
             };
             match self.switch(at, &mut switch) {
                 Ok(at) => return Ok(at),
                 Err(ListenError::Unknown(_)) => {
-                    return Err(CommandError::UnknownSession { session: self.session }.into());
+                    return Err(CommandError::UnknownSession { session }.into());
                 }
                 // The relay has moved on since: the owner tells a newer position.
                 Err(ListenError::TooOld { .. }) => tokio::task::yield_now().await,
@@ -180,7 +306,7 @@ impl Seat {
     }
 
     pub(super) async fn detach(&mut self) -> Result<Position, CallError> {
-        let at = self.relay.detach(self.session, self.user).await?;
+        let at = self.relay.detach(self.held).await?;
         self.needs_detach = false;
         Ok(at)
     }
@@ -191,23 +317,44 @@ impl Seat {
             return;
         }
         self.needs_detach = false;
-        if self.relay.core.lock().seats.was_retold(self.session) {
+        let was_retold = self.relay.core.lock().seats.was_retold(self.held.session, self.held.tenure);
+        if was_retold {
             // A later owner may have been told of it before it heard its end, with its member back by then.
-            self.relay.detach_in_background(self.session, self.user, None);
+            self.relay.detach_in_background(self.held, None, None);
         } else {
-            self.relay.left(self.session, None);
+            self.relay.left(self.held, None);
         }
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        if let Some(lease) = self.lease.take()
-            && self.needs_detach
-        {
-            self.relay.abandon(self.session, self.user, lease);
+        let Some(lease) = self.lease.take().filter(|_| self.needs_detach) else {
+            return;
+        };
+        let within = self.relay.node.resume_config().within;
+        if self.is_placed && !within.is_zero() {
+            self.relay.cut(self.held, within, lease);
+        } else {
+            self.relay.abandon(self.held, Some(lease));
         }
     }
+}
+
+fn attached(reply: Reply) -> Attached {
+    match reply {
+        Reply::Attached(attached) => attached,
+        reply @ (Reply::Accepted(_) | Reply::Outcome(_)) => {
+            unreachable!("an attach is answered by where it stands, not {reply:?}")
+        }
+    }
+}
+
+/// What has to come before a session can be placed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Later {
+    PlaceAgain,
+    AttachAgain,
 }
 
 /// Whether an owner has attached a session before.

@@ -2,25 +2,38 @@
 //!
 //! An owner forgets its sessions when it ends; what is kept here is told to the next one. One errand at a time tells an owner of a
 //! session, and goes on until it has told what is kept: so a detach or a change of status that meets a change of owners is not undone
-//! by it.
+//! by it. A session whose connection broke keeps its seat until it comes back, or its time is over.
 //!
 //! Invariants:
 //! - a session's id names at most one seat, from before its attach is asked for until its detach is known to have come last;
+//! - only the latest [`Tenure`] of a seat changes it;
 //! - a seat that an errand is telling of stays until that errand is done.
 
 use std::collections::BTreeMap;
 
 use guildhall_guild::SessionRequest;
-use guildhall_proto::{Millis, SessionId, Status, UserId};
+use guildhall_proto::{Generation, Millis, SessionId, Status, UserId};
 use guildhall_relay::SessionKey;
 
 #[derive(Debug, Default)]
-pub(super) struct Seats(BTreeMap<SessionId, Seat>);
+pub(super) struct Seats {
+    seats: BTreeMap<SessionId, Seat>,
+    tenures: u64,
+}
+
+/// One time that a seat is held: from an attach, or a coming back, until another takes it over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Tenure(u64);
 
 #[derive(Debug)]
 struct Seat {
+    tenure: Tenure,
     user: UserId,
     status: Status,
+    /// As which the owner knows the session; `None` until it has said so.
+    generation: Option<Generation>,
+    /// Whether a new owner has come before that.
+    untold: bool,
     /// `None` until the relay has it.
     key: Option<SessionKey>,
     /// When its member had joined, as of its attach.
@@ -39,6 +52,8 @@ struct Seat {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Attached,
+    /// Its connection broke. It may come back.
+    Cut,
     /// A detach was asked for.
     Leaving,
     /// The detach is done: only an errand that may have told the owner otherwise keeps the seat.
@@ -46,14 +61,38 @@ enum Stage {
 }
 
 impl Seats {
-    /// Takes the seat of a session, if it is free.
-    pub(super) fn reserve(&mut self, session: SessionId, user: UserId, status: Status) -> bool {
-        if self.0.contains_key(&session) {
-            return false;
-        }
-        let seat = Seat {
+    /// Takes the seat of a session, if it is free, or its user's connection to it broke.
+    pub(super) fn reserve(&mut self, session: SessionId, user: UserId, status: Status) -> Option<Tenure> {
+        let is_free = self.seats.get(&session).is_none_or(|seat| seat.stage == Stage::Cut && seat.user == user);
+        is_free.then(|| self.hold(session, user, status, None).0)
+    }
+
+    /// Takes the seat of a session that has come back, from whoever has it. With it goes the key under which the relay has it still.
+    pub(super) fn take_over(
+        &mut self,
+        session: SessionId,
+        user: UserId,
+        status: Status,
+        generation: Generation,
+    ) -> (Tenure, Option<SessionKey>) {
+        self.hold(session, user, status, Some(generation))
+    }
+
+    fn hold(
+        &mut self,
+        session: SessionId,
+        user: UserId,
+        status: Status,
+        generation: Option<Generation>,
+    ) -> (Tenure, Option<SessionKey>) {
+        self.tenures += 1;
+        let tenure = Tenure(self.tenures);
+        let mut seat = Seat {
+            tenure,
             user,
             status,
+            generation,
+            untold: false,
             key: None,
             joined_at: Millis::default(),
             stage: Stage::Attached,
@@ -62,27 +101,62 @@ impl Seats {
             retold: false,
             told_leaving: false,
         };
-        self.0.insert(session, seat);
-        true
+        let mut key = None;
+        if let Some(before) = self.seats.remove(&session) {
+            // The owner may know it, and an errand goes on with what is wanted now.
+            (seat.retold, seat.telling) = (true, before.telling);
+            key = before.key;
+        }
+        self.seats.insert(session, seat);
+        (tenure, key)
+    }
+
+    fn held(&self, session: SessionId, tenure: Tenure) -> Option<&Seat> {
+        self.seats.get(&session).filter(|seat| seat.tenure == tenure)
+    }
+
+    fn held_mut(&mut self, session: SessionId, tenure: Tenure) -> Option<&mut Seat> {
+        self.seats.get_mut(&session).filter(|seat| seat.tenure == tenure)
+    }
+
+    /// Notes as which the owner knows a session. Whether another owner has come meanwhile and is to be told.
+    pub(super) fn attached(&mut self, session: SessionId, tenure: Tenure, generation: Generation) -> bool {
+        self.held_mut(session, tenure).is_some_and(|seat| {
+            seat.generation = Some(generation);
+            std::mem::take(&mut seat.untold)
+        })
     }
 
     /// Notes under which key the relay has a session, and when its member had joined.
-    pub(super) fn place(&mut self, session: SessionId, key: SessionKey, joined_at: Millis) {
-        if let Some(seat) = self.0.get_mut(&session) {
+    pub(super) fn place(&mut self, session: SessionId, tenure: Tenure, key: SessionKey, joined_at: Millis) {
+        if let Some(seat) = self.held_mut(session, tenure) {
             seat.key = Some(key);
             seat.joined_at = joined_at;
         }
     }
 
     /// Under which key the relay has a session, if it has.
-    pub(super) fn key(&self, session: SessionId) -> Option<SessionKey> {
-        self.0.get(&session)?.key
+    pub(super) fn key(&self, session: SessionId, tenure: Tenure) -> Option<SessionKey> {
+        self.held(session, tenure)?.key
+    }
+
+    /// Keeps the seat of a session whose connection broke. With it goes the key under which the relay has it; `None` if the seat is
+    /// held by another.
+    pub(super) fn cut(&mut self, session: SessionId, tenure: Tenure) -> Option<Option<SessionKey>> {
+        let seat = self.held_mut(session, tenure)?;
+        seat.stage = Stage::Cut;
+        Some(seat.key.take())
+    }
+
+    /// Whether a session whose connection broke has not come back since.
+    pub(super) fn is_cut(&self, session: SessionId, tenure: Tenure) -> bool {
+        self.held(session, tenure).is_some_and(|seat| seat.stage == Stage::Cut)
     }
 
     /// When the members of the sessions that the relay has had joined, as of the latest attach of each. O(sessions).
     pub(super) fn joined(&self) -> BTreeMap<UserId, Millis> {
         let mut joined = BTreeMap::new();
-        for seat in self.0.values().filter(|seat| seat.key.is_some()) {
+        for seat in self.seats.values().filter(|seat| seat.key.is_some()) {
             let latest = joined.entry(seat.user).or_insert(seat.joined_at);
             *latest = seat.joined_at.max(*latest);
         }
@@ -90,80 +164,87 @@ impl Seats {
     }
 
     /// Notes what a session shows from now on, and tells what it showed before.
-    pub(super) fn set_status(&mut self, session: SessionId, status: Status) -> Option<Status> {
-        self.0.get_mut(&session).map(|seat| std::mem::replace(&mut seat.status, status))
+    pub(super) fn set_status(&mut self, session: SessionId, tenure: Tenure, status: Status) -> Option<Status> {
+        self.held_mut(session, tenure).map(|seat| std::mem::replace(&mut seat.status, status))
     }
 
-    /// Notes that a detach is asked for, before it is.
-    pub(super) fn leave(&mut self, session: SessionId) {
-        if let Some(seat) = self.0.get_mut(&session) {
-            seat.stage = Stage::Leaving;
-        }
+    /// Notes that a detach is asked for, before it is. Whether the seat is still held so.
+    pub(super) fn leave(&mut self, session: SessionId, tenure: Tenure) -> bool {
+        self.held_mut(session, tenure).map(|seat| seat.stage = Stage::Leaving).is_some()
     }
 
     /// Notes that a detach was refused. Whether an owner has been told otherwise meanwhile, and has to be told again.
-    pub(super) fn stay(&mut self, session: SessionId) -> bool {
-        self.0.get_mut(&session).is_some_and(|seat| {
+    pub(super) fn stay(&mut self, session: SessionId, tenure: Tenure) -> bool {
+        self.held_mut(session, tenure).is_some_and(|seat| {
             seat.stage = Stage::Attached;
             std::mem::take(&mut seat.told_leaving)
         })
     }
 
     /// Gives a seat back: its session is detached at the owner, or was never known there. Tells its key, if the relay has it.
-    pub(super) fn left(&mut self, session: SessionId) -> Option<SessionKey> {
-        let seat = self.0.get_mut(&session)?;
+    pub(super) fn left(&mut self, session: SessionId, tenure: Tenure) -> Option<SessionKey> {
+        let seat = self.held_mut(session, tenure)?;
         seat.stage = Stage::Left;
         let key = seat.key.take();
         if !seat.telling {
-            self.0.remove(&session);
+            self.seats.remove(&session);
         }
         key
     }
 
     /// Whether an owner may know a session that the relay has ended by itself.
-    pub(super) fn was_retold(&self, session: SessionId) -> bool {
-        self.0.get(&session).is_some_and(|seat| seat.retold)
+    pub(super) fn was_retold(&self, session: SessionId, tenure: Tenure) -> bool {
+        self.held(session, tenure).is_some_and(|seat| seat.retold)
     }
 
     pub(super) fn sessions(&self) -> Vec<SessionId> {
-        self.0.keys().copied().collect()
+        self.seats.keys().copied().collect()
     }
 
     /// What a new owner is to be told of a session, if there is anything, and if no errand is telling it that already.
     pub(super) fn begin_telling(&mut self, session: SessionId) -> Option<SessionRequest> {
-        let seat = self.0.get_mut(&session)?;
+        let seat = self.seats.get_mut(&session)?;
         if seat.telling {
             seat.again = true;
             return None;
         }
-        seat.telling = true;
-        Some(seat.request())
+        let wanted = seat.request();
+        seat.telling = wanted.is_some();
+        wanted
     }
 
     /// Notes what an owner was told, and says what it is to be told next; `None` ends the errand.
     pub(super) fn told(&mut self, session: SessionId, told: SessionRequest) -> Option<SessionRequest> {
-        let seat = self.0.get_mut(&session)?;
-        let wanted = seat.request();
-        if wanted != told || std::mem::take(&mut seat.again) {
+        let seat = self.seats.get_mut(&session)?;
+        if let Some(wanted) = seat.request()
+            && (wanted != told || std::mem::take(&mut seat.again))
+        {
             return Some(wanted);
         }
         seat.telling = false;
         seat.told_leaving = seat.stage == Stage::Leaving;
         if seat.stage == Stage::Left {
-            self.0.remove(&session);
+            self.seats.remove(&session);
         }
         None
     }
 }
 
 impl Seat {
-    fn request(&mut self) -> SessionRequest {
-        match self.stage {
-            Stage::Attached => {
+    /// What an owner has to be told; `None` while the session's own attach is on its way.
+    fn request(&mut self) -> Option<SessionRequest> {
+        let Self { user, status, generation, .. } = *self;
+        match (self.stage, generation) {
+            (Stage::Attached | Stage::Cut, Some(generation)) => {
                 self.retold = true;
-                SessionRequest::Attach { user: self.user, status: self.status }
+                Some(SessionRequest::Reattach { user, status, generation })
             }
-            Stage::Leaving | Stage::Left => SessionRequest::Detach { user: self.user },
+            (Stage::Attached | Stage::Cut, None) => {
+                self.untold = true;
+                None
+            }
+            (Stage::Leaving | Stage::Left, Some(generation)) => Some(SessionRequest::Release { user, generation }),
+            (Stage::Leaving | Stage::Left, None) => Some(SessionRequest::Detach { user }),
         }
     }
 }
@@ -176,57 +257,89 @@ mod tests {
         SessionId::new(1).unwrap()
     }
 
-    fn seats() -> Seats {
+    const USER: UserId = UserId::MIN;
+    const GENERATION: Generation = Generation(3);
+
+    /// Seats with one that is held and known to an owner.
+    fn seats() -> (Seats, Tenure) {
         let mut seats = Seats::default();
-        assert!(seats.reserve(session(), UserId::MIN, Status::Online));
-        seats
+        let tenure = seats.reserve(session(), USER, Status::Online).unwrap();
+        assert!(!seats.attached(session(), tenure, GENERATION));
+        (seats, tenure)
     }
 
-    const ATTACH: SessionRequest = SessionRequest::Attach { user: UserId::MIN, status: Status::Online };
+    const REATTACH: SessionRequest =
+        SessionRequest::Reattach { user: USER, status: Status::Online, generation: GENERATION };
 
-    const DETACH: SessionRequest = SessionRequest::Detach { user: UserId::MIN };
+    const RELEASE: SessionRequest = SessionRequest::Release { user: USER, generation: GENERATION };
 
     #[test]
     fn a_session_that_leaves_while_a_new_owner_is_told_of_it_is_detached_there_last() {
-        let mut seats = seats();
-        assert_eq!(seats.begin_telling(session()), Some(ATTACH));
-        seats.leave(session());
-        seats.left(session());
+        let (mut seats, tenure) = seats();
+        assert_eq!(seats.begin_telling(session()), Some(REATTACH));
+        seats.leave(session(), tenure);
+        seats.left(session(), tenure);
         // Its own detach may have come before the attach: the errand tells the end of it, and keeps the id until then.
-        assert!(!seats.reserve(session(), UserId::MIN, Status::Idle));
-        assert_eq!(seats.told(session(), ATTACH), Some(DETACH));
-        assert_eq!(seats.told(session(), DETACH), None);
-        assert!(seats.reserve(session(), UserId::MIN, Status::Idle));
+        assert_eq!(seats.reserve(session(), USER, Status::Idle), None);
+        assert_eq!(seats.told(session(), REATTACH), Some(RELEASE));
+        assert_eq!(seats.told(session(), RELEASE), None);
+        assert!(seats.reserve(session(), USER, Status::Idle).is_some());
     }
 
     #[test]
     fn a_session_that_stays_after_an_owner_was_told_otherwise_is_told_again() {
-        let mut seats = seats();
-        assert!(!seats.stay(session()));
-        seats.leave(session());
-        assert_eq!(seats.begin_telling(session()), Some(DETACH));
-        assert_eq!(seats.told(session(), DETACH), None);
-        assert!(seats.stay(session()));
-        assert_eq!(seats.begin_telling(session()), Some(ATTACH));
+        let (mut seats, tenure) = seats();
+        assert!(!seats.stay(session(), tenure));
+        seats.leave(session(), tenure);
+        assert_eq!(seats.begin_telling(session()), Some(RELEASE));
+        assert_eq!(seats.told(session(), RELEASE), None);
+        assert!(seats.stay(session(), tenure));
+        assert_eq!(seats.begin_telling(session()), Some(REATTACH));
     }
 
     #[test]
     fn a_status_that_changes_while_an_owner_is_told_the_old_one_is_told_too() {
-        let mut seats = seats();
-        assert_eq!(seats.begin_telling(session()), Some(ATTACH));
-        assert_eq!(seats.set_status(session(), Status::Idle), Some(Status::Online));
-        let idle = SessionRequest::Attach { user: UserId::MIN, status: Status::Idle };
-        assert_eq!(seats.told(session(), ATTACH), Some(idle));
+        let (mut seats, tenure) = seats();
+        assert_eq!(seats.begin_telling(session()), Some(REATTACH));
+        assert_eq!(seats.set_status(session(), tenure, Status::Idle), Some(Status::Online));
+        let idle = SessionRequest::Reattach { user: USER, status: Status::Idle, generation: GENERATION };
+        assert_eq!(seats.told(session(), REATTACH), Some(idle));
         assert_eq!(seats.told(session(), idle), None);
     }
 
     #[test]
     fn the_owner_after_the_next_is_told_too_by_the_same_errand() {
-        let mut seats = seats();
-        assert_eq!(seats.begin_telling(session()), Some(ATTACH));
+        let (mut seats, _) = seats();
+        assert_eq!(seats.begin_telling(session()), Some(REATTACH));
         assert_eq!(seats.begin_telling(session()), None);
-        assert_eq!(seats.told(session(), ATTACH), Some(ATTACH));
-        assert_eq!(seats.told(session(), ATTACH), None);
-        assert_eq!(seats.begin_telling(session()), Some(ATTACH));
+        assert_eq!(seats.told(session(), REATTACH), Some(REATTACH));
+        assert_eq!(seats.told(session(), REATTACH), None);
+        assert_eq!(seats.begin_telling(session()), Some(REATTACH));
+    }
+
+    #[test]
+    fn an_owner_that_comes_while_a_session_attaches_is_told_once_its_generation_is_known() {
+        let mut seats = Seats::default();
+        let tenure = seats.reserve(session(), USER, Status::Online).unwrap();
+        assert_eq!(seats.begin_telling(session()), None);
+        assert!(seats.attached(session(), tenure, GENERATION));
+        assert_eq!(seats.begin_telling(session()), Some(REATTACH));
+    }
+
+    #[test]
+    fn a_session_that_was_cut_keeps_its_seat_for_its_user_and_loses_it_to_itself() {
+        let (mut seats, first) = seats();
+        assert_eq!(seats.cut(session(), first), Some(None));
+        assert_eq!(seats.reserve(session(), UserId::new(2).unwrap(), Status::Online), None);
+        assert_eq!(seats.begin_telling(session()), Some(REATTACH));
+
+        let (second, _) = seats.take_over(session(), USER, Status::Idle, Generation(4));
+        assert!(!seats.is_cut(session(), first) && !seats.leave(session(), first));
+        assert_eq!(seats.left(session(), first), None);
+        // The errand goes on with what is wanted now.
+        let idle = SessionRequest::Reattach { user: USER, status: Status::Idle, generation: Generation(4) };
+        assert_eq!(seats.told(session(), REATTACH), Some(idle));
+        assert_eq!(seats.told(session(), idle), None);
+        assert_eq!(seats.cut(session(), second), Some(None));
     }
 }

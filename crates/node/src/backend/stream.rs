@@ -6,19 +6,25 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use guildhall_proto::{CallError, Level, Position, SessionId, Status};
-use guildhall_relay::{self as relay, Read, Stream, Wait};
+use guildhall_proto::{CallError, Generation, Level, Position, SessionId, Status};
+use guildhall_relay::{self as relay, Read, Secret, Stream, Wait};
 
 use super::local::LocalRelay;
 use super::seat::Seat;
-use super::{Attach, AttachError, Delivery, Lease};
+use super::{Attach, AttachError, Delivery, Lease, Resume, ResumeError, Resumed};
 
-/// What one session hears. Dropping it detaches the session, in the background.
+/// What one session hears.
+///
+/// Dropping it cuts the session, as when its connection breaks: the guild keeps it, with its status, for
+/// [`ResumeConfig::within`](crate::ResumeConfig), and it may [come back](crate::Backend::resume) with its secret. A
+/// [`detach`](Self::detach) is a goodbye.
 pub struct SessionStream {
     seat: Seat,
     stream: Stream,
     /// Read and not handed out yet: at most [`READ_MAX`].
     read: VecDeque<Delivery>,
+    /// Of the last delivery handed out that has one, or from where on it hears.
+    known: Position,
     over: bool,
 }
 
@@ -29,12 +35,38 @@ impl SessionStream {
             Ok((stream.key(), stream))
         };
         let (seat, stream) = Seat::take(relay, lease, attach, place).await?;
-        Ok(Self { seat, stream, read: VecDeque::new(), over: false })
+        Ok(Self { known: stream.known(), seat, stream, read: VecDeque::new(), over: false })
+    }
+
+    pub(super) async fn resume(
+        relay: Arc<LocalRelay>,
+        lease: Lease,
+        resume: Resume,
+        generation: Generation,
+    ) -> Result<Resumed<Self>, ResumeError> {
+        let place = |core: &mut super::local::Core, resume: relay::Resume<'_>| {
+            let (stream, gap) = core.relay.resume_stream(resume)?;
+            Ok((stream.key(), stream, gap))
+        };
+        let (seat, stream, gap) = Seat::take_again(relay, lease, resume, generation, place).await?;
+        let session = Self { seat, stream, read: VecDeque::new(), known: resume.known, over: false };
+        Ok(Resumed { session, gap })
     }
 
     /// Which session it is.
     pub fn session(&self) -> SessionId {
-        self.seat.session
+        self.seat.session()
+    }
+
+    /// The secret by which the session comes back, if it is cut: made now, and good for
+    /// [`secret_lifetime`](crate::ResumeConfig) from now. Once, whichever of those made since it was attached or came back is used.
+    pub fn secret(&self) -> Secret {
+        self.seat.secret()
+    }
+
+    /// The last position that the session knows: of the last delivery handed out, or from where on it hears.
+    pub fn known(&self) -> Position {
+        self.known
     }
 
     /// The next thing the session hears. `None` after [`Delivery::Detached`], or once the node has stopped. May be cancelled: nothing
@@ -47,6 +79,11 @@ impl SessionStream {
     pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Delivery>> {
         loop {
             if let Some(delivery) = self.read.pop_front() {
+                match &delivery {
+                    Delivery::Event(event) => self.known = event.position,
+                    Delivery::Gap(gap) => self.known = gap.through,
+                    Delivery::Unread(_) | Delivery::Ephemeral(_) | Delivery::Detached(_) => {}
+                }
                 return Poll::Ready(Some(delivery));
             }
             if self.over {

@@ -8,6 +8,7 @@ mod levels;
 mod limits;
 mod loading;
 mod reads;
+mod resume;
 mod retiring;
 mod rings;
 mod sessions;

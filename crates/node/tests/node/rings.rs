@@ -34,11 +34,11 @@ async fn rings_share_the_nodes_budget_and_an_idle_guild_gives_back_what_a_busy_o
     talk(&world, busy, 200).await;
     until(|| world.count(Counter::RingsCutBack) > 0).await;
     talk(&world, busy, 400).await;
-    // Now the busy guild's rings hold far more than the little that is free: 40 messages wait for whoever comes late.
+    // Now the busy guild's rings hold far more than the little that is free: 20 messages wait for whoever comes late.
     let missed = soon(listener.next()).await;
     assert!(matches!(missed, Some(Delivery::Gap(_))), "{missed:?}");
-    talk(&world, busy, 40).await;
-    for _ in 0..40 {
+    talk(&world, busy, 20).await;
+    for _ in 0..20 {
         let heard = soon(listener.next()).await;
         assert!(matches!(heard, Some(Delivery::Event(_))), "{heard:?}");
     }

@@ -56,6 +56,8 @@ impl World {
         // Paused time runs on while workers work: only who asks for it has guilds fall asleep.
         let mut config = NodeConfig { clock, sleep_after: Duration::MAX, ..NodeConfig::default() };
         config.offload.threads = 2;
+        // Who is dropped is gone, unless a test is about coming back.
+        config.resume.within = Duration::ZERO;
         change(&mut config);
         let node = Node::start(config, Arc::clone(&store) as Arc<_>).unwrap();
         // Operations of a later world over the same store are not those of an earlier one.

@@ -1,4 +1,4 @@
-use guildhall_proto::{ChannelKind, GuildSettings};
+use guildhall_proto::{ChannelKind, GuildSettings, Member};
 use proptest::prelude::*;
 
 use super::*;
@@ -146,7 +146,7 @@ proptest! {
                 (0, None) if known(target) => {
                     rights.apply(&EventKind::ChannelCreated { channel: channel(CHANNELS[at]), overwrites: vec![overwrite] });
                 }
-                (1, Some(channel)) => rights.apply(&EventKind::ChannelDeleted { channel, overwrites: Vec::new() }),
+                (1, Some(channel)) => rights.apply(&EventKind::ChannelDeleted { channel, overwrites: Vec::new(), children: Vec::new() }),
                 (2, Some(_)) if known(target) => {
                     rights.apply(&EventKind::OverwriteChanged { channel: id, before, after: Some(overwrite) });
                 }
@@ -168,6 +168,114 @@ proptest! {
             }
         }
     }
+
+    #[test]
+    fn events_taken_back_newest_first_lead_through_every_version_to_the_first(
+        steps in prop::collection::vec((0..12_u8, any::<u8>(), target(), 0..16_u8), 1..80),
+    ) {
+        let mut rights = rights(Permissions::NONE);
+        let mut past = Vec::new();
+        for (kind, pick, target, mask) in steps {
+            if let Some(event) = event(&rights, kind, pick, target, mask) {
+                past.push((rights.clone(), event.clone()));
+                rights.apply(&event);
+            }
+        }
+        for (version, event) in past.into_iter().rev() {
+            rights.take_back(&event).unwrap();
+            prop_assert_eq!(&rights, &version, "before {:?}", event);
+        }
+    }
+}
+
+/// Something that can happen to a guild with such rights.
+fn event(rights: &Rights, kind: u8, pick: u8, target: OverwriteTarget, mask: u8) -> Option<EventKind> {
+    let at = usize::from(pick);
+    let id = channel_id(CHANNELS[at % CHANNELS.len()]);
+    let role_id = role_id(ROLES[1 + at % (ROLES.len() - 1)]);
+    let (channel, role) = (rights.channel(id).cloned(), rights.role(role_id).cloned());
+    let is_known = match target {
+        OverwriteTarget::Role(role) => rights.role(role).is_some(),
+        OverwriteTarget::User(_) => true,
+    };
+    let overwrite = Overwrite { target, allow: bits(mask), deny: bits(mask / 2) };
+    let overwrites = || rights.overwrites(id).map_or_else(Vec::new, |all| all.as_slice().to_vec());
+    let position = u16::from(mask);
+    match (kind, channel, role) {
+        (0, None, _) if is_known => {
+            let parent = channel_id(CHANNELS[usize::from(mask) % CHANNELS.len()]);
+            let parent = Some(parent).filter(|parent| rights.channel(*parent).is_some());
+            let channel = Channel { parent, ..channel_of(id, position) };
+            Some(EventKind::ChannelCreated { channel, overwrites: vec![overwrite] })
+        }
+        (1, Some(channel), _) => {
+            let children = rights.children(id).collect();
+            Some(EventKind::ChannelDeleted { channel, overwrites: overwrites(), children })
+        }
+        (2 | 3, Some(_), _) if is_known => {
+            let before = rights.overwrites(id)?.find(target).copied();
+            Some(EventKind::OverwriteChanged { channel: id, before, after: Some(overwrite) })
+        }
+        (4, Some(_), _) => {
+            let before = Some(*rights.overwrites(id)?.find(target)?);
+            Some(EventKind::OverwriteChanged { channel: id, before, after: None })
+        }
+        (5, Some(before), _) => {
+            let parent = channel_id(CHANNELS[usize::from(mask) % CHANNELS.len()]);
+            let parent = Some(parent).filter(|parent| *parent != id && rights.channel(*parent).is_some());
+            Some(EventKind::ChannelUpdated { after: Channel { parent, ..before.clone() }, before })
+        }
+        (6, Some(before), _) => {
+            let (before, after) = (vec![(id, before.position)], vec![(id, position)]);
+            Some(EventKind::ChannelsReordered { before, after })
+        }
+        (7, _, None) => Some(EventKind::RoleCreated { role: role_of(role_id, bits(mask)) }),
+        (8, _, Some(role)) => {
+            let overwrites = rights.role_overwrites(role_id).collect();
+            Some(EventKind::RoleDeleted { role, overwrites })
+        }
+        (9, _, Some(before)) => {
+            Some(EventKind::RoleUpdated { after: Role { permissions: bits(mask), ..before.clone() }, before })
+        }
+        (10, _, Some(before)) => {
+            let (before, after) = (vec![(role_id, before.position)], vec![(role_id, position)]);
+            Some(EventKind::RolesReordered { before, after })
+        }
+        (11, _, _) => {
+            let before = rights.settings().clone();
+            let after = GuildSettings { owner: user(USERS[at % USERS.len()]), ..before.clone() };
+            Some(EventKind::GuildUpdated { before, after })
+        }
+        _ => None,
+    }
+}
+
+fn role_of(id: RoleId, permissions: Permissions) -> Role {
+    role(id.get(), 1, permissions)
+}
+
+fn channel_of(id: ChannelId, position: u16) -> Channel {
+    Channel { position, ..channel(id.get()) }
+}
+
+#[test]
+fn nothing_was_before_a_guilds_creation() {
+    let mut rights = rights(Permissions::NONE);
+    let before = rights.clone();
+    let member = Member {
+        user: user(10),
+        nick: guildhall_proto::Nick::parse("x").unwrap(),
+        roles: Vec::new(),
+        joined_at: guildhall_proto::Millis(0),
+        flags: guildhall_proto::MemberFlags::NONE,
+    };
+    let created = EventKind::GuildCreated {
+        settings: rights.settings().clone(),
+        everyone: rights.everyone().clone(),
+        owner: member,
+    };
+    assert_eq!(rights.take_back(&created), Err(crate::NoPast));
+    assert_eq!(rights, before);
 }
 
 #[test]
@@ -180,7 +288,7 @@ fn a_deleted_role_takes_its_overwrites_along() {
     rights.apply(&EventKind::ChannelCreated { channel: channel(31), overwrites: vec![deny] });
     assert_eq!(rights.in_channel(user(11), &[mods.id], channel_id(31)), Some(Permissions::NONE));
 
-    rights.apply(&EventKind::RoleDeleted { role: mods.clone() });
+    rights.apply(&EventKind::RoleDeleted { role: mods.clone(), overwrites: Vec::new() });
 
     assert_eq!(rights.in_channel(user(11), &[mods.id], channel_id(31)), Some(Permissions::VIEW_CHANNEL));
     assert!(rights.overwrites(channel_id(31)).unwrap().as_slice().is_empty());
@@ -200,7 +308,7 @@ fn a_deleted_category_leaves_its_channels_without_a_parent_and_with_their_own_ov
     rights.apply(&EventKind::ChannelCreated { channel: child.clone(), overwrites: Vec::new() });
     assert_eq!(rights.in_channel(user(11), &[], child.id), Some(Permissions::VIEW_CHANNEL));
 
-    rights.apply(&EventKind::ChannelDeleted { channel: category, overwrites: vec![hidden] });
+    rights.apply(&EventKind::ChannelDeleted { channel: category, overwrites: vec![hidden], children: vec![child.id] });
 
     assert_eq!(rights.channel(child.id).unwrap().parent, None);
 }

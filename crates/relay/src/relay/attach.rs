@@ -13,7 +13,7 @@ use crate::cohort::{Cohort, Standing};
 use crate::hearing::{Hearing, Listener, Ring, Switch};
 use crate::news::Moved;
 use crate::scan::{self, Scan, Scanned};
-use crate::session::{Attach, AttachError, DetachReason, SessionKey, UnknownSession, Wait};
+use crate::session::{Attach, AttachError, DetachReason, Gap, SessionKey, UnknownSession, Wait};
 use crate::slots::{NONE, Way};
 use crate::stream::{At, Door, End, Stream};
 
@@ -25,15 +25,21 @@ impl Relay {
     /// # Errors
     /// See [`AttachError`]; the relay is unchanged.
     pub fn attach_stream(&mut self, attach: Attach<'_>) -> Result<Stream, AttachError> {
+        self.place_stream(attach, Begin::Anew)
+    }
+
+    pub(super) fn place_stream(&mut self, attach: Attach<'_>, begin: Begin) -> Result<Stream, AttachError> {
         let door = Door::new(At::Reading);
         let (mut scan, end) = self.attach(attach, Way::Stream(Arc::clone(&door)))?;
+        let gap = self.begin(&mut scan, end.as_ref(), begin);
         if end.is_none() && self.slots.at(scan.who.key.idx).cohort == NONE {
             door.wait();
-            return Ok(Stream::new(scan, door, self.rings.clone()));
+            return Ok(Stream::new(scan, door, self.rings.clone(), gap));
         }
-        if scan.who.hearing.level == Level::Passive {
+        if end.is_none() && scan.who.hearing.level == Level::Passive {
             // Up to here it reads the whole ring: the slow one has no changes of members that had no session here.
-            let Listener { hearing, since, .. } = scan.who;
+            let Listener { hearing, .. } = scan.who;
+            let since = self.slots.at(scan.who.key.idx).since;
             scan.switches.push_back(Switch { mark: self.head(), position: self.position, hearing, since });
         }
         // What is for it is found now, so that it cannot lose what is not.
@@ -49,7 +55,7 @@ impl Relay {
                 self.list_waiting(scan.who.key.idx);
             }
         }
-        Ok(Stream::new(scan, door, self.rings.clone()))
+        Ok(Stream::new(scan, door, self.rings.clone(), gap))
     }
 
     /// Attaches a session that the batch consumer serves, where it is called `token`. It hears what comes after
@@ -58,24 +64,48 @@ impl Relay {
     /// # Errors
     /// See [`AttachError`]; the relay is unchanged.
     pub fn attach_batch(&mut self, attach: Attach<'_>, token: u64) -> Result<SessionKey, AttachError> {
+        self.place_in_batch(attach, token, Begin::Anew)
+    }
+
+    pub(super) fn place_in_batch(
+        &mut self,
+        attach: Attach<'_>,
+        token: u64,
+        begin: Begin,
+    ) -> Result<SessionKey, AttachError> {
         if self.ops_are_full() {
             return Err(AttachError::BatchStalled { ops: self.ops.len() });
         }
         let (mut scan, end) = self.attach(attach, Way::Batch(token))?;
+        let gap = self.begin(&mut scan, end.as_ref(), begin);
         let key = scan.who.key;
         self.batch_sessions += usize::from(end.is_none());
         if end.is_none() && self.slots.at(key.idx).cohort == NONE {
             return Ok(key);
         }
         let head = self.ring.head();
-        let seat = Seat { who: scan.who, token, cohort: self.cohort_of(&scan), told: self.told.head() };
+        let who = if end.is_none() { self.slots.listener(key.idx) } else { scan.who };
+        let seat = Seat { who, token, cohort: self.cohort_of(&scan), told: self.told.head() };
         let found = scan.seek(&self.rings, end.map_or(self.head(), |end| end.at)) == Scanned::Found;
+        let is_alone = found || scan.missed.is_some();
         let known = attach.accepted;
         // A session that ends before the head never joins: whatever is before that end, it hears alone.
         let at = if end.is_some() { head.next() } else { head };
-        let join = Join { seat, at, position: self.position, known, catch_up: found.then_some(scan), end };
+        let join = Join { seat, at, position: self.position, known, gap, catch_up: is_alone.then_some(scan), end };
         self.ops.push(Op::Join(Box::new(join)));
         Ok(key)
+    }
+
+    /// Has one that comes back told what was news while it was away, up to now; the gap that it is told before.
+    fn begin(&mut self, scan: &mut Scan, end: Option<&End>, begin: Begin) -> Option<Gap> {
+        let Begin::Again { gap } = begin else {
+            return None;
+        };
+        if end.is_none() && scan.who.hearing.level == Level::Passive {
+            scan.tells_missed = true;
+            self.slots.at_mut(scan.who.key.idx).since = self.position.seq;
+        }
+        gap
     }
 
     /// Detaches a session: it hears all up to `accepted`, and nothing after that which it has not been given already, then
@@ -98,6 +128,17 @@ impl Relay {
         let position = accepted.max(self.run.position);
         let at = self.mark(position);
         self.end(key.idx, End { at, position, reason: DetachReason::Requested }, at, woken);
+        Ok(())
+    }
+
+    /// Ends a session here that has come back and goes on elsewhere: it hears all up to now, then [`DetachReason::Superseded`].
+    ///
+    /// # Errors
+    /// [`UnknownSession`] if the session has ended already.
+    pub fn supersede(&mut self, key: SessionKey, woken: &mut Vec<SessionKey>) -> Result<(), UnknownSession> {
+        self.slots.find(key).ok_or(UnknownSession { key })?;
+        let at = self.head();
+        self.end(key.idx, End { at, position: self.position, reason: DetachReason::Superseded }, at, woken);
         Ok(())
     }
 
@@ -127,7 +168,10 @@ impl Relay {
             Scanned::Found => Ok(Wait::Ready),
             Scanned::Lost => {
                 stream.scan.who = self.slots.listener(key.idx);
-                stream.gap = Some(Box::new(stream.scan.jump(self.head(), self.position)));
+                let gap = stream.scan.jump(self.head(), self.position);
+                // One that it has not been told yet grows.
+                let after = stream.gap.take().map_or(gap.after, |untold| untold.after);
+                stream.gap = Some(Box::new(Gap { after, ..gap }));
                 stream.scan.cohort = Arc::clone(self.cohorts.find(id).expect("a session's cohort has sessions"));
                 // What was told of those it has missed is in the view that it begins again from.
                 stream.pass_told();
@@ -172,6 +216,8 @@ impl Relay {
             cohort: Cohort::past(Standing { roles: Arc::default(), owner: false, overwrites: Box::default(), members }),
             since: self.ring.head(),
             past: Vec::new(),
+            tells_missed: false,
+            missed: None,
             switches: VecDeque::new(),
             joined: self.position,
             known: accepted,
@@ -213,7 +259,7 @@ impl Relay {
         }
     }
 
-    fn check(&self, attach: Attach<'_>) -> Result<(), AttachError> {
+    pub(super) fn check(&self, attach: Attach<'_>) -> Result<(), AttachError> {
         let Attach { session, accepted, user, .. } = attach;
         debug_assert!(attach.roles.is_sorted());
         if self.slots.of_user(user).any(|idx| self.slots.at(idx).session == session) {
@@ -226,12 +272,23 @@ impl Relay {
             let max = self.config.pending_max;
             return if self.pending_bounded < max { Ok(()) } else { Err(AttachError::PendingFull { max }) };
         }
-        let is_within_run =
-            accepted >= self.run.position && (accepted.epoch == self.position.epoch || accepted.seq <= self.opened_at);
-        if !is_within_run || self.behind(accepted) < self.ring.tail() {
+        if self.reached_from(accepted) != accepted {
             return Err(AttachError::TooOld { accepted, at: self.position });
         }
         Ok(())
+    }
+
+    /// Where a session goes on that knows all up to `known`, which is not ahead of the relay: there, or, if the relay does not reach
+    /// back to that, from as early as it does.
+    pub(super) fn reached_from(&self, known: Position) -> Position {
+        // An older epoch may have gone on beyond what the relay knows of it: that is not this past.
+        let is_known = known.epoch == self.position.epoch || known.seq <= self.opened_at;
+        let at = if is_known { known } else { Position { epoch: self.position.epoch, seq: self.opened_at } };
+        let oldest = self.position_before(self.ring.tail());
+        if at >= self.run.position && at.seq >= oldest.seq {
+            return at;
+        }
+        Position { epoch: at.epoch.max(oldest.epoch), ..oldest }
     }
 
     pub(super) fn pend(&mut self, at: Position, pending: Pending) {
@@ -289,7 +346,8 @@ impl Relay {
             Way::Batch(token) => {
                 let at = self.ring.head();
                 let seat = Seat { who, token, cohort, told: self.told.head() };
-                let join = Join { seat, at, position: self.position, known: accepted, catch_up: None, end: None };
+                let join =
+                    Join { seat, at, position: self.position, known: accepted, gap: None, catch_up: None, end: None };
                 self.ops.push(Op::Join(Box::new(join)));
             }
             Way::Vacant => unreachable!("`find` finds attached sessions"),
@@ -321,6 +379,16 @@ impl Relay {
             None => Arc::clone(&scan.cohort),
         }
     }
+}
+
+/// How a session begins.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Begin {
+    Anew,
+    /// It was away, and is told this first.
+    Again {
+        gap: Option<Gap>,
+    },
 }
 
 /// Attaches and detaches that may wait for the batch consumer, for each session there may be: one of each.

@@ -36,7 +36,8 @@ impl Relay {
 
         let position = event.position;
         let ending = self.ended_by(&event.kind);
-        let entry = Entry { fact: Fact::Event(event), scope, moves, made_bytes: self.audiences.take_made_bytes() };
+        let entry =
+            Entry { fact: Fact::Event(told(event)), scope, moves, made_bytes: self.audiences.take_made_bytes() };
         self.wake_for(&entry, woken);
         let at = self.head();
         let slow = if entry.is_slow() { at.slow.next() } else { at.slow };
@@ -396,6 +397,17 @@ impl Relay {
             | EventKind::RolesReordered { .. } => Scope::Everyone,
         }
     }
+}
+
+/// What sessions are told of an event: not in which channels a deleted role had overwrites, for they may not see all of those.
+fn told(event: Arc<Event>) -> Arc<Event> {
+    if let EventKind::RoleDeleted { role, overwrites } = &event.kind
+        && !overwrites.is_empty()
+    {
+        let kind = EventKind::RoleDeleted { role: role.clone(), overwrites: Vec::new() };
+        return Arc::new(Event { kind, ..*event });
+    }
+    event
 }
 
 /// Takes a session from the waiting ones of its cohort; whether it was one.

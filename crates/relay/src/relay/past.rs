@@ -144,7 +144,7 @@ fn take_back(event: &EventKind, user: UserId, owner: &mut UserId, overwrites: &m
     match event {
         EventKind::GuildUpdated { before, .. } => *owner = before.owner,
         EventKind::ChannelCreated { channel, .. } => put_back(channel.id, None),
-        EventKind::ChannelDeleted { channel, overwrites } => {
+        EventKind::ChannelDeleted { channel, overwrites, .. } => {
             put_back(channel.id, overwrites.iter().find(|overwrite| of_user(overwrite)).and_then(shows));
         }
         EventKind::OverwriteChanged { channel, before, after } => {

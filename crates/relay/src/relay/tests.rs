@@ -53,7 +53,7 @@ fn a_channels_changes_are_heard_by_those_who_see_it_just_before_or_just_after() 
     let shown = stage.apply(overwritten(HALL, None, Some(show(of_bob))));
     let said = stage.say(HALL);
     let overwrites = stage.relay.rights().overwrites(channel(HALL).id).unwrap().as_slice().to_vec();
-    let deleted = stage.apply(EventKind::ChannelDeleted { channel: channel(HALL), overwrites });
+    let deleted = stage.apply(EventKind::ChannelDeleted { channel: channel(HALL), overwrites, children: Vec::new() });
     let new = channel(33);
     let made = stage.apply(EventKind::ChannelCreated { channel: new, overwrites: vec![hide(of_bob)] });
 
@@ -87,7 +87,7 @@ fn guild_and_role_events_are_heard_by_everyone() {
         stage.apply(EventKind::RoleCreated { role: role(22) }),
         stage.apply(EventKind::RoleUpdated { before: role(22), after: role(22) }),
         stage.apply(EventKind::RolesReordered { before: vec![(role(22).id, 1)], after: vec![(role(22).id, 2)] }),
-        stage.apply(EventKind::RoleDeleted { role: role(22) }),
+        stage.apply(EventKind::RoleDeleted { role: role(22), overwrites: Vec::new() }),
     ];
 
     assert_eq!(stage.hear(&mut guest), events.map(Ev));
@@ -208,7 +208,7 @@ fn a_reader_that_lags_is_filtered_by_the_rights_of_each_event() {
     stage.say(OFFICE);
     let granted = stage.apply(updated(ADA, &[], &staff()));
     let again = stage.say(OFFICE);
-    let deleted = stage.apply(EventKind::RoleDeleted { role: role(STAFF) });
+    let deleted = stage.delete_role(STAFF);
     stage.say(OFFICE);
 
     assert_eq!(stage.hear(&mut ada), [seen, revoked, granted, again, deleted].map(Ev));
@@ -219,7 +219,7 @@ fn a_role_with_a_deleted_ones_id_is_not_held_by_those_who_held_that() {
     let mut stage = Stage::new();
     let mut older = stage.join(1, ADA, &staff());
     let seen = stage.say(OFFICE);
-    let deleted = stage.apply(EventKind::RoleDeleted { role: role(STAFF) });
+    let deleted = stage.delete_role(STAFF);
     // Attached after the deletion, it comes without the role: the sessions of one member differ in that.
     let mut newer = stage.join(2, ADA, &[]);
     let back = stage.apply(EventKind::RoleCreated { role: role(STAFF) });

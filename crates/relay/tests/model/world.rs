@@ -270,7 +270,9 @@ impl World {
                 let mut after: Vec<RoleId> =
                     held.iter().copied().filter(|role| keep_deleted && !own.contains(role)).chain(after).collect();
                 after.sort_unstable();
-                self.happen(EventKind::MemberUpdated { before: member(who, &held), after: member(who, &after) });
+                // As a guild tells it, which leaves out what is deleted.
+                let before: Vec<RoleId> = held.iter().copied().filter(|role| own.contains(role)).collect();
+                self.happen(EventKind::MemberUpdated { before: member(who, &before), after: member(who, &after) });
             }
             16..=19 => {
                 let Some(channel) = channel else { return };
@@ -295,13 +297,15 @@ impl World {
             }
             23 => {
                 let Some(role) = own.get(usize::from(a) % own.len().max(1)) else { return };
-                self.happen(EventKind::RoleDeleted { role: now.role(*role).unwrap().clone() });
+                let overwrites = now.role_overwrites(*role).collect();
+                self.happen(EventKind::RoleDeleted { role: now.role(*role).unwrap().clone(), overwrites });
             }
             24 if channels.len() < 6 => self.create_channel(a, b),
             25 if a.is_multiple_of(2) => {
                 let Some(channel) = channel else { return };
                 let overwrites = now.overwrites(channel).unwrap().as_slice().to_vec();
-                self.happen(EventKind::ChannelDeleted { channel: now.channel(channel).unwrap().clone(), overwrites });
+                let (channel, children) = (now.channel(channel).unwrap().clone(), now.children(channel).collect());
+                self.happen(EventKind::ChannelDeleted { channel, overwrites, children });
             }
             26 => {
                 let Some(channel) = channel else { return };

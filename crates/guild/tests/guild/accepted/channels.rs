@@ -51,7 +51,14 @@ fn a_deleted_category_leaves_its_channels_without_a_parent() {
     let edit = ChannelEdit { parent: Some(Some(channel_id(TOPICS))), ..ChannelEdit::default() };
     world.system(Command::UpdateChannel { channel: channel_id(GENERAL), edit });
     let event = world.applies(by(MOD), Command::DeleteChannel { channel: channel_id(TOPICS) });
-    assert_eq!(event, EventKind::ChannelDeleted { channel: category(TOPICS), overwrites: vec![] });
+    assert_eq!(
+        event,
+        EventKind::ChannelDeleted {
+            channel: category(TOPICS),
+            overwrites: vec![],
+            children: vec![channel_id(GENERAL)]
+        }
+    );
     assert_eq!(world.rights().channel(channel_id(GENERAL)), Some(&text(GENERAL)));
 }
 
@@ -61,7 +68,10 @@ fn a_deleted_channel_is_told_with_its_overwrites() {
     let event = world.applies(by(MOD), Command::DeleteChannel { channel: channel_id(STAFF) });
     let hidden = overwrite(for_role(GUILD), NONE, Permissions::VIEW_CHANNEL);
     let shown = overwrite(for_role(MODS), Permissions::VIEW_CHANNEL, NONE);
-    assert_eq!(event, EventKind::ChannelDeleted { channel: text(STAFF), overwrites: vec![hidden, shown] });
+    assert_eq!(
+        event,
+        EventKind::ChannelDeleted { channel: text(STAFF), overwrites: vec![hidden, shown], children: vec![] }
+    );
 }
 
 #[test]

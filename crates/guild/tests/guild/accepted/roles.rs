@@ -61,10 +61,11 @@ fn an_order_names_those_alone_that_move() {
 #[test]
 fn a_deleted_role_is_gone_from_members_and_channels() {
     let mut world = World::new();
-    world.system(set_overwrite(GENERAL, overwrite(for_role(HELPERS), Permissions::NONE, Permissions::SPEAK)));
+    let muted = overwrite(for_role(HELPERS), Permissions::NONE, Permissions::SPEAK);
+    world.system(set_overwrite(GENERAL, muted));
     let role = role(HELPERS, 2, Permissions::NONE);
     let event = world.applies(by(MOD), Command::DeleteRole { role: role.id });
-    assert_eq!(event, EventKind::RoleDeleted { role });
+    assert_eq!(event, EventKind::RoleDeleted { role, overwrites: vec![(channel_id(GENERAL), muted)] });
     assert_eq!(world.member(HELPER).unwrap().roles, []);
     assert_eq!(world.rights().overwrites(channel_id(GENERAL)).unwrap().as_slice(), []);
 }

@@ -1,7 +1,7 @@
 //! Sessions, and the presence they make.
 
 use guildhall_guild::{Attached, Effect, Reply, SessionRequest, Tell};
-use guildhall_proto::{Actor, Command, Ephemeral, EphemeralKind, Status};
+use guildhall_proto::{Actor, Command, CommandError, Ephemeral, EphemeralKind, Generation, Position, Seq, Status};
 
 use crate::world::*;
 
@@ -11,7 +11,8 @@ fn an_attach_tells_from_where_on_and_who() {
     let (at, member) = (world.guild.position(), world.member(MOD).unwrap());
     let request = SessionRequest::Attach { user: member.user, status: Status::Online };
     let (answer, others) = world.session(9, request);
-    assert_eq!(answer, Ok(Reply::Attached(Attached { at, member })));
+    let Ok(Reply::Attached(attached)) = answer else { panic!("{answer:?}") };
+    assert_eq!((attached.at, attached.member, attached.deleted_roles), (at, member, Vec::new()));
     let presence = EphemeralKind::Presence { user: user_id(MOD), status: Status::Online };
     assert!(matches!(&others[..], [Effect::Tell(Tell::Latest(told))] if *told == Ephemeral { at, kind: presence }));
     assert_eq!(world.guild.position(), at);
@@ -77,4 +78,85 @@ fn a_members_change_leaves_its_status() {
     world.attach(PLAIN, 1, Status::Idle);
     world.applies(by(PLAIN), rename(PLAIN, "Bob"));
     assert_eq!(world.status(PLAIN), Some(Status::Idle));
+}
+
+#[test]
+fn a_session_comes_back_once_as_each_generation() {
+    let mut world = World::new();
+    let first = attached(&mut world, PLAIN, 1).generation;
+    let known = world.guild.position();
+    let resume = |generation, status| SessionRequest::Resume { user: user_id(PLAIN), status, generation, known };
+    let (answer, _) = world.session(1, resume(first, Status::Idle));
+    let Ok(Reply::Attached(Attached { at, generation: second, .. })) = answer else { panic!("{answer:?}") };
+    assert!(second > first && at == known);
+    assert_eq!((world.status(PLAIN), world.guild.sessions()), (Some(Status::Idle), 1));
+
+    let superseded = CommandError::SessionSuperseded { session: session_id(1) };
+    assert_eq!(world.refuses_session(1, resume(first, Status::Online)), superseded);
+    let release = |generation| SessionRequest::Release { user: user_id(PLAIN), generation };
+    assert_eq!(world.refuses_session(1, release(first)), superseded);
+    let late = SessionRequest::Reattach { user: user_id(PLAIN), status: Status::Online, generation: first };
+    assert_eq!(world.refuses_session(1, late), superseded);
+    assert_eq!(world.status(PLAIN), Some(Status::Idle));
+
+    // Who attaches it anew holds it from then on.
+    let third = attached(&mut world, PLAIN, 1).generation;
+    assert!(third > second);
+    assert_eq!(world.refuses_session(1, resume(second, Status::Online)), superseded);
+    assert!(world.session(1, release(third)).0.is_ok());
+    assert_eq!(world.guild.sessions(), 0);
+    let over = CommandError::UnknownSession { session: session_id(1) };
+    assert_eq!(world.refuses_session(1, resume(third, Status::Online)), over);
+}
+
+#[test]
+fn a_session_does_not_come_back_from_the_future_or_as_another_users() {
+    let mut world = World::new();
+    let generation = attached(&mut world, PLAIN, 1).generation;
+    let at = world.guild.position();
+    let status = Status::Online;
+    let ahead = Position { seq: Seq(at.seq.0 + 1), ..at };
+    let future = SessionRequest::Resume { user: user_id(PLAIN), status, generation, known: ahead };
+    assert_eq!(world.refuses_session(1, future), CommandError::PositionAhead { got: ahead, at });
+    let foreign = SessionRequest::Resume { user: user_id(MOD), status, generation, known: at };
+    assert_eq!(world.refuses_session(1, foreign), CommandError::ForeignSession { session: session_id(1) });
+    let gone = SessionRequest::Resume { user: user_id(STRANGER), status, generation, known: at };
+    assert_eq!(world.refuses_session(1, gone), CommandError::UnknownMember { user: user_id(STRANGER) });
+    // Nothing of that has used it up.
+    let resume = SessionRequest::Resume { user: user_id(PLAIN), status, generation, known: at };
+    assert!(world.session(1, resume).0.is_ok());
+}
+
+#[test]
+fn a_new_owner_is_told_of_a_session_as_it_is_held() {
+    let mut world = World::new();
+    let reattach = SessionRequest::Reattach { user: user_id(PLAIN), status: Status::Idle, generation: Generation(5) };
+    assert_eq!(world.session(1, reattach).0, Ok(Reply::Accepted(world.guild.position())));
+    assert_eq!(world.status(PLAIN), Some(Status::Idle));
+    assert!(attached(&mut world, PLAIN, 1).generation > Generation(5));
+}
+
+#[test]
+fn an_attach_tells_which_deleted_roles_are_still_in_the_record() {
+    let mut world = World::new();
+    world.system(Command::DeleteRole { role: role_id(HELPERS) });
+    let deleted_at = world.guild.position().seq;
+    let told = attached(&mut world, HELPER, 1);
+    assert_eq!((told.member.roles, told.deleted_roles), (vec![], vec![role_id(HELPERS)]));
+    assert!(told.deletions_unknown_to < deleted_at);
+    // Enough changes for a fold, which cleans it out.
+    for user in 1_000..1_100 {
+        world.system(Command::AddMember(new_member(user, &[])));
+    }
+    let told = attached(&mut world, HELPER, 1);
+    assert_eq!(told.deleted_roles, []);
+    assert!(told.deletions_unknown_to >= deleted_at);
+}
+
+fn attached(world: &mut World, user: u64, session: u64) -> Attached {
+    let request = SessionRequest::Attach { user: user_id(user), status: Status::Online };
+    match world.session(session, request).0 {
+        Ok(Reply::Attached(attached)) => attached,
+        other => panic!("{other:?}"),
+    }
 }

@@ -71,6 +71,11 @@ impl Stage {
         position.seq.0
     }
 
+    pub(super) fn delete_role(&mut self, number: u64) -> u64 {
+        let overwrites = self.relay.rights().role_overwrites(role(number).id).collect();
+        self.apply(EventKind::RoleDeleted { role: role(number), overwrites })
+    }
+
     pub(super) fn say(&mut self, channel: u64) -> u64 {
         self.apply(message(channel, None, false))
     }

@@ -1,0 +1,43 @@
+//! The keys that sessions' secrets are signed with, from the system's randomness.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use guildhall_relay::{SecretKey, SecretKeys};
+
+/// The keys in force. Read without waiting, replaced as a whole.
+#[derive(Debug)]
+pub(crate) struct Keys(ArcSwap<SecretKeys>);
+
+/// The system gives no randomness, which a key is made of.
+#[derive(Debug, thiserror::Error)]
+#[error("no randomness for a session key: {0}")]
+pub struct NoRandomness(#[from] getrandom::Error);
+
+impl Keys {
+    /// The keys given, or new ones.
+    pub(crate) fn new(given: Option<SecretKeys>) -> Result<Self, NoRandomness> {
+        let keys = match given {
+            Some(keys) => keys,
+            None => SecretKeys::new(random(1)?),
+        };
+        Ok(Self(ArcSwap::from_pointee(keys)))
+    }
+
+    pub(crate) fn load(&self) -> Arc<SecretKeys> {
+        self.0.load_full()
+    }
+
+    /// Signs with a new key from now on.
+    pub(crate) fn rotate(&self) -> Result<(), NoRandomness> {
+        let bytes = random(0)?;
+        self.0.rcu(|keys| keys.rotated(SecretKey { number: keys.current_number().wrapping_add(1), ..bytes.clone() }));
+        Ok(())
+    }
+}
+
+fn random(number: u32) -> Result<SecretKey, NoRandomness> {
+    let mut key = [0; 32];
+    getrandom::fill(&mut key)?;
+    Ok(SecretKey { number, key })
+}

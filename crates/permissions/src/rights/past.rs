@@ -1,0 +1,59 @@
+//! Rights as they were: events taken back, newest first.
+
+use std::sync::Arc;
+
+use guildhall_proto::EventKind;
+
+use super::Rights;
+
+/// An event before which there were no rights: the guild came to life with it. The rights are unchanged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a guild has no rights before its creation")]
+pub struct NoPast;
+
+impl Rights {
+    /// Brings the rights from just after an event to just before it: the inverse of [`apply`](Self::apply), by what events that
+    /// change rights carry of the time before. Events that touch no right change nothing.
+    ///
+    /// O(log n), and O(overwrites and channels that the event names).
+    ///
+    /// # Errors
+    /// [`NoPast`] for the guild's creation.
+    pub fn take_back(&mut self, event: &EventKind) -> Result<(), NoPast> {
+        match event {
+            EventKind::GuildCreated { .. } => return Err(NoPast),
+            EventKind::GuildUpdated { before, .. } => self.settings = Arc::new(before.clone()),
+            EventKind::RoleCreated { role } => self.delete_role(role.id),
+            EventKind::RoleUpdated { before, .. } => {
+                self.roles.insert(before.id, Arc::new(before.clone()));
+            }
+            EventKind::RoleDeleted { role, overwrites } => {
+                self.roles.insert(role.id, Arc::new(role.clone()));
+                for (channel, overwrite) in overwrites {
+                    self.overwrite(*channel, None, Some(*overwrite));
+                }
+            }
+            EventKind::RolesReordered { before, .. } => self.reorder_roles(before),
+            EventKind::ChannelCreated { channel, .. } => self.delete_channel(channel.id),
+            EventKind::ChannelUpdated { before, .. } => self.edit(before.id, |entry| entry.channel = before.clone()),
+            EventKind::ChannelDeleted { channel, overwrites, children } => {
+                self.create_channel(channel, overwrites);
+                for child in children {
+                    self.edit(*child, |entry| entry.channel.parent = Some(channel.id));
+                }
+            }
+            EventKind::ChannelsReordered { before, .. } => self.reorder_channels(before),
+            EventKind::OverwriteChanged { channel, before, after } => self.overwrite(*channel, *after, *before),
+            EventKind::GuildDeleted
+            | EventKind::MemberJoined { .. }
+            | EventKind::MembersJoined { .. }
+            | EventKind::MemberUpdated { .. }
+            | EventKind::MemberLeft { .. }
+            | EventKind::MessagePublished(_)
+            | EventKind::MembersLeft { .. }
+            | EventKind::UserBanned { .. }
+            | EventKind::UserUnbanned { .. } => {}
+        }
+        Ok(())
+    }
+}
