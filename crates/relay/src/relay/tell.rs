@@ -30,6 +30,9 @@ impl Relay {
             return Err(TellError::Stale { got, at });
         }
         let Some(hearers) = self.hearers(&ephemeral) else {
+            // What was told of it before is not the latest any more: who comes to listen again is not to hear that.
+            let subject = ephemeral.subject();
+            self.told.remove(&subject, |kept| *kept == subject);
             return Ok(0);
         };
         let heard = self.told.head();

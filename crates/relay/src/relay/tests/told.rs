@@ -300,3 +300,16 @@ fn nothing_is_kept_where_nobody_can_hear_it() {
     stage.tell(typing(100, HALL, 1));
     assert!(stage.relay.memory_bytes() > before);
 }
+
+#[test]
+fn what_nobody_could_hear_is_still_later_than_what_was_told_before() {
+    let mut stage = Stage::new();
+    let mut ada = with_members(&mut stage, 1, ADA);
+    let said = stage.say(HALL);
+    stage.tell(presence(BOB, Status::Online));
+    // It lags, and looks elsewhere for a while: by then nobody is left who could hear that Bob has gone.
+    stage.set_level(&mut ada, Level::Passive, said);
+    stage.tell(presence(BOB, Status::Offline));
+    stage.set_level(&mut ada, Level::Active, said);
+    assert_eq!(stage.hear(&mut ada), [Ev(said)]);
+}
