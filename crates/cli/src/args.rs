@@ -118,8 +118,8 @@ Build a large guild, work it hard with thousands of sessions, and check every de
 The guild has 250 roles and 100 channels, and lives in this process, in memory. Sessions attach to three relays, nine in ten as \
 passive; some read for themselves, the others are served together. Then, at a steady rate and whatever the answers do, the owner and \
 members publish 1,000 messages a second, 1,000 members a second change, others come, go and are banned, and ten rights a second \
-change. On the way a role is deleted that four in ten hold, and one in ten members is pruned; sessions change their level, members \
-type and go away, one reader stops until it has lost events, and a thousand small guilds fall asleep and wake. All the while \
+change. On the way a role is deleted that four in ten hold, and one in ten members is pruned; a thousand sessions are cut and come back, to the \
+same relay or another; others change their level, members type and go away, one reader stops until it has lost events, and a thousand small guilds fall asleep and wake. All the while \
 it is asked whom @everyone and @here reach.
 
 What every session must hear is worked out from the answers to the operations alone, by the published rule of permissions, \
@@ -131,6 +131,7 @@ What is reported (--json; the tables say the same):
   messages, events, deliveries, deliveries_per_second
   pruned       members that were pruned
   ended        sessions that ended with their members
+  resumed      sessions that were cut, and came back
   refused      operations refused for want of room, and begun again
   slept, woken small guilds that fell asleep, and that woke
   due          deliveries that had to be

@@ -109,7 +109,9 @@ async fn run(asked: Asked) -> anyhow::Result<Report> {
     let sessions = house.sessions;
     // Every session's stream ends with the node.
     node.stop().await;
-    let heard = house.close().await?;
+    let mut heard = house.close().await?;
+    let resumed = heard.resumed;
+    latencies.add(std::mem::take(&mut heard.latencies));
     let checked = check(shape, worked.collected, heard, worked.removed, &said);
     bar.finish_and_clear();
 
@@ -133,6 +135,7 @@ async fn run(asked: Asked) -> anyhow::Result<Report> {
         deliveries_per_second: (checked.deliveries as f64 / (ran - attached).as_secs_f64()) as u64,
         pruned: worked.removed,
         ended: checked.ended,
+        resumed,
         refused: worked.refused,
         slept: worked.slept,
         woken: worked.woken,

@@ -36,6 +36,7 @@ fn a_small_guild_is_worked_hard_and_nothing_is_wrong() {
     assert!(number("messages") >= 2_000 && number("events") > 5_000, "{report}");
     assert!(number("pruned") > 200 && number("ended") > 50, "{report}");
     assert!(number("told") > 100, "{report}");
+    assert!((70..=120).contains(&number("resumed")), "{report}");
     assert_eq!((number("slept"), number("woken")), (1_000, 1_000));
     // All that was due arrived, but for what the reader that stopped has missed.
     assert!(number("missed") > 1_000 && number("gaps") >= 1, "{report}");
@@ -44,6 +45,7 @@ fn a_small_guild_is_worked_hard_and_nothing_is_wrong() {
 
     for (kind, least) in [
         ("attach", 1_002),
+        ("resume", 70),
         ("publish", 2_000),
         ("member_change", 1_000),
         ("rights_change", 10),

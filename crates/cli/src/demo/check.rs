@@ -55,7 +55,7 @@ pub(super) struct Checked {
 /// Checks what sessions have heard, and what the guild says of itself, beside the ledger. `removed` members were pruned.
 pub(super) fn check(shape: Shape, collected: Collected, heard: Heard, removed: u64, said: &Said) -> Checked {
     let Collected { ledger, latencies, failed } = collected;
-    let Heard { sessions, pruned } = heard;
+    let Heard { sessions, pruned, .. } = heard;
     let ledger = ledger.close(Rights::new(), pruned, removed);
     let mut checks = Checks { failed, unexplained: ledger.unexplained, ..Checks::default() };
     for (found, (sitting, _)) in judge_all(&ledger, &sessions).iter().zip(&sessions) {

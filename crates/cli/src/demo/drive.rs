@@ -169,7 +169,8 @@ impl Beat {
     }
 }
 
-/// What happens once, after so many parts in a hundred of the time.
+/// What happens once, after so many parts in a hundred of the time. The role is deleted before sessions are cut: once a fold has cleaned
+/// it out of members, who was away meanwhile is told a gap.
 const TURNINGS: [(u32, Turning); 4] =
     [(25, Turning::DeleteRole), (35, Turning::CreateChannel), (60, Turning::CreateRole), (70, Turning::DeleteChannel)];
 

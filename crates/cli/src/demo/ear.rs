@@ -1,8 +1,9 @@
 //! The sessions at work: tasks that listen for one session each, and tasks that listen for all others of a relay.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use guildhall_node::{BatchItem, Batches, Delivery, SessionStream};
+use guildhall_node::{AttachError, Backend, BatchItem, Batches, Delivery, Resume, ResumeError, Resumed, SessionStream};
 use guildhall_proto::{CallError, Event, EventKind, Level, UserId};
 use tokio::sync::watch;
 use tracing::warn;
@@ -10,6 +11,7 @@ use tracing::warn;
 use super::bell::Belfry;
 use super::record::{Record, Sound};
 use super::seat::{Errand, Sitting};
+use super::shape::Shape;
 use super::tamper::Meddler;
 use crate::checks::Number;
 
@@ -19,6 +21,10 @@ pub(crate) enum Cue {
     Listen,
     /// Stop reading.
     Stall,
+    /// Break the connection.
+    Break,
+    /// Come back.
+    Resume,
     /// Take the other level.
     TurnAway,
     /// Take the first level again.
@@ -30,6 +36,8 @@ pub(crate) enum Cue {
 /// A session that listens for itself.
 pub(crate) struct Ear {
     pub(crate) stream: SessionStream,
+    /// One for each relay.
+    pub(crate) backends: Arc<[Backend]>,
     pub(crate) sitting: Sitting,
     pub(crate) record: Record,
     pub(crate) meddler: Meddler,
@@ -41,6 +49,8 @@ pub(crate) struct Ear {
 pub(crate) struct Listened {
     pub(crate) sitting: Sitting,
     pub(crate) record: Record,
+    /// How long it took to come back, if it was to and did.
+    pub(crate) resumed: Option<Duration>,
     /// The batches of removals that it heard of.
     pub(crate) pruned: Vec<(Number, Box<[UserId]>)>,
 }
@@ -48,12 +58,21 @@ pub(crate) struct Listened {
 impl Ear {
     /// Listens until the session ends, or the node stops.
     pub(crate) async fn listen(mut self) -> Listened {
-        let mut pruned = Vec::new();
+        let (mut pruned, mut resumed) = (Vec::new(), None);
         let has_errand = self.sitting.seat.errand != Errand::None;
         loop {
             tokio::select! {
                 biased;
-                Ok(()) = self.cues.changed(), if has_errand => self.follow().await,
+                Ok(()) = self.cues.changed(), if has_errand => {
+                    if self.breaks() {
+                        match self.come_back().await {
+                            Ok((back, taken)) => (self, resumed) = (back, Some(taken)),
+                            Err(over) => return Listened { pruned, ..over },
+                        }
+                    } else {
+                        self.follow().await;
+                    }
+                }
                 delivery = self.stream.next() => match delivery {
                     Some(Delivery::Event(event)) => {
                         // Those that the auditor hears of are entered in the ledger.
@@ -73,7 +92,7 @@ impl Ear {
                 },
             }
         }
-        Listened { sitting: self.sitting, record: self.record, pruned }
+        Listened { sitting: self.sitting, record: self.record, resumed, pruned }
     }
 
     fn hear(&mut self, event: Arc<Event>) {
@@ -87,17 +106,50 @@ impl Ear {
         });
     }
 
+    /// Whether its connection is to break now.
+    fn breaks(&self) -> bool {
+        self.sitting.seat.errand == Errand::Break && *self.cues.borrow() == Cue::Break && self.record.end.is_none()
+    }
+
+    /// Breaks the connection, and comes back when it is told to: every second session to the relay it had.
+    async fn come_back(self) -> Result<(Self, Duration), Listened> {
+        let Self { stream, backends, sitting, record, meddler, belfry, mut cues } = self;
+        let (secret, known) = (stream.secret(), stream.known());
+        drop(stream);
+        // The sender lives until all have listened to the end.
+        drop(cues.wait_for(|cue| *cue >= Cue::Resume).await);
+        let seat = &sitting.seat;
+        let relay = (seat.relay + usize::from(seat.session.get() % 2 == 0)) % backends.len();
+        let begun = Instant::now();
+        loop {
+            let resume = Resume { attach: seat.attach(), secret, known };
+            match backends[relay].resume(Shape::guild(), resume).await {
+                Ok(Resumed { session: stream, .. }) => {
+                    let back = Self { stream, backends, sitting, record, meddler, belfry, cues };
+                    return Ok((back, begun.elapsed()));
+                }
+                Err(ResumeError::Attach(AttachError::Call(CallError::Overloaded { retry_after }))) => {
+                    tokio::time::sleep(retry_after).await;
+                }
+                Err(error) => {
+                    warn!(%error, session = %seat.session, "a session does not come back");
+                    return Err(Listened { sitting, record, resumed: None, pruned: Vec::new() });
+                }
+            }
+        }
+    }
+
     async fn follow(&mut self) {
         let cue = *self.cues.borrow_and_update();
         let errand = self.sitting.seat.errand;
         match (errand, cue) {
-            (Errand::Stall, Cue::Stall | Cue::TurnAway | Cue::TurnBack) => {
+            (Errand::Stall, cue) if (Cue::Stall..Cue::GoOn).contains(&cue) => {
                 // The sender lives until all have listened to the end.
                 drop(self.cues.wait_for(|cue| *cue == Cue::GoOn).await);
             }
             (Errand::Turn, Cue::TurnAway) => self.take(other(self.sitting.seat.level)).await,
             (Errand::Turn, Cue::TurnBack) => self.take(self.sitting.seat.level).await,
-            (Errand::Stall | Errand::Turn | Errand::Nod | Errand::None, _) => {}
+            (Errand::Stall | Errand::Turn | Errand::Break | Errand::Nod | Errand::None, _) => {}
         }
     }
 

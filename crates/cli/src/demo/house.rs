@@ -21,7 +21,7 @@ use crate::checks::Number;
 
 /// The sessions of a demo.
 pub(crate) struct House {
-    backends: Vec<Backend>,
+    backends: Arc<[Backend]>,
     streams: Vec<JoinHandle<Listened>>,
     floors: Vec<Floor>,
     cues: watch::Sender<Cue>,
@@ -40,6 +40,9 @@ pub(crate) struct Heard {
     pub(crate) sessions: Vec<(Sitting, Record)>,
     /// How the prune was cut, as the auditor heard it.
     pub(crate) pruned: Vec<(Number, Box<[UserId]>)>,
+    /// Sessions that came back.
+    pub(crate) resumed: u64,
+    pub(crate) latencies: Latencies,
 }
 
 /// Who meddles with which session.
@@ -59,14 +62,22 @@ impl House {
         let (cues, _) = watch::channel(Cue::Listen);
         let sessions = seats.0.len() as u64;
         let mut opening = Vec::new();
-        let backends: Vec<Backend> = (0..RELAYS).map(|_| node.backend()).collect();
+        let backends: Arc<[Backend]> = (0..RELAYS).map(|_| node.backend()).collect();
         let mut of_relay: Vec<Vec<(Seat, Meddler)>> = (0..RELAYS).map(|_| Vec::new()).collect();
         for (idx, seat) in seats.0.into_iter().enumerate() {
             let meddler = meddlers.iter().position(|(of, _)| *of == idx).map(|at| meddlers.swap_remove(at).1);
             of_relay[seat.relay].push((seat, meddler.unwrap_or(Meddler::Idle)));
         }
-        for (backend, seats) in backends.iter().zip(of_relay) {
-            let open = open_relay(backend.clone(), seats, at, belfry.clone(), cues.subscribe(), Arc::clone(&attached));
+        for (relay, seats) in of_relay.into_iter().enumerate() {
+            let open = open_relay(
+                Arc::clone(&backends),
+                relay,
+                seats,
+                at,
+                belfry.clone(),
+                cues.subscribe(),
+                Arc::clone(&attached),
+            );
             opening.push(tokio::spawn(open));
         }
         let (mut streams, mut floors) = (Vec::new(), Vec::new());
@@ -102,7 +113,7 @@ impl House {
                         latencies.note(Kind::Presence, begun.elapsed());
                     }
                 }
-                Errand::None | Errand::Stall => {}
+                Errand::None | Errand::Break | Errand::Stall => {}
             }
         }
     }
@@ -114,11 +125,16 @@ impl House {
 
     /// Collects what was heard, once the node has stopped.
     pub(crate) async fn close(self) -> anyhow::Result<Heard> {
-        let mut heard = Heard { sessions: Vec::new(), pruned: Vec::new() };
+        let (sessions, pruned) = (Vec::new(), Vec::new());
+        let mut heard = Heard { sessions, pruned, resumed: 0, latencies: Latencies::default() };
         for (idx, stream) in self.streams.into_iter().enumerate() {
-            let Listened { sitting, record, pruned } = stream.await.context("a session's task failed")?;
+            let Listened { sitting, record, resumed, pruned } = stream.await.context("a session's task failed")?;
             if idx == Seats::AUDITOR {
                 heard.pruned = pruned;
+            }
+            if let Some(taken) = resumed {
+                heard.resumed += 1;
+                heard.latencies.note(Kind::Resume, taken);
             }
             heard.sessions.push((sitting, record));
         }
@@ -133,14 +149,15 @@ impl House {
 type Opened = anyhow::Result<(Vec<JoinHandle<Listened>>, Floor, Latencies)>;
 
 async fn open_relay(
-    backend: Backend,
+    backends: Arc<[Backend]>,
+    relay: usize,
     seats: Vec<(Seat, Meddler)>,
     at: Position,
     belfry: Belfry,
     cues: watch::Receiver<Cue>,
     attached: Arc<dyn Fn(u64) + Send + Sync>,
 ) -> Opened {
-    let guild = Shape::guild();
+    let (guild, backend) = (Shape::guild(), &backends[relay]);
     let (mut latencies, mut streams, mut sittings) = (Latencies::default(), Vec::new(), Vec::new());
     let batch = seats.iter().filter(|(seat, _)| seat.service == Service::Batch).count();
     // It must read from the first session on: attaches that nobody takes over are refused at some time.
@@ -156,7 +173,9 @@ async fn open_relay(
             Service::Stream => {
                 let stream = patiently(|| backend.attach(guild, attach)).await.context("a session is not attached")?;
                 let record = Record::new(at.epoch, at.seq.0);
-                let ear = Ear { stream, sitting, record, meddler, belfry: belfry.clone(), cues: cues.clone() };
+                let backends = Arc::clone(&backends);
+                let ear =
+                    Ear { stream, backends, sitting, record, meddler, belfry: belfry.clone(), cues: cues.clone() };
                 streams.push(tokio::spawn(ear.listen()));
             }
             Service::Batch => {

@@ -12,6 +12,8 @@ pub(crate) enum Kind {
     /// Ten thousand members of an import.
     Import,
     Attach,
+    /// A session that was cut comes back.
+    Resume,
     Publish,
     /// A message of those that push the reader which stopped out of its ring: as many at once as the guild takes.
     Burst,
@@ -39,9 +41,10 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::Import,
         Self::Attach,
+        Self::Resume,
         Self::Publish,
         Self::Burst,
         Self::MemberChange,
@@ -62,6 +65,7 @@ impl Kind {
         match self {
             Self::Import => "import",
             Self::Attach => "attach",
+            Self::Resume => "resume",
             Self::Publish => "publish",
             Self::Burst => "publish_burst",
             Self::MemberChange => "member_change",

@@ -31,6 +31,8 @@ pub(crate) struct Report {
     pub(crate) pruned: u64,
     /// Sessions that ended on the way with their members.
     pub(crate) ended: u64,
+    /// Sessions that were cut, and came back.
+    pub(crate) resumed: u64,
     /// Operations refused for want of room, and begun again.
     pub(crate) refused: u64,
     /// Small guilds that fell asleep, and that woke.
@@ -167,6 +169,7 @@ impl Report {
             ("deliveries a second", self.deliveries_per_second),
             ("members pruned", self.pruned),
             ("sessions ended with their members", self.ended),
+            ("sessions cut and resumed", self.resumed),
             ("small guilds that fell asleep", self.slept),
             ("small guilds that woke", self.woken),
             ("operations refused, and begun again", self.refused),

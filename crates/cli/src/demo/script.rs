@@ -16,7 +16,7 @@ use super::fact::Fact;
 use super::latency::Kind;
 use super::random::Random;
 use super::rights::Rights;
-use super::seat::Seats;
+use super::seat::{Errand, Seats};
 use super::shape::{CHANNELS, LAPSED, OPEN_CHANNELS, POPULAR, ROLES, STEWARD, Shape};
 use crate::checks::{Number, Spoken};
 
@@ -65,7 +65,11 @@ impl Script {
         let of_sessions: BTreeSet<u64> = seats.0.iter().map(|seat| seat.member).collect();
         let staying = |number: &u64| *number > 0 && !shape.is_lapsed(*number);
         let mut staying: Vec<u64> = of_sessions.into_iter().filter(staying).collect();
-        let leaving = staying.iter().copied().skip(7).step_by(100).collect::<Vec<_>>();
+        // Who leaves while its session is cut has none to come back to.
+        let breaking = seats.0.iter().filter(|seat| seat.errand == Errand::Break).map(|seat| seat.member);
+        let breaking: BTreeSet<u64> = breaking.collect();
+        let may_leave = staying.iter().copied().filter(|number| !breaking.contains(number));
+        let leaving = may_leave.skip(7).step_by(100).collect::<Vec<_>>();
         staying.retain(|number| !leaving.contains(number));
         let is_voice = |member| staying.binary_search(&member).is_ok();
         let voices = seats.0.iter().filter(|seat| is_voice(seat.member)).map(|seat| (seat.session, seat.member));

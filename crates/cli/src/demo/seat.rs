@@ -22,6 +22,8 @@ pub(crate) enum Errand {
     None,
     /// It takes the other level for some of the time.
     Turn,
+    /// Its connection breaks, and it comes back, to the same relay or another.
+    Break,
     /// Its user is away for some of the time.
     Nod,
     /// It stops reading until it has lost events.
@@ -117,6 +119,13 @@ impl Seats {
             }
         });
         let mut seats: Vec<Seat> = [auditor, staller].into_iter().chain(planned).collect();
+        // Who is pruned while its session is cut has none to come back to.
+        let may_break = |seat: &&mut Seat| {
+            (seat.service, seat.errand) == (Service::Stream, Errand::None) && !shape.is_lapsed(seat.member)
+        };
+        let may_break = seats[2..].iter_mut().filter(may_break);
+        let breaking = may_break.enumerate().filter(|(idx, _)| idx % 9 >= 4).map(|(_, seat)| seat);
+        breaking.take(BREAKING_MAX).for_each(|seat| seat.errand = Errand::Break);
         for (idx, seat) in seats.iter_mut().enumerate() {
             seat.session = SessionId::new(1 + idx as u64).expect("sessions are few");
         }
@@ -143,6 +152,9 @@ impl Seats {
 
 /// Of 500 sessions, those that take the other level for a time: one of each level and service.
 const TURNING: [u64; 4] = [6, 20, 26, 250];
+
+/// Sessions whose connection breaks: five in nine of those that read for themselves and do nothing else, up to so many.
+const BREAKING_MAX: usize = 1_000;
 
 /// Of 500 sessions, the one whose user is away for a time: active, so that it makes no difference to what calls it; and in a batch.
 const NODDING: u64 = 30;
@@ -182,6 +194,8 @@ mod tests {
         let count = |is: &dyn Fn(&Seat) -> bool| seats[2..].iter().filter(|seat| is(seat)).count();
         assert_eq!(count(&|seat| seat.level == Level::Passive), 2_700);
         assert_eq!(count(&|seat| seat.service == Service::Stream), 600);
+        assert!((250..=300).contains(&count(&|seat| seat.errand == Errand::Break)));
+        assert!(count(&|seat| (seat.level, seat.errand) == (Level::Active, Errand::Break)) > 10);
         for service in [Service::Stream, Service::Batch] {
             for level in [Level::Active, Level::Passive] {
                 for relay in 0..RELAYS {

@@ -74,9 +74,13 @@ impl Stage {
         self.house.cue(Cue::Stall);
         let stalled_at = position(&self.node).await?;
         tokio::time::sleep(time / 10).await;
+        self.house.cue(Cue::Break);
+        tokio::time::sleep(time / 10).await;
+        self.house.cue(Cue::Resume);
+        tokio::time::sleep(time / 50).await;
         self.house.cue(Cue::TurnAway);
         self.house.turn(true, &mut latencies).await;
-        tokio::time::sleep(time * 3 / 10).await;
+        tokio::time::sleep(time * 2 / 10).await;
         self.house.cue(Cue::TurnBack);
         self.house.turn(false, &mut latencies).await;
 
@@ -137,6 +141,8 @@ impl Stage {
 pub(super) fn start_node() -> anyhow::Result<Node> {
     let mut config = NodeConfig::default();
     config.relay.ring.entries_max = RELAY_EVENTS;
+    // A session that was cut for a second is to find what it has missed, however slow the machine.
+    config.ring.entries_max = GUILD_EVENTS;
     Node::start(config, Arc::new(MemoryStore::default())).context("the node does not start")
 }
 
@@ -171,6 +177,8 @@ pub(super) async fn position(node: &Node) -> anyhow::Result<Position> {
 
 /// Events that each relay's ring holds. The reader that stopped has to be passed by as many.
 const RELAY_EVENTS: usize = 4_096;
+/// Events that the guild's ring holds: those of some seconds.
+const GUILD_EVENTS: usize = 16_384;
 /// Events that a ring may hold beyond its bound, and those that the reader took just before it stopped: far fewer than this.
 const RING_SLACK: usize = 1_024;
 /// Messages between two bells, when nobody is to fall out of a ring but the reader that stopped.
