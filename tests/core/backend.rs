@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use guildhall_members::View;
-use guildhall_proto::Event;
+use guildhall_proto::{Event, Subject};
 use guildhall_relay::{Batch, Relay, RelayConfig};
 use guildhall_ring::{Cursor, RingConfig};
 
+use crate::history::Told;
 use crate::places::Places;
 
 pub(crate) struct Backend {
@@ -16,6 +17,11 @@ pub(crate) struct Backend {
     pub(crate) cursor: Cursor,
     pub(crate) places: Places,
     pub(crate) pending_max: usize,
+    /// How much it has taken of what the owner let out to be told.
+    pub(crate) told_version: u64,
+    /// What it was told, but for what is over, and how much in all.
+    pub(crate) told: Vec<Told>,
+    pub(crate) told_count: u64,
     /// When the last summary was made.
     pub(crate) summarized: Option<u64>,
     /// Set when it fell out of the owner's ring and the guild is gone: there is no view to start again from.
@@ -31,7 +37,7 @@ pub(crate) struct Size {
 }
 
 impl Backend {
-    pub(crate) fn new(view: &View, Size { entries_max, slow_max, pending_max }: Size) -> Self {
+    pub(crate) fn new(view: &View, told_version: u64, Size { entries_max, slow_max, pending_max }: Size) -> Self {
         let ring = RingConfig { entries_max, bytes_max: usize::MAX };
         let slow_ring = RingConfig { entries_max: slow_max, bytes_max: usize::MAX };
         let config = RelayConfig { ring, slow_ring, pending_max, ..RelayConfig::default() };
@@ -39,7 +45,24 @@ impl Backend {
         let (relay, batch) = Relay::new(config, view.rights().clone(), position);
         let places = Places::new(position, entries_max, slow_max);
         let cursor = Cursor::after(position.seq);
-        Self { relay, batch, cursor, places, pending_max, summarized: None, is_lost: false }
+        let (told, told_count) = (Vec::new(), 0);
+        Self {
+            relay,
+            batch,
+            cursor,
+            places,
+            pending_max,
+            told_version,
+            told,
+            told_count,
+            summarized: None,
+            is_lost: false,
+        }
+    }
+
+    /// Nothing more is to be told of these.
+    pub(crate) fn forget(&mut self, is_gone: impl Fn(Subject) -> bool) {
+        self.told.retain(|told| !is_gone(told.ephemeral.subject()));
     }
 
     /// Hands over to the batch consumer.

@@ -3,6 +3,7 @@
 mod fan_out;
 mod levels;
 mod sessions;
+mod told;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,6 +20,8 @@ use crate::owner::{Made, Owner};
 use crate::seen::Seen;
 use crate::steps::{Dice, Step, Way, opening, user};
 
+pub(crate) use told::Told;
+
 pub(crate) struct History {
     owner: Owner,
     feed: Reader<Arc<Event>>,
@@ -28,6 +31,8 @@ pub(crate) struct History {
     /// Calls of sessions whose answers are held: for which listener, and what of it they ask for; nothing for an attach.
     asked: BTreeMap<CallId, (usize, Option<Due>)>,
     relay_sizes: Vec<Size>,
+    /// The guild before each event that was made.
+    models: Vec<Model>,
     /// Milliseconds, as relays are told them.
     clock: u64,
     seen: Seen,
@@ -51,8 +56,17 @@ impl History {
         let (mut owner, feed) = Owner::new(config, ring_entries, &create);
         owner.create(create);
         let (listeners, asked) = (Vec::new(), BTreeMap::new());
-        let mut history =
-            Self { owner, feed, relays: Vec::new(), listeners, asked, relay_sizes, clock: 0, seen: Seen::default() };
+        let mut history = Self {
+            owner,
+            feed,
+            relays: Vec::new(),
+            listeners,
+            asked,
+            relay_sizes,
+            models: Vec::new(),
+            clock: 0,
+            seen: Seen::default(),
+        };
         for command in opening {
             history.command(Actor::System, command);
         }
@@ -122,6 +136,8 @@ impl History {
                 self.deliver(nth);
             }
             Step::Apply { relay, events } => self.apply(relay % self.relays.len(), events),
+            Step::Type { user, channel } => self.type_in(user, channel),
+            Step::Tell { relay, max } => self.tell(relay % self.relays.len(), max),
             Step::Tick { relay, ms } => {
                 self.clock += ms;
                 self.tick(relay % self.relays.len());
@@ -182,6 +198,7 @@ impl History {
                 listener.chances.push((made.seq, reach));
             }
         }
+        self.models.push(made.before);
     }
 
     fn end_turn(&mut self) {
@@ -246,6 +263,7 @@ impl History {
         self.clock += 5_000;
         for relay in 0..self.relays.len() {
             self.tick(relay);
+            self.tell(relay, usize::MAX);
             self.drain_batch(relay);
         }
         for at in 0..self.listeners.len() {
@@ -260,7 +278,7 @@ impl History {
 
     fn new_backend(&self, relay: usize) -> Option<Backend> {
         let (view, _) = self.owner.published.as_ref()?;
-        Some(Backend::new(view.as_ref()?, self.relay_sizes[relay]))
+        Some(Backend::new(view.as_ref()?, self.owner.told_count, self.relay_sizes[relay]))
     }
 
     fn listener_of(&self, session: SessionId) -> Option<usize> {

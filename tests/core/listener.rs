@@ -1,9 +1,11 @@
 //! One session at its end: what it must hear, and the check of what it does hear.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use guildhall_proto::{ChannelId, Event, EventKind, Level, Member, Mentions, Position, Status, Unread, UserId};
+use guildhall_proto::{
+    ChannelId, Event, EventKind, Level, Member, Mentions, Position, Status, Subject, Unread, UserId,
+};
 use guildhall_relay::{DetachReason, Gap, SessionKey, Stream};
 
 use crate::model::{Ear, Hearing, Reach};
@@ -38,6 +40,14 @@ pub(crate) struct Listener {
     pub(crate) joined: u64,
     pub(crate) stream: Option<Stream>,
     pub(crate) key: Option<SessionKey>,
+    /// How much its relay had been told when it came, or lost its place: nothing of that is for it.
+    pub(crate) told_from: u64,
+    /// The same when it was last told of another level.
+    pub(crate) told_at_turn: u64,
+    /// What it has heard of each subject: the how manieth thing its relay was told.
+    pub(crate) told: BTreeMap<Subject, u64>,
+    /// It waits, and was woken for something told that it has not read.
+    pub(crate) is_called: bool,
     /// The relay has it among the waiting.
     pub(crate) waits: bool,
     /// Where it stood in both rings when it had read everything but did not wait: from there it may lose what is not for it.
@@ -101,6 +111,10 @@ impl Listener {
             joined: 0,
             stream: None,
             key: None,
+            told_from: 0,
+            told_at_turn: 0,
+            told: BTreeMap::new(),
+            is_called: false,
             waits: false,
             loose_at: None,
             due: VecDeque::new(),
@@ -119,6 +133,11 @@ impl Listener {
     /// How it listens in the end, as far as its relay was told.
     pub(crate) fn hearing(&self) -> Hearing {
         self.turns.last().expect("it was attached in some way").1
+    }
+
+    /// Where it last came to listen at another level, or was attached.
+    pub(crate) fn turned_at(&self) -> u64 {
+        if self.has_turned { self.turns.last().map_or(0, |turn| turn.0) } else { 0 }
     }
 
     /// What it must hear and has not heard, in order.

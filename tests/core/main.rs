@@ -1,8 +1,8 @@
 //! The whole core against a naive model: guild, gate, ring, relays and sessions through random histories, without a runtime.
 //!
 //! Each history is a list of numbers ([`steps`]): commands by the system and by members, retries, sessions that change their level and
-//! status, turns, stores and folds that finish late, owners that end, rings that shrink and grow, relays that lag and start again,
-//! sessions that read or do not. After each step the product must say what the model says: members, presence and views
+//! status, members that type, turns, stores and folds that finish late, owners that end, rings that shrink and grow, relays that lag
+//! and start again, sessions that read or do not. After each step the product must say what the model says: members, presence and views
 //! ([`compare`]), who may do what and who hears what ([`model`]), in which order, with gaps only where something was lost
 //! ([`listener`], [`places`]).
 //!

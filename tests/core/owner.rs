@@ -9,14 +9,14 @@ use std::sync::Arc;
 
 use guildhall_guild::{
     Answer, Attached, Call, CallId, Effect, Gate, Guild, GuildConfig, Input, Reply, ScanJob, SessionCall,
-    SessionRequest, TurnId,
+    SessionRequest, Tell, TurnId, TypingCall,
 };
 use guildhall_members::{FoldJob, View};
 use guildhall_proto::{
-    Actor, ClientId, Command, CommandError, Epoch, Event, GuildId, Member, Millis, OpId, Outcome, Position, Record,
-    Seq, SessionId,
+    Actor, ChannelId, ChannelKind, ClientId, Command, CommandError, Ephemeral, EphemeralKind, Epoch, Event, GuildId,
+    Member, Millis, OpId, Outcome, Permissions, Position, Record, Seq, SessionId, Subject, UserId,
 };
-use guildhall_ring::{Cursor, Reader, RingConfig, Writer, ring};
+use guildhall_ring::{Cursor, LatestConfig, LatestReader, LatestWriter, Reader, RingConfig, Writer, latest, ring};
 
 use crate::compare::{compare, compare_again};
 use crate::model::{Accepted, Model, Scope, Verdict};
@@ -50,6 +50,13 @@ pub(crate) struct Owner {
     /// What may be read, and the guild as of it.
     pub(crate) published: Option<(Option<View>, Model)>,
     answered: Vec<(OpId, Actor, Command, Answer)>,
+    /// What the guild has asked to be told since it was last looked at.
+    tells: Vec<Tell>,
+    latest: LatestWriter<Subject, Ephemeral>,
+    pub(crate) told_reader: LatestReader<Subject, Ephemeral>,
+    /// What that must hold: the latest of each subject, by how many were put by then.
+    pub(crate) told: Vec<(u64, Ephemeral)>,
+    pub(crate) told_count: u64,
     calls: u64,
     /// Whether the guild was told anything since it was last compared.
     is_touched: bool,
@@ -60,6 +67,7 @@ pub(crate) struct Owner {
 struct Turn {
     answers: Vec<(CallId, Answer)>,
     events: Vec<Arc<Event>>,
+    tells: Vec<Tell>,
 }
 
 struct Held {
@@ -84,6 +92,7 @@ impl Owner {
     pub(crate) fn new(config: GuildConfig, ring_entries: usize, create: &Command) -> (Self, Reader<Arc<Event>>) {
         let id = GuildId::new(GUILD).unwrap();
         let (writer, reader) = ring(RingConfig { entries_max: ring_entries, bytes_max: usize::MAX }, Cursor(1));
+        let (latest, told_reader) = latest(LatestConfig::default());
         let owner = Self {
             guild: Guild::new(config.clone(), id, Epoch(1)),
             config,
@@ -102,6 +111,11 @@ impl Owner {
             stored: Stored::default(),
             published: None,
             answered: Vec::new(),
+            tells: Vec::new(),
+            latest,
+            told_reader,
+            told: Vec::new(),
+            told_count: 0,
             calls: 0,
             is_touched: true,
         };
@@ -180,6 +194,9 @@ impl Owner {
         seen.deleted_with_sessions += u64::from(has_sessions && matches!(command, Command::DeleteGuild));
         assert_eq!(self.events.len() as u64, after.seq, "{command:?}");
         let before = std::mem::replace(&mut self.model, after);
+        let gone = before.members.keys().filter(|user| !self.model.members.contains_key(user));
+        let gone: Vec<Tell> = gone.map(|user| Tell::Forget(*user)).collect();
+        assert_eq!(take(&mut self.tells), gone, "{command:?}");
         seen.unchanged += u64::from(scope.is_none());
         seen.changed_while_folding += u64::from(scope.is_some() && self.fold.is_some());
         // A ban may make a second event; but nobody hears that.
@@ -201,6 +218,7 @@ impl Owner {
 
     /// What a session asks; the answer leaves with its turn, under the id returned.
     pub(crate) fn session(&mut self, session: SessionId, request: SessionRequest) -> CallId {
+        let before = self.model.status(user_of(request));
         let at = self.at(self.model.seq);
         let model = &mut self.model;
         let owner = model.sessions.get(&session).map(|(user, _)| *user);
@@ -239,7 +257,42 @@ impl Owner {
             reply @ (Reply::Accepted(_) | Reply::Outcome(_)) => reply,
         });
         assert_eq!(answer, expected);
+        let (user, status) = (user_of(request), self.model.status(user_of(request)));
+        let presence = Ephemeral { at, kind: EphemeralKind::Presence { user, status } };
+        let expected = if status == before { vec![] } else { vec![Tell::Latest(presence)] };
+        assert_eq!(take(&mut self.tells), expected, "{request:?}");
         CallId(self.calls)
+    }
+
+    /// A member types, or somebody who may not.
+    pub(crate) fn type_in(&mut self, user: UserId, channel: ChannelId, seen: &mut Seen) {
+        let needed = Permissions::VIEW_CHANNEL | Permissions::SEND_MESSAGES;
+        let model = &self.model;
+        let is_text = model.channels.get(&channel).is_some_and(|room| room.channel.kind == ChannelKind::Text);
+        let is_there = model.alive && is_text && model.members.contains_key(&user);
+        let may = is_there && model.within(user, channel).contains(needed);
+        let (at, since) = (self.at(model.seq), self.now);
+        let answer = self.handle(|id| Input::Typing(TypingCall { id, user, channel }));
+        assert_eq!(answer.ok(), may.then_some(Reply::Accepted(at)), "{user} types in {channel}");
+        let typing = Tell::Latest(Ephemeral { at, kind: EphemeralKind::Typing { channel, user, since } });
+        assert_eq!(take(&mut self.tells), if may { vec![typing] } else { vec![] });
+        seen.typed += u64::from(may);
+        seen.typing_refused += u64::from(!may);
+    }
+
+    fn put(&mut self, tell: Tell) {
+        match tell {
+            Tell::Latest(ephemeral) => {
+                self.told_count += 1;
+                self.told.retain(|(_, before)| before.subject() != ephemeral.subject());
+                self.told.push((self.told_count, ephemeral));
+                self.latest.put(ephemeral.subject(), ephemeral);
+            }
+            Tell::Forget(user) => {
+                self.told.retain(|(_, before)| before.subject().user != user);
+                self.latest.remove(&Subject::of_user(user), |subject| subject.user == user);
+            }
+        }
     }
 
     /// The guild must be the model, whether or not anyone may see it yet. Where it was told nothing since, it was just compared.
@@ -287,6 +340,8 @@ impl Owner {
             assert!(unsettled.is_none(), "a turn has left before its records are stored");
             assert_eq!(outcomes.answers, turn.answers);
             assert!(outcomes.events.iter().map(Arc::as_ptr).eq(turn.events.iter().map(Arc::as_ptr)));
+            assert_eq!(outcomes.told, turn.tells);
+            turn.tells.iter().for_each(|tell| self.put(*tell));
             for event in outcomes.events {
                 let at = Cursor(event.position.seq.0);
                 assert_eq!(self.ring.append(event), at);
@@ -397,12 +452,11 @@ impl Owner {
                     self.turn.events.push(Arc::clone(event));
                 }
                 Effect::Answer(call, answer) => self.turn.answers.push((*call, answer.clone())),
-                Effect::Fold(_)
-                | Effect::Scan(_)
-                | Effect::Discard(_)
-                | Effect::Record(_)
-                | Effect::Tell(_)
-                | Effect::Checkpoint(_) => {}
+                Effect::Tell(tell) => {
+                    self.tells.push(*tell);
+                    self.turn.tells.push(*tell);
+                }
+                Effect::Fold(_) | Effect::Scan(_) | Effect::Discard(_) | Effect::Record(_) | Effect::Checkpoint(_) => {}
             }
         }
     }
@@ -410,6 +464,19 @@ impl Owner {
     /// Checkpoints among what the open turn is to let out.
     pub(crate) fn checkpoints(&self) -> usize {
         self.effects.iter().filter(|effect| matches!(effect, Effect::Checkpoint(_))).count()
+    }
+}
+
+/// Whose session a request is about.
+fn user_of(request: SessionRequest) -> UserId {
+    match request {
+        SessionRequest::Attach { user, .. }
+        | SessionRequest::SetStatus { user, .. }
+        | SessionRequest::SetLevel { user, .. }
+        | SessionRequest::Detach { user }
+        | SessionRequest::Resume { user, .. }
+        | SessionRequest::Reattach { user, .. }
+        | SessionRequest::Release { user, .. } => user,
     }
 }
 

@@ -68,6 +68,16 @@ pub(crate) enum Step {
         relay: usize,
         events: usize,
     },
+    /// Somebody types, or would.
+    Type {
+        user: UserId,
+        channel: ChannelId,
+    },
+    /// A relay takes what is told beside the events.
+    Tell {
+        relay: usize,
+        max: usize,
+    },
     /// Time passes for a relay.
     Tick {
         relay: usize,
@@ -214,7 +224,8 @@ impl Step {
             },
             50 | 51 => Self::SetLevel { nth: dice.below(1_000), level: dice.level() },
             52 => Self::Proceed,
-            53..55 => Self::EndTurn,
+            53 => Self::Type { user: dice.user(), channel: dice.channel() },
+            54 => Self::EndTurn,
             55..63 => Self::Settle { nth: if dice.one_in(8) { dice.below(3) } else { 0 } },
             63..66 => Self::Fold,
             66..72 => Self::Deliver { nth: dice.below(1_000) },
@@ -226,7 +237,8 @@ impl Step {
                 1 => Self::Recover { turns: dice.below(4), nth: dice.below(1_000) },
                 _ => Self::Tick { relay: dice.below(1_000), ms: dice.below(5) as u64 * 1_500 },
             },
-            73..83 => Self::Apply { relay: dice.below(1_000), events: 1 + dice.below(6) },
+            73 | 74 => Self::Tell { relay: dice.below(1_000), max: 1 + dice.below(8) },
+            75..83 => Self::Apply { relay: dice.below(1_000), events: 1 + dice.below(6) },
             83 => match dice.below(8) {
                 0 => Self::Replace { relay: dice.below(1_000) },
                 1 | 2 => Self::Resync { relay: dice.below(1_000) },

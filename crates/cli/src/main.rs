@@ -1,14 +1,18 @@
-//! The `guildhall` binary: turns real chat logs into one guild, and checks every delivery.
+//! The `guildhall` binary: works a large guild hard, or turns real chat logs into one, and checks every delivery.
 //!
 //! ```sh
+//! guildhall demo
 //! guildhall replay --irc logs/*.txt
 //! ```
 //!
 //! The guild runs in this process, on the same parts as everywhere else; the binary reads, drives, checks and reports.
 
 mod args;
+mod checks;
+mod demo;
 mod irc;
 mod logging;
+mod operations;
 mod replay;
 
 use std::io::{self, Write};
@@ -16,10 +20,11 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
-use args::{Args, Command, ReplayArgs};
+use args::{Args, Command, DemoArgs, ReplayArgs};
+use checks::Verdict;
+use demo::DemoError;
 use irc::IrcError;
 use logging::Logs;
-use replay::Verdict;
 
 fn main() -> ExitCode {
     let args = Args::parse();
@@ -28,6 +33,7 @@ fn main() -> ExitCode {
         Err(error) => return failed(&error.context("cannot log")),
     };
     let done = match args.command {
+        Command::Demo(args) => demo(&args),
         Command::Replay(args) => replay(args),
         Command::Completions { shell } => completions(shell),
     };
@@ -35,14 +41,17 @@ fn main() -> ExitCode {
     done.unwrap_or_else(|error| failed(&error))
 }
 
+fn demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
+    let report = demo::demo(args.asked())?;
+    print(if args.json { report.json()? } else { report.table() }.as_bytes())?;
+    Ok(exit_code(report.checks.verdict()))
+}
+
 fn replay(args: ReplayArgs) -> anyhow::Result<ExitCode> {
     let report = replay::replay(args.irc)?;
     let text = if args.json { report.json()? } else { report.table() };
     print(text.as_bytes())?;
-    Ok(match report.verdict() {
-        Verdict::Passed => ExitCode::SUCCESS,
-        Verdict::Failed => ExitCode::from(args::EXIT_FAILED),
-    })
+    Ok(exit_code(report.verdict()))
 }
 
 fn completions(shell: clap_complete::Shell) -> anyhow::Result<ExitCode> {
@@ -50,6 +59,13 @@ fn completions(shell: clap_complete::Shell) -> anyhow::Result<ExitCode> {
     clap_complete::generate(shell, &mut Args::command(), "guildhall", &mut script);
     print(&script)?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn exit_code(verdict: Verdict) -> ExitCode {
+    match verdict {
+        Verdict::Passed => ExitCode::SUCCESS,
+        Verdict::Failed => ExitCode::from(args::EXIT_FAILED),
+    }
 }
 
 /// Writes to standard output. Whoever reads there may have heard enough: that is no failure.
@@ -65,5 +81,6 @@ fn print(text: &[u8]) -> io::Result<()> {
 fn failed(error: &anyhow::Error) -> ExitCode {
     // There is nobody left to tell if this fails.
     drop(writeln!(io::stderr(), "guildhall: {error:#}"));
-    if error.is::<IrcError>() { ExitCode::from(args::EXIT_BAD_INPUT) } else { ExitCode::from(args::EXIT_FAILED) }
+    let is_input = error.is::<IrcError>() || error.is::<DemoError>();
+    ExitCode::from(if is_input { args::EXIT_BAD_INPUT } else { args::EXIT_FAILED })
 }

@@ -9,8 +9,6 @@
 
 mod hearing;
 mod model;
-mod payload;
-mod progress;
 mod report;
 mod stage;
 
@@ -22,13 +20,12 @@ use guildhall_proto::limits::PAYLOAD_BYTES_MAX;
 use guildhall_proto::{Nick, Payload, UserId};
 use tracing::{info, warn};
 
+use crate::checks::{Spoken, Waited};
 use crate::irc::{IrcError, Line, LogFile, in_name_order};
 use model::{Known, Model, user_of};
-use payload::Spoken;
-use progress::Waited;
 use stage::{RING_BYTES, RING_EVENTS, Stage};
 
-pub(crate) use report::{Report, Verdict};
+pub(crate) use report::Report;
 
 /// Replays the files in the order of their names.
 ///

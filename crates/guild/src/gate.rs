@@ -125,6 +125,11 @@ impl Gate {
         Some(outcomes)
     }
 
+    /// Frees the room of turns that have left.
+    pub fn tidy(&mut self) {
+        self.waiting.shrink_to_fit();
+    }
+
     /// How many turns are held. The shell takes no inputs while there are too many.
     pub fn len(&self) -> usize {
         self.waiting.len()

@@ -153,6 +153,16 @@ impl Operations {
         self.clients.retain(|_, client| !client.expire(floor));
     }
 
+    /// Forgets all that lies under the time floor, and frees the room of what was forgotten. O(clients).
+    pub(crate) fn tidy(&mut self, now: Millis) {
+        self.sweep_all(now);
+        for client in self.clients.values_mut() {
+            if let Some(client) = Arc::get_mut(client) {
+                client.kept.shrink_to_fit();
+            }
+        }
+    }
+
     /// The kept outcomes of applied operations, for a checkpoint. Refusals changed nothing and are not among them.
     pub(crate) fn export(&self) -> Vec<KeptClient> {
         let kept = |id: ClientId, client: &Client| KeptClient {

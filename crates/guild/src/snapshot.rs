@@ -59,10 +59,10 @@ impl StructureSeed {
 
 fn alive(rights: &Rights, bans: &Bans) -> Standing {
     let overwrites = |channel| rights.overwrites(channel).map_or_else(Vec::new, |all| all.as_slice().to_vec());
-    Standing::Alive {
-        settings: rights.settings().clone(),
-        roles: rights.roles().cloned().collect(),
-        channels: rights.channels().map(|channel| (channel.clone(), overwrites(channel.id))).collect(),
-        bans: bans.behind(None).collect(),
-    }
+    // To the size: a store in memory keeps them.
+    let (mut roles, mut channels) =
+        (Vec::with_capacity(rights.roles().count()), Vec::with_capacity(rights.channels().count()));
+    roles.extend(rights.roles().cloned());
+    channels.extend(rights.channels().map(|channel| (channel.clone(), overwrites(channel.id))));
+    Standing::Alive { settings: rights.settings().clone(), roles, channels, bans: bans.behind(None).collect() }
 }

@@ -25,7 +25,7 @@ pub struct FoldJob {
     pub(crate) presence: Presence,
     pub(crate) changes: Overlay,
     pub(crate) masked: Masked,
-    pub(crate) interner: Option<Interner>,
+    pub(crate) interner: Option<Box<Interner>>,
 }
 
 /// Tells one fold of a store from another.
@@ -41,7 +41,7 @@ pub struct Folded {
     pub(crate) number: FoldNumber,
     pub(crate) base: Base,
     pub(crate) presence: Presence,
-    pub(crate) interner: Interner,
+    pub(crate) interner: Box<Interner>,
     /// Roles that are in no role set any more.
     pub(crate) cleaned: Masked,
 }
@@ -55,7 +55,7 @@ impl FoldJob {
     /// Makes the next base. Pages without a change are shared with the last one; O(members of the touched pages), and
     /// O(role sets) if roles were deleted. Without an interner, after an abandoned fold or a restore, O(members) once.
     pub fn run(self) -> Folded {
-        let mut interner = self.interner.unwrap_or_else(|| Interner::of(&self.base));
+        let mut interner = self.interner.unwrap_or_else(|| Box::new(Interner::of(&self.base)));
         interner.clean(&self.masked);
         let mut next = Next { pages: Vec::new(), blocks: Vec::new() };
         let mut rows = PageBuilder::new(self.page_members);

@@ -34,8 +34,8 @@ pub struct Members {
     layers: Layers,
     sums: Sums,
     bans: Bans,
-    /// Away with the fold under way; lost with one that was abandoned, until the next builds it anew.
-    interner: Option<Interner>,
+    /// Away with the fold under way; lost with one that was abandoned or in a tidied guild, until the next builds it anew.
+    interner: Option<Box<Interner>>,
     folding: Option<FoldNumber>,
     folds: FoldNumber,
     /// Members whose status waits in the overlay because a fold had the statuses of the base.
@@ -62,7 +62,7 @@ impl Members {
             layers: Layers::default(),
             sums: Sums::default(),
             bans: Bans::default(),
-            interner: Some(Interner::default()),
+            interner: Some(Box::default()),
             folding: None,
             folds: FoldNumber::default(),
             unsettled: Vec::new(),
@@ -318,9 +318,17 @@ impl Members {
         self.unsettled = statuses_alone(&self.layers.fresh);
     }
 
+    /// Frees what a small guild's next fold makes anew in no time.
+    pub fn tidy(&mut self) {
+        if self.folds_inline() && self.folding.is_none() {
+            self.interner = None;
+        }
+        self.unsettled.shrink_to_fit();
+    }
+
     /// What the members take in memory. O(pages + role sets + changes).
     pub fn memory(&self) -> Memory {
-        let interner = self.interner.as_ref().map_or(0, Interner::bytes);
+        let interner = self.interner.as_ref().map_or(0, |interner| interner.bytes());
         Memory { role_lookup: interner + self.sums.bytes(), ..Memory::of(&self.layers, &self.bans) }
     }
 
@@ -492,6 +500,25 @@ mod tests {
         fold(&mut members);
         assert!(!members.fold_due());
         assert!(members.memory().total() < 2_048, "{:?}", members.memory());
+    }
+
+    #[test]
+    fn a_tidied_guild_folds_as_before_and_takes_less() {
+        let mut members = Members::new(MembersConfig::default());
+        (1..=20).for_each(|number| {
+            members.put(&member(number, &four_roles(number)));
+        });
+        fold(&mut members);
+        let before = members.memory().total();
+        members.tidy();
+        assert!(members.memory().total() < before);
+        (21..=30).for_each(|number| {
+            members.put(&member(number, &four_roles(number % 5)));
+        });
+        members.remove(user(1));
+        fold(&mut members);
+        assert_eq!(members.digest(), members.layers.base.digest());
+        assert_eq!(members.len(), 29);
     }
 
     #[test]

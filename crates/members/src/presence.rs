@@ -17,21 +17,36 @@ pub(crate) type Block = Arc<[u64]>;
 /// The statuses of all members of a base. Clone is O(1); a change copies at most one block and the path to it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Presence {
-    blocks: im::Vector<Block>,
+    blocks: Blocks,
+}
+
+/// A tree has room for 64 blocks in its smallest leaf: too much for the many guilds of one page.
+#[derive(Debug, Clone)]
+enum Blocks {
+    One(Block),
+    Many(im::Vector<Block>),
 }
 
 impl Presence {
     /// Everybody offline, in pages of these lengths.
     pub(crate) fn offline(page_lens: impl Iterator<Item = usize>) -> Self {
-        Self { blocks: page_lens.map(|len| vec![0; len.div_ceil(ROWS) * 2].into()).collect() }
+        Self::of_blocks(page_lens.map(|len| vec![0; len.div_ceil(ROWS) * 2].into()).collect())
     }
 
-    pub(crate) fn of_blocks(blocks: Vec<Block>) -> Self {
-        Self { blocks: blocks.into() }
+    pub(crate) fn of_blocks(mut blocks: Vec<Block>) -> Self {
+        let blocks = match (blocks.pop(), blocks.is_empty()) {
+            (Some(only), true) => Blocks::One(only),
+            (last, _) => Blocks::Many(blocks.into_iter().chain(last).collect()),
+        };
+        Self { blocks }
     }
 
     pub(crate) fn block(&self, page_idx: usize) -> &Block {
-        self.blocks.get(page_idx).expect("there is one block per page")
+        let block = match &self.blocks {
+            Blocks::One(only) => (page_idx == 0).then_some(only),
+            Blocks::Many(blocks) => blocks.get(page_idx),
+        };
+        block.expect("there is one block per page")
     }
 
     pub(crate) fn status(&self, page_idx: usize, row: usize) -> Status {
@@ -39,13 +54,27 @@ impl Presence {
     }
 
     pub(crate) fn set(&mut self, page_idx: usize, row: usize, status: Status) {
-        let block = self.blocks.get_mut(page_idx).expect("there is one block per page");
+        let block = match &mut self.blocks {
+            Blocks::One(only) => (page_idx == 0).then_some(only),
+            Blocks::Many(blocks) => blocks.get_mut(page_idx),
+        };
+        let block = block.expect("there is one block per page");
         put(Arc::make_mut(block), row, status);
     }
 
     /// Bytes held, the tree of blocks estimated.
     pub(crate) fn bytes(&self) -> usize {
-        self.blocks.iter().map(|block| size_of_val(&**block) + BLOCK_OVERHEAD_BYTES).sum()
+        let bytes = |block: &Block| size_of_val(&**block) + BLOCK_OVERHEAD_BYTES;
+        match &self.blocks {
+            Blocks::One(only) => bytes(only),
+            Blocks::Many(blocks) => blocks.iter().map(bytes).sum(),
+        }
+    }
+}
+
+impl Default for Blocks {
+    fn default() -> Self {
+        Self::Many(im::Vector::new())
     }
 }
 

@@ -141,6 +141,13 @@ impl Backend {
         self.shared.relays.lock().len()
     }
 
+    /// About how much memory the relays take, in bytes, without what streams and batch consumers hold. O(cohorts of all relays).
+    pub fn memory_bytes(&self) -> usize {
+        // Not under the lock of the map: each relay has its own.
+        let slots: Vec<Arc<Slot>> = self.shared.relays.lock().values().cloned().collect();
+        slots.iter().filter_map(|slot| slot.relay.get()).map(|relay| relay.core.lock().relay.memory_bytes()).sum()
+    }
+
     async fn relay(&self, guild: GuildId) -> Result<(Arc<LocalRelay>, Lease), CallError> {
         loop {
             let lease = self.lease(guild);

@@ -166,6 +166,8 @@ pub struct OffloadConfig {
     pub threads: usize,
     /// Scans running or waiting (default 256). Past it a scan is refused as overloaded.
     pub scans_max: usize,
+    /// Of these, one guild's (default 64). Past it a scan of this guild is refused as overloaded. More: a hot guild leaves others none.
+    pub guild_scans_max: usize,
     /// Things waiting to be dropped by a worker (default 4,096). Past it whoever holds one drops it in place, and it is counted.
     pub discards_max: usize,
 }
@@ -173,6 +175,6 @@ pub struct OffloadConfig {
 impl Default for OffloadConfig {
     fn default() -> Self {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { threads, scans_max: 256, discards_max: 4_096 }
+        Self { threads, scans_max: 256, guild_scans_max: 64, discards_max: 4_096 }
     }
 }

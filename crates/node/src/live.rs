@@ -34,6 +34,8 @@ pub(crate) struct Live {
     pub(crate) news: Notify,
     ended: AtomicBool,
     asleep: AtomicBool,
+    /// Scans of the guild that run or wait.
+    scans: AtomicUsize,
     /// The feeds of relays that read `events`.
     feeds: AtomicUsize,
     /// In which round of the node's sweeps somebody last asked for the guild.
@@ -44,6 +46,10 @@ pub(crate) struct Live {
 /// A relay's feed, which keeps its guild awake.
 #[derive(Debug)]
 pub(crate) struct Feed(Arc<Live>);
+
+/// A scan of a guild that runs or waits.
+#[derive(Debug)]
+pub(crate) struct GuildScan(Arc<Live>);
 
 /// What is posted to an owner.
 #[derive(Debug)]
@@ -90,6 +96,8 @@ pub(crate) enum Control {
     CheckpointDone { stored: bool },
     /// One of the guild's jobs panicked.
     JobPanicked(JobPanicked),
+    /// Nobody has asked for the guild for a while: keep no room for the next turn.
+    Tidy,
     /// The guild is to fall asleep.
     Sleep(Bedtime),
     /// Other guilds' rings are short of bytes: give back what the ring has beyond its share.
@@ -132,6 +140,7 @@ impl Live {
             news: Notify::new(),
             ended: AtomicBool::new(false),
             asleep: AtomicBool::new(false),
+            scans: AtomicUsize::new(0),
             feeds: AtomicUsize::new(0),
             used: AtomicU32::new(0),
             offload,
@@ -216,6 +225,21 @@ impl Live {
     pub(crate) fn end(&self) {
         self.ended.store(true, Ordering::Release);
         self.news.notify_waiters();
+    }
+}
+
+impl GuildScan {
+    /// One more, if there are fewer than `max`; otherwise how many there are.
+    pub(crate) fn take(live: &Arc<Live>, max: usize) -> Result<Self, usize> {
+        let before = live.scans.fetch_add(1, Ordering::Relaxed);
+        let scan = Self(Arc::clone(live));
+        if before < max { Ok(scan) } else { Err(before) }
+    }
+}
+
+impl Drop for GuildScan {
+    fn drop(&mut self) {
+        self.0.scans.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -142,6 +142,13 @@ impl<T, C> Mailbox<T, C> {
         }
     }
 
+    /// Frees the room of what was queued and taken.
+    pub(crate) fn tidy(&self) {
+        let mut queue = self.queue.lock();
+        queue.items.shrink_to_fit();
+        queue.control.shrink_to_fit();
+    }
+
     /// Takes no items any more, and gives back those that were queued. Control still comes.
     pub(crate) fn close(&self) -> Vec<T> {
         let mut queue = self.queue.lock();

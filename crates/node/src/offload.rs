@@ -3,8 +3,8 @@
 //! Jobs never touch a guild: they read a view, or take what they work on, and their result comes back as an input. A job that panics
 //! is caught here and reported like a result. A job whose caller has gone before it began is not run.
 //!
-//! Bounds: one fold a guild (the guild sees to that); [`scans_max`](crate::OffloadConfig::scans_max) scans, past which a scan is
-//! refused; [`discards_max`](crate::OffloadConfig::discards_max) things to drop, past which their holder drops them.
+//! Bounds: one fold a guild (the guild sees to that); [`scans_max`](crate::OffloadConfig::scans_max) scans, and
+//! [`guild_scans_max`](crate::OffloadConfig::guild_scans_max) of one guild, past which a scan is refused; [`discards_max`](crate::OffloadConfig::discards_max) things to drop, past which their holder drops them.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -18,6 +18,8 @@ use tokio::sync::oneshot;
 
 use crate::config::OffloadConfig;
 use crate::counters::{Counter, Counters};
+use crate::live::{GuildScan, Live};
+use crate::pace::spread;
 
 /// A handle on the pool; clones share it.
 #[derive(Debug, Clone)]
@@ -101,6 +103,14 @@ impl Offload {
         told.await.unwrap_or_else(|_| Err(JobPanicked { message: String::from("the worker ended") }))
     }
 
+    /// Takes one of a guild's places for scans, to be kept until the scan is done or dropped.
+    ///
+    /// # Errors
+    /// `Overloaded` if the guild has too many.
+    pub(crate) fn guild_scan(&self, live: &Arc<Live>) -> Result<GuildScan, CallError> {
+        GuildScan::take(live, self.shared.config.guild_scans_max).map_err(|before| self.shared.refuse_scan(before))
+    }
+
     /// Runs a scan on a worker, where it may use the whole pool, and waits for it. If it panics, `panicked` is told.
     ///
     /// # Errors
@@ -137,6 +147,15 @@ impl Offload {
     }
 }
 
+impl Shared {
+    /// What is told to who finds `before` scans before it: at the pace of late, one after another, for each uses all workers.
+    fn refuse_scan(&self, before: usize) -> CallError {
+        self.counters.bump(Counter::RefusedScan);
+        let micros = self.scan_micros.load(Ordering::Relaxed).saturating_mul(before as u64);
+        CallError::Overloaded { retry_after: spread(Duration::from_micros(micros)) }
+    }
+}
+
 impl JobPanicked {
     fn of(panic: Box<dyn Any + Send>) -> Self {
         let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
@@ -155,10 +174,7 @@ impl ScanPlace {
         if before < shared.config.scans_max {
             return Ok(place);
         }
-        shared.counters.bump(Counter::RefusedScan);
-        // What waits before it, at the pace of late; a scan uses all workers, so they go one after another.
-        let micros = shared.scan_micros.load(Ordering::Relaxed).saturating_mul(before as u64);
-        Err(CallError::Overloaded { retry_after: Duration::from_micros(micros).max(Duration::from_millis(1)) })
+        Err(shared.refuse_scan(before))
     }
 
     fn finish(self, took: Duration) {
@@ -186,7 +202,7 @@ mod tests {
 
     fn offload(scans_max: usize, discards_max: usize) -> (Offload, Arc<Counters>) {
         let counters = Arc::new(Counters::default());
-        let config = OffloadConfig { threads: 1, scans_max, discards_max };
+        let config = OffloadConfig { threads: 1, scans_max, guild_scans_max: scans_max, discards_max };
         (Offload::start(config, Arc::clone(&counters)).unwrap(), counters)
     }
 

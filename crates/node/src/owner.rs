@@ -42,7 +42,6 @@ pub use falling_asleep::SleepError;
 use storing::Checkpoints;
 
 /// What every owner of a node shares.
-#[derive(Clone)]
 pub(crate) struct Surroundings {
     pub(crate) clock: Clock,
     pub(crate) turn: TurnConfig,
@@ -62,7 +61,7 @@ pub(crate) struct Owner {
     told: LatestWriter<Subject, Ephemeral>,
     /// Whether the ring is known to hold a lease.
     listed: bool,
-    around: Surroundings,
+    around: Arc<Surroundings>,
     calls: Calls,
     effects: Vec<Effect>,
     /// Views that were replaced, on their way to a worker.
@@ -70,6 +69,8 @@ pub(crate) struct Owner {
     checkpoints: Checkpoints,
     /// By whom the guild is to fall asleep, if it is.
     drowsy: Option<Bedtime>,
+    /// Whether what is kept for the next turn is to be freed.
+    tidying: bool,
     stopping: bool,
     ended: Option<End>,
 }
@@ -91,7 +92,7 @@ impl Owner {
         live: Arc<Live>,
         ring: Writer<Arc<Event>>,
         told: LatestWriter<Subject, Ephemeral>,
-        around: Surroundings,
+        around: Arc<Surroundings>,
     ) -> Self {
         Self {
             guild,
@@ -106,13 +107,14 @@ impl Owner {
             old_views: Vec::new(),
             checkpoints: Checkpoints::default(),
             drowsy: None,
+            tidying: false,
             stopping: false,
             ended: None,
         }
     }
 
-    /// Drives the guild until the node stops or the guild retires.
-    pub(crate) async fn run(mut self) {
+    /// Drives the guild until the node stops or the guild retires. In a box: a task keeps what it is started with twice.
+    pub(crate) async fn run(mut self: Box<Self>) {
         let mut taken = Taken::default();
         while self.ended.is_none() {
             let wanted = self.inputs_wanted().min(CHUNK_INPUTS);
@@ -173,6 +175,21 @@ impl Owner {
             }
         }
         self.fall_asleep(inputs);
+        if take(&mut self.tidying) {
+            self.tidy(taken);
+        }
+    }
+
+    /// Frees what turns leave behind for the next one, for that is not near: most of an idle guild's memory.
+    fn tidy(&mut self, taken: &mut Taken<Posted, Control>) {
+        *taken = Taken::default();
+        self.effects = Vec::new();
+        self.gate.tidy();
+        self.calls.tidy();
+        self.live.mailbox.tidy();
+        self.guild.tidy(self.around.clock.now());
+        // They hold what views share, and the guild has replaced since.
+        self.bury_views();
     }
 
     fn handle(&mut self, taken: &mut Taken<Posted, Control>, turn_began: Instant) {
@@ -217,6 +234,7 @@ impl Owner {
             Control::CheckpointDone { stored } => self.checkpoint_done(stored),
             Control::GiveBack => self.ring.give_back(),
             Control::JobPanicked(panic) => self.end(End::JobPanicked(panic)),
+            Control::Tidy => self.tidying = true,
             Control::Sleep(bedtime) => self.become_drowsy(bedtime),
             Control::Stop => self.stop(),
         }
@@ -384,3 +402,18 @@ const WORK_UNSETTLED_MAX: usize = 4;
 const CHUNK_INPUTS: usize = 32;
 /// Replaced views that an owner holds before it sends them to a worker: one job for many.
 const OLD_VIEWS_MAX: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn future_bytes<F: Future>(_: impl Fn(Box<Owner>) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn an_idle_guild_takes_little_beside_its_members() {
+        let (owner, task, live) = (size_of::<Owner>(), future_bytes(Owner::run), size_of::<Live>());
+        assert!(owner <= 1_152 && task <= 256 && live <= 384, "owner {owner}, task {task}, live {live} bytes");
+    }
+}

@@ -160,9 +160,14 @@ impl Node {
     ) -> Result<R, CallError> {
         let live = self.live(guild).await?;
         let view = self.view_of(&live)?;
+        let place = self.offload().guild_scan(&live)?;
         // On the worker, so that the guild hears of it also if the caller has gone.
         let retire = move |panic: &JobPanicked| live.mailbox.post_control(Control::JobPanicked(panic.clone()));
-        let done = self.offload().scan(move || scan(&view), retire).await?;
+        let job = move || {
+            let _place = place;
+            scan(&view)
+        };
+        let done = self.offload().scan(job, retire).await?;
         done.unwrap_or_else(|panic| Err(CallError::Unavailable { reason: panic.to_string() }))
     }
 

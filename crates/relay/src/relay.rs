@@ -5,6 +5,7 @@
 //! - for each event: the audience from before, then rights and cohorts, then the audience from after, then the ends of sessions at
 //!   their doors, then the entry in the rings;
 //! - the slow ring has the entries of the whole ring that can be for passive sessions, and summaries between them;
+//! - a waiting session is called at its door if something told is for it that it has not heard;
 //! - within `run`, entries and positions rise together: the entry at `run.at` follows `run.position`;
 //! - at most `sessions_max` sessions, and `pending_max` attaches and switches ahead of the relay.
 

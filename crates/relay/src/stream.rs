@@ -32,7 +32,7 @@ struct Place {
     at: At,
     /// The cohort of a waiting session, if it changed while it waited.
     cohort: Option<Moved>,
-    /// Set for a waiting session when something is told that is for it: what comes after this it has not looked at.
+    /// Set for a waiting session when it is woken, or something is told that is for it: what is told after this it has not looked at.
     unheard: Option<Version>,
     /// Not yet taken in by the stream.
     switches: Vec<Switch>,
@@ -47,8 +47,8 @@ struct Place {
 pub(crate) enum At {
     /// At the head, without a position.
     Waiting,
-    /// Woken: to go on from this place, having heard what was told up to this version, unless it was called for that.
-    Woken(Mark, Version),
+    /// Woken: to go on from here.
+    Woken(Mark),
     /// Where its stream says.
     Reading,
 }
@@ -75,10 +75,12 @@ impl Door {
         })))
     }
 
-    /// Sends a waiting session on its way.
+    /// Sends a waiting session on its way. Of what was told up to `told` it has heard all that is for it, unless it was called.
     #[inline]
     pub(crate) fn wake(&self, at: Mark, told: Version) {
-        self.0.lock().at = At::Woken(at, told);
+        let mut place = self.0.lock();
+        place.at = At::Woken(at);
+        place.unheard.get_or_insert(told);
     }
 
     /// Tells a waiting session that something told after `version` is for it; whether it was not told so before.
@@ -129,7 +131,7 @@ impl Door {
         let mut place = self.0.lock();
         place.end = Some(Box::new(end));
         if place.at == At::Waiting {
-            place.at = At::Woken(from, Version::default());
+            place.at = At::Woken(from);
             Ending::Woken
         } else {
             Ending::Reading
@@ -285,8 +287,8 @@ impl Stream {
                 }
                 return None;
             }
-            At::Woken(at, told) => {
-                self.ear.take_call(place.unheard.take().or(Some(told)));
+            At::Woken(at) => {
+                self.ear.take_call(place.unheard.take());
                 let (switches, cohort) = place.take_changes();
                 self.scan.stand_woken(at, switches, cohort);
                 place.at = At::Reading;

@@ -48,7 +48,7 @@ fn no_reader_hears_what_its_member_could_not_see_while_rights_change_under_it() 
 
 #[test]
 fn neither_who_sleeps_until_it_is_woken_nor_who_always_looks_misses_what_is_told() {
-    const TOLD: u64 = 2_000;
+    const TOLD: u64 = 500;
     let at = position(0);
     let (mut relay, _batch) = Relay::new(RelayConfig::default(), rights(), at);
     let mut streams = Vec::new();

@@ -73,6 +73,8 @@ impl Store for MemoryStore {
         let older = kept.checkpoint.as_ref().is_some_and(|newer| newer.structure.records > covered);
         if !older {
             kept.records.retain(|record| record.number > covered);
+            // Most guilds change little, and sleep.
+            kept.records.shrink_to_fit();
             kept.checkpoint = Some(checkpoint);
         }
         Ok(())

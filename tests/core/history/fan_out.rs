@@ -8,6 +8,7 @@ use guildhall_proto::{Event, EventKind, UserId};
 use guildhall_relay::{BatchItem, BatchRead, Delivery, DetachReason, Read, SessionKey, Wait};
 use guildhall_ring::ReadError;
 
+use super::told::hear_told;
 use super::{History, pick};
 use crate::listener::{Listener, Stage, ends};
 use crate::steps::Way;
@@ -53,6 +54,7 @@ impl History {
         let users: Vec<UserId> = own.filter(|own| own.accepted <= position).map(|own| own.ear.user).collect();
         backend.places.append(seq, may_be_for_passive(&event.kind, &users));
         backend.places.note(&event.kind);
+        backend.forget(|subject| ends(&event.kind, subject.user) == Some(DetachReason::MemberLeft));
         assert_eq!(backend.relay.position(), event.position);
         let mut expected = Vec::new();
         for listener in served(&mut self.listeners, relay) {
@@ -87,6 +89,7 @@ impl History {
         let rights = view.rights().clone();
         backend.relay.resync(at, rights, |user| view.member(user), &mut woken).expect("the view is ahead of the relay");
         backend.places.append_hole(at.seq.0);
+        backend.forget(|_| true);
         backend.cursor = guildhall_ring::Cursor::after(at.seq);
         self.seen.resyncs += 1;
         let (seq, mut expected) = (at.seq.0, Vec::new());
@@ -139,6 +142,8 @@ impl History {
         };
         let backend = &mut self.relays[listener.relay];
         let (events, places, seen) = (&self.owner.events, &backend.places, &mut self.seen);
+        let (told, models) = (&backend.told[..], (&self.models[..], &self.owner.model));
+        listener.is_called = false;
         let mut delivered = 0;
         let read = stream.read(max, |delivery| {
             delivered += 1;
@@ -146,7 +151,7 @@ impl History {
                 Delivery::Event(event) => listener.hear(event, events, seen),
                 Delivery::Gap(gap) => listener.lose(gap, places, seen),
                 Delivery::Unread(unread) => listener.hear_unread(unread, seen),
-                Delivery::Ephemeral(told) => panic!("nothing is told here, but {told:?}"),
+                Delivery::Ephemeral(ephemeral) => hear_told(listener, &ephemeral, told, models, seen),
                 Delivery::Detached(reason) => listener.detached(reason, seen),
             }
         });
@@ -156,13 +161,19 @@ impl History {
                 assert_eq!(listener.stage, Stage::Over);
                 return false;
             }
-            Read::More => listener.loose_at = None,
+            Read::More if listener.waits => {}
+            Read::More if listener.has_something(places.position) || listener.end.is_some() => listener.loose_at = None,
+            // It has read all events, but not all that was told.
+            Read::More => {
+                listener.loose_at.get_or_insert((places.whole.len(), places.slow.len()));
+            }
             Read::Waiting => assert!(listener.waits, "{listener:?}"),
             Read::Idle if !waits => {
                 listener.loose_at.get_or_insert((places.whole.len(), places.slow.len()));
             }
             Read::Idle => match backend.relay.wait(&mut stream).expect("the relay serves it") {
-                Wait::Ready => {}
+                // If there is nothing for it but what was told, it waits all the same.
+                Wait::Ready => listener.waits = listener.end.is_none() && !listener.has_something(places.position),
                 Wait::Waiting => {
                     assert!(listener.end.is_none(), "{listener:?}");
                     listener.must_have_heard(places.position);
@@ -171,13 +182,20 @@ impl History {
                     seen.waited += 1;
                 }
                 // It waits, and reads once more to be told.
-                Wait::Gap => listener.lost(places, seen),
+                Wait::Gap => {
+                    listener.lost(places, seen);
+                    listener.told_from = backend.told_count;
+                }
             },
         }
         listener.stream = Some(stream);
         match read {
             Read::More | Read::Idle => true,
-            Read::Waiting | Read::Ended => false,
+            Read::Waiting => {
+                self.must_have_been_told(at);
+                false
+            }
+            Read::Ended => false,
         }
     }
 
@@ -208,6 +226,7 @@ impl History {
         let backend = &mut self.relays[relay];
         let (listeners, events, seen) = (&mut self.listeners, &self.owner.events, &mut self.seen);
         let places = &backend.places;
+        let (told, models) = (&backend.told[..], (&self.models[..], &self.owner.model));
         let read = backend.batch.read(max, |item| match item {
             BatchItem::Event { event, tokens } => {
                 assert!(!tokens.is_empty());
@@ -219,7 +238,11 @@ impl History {
             BatchItem::Unread { unread, tokens } => {
                 tokens.iter().for_each(|token| listeners[*token as usize].hear_unread(unread, seen));
             }
-            BatchItem::Ephemeral { ephemeral, .. } => panic!("nothing is told here, but {ephemeral:?}"),
+            BatchItem::Ephemeral { ephemeral, tokens } => {
+                tokens
+                    .iter()
+                    .for_each(|token| hear_told(&mut listeners[*token as usize], ephemeral, told, models, seen));
+            }
             BatchItem::Detached { reason, token } => listeners[token as usize].detached(reason, seen),
         });
         backend.places.batch_fell = None;

@@ -68,6 +68,7 @@ impl History {
         };
         assert!(listener.end.is_none(), "{listener:?}");
         let hearing = Hearing { level, ..listener.hearing() };
+        listener.told_at_turn = backend.told_count;
         if accepted > position {
             assert_eq!((from, woken.len()), (accepted, 0));
             listener.turn(from, hearing);
@@ -75,7 +76,9 @@ impl History {
             return;
         }
         if hearing == listener.hearing() {
-            assert!(woken.is_empty());
+            // Who was called for what is told is called again.
+            assert!(woken.is_empty() || listener.waits && level == Level::Active);
+            listener.is_called = false;
             return;
         }
         assert!(from >= accepted && from <= position, "{from} for {listener:?}");
@@ -96,8 +99,11 @@ impl History {
             later.for_each(|summary| listener.note_summary(summary, &mut self.seen));
         }
         let wakes = listener.waits && listener.has_something(position);
-        same_keys(woken, if wakes { vec![key] } else { vec![] });
+        // What was told meanwhile may be for it now: then it is woken for that, and waits.
+        let is_called = listener.waits && level == Level::Active && !woken.is_empty();
+        same_keys(woken, if wakes || is_called { vec![key] } else { vec![] });
         listener.waits &= !wakes;
+        listener.is_called = false;
     }
 
     /// A relay refuses to have a session listen in another way: it must have its reason.

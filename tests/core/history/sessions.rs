@@ -123,6 +123,7 @@ impl History {
         let listener = &mut self.listeners[at];
         listener.stage = Stage::Served;
         listener.joined = position;
+        listener.told_from = self.relays[listener.relay].told_count;
         if listener.accepted > position {
             self.seen.attached_ahead += 1;
             listener.waits = listener.way == Way::Stream;

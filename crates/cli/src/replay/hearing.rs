@@ -4,16 +4,12 @@
 //! `from..until` that are not its own, ascending. This knows nothing of relays: both bounds, and how many of the messages are its
 //! own, come from the log.
 
-use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use guildhall_proto::{Message, UserId};
 
-use super::payload::Spoken;
-
-/// Messages have numbers from 0 on, in the order in which they stand in the logs.
-pub(crate) type Number = u64;
+use crate::checks::{Heard as Numbers, Noted, Number, Spoken};
 
 /// The end of a session's time online, set before the first message that it must not hear is sent.
 #[derive(Debug, Clone)]
@@ -38,12 +34,8 @@ impl Until {
 #[derive(Debug)]
 pub(crate) struct Hearing {
     user: UserId,
-    from: Number,
     until: Until,
-    /// One more than the highest number heard in its place; all from `from` to here were heard or are in `skipped`.
-    next: Number,
-    /// Numbers that were passed over, ascending: one's own, and those that are late or lost.
-    skipped: Vec<Range<Number>>,
+    numbers: Numbers,
     heard: Heard,
 }
 
@@ -66,10 +58,10 @@ pub(crate) struct Heard {
 
 impl Hearing {
     pub(crate) fn new(user: UserId, from: Number, until: Until) -> Self {
-        Self { user, from, until, next: from, skipped: Vec::new(), heard: Heard::default() }
+        Self { user, until, numbers: Numbers::new(from), heard: Heard::default() }
     }
 
-    /// Takes note of a message. O(1) for one in its place, O(log of what was passed over) for one late.
+    /// Takes note of a message. O(1).
     pub(crate) fn hear(&mut self, message: &Message) {
         self.heard.deliveries += 1;
         match Spoken::read(message.payload.bytes()) {
@@ -85,29 +77,18 @@ impl Hearing {
 
     fn note(&mut self, spoken: Spoken) {
         let Spoken { number, author } = spoken;
-        if number < self.from || number >= self.until.get() || author == self.user {
+        if number >= self.until.get() || author == self.user {
             self.heard.leaked += 1;
-        } else if number < self.next {
-            self.note_late(number);
-        } else {
-            if number > self.next {
-                self.skipped.push(self.next..number);
-            }
-            self.next = number + 1;
-            self.heard.right += 1;
+            return;
         }
-    }
-
-    fn note_late(&mut self, number: Number) {
-        let idx = self.skipped.partition_point(|skipped| skipped.end <= number);
-        match self.skipped.get(idx).cloned() {
-            Some(skipped) if skipped.contains(&number) => {
+        match self.numbers.note(number) {
+            Noted::InOrder => self.heard.right += 1,
+            Noted::Late => {
                 self.heard.right += 1;
                 self.heard.reordered += 1;
-                let left = [skipped.start..number, number + 1..skipped.end];
-                self.skipped.splice(idx..=idx, left.into_iter().filter(|part| !part.is_empty()));
             }
-            Some(_) | None => self.heard.duplicated += 1,
+            Noted::Again => self.heard.duplicated += 1,
+            Noted::Early => self.heard.leaked += 1,
         }
     }
 }

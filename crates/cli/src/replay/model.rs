@@ -7,7 +7,7 @@ use std::collections::btree_map::Entry;
 
 use guildhall_proto::UserId;
 
-use super::hearing::Number;
+use crate::checks::Number;
 
 /// All nicks of the log, and who is online.
 #[derive(Debug, Default)]

@@ -1,10 +1,11 @@
 //! What a replay came to.
 
 use std::fmt::Write;
-use std::fs;
 use std::time::Duration;
 
 use serde::Serialize;
+
+use crate::checks::{Verdict, peak_memory_bytes};
 
 /// The figures of one replay, in the order in which they are shown.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -37,13 +38,6 @@ pub(crate) struct Report {
     pub(crate) peak_memory_bytes: Option<u64>,
 }
 
-/// Whether the deliveries were right.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    Passed,
-    Failed,
-}
-
 impl Report {
     /// Adds how long the replay took, and what that means.
     pub(crate) fn time(&mut self, taken: Duration) {
@@ -52,6 +46,7 @@ impl Report {
         self.peak_memory_bytes = peak_memory_bytes();
     }
 
+    /// Whether every delivery was right.
     pub(crate) fn verdict(&self) -> Verdict {
         match self.lost + self.duplicated + self.reordered + self.leaked + self.altered + self.late {
             0 => Verdict::Passed,
@@ -98,13 +93,6 @@ impl Report {
         });
         table
     }
-}
-
-/// The most memory that this process has held so far.
-fn peak_memory_bytes() -> Option<u64> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
-    let kibibytes = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.strip_suffix("kB"))?;
-    kibibytes.trim().parse::<u64>().ok().map(|kibibytes| kibibytes * 1024)
 }
 
 #[cfg(test)]

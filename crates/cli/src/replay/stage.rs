@@ -7,22 +7,22 @@ mod listener;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
-use guildhall_node::{Attach, AttachError, Backend, Call, Node, NodeConfig, Pending};
+use guildhall_node::{Attach, AttachError, Backend, Node, NodeConfig, Pending};
 use guildhall_proto::limits::CLIENT_OUTCOMES_MAX;
 use guildhall_proto::{
-    Actor, CallError, Channel, ChannelId, ChannelKind, ClientId, Command, GuildId, Level, MemberFlags, Mentions,
-    Millis, Name, NewMember, Nick, OpId, Payload, Permissions, Publish, SessionId, Status, UserId,
+    Actor, CallError, Channel, ChannelId, ChannelKind, ClientId, Command, GuildId, Level, MemberFlags, Mentions, Name,
+    NewMember, Nick, Payload, Permissions, Publish, SessionId, Status, UserId,
 };
 use guildhall_store::MemoryStore;
 use tokio::time::sleep;
 
-use super::hearing::{Hearing, Number, Until};
+use super::hearing::{Hearing, Until};
 use super::model::Due;
-use super::progress::Progress;
 use super::report::Report;
+use crate::checks::{Number, Progress};
+use crate::operations::Operations;
 use listener::{Leaving, Left, Listener};
 
 /// A node, its one guild, and the sessions attached to that.
@@ -30,6 +30,7 @@ pub(crate) struct Stage {
     node: Node,
     backend: Backend,
     ids: Ids,
+    operations: Operations,
     founded: bool,
     pending: VecDeque<Pending>,
     online: BTreeMap<UserId, Listener>,
@@ -40,8 +41,6 @@ pub(crate) struct Stage {
 struct Ids {
     guild: GuildId,
     channel: ChannelId,
-    client: ClientId,
-    operations: u64,
     sessions: u64,
 }
 
@@ -54,17 +53,12 @@ impl Stage {
             ring.bytes_max = RING_BYTES;
         }
         let node = Node::start(config, Arc::new(MemoryStore::default())).context("the node does not start")?;
-        let ids = Ids {
-            guild: GuildId::new(1)?,
-            channel: ChannelId::new(1)?,
-            client: ClientId::new(1)?,
-            operations: 0,
-            sessions: 0,
-        };
+        let ids = Ids { guild: GuildId::new(1)?, channel: ChannelId::new(1)?, sessions: 0 };
         Ok(Self {
             backend: node.backend(),
             node,
             ids,
+            operations: Operations::of(ClientId::MIN),
             founded: false,
             pending: VecDeque::new(),
             online: BTreeMap::new(),
@@ -81,8 +75,9 @@ impl Stage {
         }
         let name = Name::parse("replay")?;
         let everyone = Permissions::VIEW_CHANNEL | Permissions::SEND_MESSAGES;
-        let create =
-            self.ids.call(Actor::System, Command::CreateGuild { name: name.clone(), everyone, owner: member })?;
+        let create = self
+            .operations
+            .call(Actor::System, Command::CreateGuild { name: name.clone(), everyone, owner: member })?;
         self.node.call(self.ids.guild, create).await.context("the guild is not created")?;
         self.founded = true;
         let channel = Channel { id: self.ids.channel, name, kind: ChannelKind::Text, parent: None, position: 0 };
@@ -175,7 +170,7 @@ impl Stage {
             let oldest = self.pending.pop_front().expect("as many as may be pending are pending");
             oldest.answer().await.context("a command failed")?;
         }
-        let call = self.ids.call(actor, command)?;
+        let call = self.operations.call(actor, command)?;
         loop {
             match self.node.begin(self.ids.guild, call.clone()) {
                 Ok(pending) => {
@@ -191,13 +186,6 @@ impl Stage {
 }
 
 impl Ids {
-    fn call(&mut self, actor: Actor, command: Command) -> anyhow::Result<Call> {
-        self.operations += 1;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock stands before 1970")?;
-        let issued_at = Millis(u64::try_from(now.as_millis())?);
-        Ok(Call { op: OpId { client: self.client, counter: self.operations, issued_at }, actor, command })
-    }
-
     fn session(&mut self) -> anyhow::Result<SessionId> {
         self.sessions += 1;
         Ok(SessionId::new(self.sessions)?)

@@ -24,6 +24,13 @@ impl Calls {
         CallId(slot as u64)
     }
 
+    /// Frees the room of those that were answered, if none waits.
+    pub(super) fn tidy(&mut self) {
+        if self.free.len() == self.waiting.len() {
+            *self = Self::default();
+        }
+    }
+
     pub(super) fn answer(&mut self, call: CallId, answer: Result<Reply, NoReply>) {
         let slot = usize::try_from(call.0).expect("a call's id is its slot");
         let reply = self.waiting[slot].take().expect("a call is answered once");

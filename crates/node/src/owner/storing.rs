@@ -20,7 +20,7 @@ use crate::live::{Control, Live};
 #[derive(Debug, Default)]
 pub(super) struct Checkpoints {
     under_way: bool,
-    next: Option<Checkpoint>,
+    next: Option<Box<Checkpoint>>,
 }
 
 impl Checkpoints {
@@ -48,7 +48,7 @@ impl Owner {
     pub(super) fn checkpoint(&mut self, checkpoint: Checkpoint) {
         if !self.checkpoints.under_way {
             self.write(checkpoint);
-        } else if let Some(overtaken) = self.checkpoints.next.replace(checkpoint) {
+        } else if let Some(overtaken) = self.checkpoints.next.replace(Box::new(checkpoint)) {
             self.around.offload.discard(overtaken);
         }
     }
@@ -59,7 +59,7 @@ impl Owner {
             self.stay_awake(SleepError::NotStored);
         }
         if let Some(next) = take(&mut self.checkpoints.next) {
-            self.write(next);
+            self.write(*next);
         }
     }
 

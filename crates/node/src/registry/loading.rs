@@ -20,7 +20,7 @@ use crate::owner::{Owner, Surroundings};
 /// What it takes to load a guild, shared with the tasks that do.
 pub(super) struct Loader {
     config: NodeConfig,
-    around: Surroundings,
+    around: Arc<Surroundings>,
     queue: Arc<Queue>,
 }
 
@@ -35,7 +35,7 @@ struct UnderWay {
 impl Loader {
     pub(super) fn new(config: NodeConfig, around: Surroundings) -> Self {
         let queue = Arc::new(Queue::new(&config.loads, Arc::clone(&around.counters)));
-        Self { config, around, queue }
+        Self { config, around: Arc::new(around), queue }
     }
 
     pub(super) fn counters(&self) -> &Counters {
@@ -88,7 +88,7 @@ impl Loader {
     }
 
     /// Claims the guild, brings it back from the store, and makes its owner, if there is something to own.
-    async fn start(&self, guild: GuildId, purpose: Purpose) -> Result<(Arc<Live>, Owner), CallError> {
+    async fn start(&self, guild: GuildId, purpose: Purpose) -> Result<(Arc<Live>, Box<Owner>), CallError> {
         let (store, config) = (Arc::clone(&self.around.store), self.config.guild.clone());
         let recover = move || recover(guild, config, store.claim(guild, Grant::default())?);
         let recovered = self.around.offload.call(recover).await;
@@ -116,8 +116,8 @@ impl Loader {
             self.counters().bump(Counter::GuildsWoken);
         }
         tracing::info!(%guild, epoch = epoch.0, seq = seq.0, "guild loaded");
-        let owner = Owner::new(state, Arc::clone(&live), writer, telling, self.around.clone());
-        Ok((live, owner))
+        let owner = Owner::new(state, Arc::clone(&live), writer, telling, Arc::clone(&self.around));
+        Ok((live, Box::new(owner)))
     }
 }
 

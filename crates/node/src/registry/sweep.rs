@@ -5,6 +5,8 @@
 //! [`FALLING_MAX`] guilds fall asleep at a time, and the sweep waits with the next: sleep is not urgent, and its checkpoints are not
 //! to crowd out those who are awake.
 //!
+//! A guild that is idle for a shorter time is told to keep no room for its next turn.
+//!
 //! If somebody is refused because all places are taken, the next look comes at once, and takes up to a sixteenth of all places from
 //! guilds that were not asked for lately.
 
@@ -83,6 +85,9 @@ impl Sweeper {
                 if told >= some || self.places.is_stopping() {
                     return;
                 }
+                if live.idle_rounds(round) == TIDY_ROUNDS {
+                    live.mailbox.post_control(Control::Tidy);
+                }
                 if is_idle(&live, round, rounds) {
                     let Ok(permit) = Arc::clone(&self.falling).acquire_owned().await else {
                         return;
@@ -110,6 +115,8 @@ fn is_idle(live: &Live, round: u32, rounds: u32) -> bool {
 
 /// Looks within the time after which an idle guild sleeps: it is at most one of them late.
 const ROUNDS: u32 = 8;
+/// A guild that was not asked for in so many rounds, and perhaps is heard, frees what it keeps for its next turn.
+const TIDY_ROUNDS: u32 = 2;
 /// A guild that was asked for within so many rounds keeps its place, whoever wants it.
 const PRESSED_ROUNDS: u32 = 1;
 /// Looks do not follow each other faster.

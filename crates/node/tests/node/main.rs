@@ -4,6 +4,7 @@
 
 mod batches;
 mod gate;
+mod isolation;
 mod levels;
 mod limits;
 mod loading;

@@ -252,6 +252,27 @@ async fn a_guild_that_nobody_asks_for_falls_asleep_and_one_that_is_read_or_heard
 }
 
 #[tokio::test]
+async fn a_guild_that_was_tidied_goes_on_as_if_it_had_not_been() {
+    let world = drowsy(|_| {});
+    let guild = world.found(1, 20).await;
+    let backend = world.backend();
+    let mut session = attach(&backend, guild, 1, ADA).await;
+    let call = world.operation(add_member(50));
+    let outcome = soon(world.call(guild, call.clone())).await.unwrap();
+    let turns = world.count(Counter::Turns);
+    pass_rounds(5, async || {}).await;
+    assert_eq!(world.count(Counter::Turns) - turns, 1, "it is told once");
+
+    assert_eq!(soon(world.call(guild, call)).await.unwrap(), outcome);
+    soon(world.ask(guild, message(1))).await.unwrap();
+    assert_eq!(number_in(soon(session.next()).await), 1);
+    for number in 100..200 {
+        soon(world.ask(guild, add_member(number))).await.unwrap();
+    }
+    assert_eq!((epoch(&world, guild).await, world.view(guild).await.unwrap().len()), (Epoch(1), 121));
+}
+
+#[tokio::test]
 async fn a_node_with_all_its_guilds_awake_puts_those_to_sleep_that_nobody_asked_for_lately() {
     let world = drowsy(|config| config.guilds_max = 2);
     world.found(1, 2).await;

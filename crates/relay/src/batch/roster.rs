@@ -185,7 +185,7 @@ impl Roster {
         let mut apart = Vec::new();
         let mut show = |row: &Row| {
             apart.clear();
-            apart.extend(told.own().iter().filter_map(|key| self.apart(Some(key.idx), row)));
+            apart.extend(told.own().iter().filter_map(|key| self.apart(self.find(*key), row)));
             if self.told >= version {
                 let late = |place: &usize| self.seated(row.slots[*place]).told >= version;
                 apart.extend((0..row.slots.len()).filter(late));
@@ -269,6 +269,12 @@ impl Roster {
                 }
             }
         }
+    }
+
+    /// The slot of a session that is seated here.
+    fn find(&self, key: SessionKey) -> Option<u32> {
+        let (seat, _) = self.seats.get(key.idx as usize)?.as_ref()?;
+        (seat.who.key == key).then_some(key.idx)
     }
 
     /// The place of the session at `slot`, if it is in this row.

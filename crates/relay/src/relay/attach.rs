@@ -159,7 +159,7 @@ impl Relay {
             At::Waiting if stream.gap.is_some() => return Ok(Wait::Gap),
             At::Waiting if stream.ear.is_called || stream.door.is_called() => return Ok(Wait::Ready),
             At::Waiting => return Ok(Wait::Waiting),
-            At::Woken(..) => return Ok(Wait::Ready),
+            At::Woken(_) => return Ok(Wait::Ready),
             At::Reading => {}
         }
         stream.enter();

@@ -14,9 +14,9 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tracing::warn;
 
+use crate::checks::Progress;
 use crate::replay::hearing::{Heard, Hearing, Until};
 use crate::replay::model::Due;
-use crate::replay::progress::Progress;
 
 /// A session that listens.
 pub(super) struct Listener {

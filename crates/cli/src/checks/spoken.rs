@@ -1,9 +1,9 @@
-//! What a replayed message carries: who said it and as which message, in front of its text, and a fingerprint of it all.
+//! What a checked message carries: who said it and as which message, in front of its text, and a fingerprint of it all.
 
 use guildhall_proto::UserId;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::hearing::Number;
+use super::Number;
 
 /// The head of a message. Written as 3 little-endian 64-bit numbers: the fingerprint (XXH3) of all that follows it, the message's
 /// number, the author's user id; then the text.

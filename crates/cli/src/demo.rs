@@ -1,0 +1,188 @@
+//! The demo: a large guild, built, listened to, worked hard, and checked in the end.
+//!
+//! A [`Shape`] says what the guild looks like, a [`Script`] what is done to it; a [`Driver`](drive::Driver) does that at its due
+//! times, while the sessions of a [`House`] listen. What the operations' answers say goes into a [`Ledger`](ledger::Ledger), and from
+//! that alone, by the published rule applied in the plainest way ([`rights`]), the [`judge`](judge::judge) works out what each
+//! session must have heard.
+
+mod bars;
+mod bell;
+mod build;
+mod check;
+mod drive;
+mod ear;
+mod error;
+mod fact;
+mod hamlets;
+mod house;
+mod judge;
+mod latency;
+mod ledger;
+mod population;
+mod random;
+mod record;
+mod report;
+mod rights;
+mod scans;
+mod script;
+mod seat;
+mod shape;
+mod stage;
+mod tamper;
+mod typing;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+
+use crate::checks::{Verdict, peak_memory_bytes};
+use check::{Said, check};
+use hamlets::Hamlets;
+use house::{House, Meddlers};
+use latency::{Kind, Latencies};
+use report::{Checks, MemoryBytes, Report, Seconds};
+use script::Script;
+use seat::{RELAYS, Seats};
+use shape::{CHANNELS, ROLES, Shape};
+use stage::Stage;
+use tamper::Meddler;
+
+pub(crate) use error::DemoError;
+pub(crate) use tamper::Tamper;
+
+/// What a demo is asked to be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked {
+    pub(crate) members: u64,
+    pub(crate) sessions: u64,
+    pub(crate) seconds: u64,
+    pub(crate) seed: u64,
+    pub(crate) tamper: Option<Tamper>,
+}
+
+/// Runs a demo.
+///
+/// # Errors
+/// [`DemoError`] if it cannot be as it is asked to be; anything else is a failure of the demo itself.
+pub(crate) fn demo(asked: Asked) -> anyhow::Result<Report> {
+    asked.check()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_time().build();
+    runtime.context("the runtime does not start")?.block_on(Box::pin(run(asked)))
+}
+
+async fn run(asked: Asked) -> anyhow::Result<Report> {
+    let begun = Instant::now();
+    let shape = Shape { members: asked.members, seed: asked.seed };
+    let seats = Seats::plan(shape, asked.sessions);
+    let meddlers = meddlers(asked.tamper, shape, &seats)?;
+    let node = stage::start_node()?;
+
+    let mut latencies = Latencies::default();
+    let bar = bars::bar(shape.members - 1, "members imported");
+    build::build(&node, shape, &mut latencies, |members| bar.inc(members)).await?;
+    bar.finish_and_clear();
+    let bar = bars::bar(hamlets::HAMLETS, "small guilds founded");
+    let hamlets = Hamlets::found(node.clone(), |guilds| bar.inc(guilds)).await?;
+    bar.finish_and_clear();
+    let built = begun.elapsed();
+
+    let script = Script::new(shape, &seats);
+    let at = stage::position(&node).await?;
+    let bar = bars::bar(seats.0.len() as u64, "sessions attached");
+    let attached = {
+        let bar = bar.clone();
+        Arc::new(move |sessions| bar.inc(sessions))
+    };
+    let house = House::open(&node, seats, at, meddlers, &mut latencies, attached).await?;
+    bar.finish_and_clear();
+    let attached = begun.elapsed();
+
+    let mut stage = Stage { node, shape, house, late: 0 };
+    let worked = stage.work(Duration::from_secs(asked.seconds), script, at, hamlets).await?;
+    let ran = begun.elapsed();
+
+    let bar = bars::bar(1, "checking");
+    let Stage { node, shape, house, late } = stage;
+    let said = Said::by(&node).await?;
+    let relays = house.relay_bytes() as u64;
+    let sessions = house.sessions;
+    // Every session's stream ends with the node.
+    node.stop().await;
+    let heard = house.close().await?;
+    let checked = check(shape, worked.collected, heard, worked.removed, &said);
+    bar.finish_and_clear();
+
+    latencies.add(worked.latencies);
+    latencies.add(checked.latencies);
+    let operations = Kind::ALL.iter().filter_map(|kind| Some((kind.name(), latencies.times(*kind)?))).collect();
+    let wrong_answers = checked.checks.wrong_answers + worked.wrong;
+    let checks = Checks { late, wrong_answers, ..checked.checks };
+    let seconds = |from: Duration, to: Duration| (to.saturating_sub(from).as_millis() as f64) / 1_000.0;
+    let total = begun.elapsed();
+    Ok(Report {
+        members: shape.members,
+        sessions,
+        roles: ROLES,
+        channels: CHANNELS,
+        relays: RELAYS as u64,
+        seed: shape.seed,
+        messages: worked.messages,
+        events: checked.events,
+        deliveries: checked.deliveries,
+        deliveries_per_second: (checked.deliveries as f64 / (ran - attached).as_secs_f64()) as u64,
+        pruned: worked.removed,
+        ended: checked.ended,
+        refused: worked.refused,
+        slept: worked.slept,
+        woken: worked.woken,
+        checks,
+        operations,
+        seconds: Seconds {
+            build: seconds(Duration::ZERO, built),
+            attach: seconds(built, attached),
+            run: seconds(attached, ran),
+            check: seconds(ran, total),
+            total: seconds(Duration::ZERO, total),
+        },
+        memory_bytes: MemoryBytes { relays, checker: checked.bytes, ..said.memory },
+        peak_memory_bytes: peak_memory_bytes(),
+        passed: checks.verdict() == Verdict::Passed,
+    })
+}
+
+/// Who meddles, and where.
+fn meddlers(tamper: Option<Tamper>, shape: Shape, seats: &Seats) -> Result<Meddlers, DemoError> {
+    let auditor = |meddler| Ok(vec![(Seats::AUDITOR, meddler)]);
+    match tamper {
+        None => Ok(Vec::new()),
+        Some(Tamper::Lost) => auditor(Meddler::Lose),
+        Some(Tamper::Duplicated) => auditor(Meddler::Double),
+        Some(Tamper::Reordered) => auditor(Meddler::Hold),
+        Some(Tamper::Leaked) => {
+            // A channel that stays hidden from somebody who listens to the end.
+            let (victim, channel) = seats.kept_out(shape).ok_or(DemoError::NobodyKeptOut)?;
+            let overheard = tamper::Overheard::default();
+            let overhear = Meddler::Overhear(channel, Arc::clone(&overheard));
+            Ok(vec![(Seats::AUDITOR, overhear), (victim, Meddler::Show(overheard))])
+        }
+    }
+}
+
+impl Asked {
+    fn check(self) -> Result<(), DemoError> {
+        let listening = self.members.saturating_sub(1).max(1);
+        let most = listening.saturating_mul(seat::MEMBER_SESSIONS_MAX);
+        if self.sessions > most {
+            return Err(DemoError::TooManySessions { sessions: self.sessions, members: self.members, most });
+        }
+        let most = SESSION_SECONDS_MAX / self.seconds.max(1);
+        if self.sessions > most {
+            return Err(DemoError::TooLong { sessions: self.sessions, seconds: self.seconds, most });
+        }
+        Ok(())
+    }
+}
+
+/// Sessions times seconds, at most: each session takes about 600 bytes a second for the check.
+const SESSION_SECONDS_MAX: u64 = 2_000_000;

@@ -1,0 +1,313 @@
+//! What a demo came to.
+
+use std::collections::BTreeMap;
+
+use comfy_table::presets::UTF8_BORDERS_ONLY;
+use comfy_table::{CellAlignment, Table};
+use serde::Serialize;
+
+use super::judge::Findings;
+use super::latency::Times;
+use crate::checks::Verdict;
+
+/// The figures of one demo, in the order in which they are shown.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(crate) struct Report {
+    /// The guild as it began.
+    pub(crate) members: u64,
+    pub(crate) sessions: u64,
+    pub(crate) roles: u64,
+    pub(crate) channels: u64,
+    pub(crate) relays: u64,
+    pub(crate) seed: u64,
+    pub(crate) messages: u64,
+    /// Numbered events while sessions listened.
+    pub(crate) events: u64,
+    /// Events that arrived at sessions.
+    pub(crate) deliveries: u64,
+    /// Deliveries a second, from the first message to the last that was heard.
+    pub(crate) deliveries_per_second: u64,
+    /// Members that were pruned.
+    pub(crate) pruned: u64,
+    /// Sessions that ended on the way with their members.
+    pub(crate) ended: u64,
+    /// Operations refused for want of room, and begun again.
+    pub(crate) refused: u64,
+    /// Small guilds that fell asleep, and that woke.
+    pub(crate) slept: u64,
+    pub(crate) woken: u64,
+    #[serde(flatten)]
+    pub(crate) checks: Checks,
+    pub(crate) operations: BTreeMap<&'static str, Times>,
+    pub(crate) seconds: Seconds,
+    pub(crate) memory_bytes: MemoryBytes,
+    /// `None` where the system does not tell.
+    pub(crate) peak_memory_bytes: Option<u64>,
+    pub(crate) passed: bool,
+}
+
+/// What was checked. All but the first four are faults, counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Checks {
+    /// Deliveries that had to be, by the ledger and the plain rule.
+    pub(crate) due: u64,
+    /// Gaps that the reader was told which had stopped.
+    pub(crate) gaps: u64,
+    /// Due events under these gaps.
+    pub(crate) missed: u64,
+    /// Typing and presence that was told beside the events.
+    pub(crate) told: u64,
+    pub(crate) lost: u64,
+    pub(crate) duplicated: u64,
+    pub(crate) reordered: u64,
+    pub(crate) leaked: u64,
+    pub(crate) altered: u64,
+    /// Sessions that had not heard the last event when nothing had moved for ten seconds.
+    pub(crate) late: u64,
+    /// Gaps that anyone else was told, and gaps without a loss.
+    pub(crate) strange_gaps: u64,
+    /// 1 if the reader that had stopped was told no gap.
+    pub(crate) untold_gaps: u64,
+    /// Event numbers that no operation explains, or that two do.
+    pub(crate) unexplained: u64,
+    /// Operations that the guild did not carry out.
+    pub(crate) failed: u64,
+    /// Scans and counts whose answer is not that of the plain rule, and guilds that did not wake as they fell asleep.
+    pub(crate) wrong_answers: u64,
+}
+
+/// How long each part took.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub(crate) struct Seconds {
+    pub(crate) build: f64,
+    pub(crate) attach: f64,
+    pub(crate) run: f64,
+    pub(crate) check: f64,
+    pub(crate) total: f64,
+}
+
+/// What takes memory at the end of the run.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub(crate) struct MemoryBytes {
+    /// Members as they lie in pages.
+    pub(crate) pages: u64,
+    pub(crate) role_sets: u64,
+    pub(crate) presence: u64,
+    /// Changes of members that no fold has taken up yet.
+    pub(crate) overlay: u64,
+    pub(crate) bans: u64,
+    pub(crate) relays: u64,
+    /// What was noted for the checks.
+    pub(crate) checker: u64,
+}
+
+impl Checks {
+    /// Adds what one session heard; `may_lag` for the one that stopped.
+    pub(crate) fn add(&mut self, found: &Findings, may_lag: bool) {
+        self.due += found.due;
+        self.told += found.told;
+        self.lost += found.lost;
+        self.duplicated += found.duplicated;
+        self.reordered += found.reordered;
+        self.leaked += found.leaked;
+        self.altered += found.altered;
+        if may_lag {
+            self.gaps += found.gaps;
+            self.missed += found.missed;
+            self.strange_gaps += found.needless_gaps;
+            self.untold_gaps += u64::from(found.missed == 0);
+        } else {
+            self.strange_gaps += found.gaps;
+        }
+    }
+
+    pub(crate) fn verdict(&self) -> Verdict {
+        let Self { due: _, gaps: _, missed: _, told: _, lost, duplicated, reordered, leaked, altered, .. } = *self;
+        let Self { late, strange_gaps, untold_gaps, unexplained, failed, wrong_answers, .. } = *self;
+        let heard = lost + duplicated + reordered + leaked + altered + late;
+        match heard + strange_gaps + untold_gaps + unexplained + failed + wrong_answers {
+            0 => Verdict::Passed,
+            1.. => Verdict::Failed,
+        }
+    }
+}
+
+impl Report {
+    /// One JSON object, on one line.
+    pub(crate) fn json(&self) -> serde_json::Result<String> {
+        serde_json::to_string(self).map(|json| json + "\n")
+    }
+
+    /// For people.
+    pub(crate) fn table(&self) -> String {
+        let mut text = String::new();
+        let tables = [self.events_table(), self.operations_table(), self.memory_table(), self.checks_table()];
+        for table in tables {
+            text.push_str(&table.to_string());
+            text.push('\n');
+        }
+        text.push_str(match self.checks.verdict() {
+            Verdict::Passed => "\nEvery session heard exactly what it had to, in order.\n",
+            Verdict::Failed => "\nFAILED: not all was as it has to be.\n",
+        });
+        text
+    }
+
+    fn events_table(&self) -> Table {
+        let mut table = new_table(&["what happened", ""]);
+        for (name, number) in [
+            ("members", self.members),
+            ("sessions, nine in ten passive", self.sessions),
+            ("relays", self.relays),
+            ("roles", self.roles),
+            ("channels", self.channels),
+            ("messages", self.messages),
+            ("events", self.events),
+            ("deliveries", self.deliveries),
+            ("deliveries a second", self.deliveries_per_second),
+            ("members pruned", self.pruned),
+            ("sessions ended with their members", self.ended),
+            ("small guilds that fell asleep", self.slept),
+            ("small guilds that woke", self.woken),
+            ("operations refused, and begun again", self.refused),
+        ] {
+            table.add_row([name.to_owned(), grouped(number)]);
+        }
+        let Seconds { build, attach, run, check, total } = self.seconds;
+        for (name, seconds) in [
+            ("seconds to build the guild", build),
+            ("seconds to attach the sessions", attach),
+            ("seconds of the run", run),
+            ("seconds of the check", check),
+            ("seconds in all", total),
+        ] {
+            table.add_row([name.to_owned(), format!("{seconds:.3}")]);
+        }
+        aligned(table)
+    }
+
+    fn operations_table(&self) -> Table {
+        let mut table = new_table(&["operation", "count", "p50 \u{b5}s", "p99 \u{b5}s", "max \u{b5}s"]);
+        for (name, times) in &self.operations {
+            let Times { count, p50_us, p99_us, max_us } = times;
+            let micros = |micros: &f64| format!("{micros:.1}");
+            table.add_row([name.replace('_', " "), grouped(*count), micros(p50_us), micros(p99_us), micros(max_us)]);
+        }
+        aligned(table)
+    }
+
+    fn memory_table(&self) -> Table {
+        let mut table = new_table(&["memory", "MiB"]);
+        let mebibytes = |bytes: u64| format!("{:.1}", bytes as f64 / f64::from(1 << 20));
+        let MemoryBytes { pages, role_sets, presence, overlay, bans, relays, checker } = self.memory_bytes;
+        for (name, bytes) in [
+            ("members in pages", pages),
+            ("role sets", role_sets),
+            ("presence", presence),
+            ("changes not folded yet", overlay),
+            ("bans", bans),
+            ("relays", relays),
+            ("the checks", checker),
+        ] {
+            table.add_row([name, &mebibytes(bytes)]);
+        }
+        table.add_row(["peak of the process", &self.peak_memory_bytes.map_or_else(|| "unknown".into(), mebibytes)]);
+        aligned(table)
+    }
+
+    fn checks_table(&self) -> Table {
+        let checks = &self.checks;
+        let mut table = new_table(&["checks", ""]);
+        for (name, number) in [
+            ("deliveries due", checks.due),
+            ("gaps told to the reader that stopped", checks.gaps),
+            ("deliveries due under these", checks.missed),
+            ("typing and presence told", checks.told),
+            ("lost", checks.lost),
+            ("duplicated", checks.duplicated),
+            ("reordered", checks.reordered),
+            ("leaked", checks.leaked),
+            ("altered", checks.altered),
+            ("late", checks.late),
+            ("strange gaps", checks.strange_gaps),
+            ("gaps not told", checks.untold_gaps),
+            ("unexplained events", checks.unexplained),
+            ("operations failed", checks.failed),
+            ("wrong answers", checks.wrong_answers),
+        ] {
+            table.add_row([name.to_owned(), grouped(number)]);
+        }
+        aligned(table)
+    }
+}
+
+fn new_table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_preset(UTF8_BORDERS_ONLY).set_header(header);
+    table
+}
+
+/// Numbers stand at the right.
+fn aligned(mut table: Table) -> Table {
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}
+
+/// A number in groups of three digits.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
+    for (idx, digit) in digits.chars().enumerate() {
+        if idx > 0 && (digits.len() - idx).is_multiple_of(3) {
+            grouped.push(' ');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_fault_fails_the_demo_and_shows_in_the_table() {
+        let good = Checks { due: 9, gaps: 1, missed: 2, ..Checks::default() };
+        assert_eq!(good.verdict(), Verdict::Passed);
+        for wrong in [
+            Checks { lost: 1, ..good },
+            Checks { duplicated: 1, ..good },
+            Checks { reordered: 1, ..good },
+            Checks { leaked: 1, ..good },
+            Checks { altered: 1, ..good },
+            Checks { late: 1, ..good },
+            Checks { strange_gaps: 1, ..good },
+            Checks { untold_gaps: 1, ..good },
+            Checks { unexplained: 1, ..good },
+            Checks { failed: 1, ..good },
+            Checks { wrong_answers: 1, ..good },
+        ] {
+            assert_eq!(wrong.verdict(), Verdict::Failed);
+            assert!(Report { checks: wrong, ..Report::default() }.table().contains("FAILED"));
+        }
+    }
+
+    #[test]
+    fn a_gap_is_right_for_the_reader_that_stopped_and_for_nobody_else() {
+        let mut checks = Checks::default();
+        let lagging = Findings { gaps: 1, missed: 3, ..Findings::default() };
+        checks.add(&lagging, true);
+        assert_eq!((checks.verdict(), checks.gaps, checks.missed), (Verdict::Passed, 1, 3));
+        checks.add(&lagging, false);
+        assert_eq!(checks.strange_gaps, 1);
+        checks.add(&Findings::default(), true);
+        assert_eq!(checks.untold_gaps, 1);
+    }
+
+    #[test]
+    fn numbers_are_grouped() {
+        assert_eq!([0, 999, 1_000, 1_234_567].map(grouped), ["0", "999", "1 000", "1 234 567"]);
+    }
+}
