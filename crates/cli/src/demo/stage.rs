@@ -75,9 +75,10 @@ impl Stage {
         let stalled_at = position(&self.node).await?;
         tokio::time::sleep(time / 10).await;
         self.house.cue(Cue::Break);
-        tokio::time::sleep(time / 10).await;
+        let cut = (time / 10).min(CUT_MAX);
+        tokio::time::sleep(cut).await;
         self.house.cue(Cue::Resume);
-        tokio::time::sleep(time / 50).await;
+        tokio::time::sleep(time / 8 - cut).await;
         self.house.cue(Cue::TurnAway);
         self.house.turn(true, &mut latencies).await;
         tokio::time::sleep(time * 2 / 10).await;
@@ -141,7 +142,7 @@ impl Stage {
 pub(super) fn start_node() -> anyhow::Result<Node> {
     let mut config = NodeConfig::default();
     config.relay.ring.entries_max = RELAY_EVENTS;
-    // A session that was cut for a second is to find what it has missed, however slow the machine.
+    config.relay.ring.bytes_max = RELAY_BYTES;
     config.ring.entries_max = GUILD_EVENTS;
     Node::start(config, Arc::new(MemoryStore::default())).context("the node does not start")
 }
@@ -177,8 +178,12 @@ pub(super) async fn position(node: &Node) -> anyhow::Result<Position> {
 
 /// Events that each relay's ring holds. The reader that stopped has to be passed by as many.
 const RELAY_EVENTS: usize = 4_096;
+/// Bytes that each relay's ring holds: no bound beside its events.
+const RELAY_BYTES: usize = 16 * 1024 * 1024;
 /// Events that the guild's ring holds: those of some seconds.
 const GUILD_EVENTS: usize = 16_384;
+/// How long sessions are cut, at most: what they miss is a fourth of what a relay's ring holds, however slow the machine is then.
+const CUT_MAX: Duration = Duration::from_millis(500);
 /// Events that a ring may hold beyond its bound, and those that the reader took just before it stopped: far fewer than this.
 const RING_SLACK: usize = 1_024;
 /// Messages between two bells, when nobody is to fall out of a ring but the reader that stopped.
