@@ -148,7 +148,12 @@ pub(super) fn hear_told(
     assert!(may_hear(listener, ephemeral, model_at(models, now, found.seq)), "{found:?} is not for {listener:?}");
     // Of who is there a stream hears as soon as it is active, also what was told while it was not.
     let is_late = listener.way == Way::Stream && subject.channel.is_none() && listener.hearing().level == Level::Active;
-    let is_active = listener.hearing_after(found.seq).level == Level::Active;
+    // What was told before it came to listen at another level, at the same event, is for it as it listened then.
+    let is_before_turn = found.nth <= listener.told_at_turn && found.seq == listener.turned_at();
+    let turns = listener.turns.iter().filter(|(at, _)| is_before_turn && *at == found.seq);
+    let before_turn = is_before_turn.then(|| listener.hearing_after(found.seq.saturating_sub(1)));
+    let mut then = turns.map(|(_, hearing)| *hearing).chain(before_turn).chain([listener.hearing_after(found.seq)]);
+    let is_active = then.any(|hearing| hearing.level == Level::Active);
     assert!(is_active || is_late, "{found:?} for {listener:?}");
     assert!(listener.next().is_none_or(|next| next > found.seq), "{found:?} came too early to {listener:?}");
     seen.typing_heard += u64::from(subject.channel.is_some());
