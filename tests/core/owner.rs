@@ -260,7 +260,7 @@ impl Owner {
                 None
             }
             SessionRequest::SetLevel { .. } => Some(Reply::Accepted(at)),
-            SessionRequest::SetStatus { user, status } => {
+            SessionRequest::SetStatus { user, status, .. } => {
                 model.sessions.insert(session, (user, status));
                 Some(Reply::Accepted(at))
             }

@@ -389,8 +389,8 @@ impl Guild {
                 self.sessions.reattach(session, user, status, generation)?;
                 (user, Reply::Accepted(self.position))
             }
-            SessionRequest::SetStatus { user, status } => {
-                self.sessions.set_status(session, user, status)?;
+            SessionRequest::SetStatus { user, status, generation } => {
+                self.sessions.set_status(session, user, status, generation)?;
                 (user, Reply::Accepted(self.position))
             }
             SessionRequest::Detach { user } => {
@@ -401,8 +401,8 @@ impl Guild {
                 self.sessions.release(session, user, generation)?;
                 (user, Reply::Accepted(self.position))
             }
-            SessionRequest::SetLevel { user, .. } => {
-                self.sessions.require(session, user)?;
+            SessionRequest::SetLevel { user, generation, .. } => {
+                self.sessions.require_holder(session, user, generation)?;
                 (user, Reply::Accepted(self.position))
             }
         };

@@ -75,12 +75,13 @@ pub enum SessionRequest {
         user: UserId,
         /// Whether the user is there.
         status: Status,
-        /// As which the session was held; refused if that is not the latest.
+        /// As which the session was held; refused if that is not the latest, or not by this owner.
         generation: Generation,
         /// The last position that the session knows; refused if the guild has not come to it.
         known: Position,
     },
-    /// To be known to a new owner, or to show a status that may not have come through.
+    /// To be known to a new owner, or to show a status that may not have come through. An owner that is told so of a session lets
+    /// nobody [resume](Self::Resume) it until it is attached anew: it cannot know whether it was resumed at the owner before.
     Reattach {
         /// Whose session it is; must be a member.
         user: UserId,
@@ -95,6 +96,8 @@ pub enum SessionRequest {
         user: UserId,
         /// Whether the user is there.
         status: Status,
+        /// As which the session is held; refused if it was taken over since.
+        generation: Generation,
     },
     /// To listen at another level, from the position of the answer on. The guild only says from where: whoever fans out to the
     /// session keeps its level.
@@ -103,6 +106,8 @@ pub enum SessionRequest {
         user: UserId,
         /// How closely it listens.
         level: Level,
+        /// As which the session is held; refused if it was taken over since.
+        generation: Generation,
     },
     /// To hear no more, from the position of the answer on.
     Detach {

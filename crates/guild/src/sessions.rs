@@ -21,6 +21,8 @@ struct Session {
     user: UserId,
     status: Status,
     generation: Generation,
+    /// Whether the generation is an earlier owner's: that one may have given out a later one.
+    is_hearsay: bool,
 }
 
 impl Sessions {
@@ -34,11 +36,11 @@ impl Sessions {
     ) -> Result<Generation, CommandError> {
         self.require_room(session, user)?;
         let generation = self.next_generation(now);
-        self.put(session, Session { user, status, generation });
+        self.put(session, Session { user, status, generation, is_hearsay: false });
         Ok(generation)
     }
 
-    /// Takes over a session of `user` that is there, if it was held as `before` until now.
+    /// Takes over a session of `user` that is there, if it was held as `before` until now, and that by this owner.
     pub(crate) fn resume(
         &mut self,
         now: Millis,
@@ -48,11 +50,15 @@ impl Sessions {
         before: Generation,
     ) -> Result<Generation, CommandError> {
         self.require(session, user)?;
-        if self.sessions[&session].generation != before {
+        let held = self.sessions[&session];
+        if held.generation != before {
             return Err(CommandError::SessionSuperseded { session });
         }
+        if held.is_hearsay {
+            return Err(CommandError::UnknownSession { session });
+        }
         let generation = self.next_generation(now);
-        self.put(session, Session { user, status, generation });
+        self.put(session, Session { user, status, generation, is_hearsay: false });
         Ok(generation)
     }
 
@@ -67,15 +73,23 @@ impl Sessions {
         self.require_room(session, user)?;
         self.require_held(session, generation)?;
         self.last = self.last.max(generation);
-        self.put(session, Session { user, status, generation });
+        let own = self.sessions.get(&session).filter(|own| own.generation == generation);
+        let is_hearsay = own.is_none_or(|own| own.is_hearsay);
+        self.put(session, Session { user, status, generation, is_hearsay });
         Ok(())
     }
 
-    /// Changes the status of a session of `user`.
-    pub(crate) fn set_status(&mut self, session: SessionId, user: UserId, status: Status) -> Result<(), CommandError> {
-        self.require(session, user)?;
-        let generation = self.sessions[&session].generation;
-        self.put(session, Session { user, status, generation });
+    /// Changes the status of a session of `user`, if nobody has taken it over from its holder.
+    pub(crate) fn set_status(
+        &mut self,
+        session: SessionId,
+        user: UserId,
+        status: Status,
+        generation: Generation,
+    ) -> Result<(), CommandError> {
+        self.require_holder(session, user, generation)?;
+        let held = self.sessions[&session];
+        self.put(session, Session { status, ..held });
         Ok(())
     }
 
@@ -86,8 +100,7 @@ impl Sessions {
         user: UserId,
         generation: Generation,
     ) -> Result<(), CommandError> {
-        self.require(session, user)?;
-        self.require_held(session, generation)?;
+        self.require_holder(session, user, generation)?;
         self.detach(session, user)
     }
 
@@ -97,6 +110,17 @@ impl Sessions {
         self.sessions.remove(&session);
         self.by_user.remove(&(user, session));
         Ok(())
+    }
+
+    /// Requires that a session is attached, is `user`'s, and that nobody has taken it over from the holder of this generation.
+    pub(crate) fn require_holder(
+        &self,
+        session: SessionId,
+        user: UserId,
+        generation: Generation,
+    ) -> Result<(), CommandError> {
+        self.require(session, user)?;
+        self.require_held(session, generation)
     }
 
     /// Requires that a session is attached, and is `user`'s.
@@ -147,7 +171,8 @@ impl Sessions {
         }
     }
 
-    /// Requires that nobody has taken a session over from the holder of this generation.
+    /// Requires that nobody has taken a session over from the holder of this generation. A lower one is known where an earlier holder
+    /// has told a new owner first.
     fn require_held(&self, session: SessionId, generation: Generation) -> Result<(), CommandError> {
         let is_held = self.sessions.get(&session).is_none_or(|session| session.generation <= generation);
         if is_held { Ok(()) } else { Err(CommandError::SessionSuperseded { session }) }

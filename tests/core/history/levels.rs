@@ -16,7 +16,8 @@ impl History {
         let Some((session, user)) = pick(attached, nth) else {
             return;
         };
-        let call = self.owner.session(session, SessionRequest::SetStatus { user, status });
+        let generation = self.owner.generations[&session];
+        let call = self.owner.session(session, SessionRequest::SetStatus { user, status, generation });
         let told = self.owner.model.status(user);
         self.seen.presences_by_another_session += u64::from(told != status);
         self.ask_of(session, call, Due::Status(status));
@@ -25,7 +26,8 @@ impl History {
     pub(super) fn set_level(&mut self, nth: usize, level: Level) {
         let attached = self.owner.model.sessions.iter().map(|(session, (user, _))| (*session, *user));
         if let Some((session, user)) = pick(attached, nth) {
-            let call = self.owner.session(session, SessionRequest::SetLevel { user, level });
+            let generation = self.owner.generations[&session];
+            let call = self.owner.session(session, SessionRequest::SetLevel { user, level, generation });
             self.ask_of(session, call, Due::Level(level));
         }
     }

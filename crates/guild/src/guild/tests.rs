@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use guildhall_members::{FoldJob, Members, MembersConfig};
 use guildhall_proto::{
-    Channel, ChannelEdit, ChannelId, ChannelKind, ClientId, GuildEdit, MemberEdit, MemberFlags, Mentions, Name,
-    NewMember, Nick, Overwrite, OverwriteTarget, Payload, PruneBy, Publish, Reason, Role, RoleEdit, RoleId, SessionId,
-    Status, UserId, codec,
+    Channel, ChannelEdit, ChannelId, ChannelKind, ClientId, Generation, GuildEdit, MemberEdit, MemberFlags, Mentions,
+    Name, NewMember, Nick, Overwrite, OverwriteTarget, Payload, PruneBy, Publish, Reason, Role, RoleEdit, RoleId,
+    SessionId, Status, UserId, codec,
 };
 use proptest::collection::vec;
 use proptest::prelude::any;
@@ -515,7 +515,10 @@ impl Step {
                 let status = [Status::Offline, Status::Idle, Status::Online][dice.below(3)];
                 let request = match dice.below(3) {
                     0 => SessionRequest::Detach { user: dice.user() },
-                    1 => SessionRequest::SetStatus { user: dice.user(), status },
+                    1 => {
+                        let generation = [Generation::default(), Generation(u64::MAX)][dice.below(2)];
+                        SessionRequest::SetStatus { user: dice.user(), status, generation }
+                    }
                     _ => SessionRequest::Attach { user: dice.user(), status },
                 };
                 Self::Session(session, request)

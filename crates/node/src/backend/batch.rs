@@ -66,8 +66,8 @@ impl BatchSession {
     /// Shows another status.
     ///
     /// # Errors
-    /// `UnknownSession` if the session has ended, or its guild has a new owner that has not been told of it yet; `Overloaded`,
-    /// `Stopping` or `Unavailable`.
+    /// `UnknownSession` if the session has ended, or its guild has a new owner that has not been told of it yet; `SessionSuperseded` if
+    /// it has come back elsewhere: it ends so here; `Overloaded`, `Stopping` or `Unavailable`.
     pub async fn set_status(&self, status: Status) -> Result<Position, CallError> {
         self.seat.set_status(status).await
     }
@@ -76,7 +76,7 @@ impl BatchSession {
     /// later.
     ///
     /// # Errors
-    /// `UnknownSession` if the session has ended; `Overloaded`, also while the consumer has too much to take over; `Stopping` or
+    /// `UnknownSession` if the session has ended; `SessionSuperseded` if it has come back elsewhere: it ends so here; `Overloaded`, also while the consumer has too much to take over; `Stopping` or
     /// `Unavailable`.
     pub async fn set_level(&mut self, level: Level) -> Result<Position, CallError> {
         let session = self.seat.session();

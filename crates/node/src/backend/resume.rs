@@ -33,7 +33,8 @@ pub enum ResumeError {
     #[error(transparent)]
     Secret(#[from] SecretError),
     /// The guild, or the relay, did not take the session. `Refused` is by `SessionSuperseded` if the secret was used before,
-    /// `UnknownSession` if the session was detached, or cut for too long, or its owner has ended unheard; `UnknownMember`,
+    /// `UnknownSession` if the session was detached, or cut for too long, or if its owner has ended unclean since the secret's session
+    /// was attached or came back: what that owner knew of used secrets is lost; `UnknownMember`,
     /// `UnknownGuild` if these are gone; `PositionAhead` if `known` is of the future.
     #[error(transparent)]
     Attach(#[from] AttachError),
@@ -50,6 +51,12 @@ impl Backend {
     /// its rights as of each event, and goes on.
     ///
     /// Once the owner has taken it, it is carried to its end even if this is dropped while it waits: the session is cut again then.
+    ///
+    /// An old connection of the session that still stands ends with [`DetachReason::Superseded`](super::DetachReason): on this backend
+    /// at once, on another when it next changes its status or level, which is refused by `SessionSuperseded`. Until then it hears on, by its
+    /// member's rights, what the new one hears too; it changes nothing, its detach or drop does not end the new one, and its secret is
+    /// good for nothing. If the new one has ended before that, a change is refused by `UnknownSession`, and a new owner takes the old
+    /// connection for the session again, until it goes.
     ///
     /// # Errors
     /// See [`ResumeError`].

@@ -147,10 +147,22 @@ impl Seat {
     /// The secret by which the session comes back, made now.
     pub(super) fn secret(&self) -> Secret {
         let node = &self.relay.node;
-        let Held { session, user, generation, .. } = self.held;
-        let generation = generation.expect("a session is handed out once the owner has said as which it knows it");
+        let Held { session, user, .. } = self.held;
+        let generation = self.generation();
         let expires_at = node.now().plus(node.resume_config().secret_lifetime);
         node.keys().sign(&Claims { guild: self.relay.guild, session, user, generation, expires_at })
+    }
+
+    fn generation(&self) -> Generation {
+        self.held.generation.expect("a session is handed out once the owner has said as which it knows it")
+    }
+
+    /// Ends this connection once the owner says that its session has come back elsewhere.
+    fn end_if_superseded(&self, error: &CallError) {
+        if matches!(error, CallError::Refused(CommandError::SessionSuperseded { .. })) {
+            let key = self.relay.core.lock().seats.left(self.held.session, self.held.tenure);
+            self.supersede(key);
+        }
     }
 
     /// Ends, here, the session as it was before it came back.
@@ -236,14 +248,16 @@ impl Seat {
     pub(super) async fn set_status(&self, status: Status) -> Result<Position, CallError> {
         // Kept first: an owner that comes meanwhile is told this status.
         let Held { session, user, tenure, .. } = self.held;
+        let generation = self.generation();
         let before = self.relay.core.lock().seats.set_status(session, tenure, status);
-        match self.relay.ask(session, SessionRequest::SetStatus { user, status }).await {
+        match self.relay.ask(session, SessionRequest::SetStatus { user, status, generation }).await {
             Ok(Reply::Accepted(at)) => self.tell_status(status, at).map(|()| at),
             Ok(reply @ (Reply::Attached(_) | Reply::Outcome(_))) => unreachable!("a status is accepted, not {reply:?}"),
             Err(error) => {
                 if let Some(before) = before {
                     self.relay.core.lock().seats.set_status(session, tenure, before);
                 }
+                self.end_if_superseded(&error);
                 Err(error)
             }
         }
@@ -279,10 +293,17 @@ impl Seat {
         mut switch: impl FnMut(&mut Core, Position) -> Result<Position, ListenError>,
     ) -> Result<Position, CallError> {
         let Held { session, user, .. } = self.held;
+        let generation = self.generation();
         loop {
-            let at = match self.relay.ask(session, SessionRequest::SetLevel { user, level }).await? {
-                Reply::Accepted(at) => at,
-                reply @ (Reply::Attached(_) | Reply::Outcome(_)) => unreachable!("a level is accepted, not {reply:?}"),
+            let at = match self.relay.ask(session, SessionRequest::SetLevel { user, level, generation }).await {
+                Ok(Reply::Accepted(at)) => at,
+                Ok(reply @ (Reply::Attached(_) | Reply::Outcome(_))) => {
+                    unreachable!("a level is accepted, not {reply:?}")
+                }
+                Err(error) => {
+                    self.end_if_superseded(&error);
+                    return Err(error);
+                }
             };
             match self.switch(at, &mut switch) {
                 Ok(at) => return Ok(at),

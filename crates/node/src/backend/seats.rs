@@ -2,7 +2,8 @@
 //!
 //! An owner forgets its sessions when it ends; what is kept here is told to the next one. One errand at a time tells an owner of a
 //! session, and goes on until it has told what is kept: so a detach or a change of status that meets a change of owners is not undone
-//! by it. A session whose connection broke keeps its seat until it comes back, or its time is over.
+//! by it. A session whose connection broke keeps its seat until it comes back, or its time is over; a new owner is not told of it, for it
+//! may have come back elsewhere, or ended, without this backend's knowing.
 //!
 //! Invariants:
 //! - a session's id names at most one seat, from before its attach is asked for until its detach is known to have come last;
@@ -231,18 +232,19 @@ impl Seats {
 }
 
 impl Seat {
-    /// What an owner has to be told; `None` while the session's own attach is on its way.
+    /// What an owner has to be told; `None` while the session's own attach is on its way, and of one that is cut.
     fn request(&mut self) -> Option<SessionRequest> {
         let Self { user, status, generation, .. } = *self;
         match (self.stage, generation) {
-            (Stage::Attached | Stage::Cut, Some(generation)) => {
+            (Stage::Attached, Some(generation)) => {
                 self.retold = true;
                 Some(SessionRequest::Reattach { user, status, generation })
             }
-            (Stage::Attached | Stage::Cut, None) => {
+            (Stage::Attached, None) => {
                 self.untold = true;
                 None
             }
+            (Stage::Cut, _) => None,
             (Stage::Leaving | Stage::Left, Some(generation)) => Some(SessionRequest::Release { user, generation }),
             (Stage::Leaving | Stage::Left, None) => Some(SessionRequest::Detach { user }),
         }
@@ -331,15 +333,18 @@ mod tests {
         let (mut seats, first) = seats();
         assert_eq!(seats.cut(session(), first), Some(None));
         assert_eq!(seats.reserve(session(), UserId::new(2).unwrap(), Status::Online), None);
-        assert_eq!(seats.begin_telling(session()), Some(REATTACH));
+        assert_eq!(seats.begin_telling(session()), None);
 
         let (second, _) = seats.take_over(session(), USER, Status::Idle, Generation(4));
         assert!(!seats.is_cut(session(), first) && !seats.leave(session(), first));
         assert_eq!(seats.left(session(), first), None);
-        // The errand goes on with what is wanted now.
         let idle = SessionRequest::Reattach { user: USER, status: Status::Idle, generation: Generation(4) };
-        assert_eq!(seats.told(session(), REATTACH), Some(idle));
-        assert_eq!(seats.told(session(), idle), None);
+        assert_eq!(seats.begin_telling(session()), Some(idle));
         assert_eq!(seats.cut(session(), second), Some(None));
+        // An errand that is on its way goes on with what is wanted by then.
+        let (_, _) = seats.take_over(session(), USER, Status::Idle, Generation(5));
+        let later = SessionRequest::Reattach { user: USER, status: Status::Idle, generation: Generation(5) };
+        assert_eq!(seats.told(session(), idle), Some(later));
+        assert_eq!(seats.told(session(), later), None);
     }
 }

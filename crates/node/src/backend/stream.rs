@@ -127,8 +127,8 @@ impl SessionStream {
     /// Shows another status.
     ///
     /// # Errors
-    /// `UnknownSession` if the session has ended, or its guild has a new owner that has not been told of it yet; `Overloaded`,
-    /// `Stopping` or `Unavailable`.
+    /// `UnknownSession` if the session has ended, or its guild has a new owner that has not been told of it yet; `SessionSuperseded` if
+    /// it has come back elsewhere: it ends so here; `Overloaded`, `Stopping` or `Unavailable`.
     pub async fn set_status(&self, status: Status) -> Result<Position, CallError> {
         self.seat.set_status(status).await
     }
@@ -137,7 +137,7 @@ impl SessionStream {
     /// events already. What was read before that for the old level is still handed out first.
     ///
     /// # Errors
-    /// `UnknownSession` if the session has ended; `Overloaded`, also while earlier changes of a session that lags are before it;
+    /// `UnknownSession` if the session has ended; `SessionSuperseded` if it has come back elsewhere: it ends so here; `Overloaded`, also while earlier changes of a session that lags are before it;
     /// `Stopping` or `Unavailable`.
     pub async fn set_level(&mut self, level: Level) -> Result<Position, CallError> {
         let Self { seat, stream, .. } = self;

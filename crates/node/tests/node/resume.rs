@@ -11,6 +11,7 @@ use guildhall_proto::{
     Permissions, Position, Publish, Role, RoleId, Seq, Status,
 };
 
+use crate::retiring::panicking_job;
 use crate::world::{
     ADA, CHANNEL, World, attach, attachment, channel_id, message, message_in, name, number_in, session_id, settle,
     soon, until, user,
@@ -94,7 +95,8 @@ async fn a_session_that_comes_back_while_its_old_connection_still_stands_ends_th
     assert_eq!(soon(old.next()).await, Some(Delivery::Detached(DetachReason::Superseded)));
     assert_eq!(soon(old.next()).await, None);
     let gone = soon(old.set_level(Level::Passive)).await.unwrap_err();
-    assert_eq!(gone, CallError::Refused(CommandError::UnknownSession { session: session_id(1) }));
+    assert_eq!(gone, CallError::Refused(CommandError::SessionSuperseded { session: session_id(1) }));
+    assert_eq!(soon(old.set_status(Status::Offline)).await.unwrap_err(), gone);
 
     // Nothing that is done with the old one ends the new one.
     soon(old.detach()).await.unwrap();
@@ -306,20 +308,101 @@ async fn who_was_removed_or_whose_guild_was_deleted_is_told_so() {
     assert_eq!(deleted, refused(CommandError::UnknownGuild));
 }
 
+/// What an owner that ends unclean knew of used secrets is lost: none that it gave out is good after it.
 #[tokio::test]
-async fn a_session_that_was_cut_comes_back_to_the_next_owner_too() {
+async fn no_secret_is_good_with_the_next_owner_and_who_was_cut_is_not_online_there() {
+    let (world, guild) = lasting().await;
+    let (here, there) = (world.backend(), world.backend());
+    let cut_since = cut(attach(&here, guild, 1, ADA).await);
+    // Used, by one that has said goodbye since; the connection before it still stands.
+    let used = cut(attach(&here, guild, 2, 2).await);
+    let stands = attach(&here, guild, 3, 3).await;
+    let of_it = (stands.secret(), stands.known());
+    for (session, of, (secret, known)) in [(2, 2, used), (3, 3, of_it)] {
+        let mut back = soon(there.resume(guild, back(session, of, secret, known))).await.unwrap().session;
+        soon(back.detach()).await.unwrap();
+    }
+    let newest = attach(&there, guild, 4, ADA).await;
+    panicking_job(&world, guild).await;
+    // The one that was told last is there: those before it would be.
+    world.until_online(guild, 2).await;
+    for (session, of, (secret, known)) in [(1, ADA, cut_since), (2, 2, used), (3, 3, of_it), (4, ADA, cut(newest))] {
+        for backend in [&here, &there] {
+            let over = soon(backend.resume(guild, back(session, of, secret, known))).await.unwrap_err();
+            assert_eq!(over, refused(CommandError::UnknownSession { session: session_id(session) }));
+        }
+        // Attached anew it is as any other.
+        let (secret, known) = cut(attach(&there, guild, session, of).await);
+        soon(there.resume(guild, back(session, of, secret, known))).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_secret_of_a_former_membership_is_not_good_with_the_next_owner() {
     let (world, guild) = lasting().await;
     let backend = world.backend();
-    let (secret, known) = cut(attach(&backend, guild, 1, ADA).await);
-    let panicked = world.filter(guild, |_, _| panic!("the job of this test panics")).await;
-    assert!(panicked.is_err());
+    let (secret, known) = cut(attach(&backend, guild, 1, 2).await);
+    world.ask(guild, Command::Ban { user: user(2), reason: None }).await.unwrap();
+    world.ask(guild, Command::Unban { user: user(2) }).await.unwrap();
+    world.ask(guild, crate::world::add_member(2)).await.unwrap();
+    let _witness = attach(&backend, guild, 2, ADA).await;
+    panicking_job(&world, guild).await;
     world.until_online(guild, 1).await;
-    say(&world, guild, 0..1).await;
-    let Resumed { session: mut stream, gap } = soon(backend.resume(guild, back(1, ADA, secret, known))).await.unwrap();
-    // Whether its last owner made more than is stored is not known.
-    assert_eq!(soon(stream.next()).await, gap.map(Delivery::Gap));
-    assert_eq!(gap.map(|gap| gap.after), Some(known));
-    hears(&mut stream, 0..1).await;
+    let over = soon(backend.resume(guild, back(1, 2, secret, known))).await.unwrap_err();
+    assert_eq!(over, refused(CommandError::UnknownSession { session: session_id(1) }));
+    settle().await;
+    assert_eq!(world.online(guild).await, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_old_connection_on_another_backend_changes_nothing_and_ends_when_it_asks() {
+    let (world, guild) = lasting().await;
+    let (here, there) = (world.backend(), world.backend());
+    let superseded = CallError::Refused(CommandError::SessionSuperseded { session: session_id(1) });
+    for asks_for_a_level in [true, false] {
+        let mut old = attach(&here, guild, 1, ADA).await;
+        let mut new = soon(there.resume(guild, back(1, ADA, old.secret(), old.known()))).await.unwrap().session;
+        // It hears on until it asks.
+        say(&world, guild, 0..1).await;
+        hears(&mut old, 0..1).await;
+        let refused = if asks_for_a_level {
+            soon(old.set_level(Level::Passive)).await
+        } else {
+            soon(old.set_status(Status::Offline)).await
+        };
+        assert_eq!(refused.unwrap_err(), superseded);
+        assert_eq!(soon(old.next()).await, Some(Delivery::Detached(DetachReason::Superseded)));
+        assert_eq!(soon(old.next()).await, None);
+        assert_eq!(soon(old.set_status(Status::Offline)).await.unwrap_err(), superseded);
+        drop(old);
+        settle().await;
+        assert_eq!(world.online(guild).await, 1);
+        hears(&mut new, 0..1).await;
+        soon(new.set_status(Status::Idle)).await.unwrap();
+        soon(new.detach()).await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_old_session_of_a_batch_ends_when_it_asks_too() {
+    let (world, guild) = lasting().await;
+    let (here, there) = (world.backend(), world.backend());
+    let mut batches = here.batches(guild).await.unwrap().unwrap();
+    let old = here.attach_batch(guild, attachment(1, ADA), 7).await.unwrap();
+    let known = world.ask(guild, message(0)).await.unwrap().at();
+    let _new = soon(there.resume(guild, back(1, ADA, old.secret(), known))).await.unwrap().session;
+    let superseded = CallError::Refused(CommandError::SessionSuperseded { session: session_id(1) });
+    assert_eq!(soon(old.set_status(Status::Offline)).await.unwrap_err(), superseded);
+    let mut ended = None;
+    while ended.is_none() {
+        let note = |item: BatchItem<'_>| {
+            if let BatchItem::Detached { reason, token } = item {
+                ended = Some((reason, token));
+            }
+        };
+        soon(batches.read(64, note)).await;
+    }
+    assert_eq!((ended, world.online(guild).await), (Some((DetachReason::Superseded, 7)), 1));
 }
 
 #[tokio::test(start_paused = true)]

@@ -12,7 +12,7 @@ async fn epoch(world: &World, guild: GuildId) -> Epoch {
     world.view(guild).await.unwrap().position().epoch
 }
 
-async fn panicking_job(world: &World, guild: GuildId) {
+pub(crate) async fn panicking_job(world: &World, guild: GuildId) {
     let panicked = world.filter(guild, |_, _| panic!("the job of this test panics")).await;
     assert!(matches!(panicked, Err(CallError::Unavailable { .. })), "{panicked:?}");
 }

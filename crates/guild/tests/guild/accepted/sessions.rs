@@ -1,7 +1,9 @@
 //! Sessions, and the presence they make.
 
 use guildhall_guild::{Attached, Effect, Reply, SessionRequest, Tell};
-use guildhall_proto::{Actor, Command, CommandError, Ephemeral, EphemeralKind, Generation, Position, Seq, Status};
+use guildhall_proto::{
+    Actor, Command, CommandError, Ephemeral, EphemeralKind, Generation, Level, Position, Seq, Status,
+};
 
 use crate::world::*;
 
@@ -24,14 +26,16 @@ fn of_several_sessions_the_most_present_counts() {
     assert_eq!(world.status(PLAIN), Some(Status::Offline));
     world.attach(PLAIN, 1, Status::Idle);
     world.attach(PLAIN, 2, Status::DoNotDisturb);
-    world.attach(PLAIN, 3, Status::Offline);
+    let generation = attached(&mut world, PLAIN, 3).generation;
+    let show = |status| SessionRequest::SetStatus { user: user_id(PLAIN), status, generation };
+    assert!(world.session(3, show(Status::Offline)).0.is_ok());
     assert_eq!(world.status(PLAIN), Some(Status::DoNotDisturb));
     world.attach(MOD, 4, Status::Online);
     assert_eq!(world.guild.view().unwrap().online(), 2);
 
     assert!(world.session(2, SessionRequest::Detach { user: user_id(PLAIN) }).0.is_ok());
     assert_eq!(world.status(PLAIN), Some(Status::Idle));
-    assert!(world.session(3, SessionRequest::SetStatus { user: user_id(PLAIN), status: Status::Online }).0.is_ok());
+    assert!(world.session(3, show(Status::Online)).0.is_ok());
     assert_eq!(world.status(PLAIN), Some(Status::Online));
     for session in [1, 3] {
         assert!(world.session(session, SessionRequest::Detach { user: user_id(PLAIN) }).0.is_ok());
@@ -97,6 +101,12 @@ fn a_session_comes_back_once_as_each_generation() {
     assert_eq!(world.refuses_session(1, release(first)), superseded);
     let late = SessionRequest::Reattach { user: user_id(PLAIN), status: Status::Online, generation: first };
     assert_eq!(world.refuses_session(1, late), superseded);
+    let user = user_id(PLAIN);
+    let show = |generation| SessionRequest::SetStatus { user, status: Status::Online, generation };
+    assert_eq!(world.refuses_session(1, show(first)), superseded);
+    let listen = |generation| SessionRequest::SetLevel { user, level: Level::Passive, generation };
+    assert_eq!(world.refuses_session(1, listen(first)), superseded);
+    assert!(world.session(1, listen(second)).0.is_ok());
     assert_eq!(world.status(PLAIN), Some(Status::Idle));
 
     // Who attaches it anew holds it from then on.
@@ -134,6 +144,24 @@ fn a_new_owner_is_told_of_a_session_as_it_is_held() {
     assert_eq!(world.session(1, reattach).0, Ok(Reply::Accepted(world.guild.position())));
     assert_eq!(world.status(PLAIN), Some(Status::Idle));
     assert!(attached(&mut world, PLAIN, 1).generation > Generation(5));
+}
+
+#[test]
+fn a_session_that_an_owner_was_only_told_of_comes_back_once_it_is_attached_anew() {
+    let mut world = World::new();
+    let (user, known) = (user_id(PLAIN), world.guild.position());
+    let resume = |generation| SessionRequest::Resume { user, status: Status::Online, generation, known };
+    let reattach = |generation, status| SessionRequest::Reattach { user, status, generation };
+    let unknown = CommandError::UnknownSession { session: session_id(1) };
+    // Told twice, and of a later holder: it may still have come back before, and gone.
+    for (generation, status) in [(5, Status::Idle), (5, Status::Online), (6, Status::Online)] {
+        assert!(world.session(1, reattach(Generation(generation), status)).0.is_ok());
+        assert_eq!(world.refuses_session(1, resume(Generation(generation))), unknown);
+    }
+    // What the owner has given out itself it is told again in vain.
+    let own = attached(&mut world, PLAIN, 1).generation;
+    assert!(world.session(1, reattach(own, Status::Idle)).0.is_ok());
+    assert!(world.session(1, resume(own)).0.is_ok());
 }
 
 #[test]

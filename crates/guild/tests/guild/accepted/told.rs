@@ -1,7 +1,7 @@
 //! What is told beside the events: typing, and the presence that a user's sessions make together.
 
 use guildhall_guild::{Call, CallId, Effect, Input, Reply, SessionRequest, Tell};
-use guildhall_proto::{Actor, Command, Ephemeral, EphemeralKind, PruneBy, Status};
+use guildhall_proto::{Actor, Command, Ephemeral, EphemeralKind, Generation, PruneBy, Status};
 
 use crate::world::*;
 
@@ -40,7 +40,9 @@ fn only_a_change_of_what_all_sessions_say_together_is_told() {
     let mut world = World::new();
     let user = user_id(PLAIN);
     let attach = |status| SessionRequest::Attach { user, status };
-    let set = |status| SessionRequest::SetStatus { user, status };
+    // Not below any that was given out.
+    let generation = Generation(u64::MAX);
+    let set = |status| SessionRequest::SetStatus { user, status, generation };
     let detach = SessionRequest::Detach { user };
     assert_eq!(told(&mut world, 1, attach(Status::Offline)), None);
     assert_eq!(told(&mut world, 2, attach(Status::Idle)), Some(Status::Idle));

@@ -2,8 +2,8 @@
 
 use guildhall_guild::SessionRequest;
 use guildhall_proto::{
-    Actor, ChannelEdit, ChannelId, ClientId, Command, CommandError, GuildEdit, GuildId, IdError, MemberEdit, Mentions,
-    NodeId, Publish, RoleEdit, RoleId, SessionId, Status, UserId,
+    Actor, ChannelEdit, ChannelId, ClientId, Command, CommandError, Generation, GuildEdit, GuildId, IdError,
+    MemberEdit, Mentions, NodeId, Publish, RoleEdit, RoleId, SessionId, Status, UserId,
 };
 
 use crate::world::*;
@@ -135,10 +135,9 @@ fn a_session_that_is_not_attached_is_refused() {
     let mut world = World::new();
     let unknown = CommandError::UnknownSession { session: session_id(9) };
     assert_eq!(world.refuses_session(9, SessionRequest::Detach { user: user_id(MOD) }), unknown);
-    assert_eq!(
-        world.refuses_session(9, SessionRequest::SetStatus { user: user_id(MOD), status: Status::Idle }),
-        unknown
-    );
+    let generation = Generation::default();
+    let status = SessionRequest::SetStatus { user: user_id(MOD), status: Status::Idle, generation };
+    assert_eq!(world.refuses_session(9, status), unknown);
     let publish = Publish { session: Some(session_id(9)), ..message(GENERAL) };
     assert_eq!(world.refuses(by(MOD), Command::Publish(publish)), unknown);
 }
@@ -151,7 +150,8 @@ fn another_users_session_is_refused() {
     let attach = SessionRequest::Attach { user: user_id(PLAIN), status: Status::Online };
     assert_eq!(world.refuses_session(9, attach), foreign);
     assert_eq!(world.refuses_session(9, SessionRequest::Detach { user: user_id(PLAIN) }), foreign);
-    let hide = SessionRequest::SetStatus { user: user_id(PLAIN), status: Status::Offline };
+    let generation = Generation::default();
+    let hide = SessionRequest::SetStatus { user: user_id(PLAIN), status: Status::Offline, generation };
     assert_eq!(world.refuses_session(9, hide), foreign);
     let publish = Publish { session: Some(session_id(9)), ..message(GENERAL) };
     assert_eq!(world.refuses(by(PLAIN), Command::Publish(publish.clone())), foreign);
