@@ -86,7 +86,7 @@ pub enum EventKind {
         channel: Channel,
         /// Its overwrites, ascending by target.
         overwrites: Vec<Overwrite>,
-        /// The channels of which it was the parent, ascending.
+        /// The channels of which it was the parent, ascending. Sessions are told of none: they may not see all of these.
         children: Vec<ChannelId>,
     },
     /// Channels changed places.

@@ -211,8 +211,14 @@ impl Guild {
         self.folding.is_some()
     }
 
-    /// Whether the last checkpoint that was begun has all that happened: then a guild restored from it goes on where this one is,
-    /// which no records could promise, for they know nothing of messages.
+    /// Tells that the store has not taken a checkpoint: what it alone would have held is not saved.
+    pub fn checkpoint_refused(&mut self) {
+        self.unsaved = true;
+    }
+
+    /// Whether the last checkpoint that was begun has all that happened, unless the store
+    /// [refused](Self::checkpoint_refused) one since: then a guild restored from it goes on where this one is, which no records could
+    /// promise, for they know nothing of messages.
     pub fn is_checkpointed(&self) -> bool {
         self.records == self.checkpointed && !self.unsaved
     }

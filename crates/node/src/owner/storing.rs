@@ -56,6 +56,7 @@ impl Owner {
     pub(super) fn checkpoint_done(&mut self, stored: bool) {
         self.checkpoints.under_way = false;
         if !stored {
+            self.guild.checkpoint_refused();
             self.stay_awake(SleepError::NotStored);
         }
         if let Some(next) = take(&mut self.checkpoints.next) {

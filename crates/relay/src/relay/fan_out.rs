@@ -399,15 +399,22 @@ impl Relay {
     }
 }
 
-/// What sessions are told of an event: not in which channels a deleted role had overwrites, for they may not see all of those.
+/// What sessions are told of an event: not in which channels a deleted role had overwrites, nor which stood under a deleted
+/// category, for they may not see all of those.
 fn told(event: Arc<Event>) -> Arc<Event> {
-    if let EventKind::RoleDeleted { role, overwrites } = &event.kind
+    let kind = if let EventKind::RoleDeleted { role, overwrites } = &event.kind
         && !overwrites.is_empty()
     {
-        let kind = EventKind::RoleDeleted { role: role.clone(), overwrites: Vec::new() };
-        return Arc::new(Event { kind, ..*event });
-    }
-    event
+        EventKind::RoleDeleted { role: role.clone(), overwrites: Vec::new() }
+    } else if let EventKind::ChannelDeleted { channel, overwrites, children } = &event.kind
+        && !children.is_empty()
+    {
+        let (channel, overwrites) = (channel.clone(), overwrites.clone());
+        EventKind::ChannelDeleted { channel, overwrites, children: Vec::new() }
+    } else {
+        return event;
+    };
+    Arc::new(Event { kind, ..*event })
 }
 
 /// Takes a session from the waiting ones of its cohort; whether it was one.
