@@ -76,8 +76,8 @@ impl BatchSession {
     /// later.
     ///
     /// # Errors
-    /// `UnknownSession` if the session has ended; `SessionSuperseded` if it has come back elsewhere: it ends so here; `Overloaded`, also while the consumer has too much to take over; `Stopping` or
-    /// `Unavailable`.
+    /// `UnknownSession` if the session has ended; `SessionSuperseded` if it has come back elsewhere: it ends so here; `Overloaded`, also
+    /// while the consumer has too much to take over; `Stopping` or `Unavailable`.
     pub async fn set_level(&mut self, level: Level) -> Result<Position, CallError> {
         let session = self.seat.session();
         let Some(key) = self.seat.key() else {

@@ -137,8 +137,8 @@ impl SessionStream {
     /// events already. What was read before that for the old level is still handed out first.
     ///
     /// # Errors
-    /// `UnknownSession` if the session has ended; `SessionSuperseded` if it has come back elsewhere: it ends so here; `Overloaded`, also while earlier changes of a session that lags are before it;
-    /// `Stopping` or `Unavailable`.
+    /// `UnknownSession` if the session has ended; `SessionSuperseded` if it has come back elsewhere: it ends so here; `Overloaded`, also
+    /// while earlier changes of a session that lags are before it; `Stopping` or `Unavailable`.
     pub async fn set_level(&mut self, level: Level) -> Result<Position, CallError> {
         let Self { seat, stream, .. } = self;
         seat.set_level(level, |core, at| core.relay.set_level(stream, level, at, &mut core.woken)).await
