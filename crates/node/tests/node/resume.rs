@@ -378,6 +378,30 @@ async fn a_relay_that_is_full_refuses_before_the_secret_is_used() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_session_that_is_cut_again_and_again_keeps_nothing_of_its_former_connections() {
+    let (world, guild) = lasting().await;
+    let backend = world.backend();
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let began = tokio::time::Instant::now();
+    let mut stream = attach(&backend, guild, 1, ADA).await;
+    let before = tasks();
+    for round in 0..1_000 {
+        let (secret, known) = cut(stream);
+        stream = if round % 2 == 0 {
+            soon(backend.resume(guild, back(1, ADA, secret, known))).await.unwrap().session
+        } else {
+            attach(&backend, guild, 1, ADA).await
+        };
+    }
+    settle().await;
+    assert!(tasks() <= before, "{} tasks, {before} before", tasks());
+    soon(stream.detach()).await.unwrap();
+    drop(stream);
+    until(|| backend.relays() == 0).await;
+    assert!(began.elapsed() < WITHIN);
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_that_is_dropped_while_it_comes_back_is_cut_again() {
     let (world, guild) = lasting().await;
     let backend = world.backend();
