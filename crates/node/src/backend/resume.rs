@@ -26,15 +26,16 @@ pub struct Resumed<S> {
     pub gap: Option<Gap>,
 }
 
-/// Why a session did not come back. Unless it is [`Attach`](Self::Attach) with `Overloaded`, it never will: attach it anew.
+/// Why a session did not come back. After `Overloaded` or `Full` of [`Attach`](Self::Attach) the secret is as good as before: come again.
+/// Otherwise it never will: attach it anew.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ResumeError {
     /// The secret is not taken.
     #[error(transparent)]
     Secret(#[from] SecretError),
     /// The guild, or the relay, did not take the session. `Refused` is by `SessionSuperseded` if the secret was used before,
-    /// `UnknownSession` if the session was detached, or cut for too long, or its owner has ended unheard; `UnknownMember`,
-    /// `UnknownGuild` if these are gone; `PositionAhead` if `known` is of the future.
+    /// `UnknownSession` if the session was detached, or cut for too long, or its owner has ended unheard, or the relay had no room for it
+    /// for some seconds after the owner had taken it; `UnknownMember`, `UnknownGuild` if these are gone; `PositionAhead` if `known` is of the future.
     #[error(transparent)]
     Attach(#[from] AttachError),
 }
