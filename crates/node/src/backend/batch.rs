@@ -7,7 +7,7 @@ use guildhall_proto::{CallError, CommandError, Generation, Level, Position, Sess
 use guildhall_relay::{self as relay, Batch, BatchItem, BatchRead, Secret};
 
 use super::local::{Core, LocalRelay};
-use super::seat::Seat;
+use super::seat::{LAGGING_RETRY_AFTER, Seat};
 use super::{Attach, AttachError, Lease, Resume, ResumeError, Resumed};
 
 /// A session that is served by the [`Batches`] of its guild.
@@ -45,6 +45,9 @@ impl BatchSession {
         generation: Generation,
         token: u64,
     ) -> Result<Resumed<Self>, ResumeError> {
+        if relay.core.lock().relay.is_batch_full() {
+            return Err(CallError::Overloaded { retry_after: LAGGING_RETRY_AFTER }.into());
+        }
         let place = |core: &mut Core, resume: relay::Resume<'_>| {
             let (key, gap) = core.relay.resume_batch(resume, token)?;
             Ok((key, (), gap))

@@ -1,7 +1,7 @@
 //! What a relay's sessions have the owner told, beside the feed: detaches, and every session when a new owner has come.
 //!
-//! Errands run in tasks of their own, so that the feed never waits for an owner. They are as many as sessions that leave, and
-//! [`TELLING_MAX`] for those that are told of again.
+//! Errands run in tasks of their own, so that the feed never waits for an owner. They are as many as sessions that leave or are cut,
+//! and [`TELLING_MAX`] for those that are told of again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +10,7 @@ use guildhall_guild::{Reply, SessionRequest};
 use guildhall_proto::{CallError, CommandError, Position, SessionId};
 use guildhall_relay::SessionKey;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use super::Lease;
 use super::local::{Core, LocalRelay};
@@ -68,7 +69,7 @@ impl LocalRelay {
     /// place at the relay is free at once. The lease keeps the relay until then, and with it the session's past.
     pub(super) fn cut(self: &Arc<Self>, held: Held, within: Duration, lease: Lease) {
         let mut core = self.core.lock();
-        let Some(key) = core.seats.cut(held.session, held.tenure) else {
+        let Some((key, over)) = core.seats.cut(held.session, held.tenure) else {
             // It has come back already.
             return;
         };
@@ -80,9 +81,8 @@ impl LocalRelay {
         self.node.counters().bump(Counter::SessionsCut);
         let relay = Arc::clone(self);
         self.runtime.spawn(async move {
-            tokio::time::sleep(within).await;
-            let is_cut = relay.core.lock().seats.is_cut(held.session, held.tenure);
-            if is_cut {
+            // The seat is gone, or held anew: the task ends at once, so that there is one for a session however often it is cut.
+            if timeout(within, over).await.is_err() {
                 relay.abandon(held, Some(lease));
             }
         });

@@ -26,7 +26,8 @@ pub struct Resumed<S> {
     pub gap: Option<Gap>,
 }
 
-/// Why a session did not come back. Unless it is [`Attach`](Self::Attach) with `Overloaded`, it never will: attach it anew.
+/// Why a session did not come back. After `Overloaded` or `Full` of [`Attach`](Self::Attach) the secret is as good as before: come again.
+/// Otherwise it never will: attach it anew.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ResumeError {
     /// The secret is not taken.
@@ -34,8 +35,8 @@ pub enum ResumeError {
     Secret(#[from] SecretError),
     /// The guild, or the relay, did not take the session. `Refused` is by `SessionSuperseded` if the secret was used before,
     /// `UnknownSession` if the session was detached, or cut for too long, or if its owner has ended unclean since the secret's session
-    /// was attached or came back: what that owner knew of used secrets is lost; `UnknownMember`,
-    /// `UnknownGuild` if these are gone; `PositionAhead` if `known` is of the future.
+    /// was attached or came back (what that owner knew of used secrets is lost), or if the relay had no room for it for some seconds
+    /// after the owner had taken it; `UnknownMember`, `UnknownGuild` if these are gone; `PositionAhead` if `known` is of the future.
     #[error(transparent)]
     Attach(#[from] AttachError),
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use guildhall_guild::{Attached, Reply, SessionRequest};
 use guildhall_proto::{CallError, CommandError, Generation, Level, Millis, Position, SessionId, Status, UserId};
 use guildhall_relay::{self as relay, Claims, Gap, ListenError, Secret, SessionKey};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::local::{Core, LocalRelay};
 use super::resume::{Resume, ResumeError};
@@ -73,18 +74,21 @@ impl Seat {
             let attach = relay::Attach { session, accepted: accepted.at, user, roles, members, level, status };
             match seat.place(accepted.member.joined_at, |core| place(core, attach)) {
                 Ok(placed) => return Ok((seat, placed)),
-                Err(error) => {
-                    if Self::wait_to_place(error).await? == Later::AttachAgain {
+                Err(error) => match Later::of(error) {
+                    Later::PlaceAgain => tokio::task::yield_now().await,
+                    Later::AttachAgain => {
+                        tokio::task::yield_now().await;
                         accepted = seat.attach(status, Known::Yes).await?;
                     }
-                }
+                    Later::WithRoom(refused) => return Err(refused),
+                },
             }
         }
         Err(CallError::Overloaded { retry_after: LAGGING_RETRY_AFTER }.into())
     }
 
     /// Has a session come back at the owner, which knows it as `generation`, and at the relay by `place`. To be run to its end: once
-    /// the owner has taken it, the secret is used up.
+    /// the owner has taken it, the secret is used up. From there on it comes back, or has ended, and is detached at once.
     pub(super) async fn take_again<T>(
         relay: Arc<LocalRelay>,
         lease: Lease,
@@ -92,52 +96,72 @@ impl Seat {
         generation: Generation,
         mut place: impl FnMut(&mut Core, relay::Resume<'_>) -> Result<(SessionKey, T, Option<Gap>), relay::ResumeError>,
     ) -> Result<(Self, T, Option<Gap>), ResumeError> {
-        let Resume { attach: Attach { session, user, status, members, level }, known, .. } = resume;
+        let Resume { attach: Attach { session, user, status, .. }, known, .. } = resume;
         if relay.core.lock().relay.sessions() >= relay.sessions_max {
             return Err(AttachError::Full { max: relay.sessions_max }.into());
         }
         let request = SessionRequest::Resume { user, status, generation, known };
-        let mut accepted = attached(relay.ask(session, request).await?);
+        let accepted = attached(relay.ask(session, request).await?);
         let (tenure, before) = {
             let mut core = relay.core.lock();
             let core = &mut *core;
             core.seats.take_over(session, user, status, accepted.generation)
         };
         let held = Held { session, user, tenure, generation: Some(accepted.generation) };
-        let mut seat = Self { relay, held, is_placed: true, needs_detach: true, lease: Some(lease) };
+        let mut seat = Self { relay, held, is_placed: false, needs_detach: true, lease: Some(lease) };
         seat.supersede(before);
-        for _ in 0..PLACINGS_MAX {
+        let (placed, gap) = seat.place_again(resume, accepted, &mut place).await?;
+        seat.relay.node.counters().bump(Counter::SessionsResumed);
+        if gap.is_some() {
+            seat.relay.node.counters().bump(Counter::SessionsResumedWithGap);
+        }
+        Ok((seat, placed, gap))
+    }
+
+    /// Places a session that the owner has taken, as soon as the relay takes it.
+    async fn place_again<T>(
+        &mut self,
+        resume: Resume,
+        mut accepted: Attached,
+        place: &mut impl FnMut(&mut Core, relay::Resume<'_>) -> Result<(SessionKey, T, Option<Gap>), relay::ResumeError>,
+    ) -> Result<(T, Option<Gap>), ResumeError> {
+        let Resume { attach: Attach { session, user, status, members, level }, known, .. } = resume;
+        let deadline = Instant::now() + COMING_BACK_MAX;
+        for turn in 0_usize.. {
             // Its roles are taken back by events that the relay has to know.
-            seat.relay.reached(accepted.at).await;
-            if seat.relay.is_closed() {
+            let reached = timeout_at(deadline, self.relay.reached(accepted.at)).await;
+            if self.relay.is_closed() {
                 return Err(CallError::Stopping.into());
+            }
+            if reached.is_err() {
+                break;
             }
             let Attached { at, member, deleted_roles, deletions_unknown_to, .. } = &accepted;
             let attach = relay::Attach { session, accepted: *at, user, roles: &member.roles, members, level, status };
             let deletions_unknown_to = *deletions_unknown_to;
             let resume = relay::Resume { attach, known, deleted_roles, deletions_unknown_to };
             let placed =
-                seat.place(member.joined_at, |core| place(core, resume).map(|(key, placed, gap)| (key, (placed, gap))));
-            match placed {
-                Ok((placed, gap)) => {
-                    seat.relay.node.counters().bump(Counter::SessionsResumed);
-                    if gap.is_some() {
-                        seat.relay.node.counters().bump(Counter::SessionsResumedWithGap);
-                    }
-                    return Ok((seat, placed, gap));
-                }
+                self.place(member.joined_at, |core| place(core, resume).map(|(key, placed, gap)| (key, (placed, gap))));
+            let later = match placed {
+                Ok(placed) => return Ok(placed),
                 // The owner has seen that the position is none of the future; a relay that resyncs may have to come back to this one.
-                Err(relay::ResumeError::Ahead { .. } | relay::ResumeError::Behind { .. }) => {
-                    tokio::task::yield_now().await;
-                }
-                Err(relay::ResumeError::Attach(error)) => {
-                    if Self::wait_to_place(error).await? == Later::AttachAgain {
-                        accepted = seat.attach(status, Known::Yes).await.map_err(ResumeError::from)?;
-                    }
-                }
+                Err(relay::ResumeError::Ahead { .. } | relay::ResumeError::Behind { .. }) => Later::PlaceAgain,
+                Err(relay::ResumeError::Attach(error)) => Later::of(error),
+            };
+            if Instant::now() >= deadline {
+                break;
+            }
+            match later {
+                Later::PlaceAgain if turn < PLACINGS_MAX => tokio::task::yield_now().await,
+                Later::PlaceAgain | Later::WithRoom(_) => sleep(LAGGING_RETRY_AFTER).await,
+                Later::AttachAgain => match self.attach(status, Known::Yes).await {
+                    Ok(again) => accepted = again,
+                    Err(CallError::Overloaded { retry_after }) => sleep(retry_after).await,
+                    Err(error) => return Err(error.into()),
+                },
             }
         }
-        Err(CallError::Overloaded { retry_after: LAGGING_RETRY_AFTER }.into())
+        Err(CallError::from(CommandError::UnknownSession { session }).into())
     }
 
     pub(super) fn session(&self) -> SessionId {
@@ -224,27 +248,6 @@ impl Seat {
         Ok(placed)
     }
 
-    /// What is to be done before a session is placed that the relay did not take.
-    async fn wait_to_place(error: relay::AttachError) -> Result<Later, AttachError> {
-        match error {
-            relay::AttachError::Full { max } => Err(AttachError::Full { max }),
-            // One of this id is on its way out: the relay has not reached the position of its detach.
-            relay::AttachError::AlreadyAttached { .. } => {
-                tokio::task::yield_now().await;
-                Ok(Later::PlaceAgain)
-            }
-            // The relay has moved on since: the owner tells a newer position.
-            relay::AttachError::TooOld { .. } => {
-                tokio::task::yield_now().await;
-                Ok(Later::AttachAgain)
-            }
-            // The relay, or its batch consumer, lags: nothing to be measured from here but its next run of events.
-            relay::AttachError::PendingFull { .. } | relay::AttachError::BatchStalled { .. } => {
-                Err(CallError::Overloaded { retry_after: LAGGING_RETRY_AFTER }.into())
-            }
-        }
-    }
-
     pub(super) async fn set_status(&self, status: Status) -> Result<Position, CallError> {
         // Kept first: an owner that comes meanwhile is told this status.
         let Held { session, user, tenure, .. } = self.held;
@@ -294,7 +297,7 @@ impl Seat {
     ) -> Result<Position, CallError> {
         let Held { session, user, .. } = self.held;
         let generation = self.generation();
-        loop {
+        for _ in 0..PLACINGS_MAX {
             let at = match self.relay.ask(session, SessionRequest::SetLevel { user, level, generation }).await {
                 Ok(Reply::Accepted(at)) => at,
                 Ok(reply @ (Reply::Attached(_) | Reply::Outcome(_))) => {
@@ -317,6 +320,7 @@ impl Seat {
                 }
             }
         }
+        Err(CallError::Overloaded { retry_after: LAGGING_RETRY_AFTER })
     }
 
     fn switch<T>(&self, at: Position, switch: &mut impl FnMut(&mut Core, Position) -> T) -> T {
@@ -371,11 +375,29 @@ fn attached(reply: Reply) -> Attached {
     }
 }
 
-/// What has to come before a session can be placed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What has to come before a session can be placed that the relay did not take.
+#[derive(Debug)]
 enum Later {
     PlaceAgain,
     AttachAgain,
+    /// Room has to come: what to say to one that can come again.
+    WithRoom(AttachError),
+}
+
+impl Later {
+    fn of(error: relay::AttachError) -> Self {
+        match error {
+            relay::AttachError::Full { max } => Self::WithRoom(AttachError::Full { max }),
+            // One of this id is on its way out: the relay has not reached the position of its detach.
+            relay::AttachError::AlreadyAttached { .. } => Self::PlaceAgain,
+            // The relay has moved on since: the owner tells a newer position.
+            relay::AttachError::TooOld { .. } => Self::AttachAgain,
+            // The relay, or its batch consumer, lags: nothing to be measured from here but its next run of events.
+            relay::AttachError::PendingFull { .. } | relay::AttachError::BatchStalled { .. } => {
+                Self::WithRoom(CallError::Overloaded { retry_after: LAGGING_RETRY_AFTER }.into())
+            }
+        }
+    }
 }
 
 /// Whether an owner has attached a session before.
@@ -389,4 +411,7 @@ enum Known {
 /// not come there, and must not keep a thread busy meanwhile.
 const PLACINGS_MAX: usize = 1_000;
 /// A lagging relay applies thousands of events in this time, or resyncs.
-const LAGGING_RETRY_AFTER: Duration = Duration::from_millis(20);
+pub(super) const LAGGING_RETRY_AFTER: Duration = Duration::from_millis(20);
+/// How long a session that its owner has taken waits for the relay to take it: a relay that lags for longer is as good as gone, and a
+/// client that waits does better to attach anew.
+const COMING_BACK_MAX: Duration = Duration::from_secs(5);

@@ -11,10 +11,12 @@
 //! - a seat that an errand is telling of stays until that errand is done.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 
 use guildhall_guild::SessionRequest;
 use guildhall_proto::{Generation, Millis, SessionId, Status, UserId};
 use guildhall_relay::SessionKey;
+use tokio::sync::oneshot;
 
 #[derive(Debug, Default)]
 pub(super) struct Seats {
@@ -48,6 +50,8 @@ struct Seat {
     retold: bool,
     /// Whether an owner was told that it leaves, by an errand.
     told_leaving: bool,
+    /// Dropped with the seat, it tells who waits for the end of its time that there is nothing to wait for.
+    cut: Option<oneshot::Sender<Infallible>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,6 +105,7 @@ impl Seats {
             again: false,
             retold: false,
             told_leaving: false,
+            cut: None,
         };
         let mut key = None;
         if let Some(before) = self.seats.remove(&session) {
@@ -142,16 +147,16 @@ impl Seats {
     }
 
     /// Keeps the seat of a session whose connection broke. With it goes the key under which the relay has it; `None` if the seat is
-    /// held by another.
-    pub(super) fn cut(&mut self, session: SessionId, tenure: Tenure) -> Option<Option<SessionKey>> {
+    /// held by another. With it goes too what ends once the seat is given back, or held anew.
+    pub(super) fn cut(
+        &mut self,
+        session: SessionId,
+        tenure: Tenure,
+    ) -> Option<(Option<SessionKey>, oneshot::Receiver<Infallible>)> {
         let seat = self.held_mut(session, tenure)?;
-        seat.stage = Stage::Cut;
-        Some(seat.key.take())
-    }
-
-    /// Whether a session whose connection broke has not come back since.
-    pub(super) fn is_cut(&self, session: SessionId, tenure: Tenure) -> bool {
-        self.held(session, tenure).is_some_and(|seat| seat.stage == Stage::Cut)
+        let (cut, over) = oneshot::channel();
+        (seat.stage, seat.cut) = (Stage::Cut, Some(cut));
+        Some((seat.key.take(), over))
     }
 
     /// When the members of the sessions that the relay has had joined, as of the latest attach of each. O(sessions).
@@ -253,6 +258,8 @@ impl Seat {
 
 #[cfg(test)]
 mod tests {
+    use tokio::sync::oneshot::error::TryRecvError;
+
     use super::*;
 
     fn session() -> SessionId {
@@ -331,16 +338,18 @@ mod tests {
     #[test]
     fn a_session_that_was_cut_keeps_its_seat_for_its_user_and_loses_it_to_itself() {
         let (mut seats, first) = seats();
-        assert_eq!(seats.cut(session(), first), Some(None));
+        let (key, mut over) = seats.cut(session(), first).unwrap();
+        assert_eq!((key, over.try_recv()), (None, Err(TryRecvError::Empty)));
         assert_eq!(seats.reserve(session(), UserId::new(2).unwrap(), Status::Online), None);
         assert_eq!(seats.begin_telling(session()), None);
 
         let (second, _) = seats.take_over(session(), USER, Status::Idle, Generation(4));
-        assert!(!seats.is_cut(session(), first) && !seats.leave(session(), first));
+        assert_eq!(over.try_recv(), Err(TryRecvError::Closed));
+        assert!(!seats.leave(session(), first));
         assert_eq!(seats.left(session(), first), None);
         let idle = SessionRequest::Reattach { user: USER, status: Status::Idle, generation: Generation(4) };
         assert_eq!(seats.begin_telling(session()), Some(idle));
-        assert_eq!(seats.cut(session(), second), Some(None));
+        assert!(seats.cut(session(), second).is_some());
         // An errand that is on its way goes on with what is wanted by then.
         let (_, _) = seats.take_over(session(), USER, Status::Idle, Generation(5));
         let later = SessionRequest::Reattach { user: USER, status: Status::Idle, generation: Generation(5) };

@@ -461,6 +461,76 @@ async fn a_relay_that_is_full_refuses_before_the_secret_is_used() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_batch_that_is_full_refuses_before_the_secret_is_used() {
+    let world = lasting_with(|config| config.relay.sessions_max = 4);
+    let guild = world.found(1, 9).await;
+    let backend = world.backend();
+    let (secret, known) = cut(attach(&backend, guild, 1, ADA).await);
+    let mut batches = soon(backend.batches(guild)).await.unwrap().unwrap();
+    let mut other = 2;
+    while backend.attach_batch(guild, attachment(other, other), other).await.is_ok() {
+        other += 1;
+        assert!(other < 10, "the batch is bounded");
+    }
+    let resume = back(1, ADA, secret, known);
+    let full = soon(backend.resume_batch(guild, resume, 1)).await.unwrap_err();
+    assert!(matches!(full, ResumeError::Attach(AttachError::Call(CallError::Overloaded { .. }))), "{full:?}");
+    soon(batches.read(64, |_| {})).await;
+    assert!(soon(backend.resume_batch(guild, resume, 1)).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_loses_the_last_place_after_its_secret_is_used_waits_for_room_or_has_ended() {
+    for is_room_made in [true, false] {
+        let world = lasting_with(|config| config.relay.sessions_max = 1);
+        let guild = world.found(1, 3).await;
+        let backend = world.backend();
+        let (secret, known) = cut(attach(&backend, guild, 1, ADA).await);
+        let mut other = Box::pin(backend.attach(guild, attachment(2, 2)));
+        assert!(crate::world::poll_once(&mut other).await.is_pending());
+        let mut coming = Box::pin(backend.resume(guild, back(1, ADA, secret, known)));
+        assert!(crate::world::poll_once(&mut coming).await.is_pending());
+        let mut other = soon(other).await.unwrap();
+        assert!(tokio::time::timeout(Duration::from_secs(1), &mut coming).await.is_err(), "it waits for room");
+        if is_room_made {
+            soon(other.detach()).await.unwrap();
+            let mut stream = soon(coming).await.unwrap().session;
+            say(&world, guild, 0..1).await;
+            hears(&mut stream, 0..1).await;
+        } else {
+            let ended = soon(coming).await.unwrap_err();
+            assert_eq!(ended, refused(CommandError::UnknownSession { session: session_id(1) }));
+            settle().await;
+            assert_eq!((world.online(guild).await, world.count(Counter::SessionsAbandoned)), (1, 1));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_is_cut_again_and_again_keeps_nothing_of_its_former_connections() {
+    let (world, guild) = lasting().await;
+    let backend = world.backend();
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let began = tokio::time::Instant::now();
+    let mut stream = attach(&backend, guild, 1, ADA).await;
+    let before = tasks();
+    for round in 0..1_000 {
+        let (secret, known) = cut(stream);
+        stream = if round % 2 == 0 {
+            soon(backend.resume(guild, back(1, ADA, secret, known))).await.unwrap().session
+        } else {
+            attach(&backend, guild, 1, ADA).await
+        };
+    }
+    settle().await;
+    assert!(tasks() <= before, "{} tasks, {before} before", tasks());
+    soon(stream.detach()).await.unwrap();
+    drop(stream);
+    until(|| backend.relays() == 0).await;
+    assert!(began.elapsed() < WITHIN);
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_that_is_dropped_while_it_comes_back_is_cut_again() {
     let (world, guild) = lasting().await;
     let backend = world.backend();

@@ -73,7 +73,7 @@ impl Relay {
         token: u64,
         begin: Begin,
     ) -> Result<SessionKey, AttachError> {
-        if self.ops_are_full() {
+        if self.is_batch_full() {
             return Err(AttachError::BatchStalled { ops: self.ops.len() });
         }
         let (mut scan, end) = self.attach(attach, Way::Batch(token))?;
@@ -368,8 +368,8 @@ impl Relay {
         slot.waiting = self.cohorts.wait(slot.cohort, slot.hearing.list(), idx);
     }
 
-    /// Whether the batch consumer has so much to take over that it gets no more.
-    pub(super) fn ops_are_full(&self) -> bool {
+    /// Whether the batch consumer has so much to take over that it gets no more sessions, until its next fill. O(1).
+    pub fn is_batch_full(&self) -> bool {
         self.ops.len() >= BATCH_OPS_PER_SESSION * self.config.sessions_max
     }
 

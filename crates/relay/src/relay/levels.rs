@@ -197,7 +197,7 @@ impl Relay {
         let slot = self.slots.at(key.idx);
         let at_door = match &slot.way {
             Way::Stream(door) if slot.waiting == NONE => door.switches(),
-            Way::Batch(_) if self.ops_are_full() => SWITCHES_MAX,
+            Way::Batch(_) if self.is_batch_full() => SWITCHES_MAX,
             Way::Stream(_) | Way::Batch(_) | Way::Vacant => 0,
         };
         let switches = at_door + usize::from(slot.switches_pending);
