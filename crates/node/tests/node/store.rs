@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::mem::take;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 
 use guildhall_proto::{Epoch, Grant, GuildId};
 use guildhall_store::{Batch, Claim, MemoryStore, Store, StoreError, Stored, StoredCheckpoint};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
 #[derive(Default)]
 pub(crate) struct TestStore {
@@ -24,6 +25,8 @@ struct Script {
     broken: BTreeSet<(GuildId, Epoch)>,
     /// Claims wait here.
     claim_gate: Option<mpsc::Receiver<()>>,
+    /// Checkpoints wait while this is there.
+    checkpoint_gate: Option<Arc<RwLock<()>>>,
 }
 
 /// What becomes of the next records.
@@ -106,6 +109,13 @@ impl TestStore {
         release
     }
 
+    /// Has every checkpoint wait until what is returned is unlocked.
+    pub(crate) fn hold_checkpoints(&self) -> Arc<RwLock<()>> {
+        let gate = Arc::default();
+        self.script.lock().checkpoint_gate = Some(Arc::clone(&gate));
+        gate
+    }
+
     pub(crate) fn records(&self, guild: GuildId) -> usize {
         self.inner.records(guild)
     }
@@ -163,7 +173,13 @@ impl Store for TestStore {
     }
 
     fn checkpoint(&self, guild: GuildId, epoch: Epoch, checkpoint: StoredCheckpoint) -> Result<(), StoreError> {
-        let mode = self.script.lock().mode;
+        let (mode, gate) = {
+            let script = self.script.lock();
+            (script.mode, script.checkpoint_gate.clone())
+        };
+        if let Some(gate) = gate {
+            drop(gate.read());
+        }
         assert!(mode != Mode::PanicAtCheckpoints, "the checkpoints of this test panic");
         if mode == Mode::RefuseCheckpoints {
             return Err(StoreError::Unavailable { reason: String::from("the test takes no checkpoint") });

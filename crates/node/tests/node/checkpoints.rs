@@ -1,0 +1,57 @@
+//! Checkpoints that the store is slow to take: how many wait, and that nobody else does.
+
+use std::time::Duration;
+
+use guildhall_node::Counter;
+use guildhall_proto::GuildId;
+
+use crate::world::{World, add_member, message, settle, soon, until};
+
+#[tokio::test]
+async fn of_the_checkpoints_that_wait_for_a_slow_store_a_guild_keeps_the_latest() {
+    let world = World::with(|config| config.guild.checkpoint_records = 4);
+    let guild = world.found(1, 2).await;
+    until(|| world.store.records(guild) < 4).await;
+    let before = world.count(Counter::Checkpoints);
+    let gate = world.store.hold_checkpoints();
+    let held = gate.write();
+    // Ten checkpoints come due; calls go on.
+    for number in 100..140 {
+        soon(world.ask(guild, add_member(number))).await.unwrap();
+    }
+    settle().await;
+    assert_eq!(world.count(Counter::Checkpoints) - before, 1, "one is under way");
+    assert!(world.store.records(guild) >= 40);
+    drop(held);
+    // The one that waited covers all that came meanwhile.
+    until(|| world.store.records(guild) < 4).await;
+    assert_eq!(world.count(Counter::Checkpoints) - before, 2);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_slow_store_lets_few_guilds_fall_asleep_at_a_time_and_keeps_nobody_waiting() {
+    const GUILDS: u64 = 50;
+    let world = World::with(|config| config.sleep_after = 8 * ROUND);
+    for number in 1..=GUILDS {
+        world.found(number, 1).await;
+    }
+    let gate = world.store.hold_checkpoints();
+    let held = gate.write();
+    tokio::time::pause();
+    for _ in 0..12 {
+        tokio::time::advance(ROUND + Duration::from_millis(10)).await;
+        settle().await;
+    }
+    tokio::time::resume();
+    // The sweep waits; the guilds that wait for the store are awake, and whoever is asked for answers.
+    assert_eq!((world.count(Counter::Checkpoints), world.awake()), (32, GUILDS as usize));
+    let guild = GuildId::new(1).unwrap();
+    soon(world.ask(guild, message(1))).await.unwrap();
+    drop(held);
+    until(|| world.awake() < 32).await;
+    world.stop().await;
+}
+
+/// Longer than any test.
+const ROUND: Duration = Duration::from_secs(600);
