@@ -11,7 +11,7 @@
 //! | reader, batch that never read | ≤ 1.5 × | a cursor that nobody moves: nothing is done for it |
 //! | whole-guild change | p99 ≤ 2 × idle | a batch of 256 holds the owner for 300 µs, one call in three waits for the rest of one |
 //!
-//! `cargo bench -p guildhall-benches --bench isolation [-- --quick]`
+//! `cargo bench -p guildhall-benches --bench isolation [-- [--quick] [ROW…]]`, where a row is a part of its name.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -43,19 +43,26 @@ fn main() {
     if std::env::args().any(|argument| argument == "--test") {
         return;
     }
+    let rows: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
+    let is_wanted = |name: &str| rows.is_empty() || rows.iter().any(|row| name.contains(row));
     let (rounds, slice, members) =
         if quick { (3, Duration::from_millis(500), 100_000) } else { (10, Duration::from_secs(1), 1_000_000) };
     let runtime = Runtime::new().expect("a runtime starts");
     let world = World::new(&runtime);
 
     println!("{:<28} {:>22} {:>22} {:>22} {:>12}", "µs p50 / p99 / max", "idle", "trouble", "burnt", "p99 ratio");
-    for trouble in [Trouble::HotGuild, Trouble::PanickingJob, Trouble::Reader, Trouble::Batch] {
+    let troubles = [Trouble::HotGuild, Trouble::PanickingJob, Trouble::Reader, Trouble::Batch];
+    for trouble in troubles.into_iter().filter(|trouble| is_wanted(trouble.name())) {
         let [idle, hit, burnt] = world.compare(trouble, rounds, slice);
         let ratio = p99(&hit) / p99(&burnt);
         row(trouble.name(), [&idle, &hit, &burnt], ratio, 1.5);
     }
-    world.fill(LARGE, members);
-    for change in [Change::Prune, Change::DeleteRole, Change::Everyone] {
+    let changes = [Change::Prune, Change::DeleteRole, Change::Everyone]
+        .map(|change| Some(change).filter(|change| is_wanted(change.name())));
+    if changes.iter().any(Option::is_some) {
+        world.fill(LARGE, members);
+    }
+    for change in changes.into_iter().flatten() {
         let [idle, during] = world.whole(change, members, if quick { 2 } else { 5 });
         let ratio = p99(&during) / p99(&idle);
         row(change.name(), [&idle, &during, &Histogram::new(3).expect("3 digits")], ratio, 2.0);
