@@ -6,7 +6,7 @@
 //!
 //! | Row | Estimate | From |
 //! |---|---|---|
-//! | hot guild | p99 ≤ 1.5 × burnt | 100,000 messages/s are 60 % of a core in turns of at most 1 ms; the probe's guild has a turn of its own between two of them |
+//! | hot guild | p99 ≤ 1.5 × burnt | 100,000 messages/s are 60 % of a core in turns of at most 250 µs; the probe's guild has a turn of its own between two of them |
 //! | panicking job | ≤ 1.5 × | a job panics in a worker, its guild is loaded again on workers: neither is the probe's thread |
 //! | reader, batch that never read | ≤ 1.5 × | a cursor that nobody moves: nothing is done for it |
 //! | whole-guild change | p99 ≤ 2 × idle | a batch of 256 holds the owner for 300 µs, one call in three waits for the rest of one |

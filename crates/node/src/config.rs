@@ -123,9 +123,9 @@ impl Default for MailboxConfig {
 /// When an owner ends its turn and lets other tasks run.
 #[derive(Debug, Clone)]
 pub struct TurnConfig {
-    /// Inputs of one turn (default 256). Fewer: more views and wake-ups for the same work. More: a hot guild holds its thread longer.
+    /// Inputs of one turn (default 64). Fewer: more views and wake-ups for the same work. More: a hot guild holds its thread longer.
     pub inputs_max: usize,
-    /// Microseconds of one turn (default 1,000), looked at every 32 inputs or 128 KiB of them, and after each larger one. Fewer: more
+    /// Microseconds of one turn (default 250), looked at every 32 inputs or 128 KiB of them, and after each larger one. Fewer: more
     /// turns for the same work. More: a hot guild holds its thread longer.
     pub micros_max: u64,
     /// Turns whose records wait for the store, and turns behind those (default 64). At this many the owner takes no inputs, and the
@@ -137,7 +137,7 @@ pub struct TurnConfig {
 
 impl Default for TurnConfig {
     fn default() -> Self {
-        Self { inputs_max: 256, micros_max: 1_000, unsettled_max: 64, unsettled_bytes_max: 64 * 1024 * 1024 }
+        Self { inputs_max: 64, micros_max: 250, unsettled_max: 64, unsettled_bytes_max: 64 * 1024 * 1024 }
     }
 }
 
