@@ -13,8 +13,7 @@ async fn of_the_checkpoints_that_wait_for_a_slow_store_a_guild_keeps_the_latest(
     let guild = world.found(1, 2).await;
     until(|| world.store.records(guild) < 4).await;
     let before = world.count(Counter::Checkpoints);
-    let gate = world.store.hold_checkpoints();
-    let held = gate.write();
+    world.store.hold_checkpoints(true);
     // Ten checkpoints come due; calls go on.
     for number in 100..140 {
         soon(world.ask(guild, add_member(number))).await.unwrap();
@@ -22,7 +21,7 @@ async fn of_the_checkpoints_that_wait_for_a_slow_store_a_guild_keeps_the_latest(
     settle().await;
     assert_eq!(world.count(Counter::Checkpoints) - before, 1, "one is under way");
     assert!(world.store.records(guild) >= 40);
-    drop(held);
+    world.store.hold_checkpoints(false);
     // The one that waited covers all that came meanwhile.
     until(|| world.store.records(guild) < 4).await;
     assert_eq!(world.count(Counter::Checkpoints) - before, 2);
@@ -36,8 +35,7 @@ async fn a_slow_store_lets_few_guilds_fall_asleep_at_a_time_and_keeps_nobody_wai
     for number in 1..=GUILDS {
         world.found(number, 1).await;
     }
-    let gate = world.store.hold_checkpoints();
-    let held = gate.write();
+    world.store.hold_checkpoints(true);
     tokio::time::pause();
     for _ in 0..12 {
         tokio::time::advance(ROUND + Duration::from_millis(10)).await;
@@ -48,7 +46,7 @@ async fn a_slow_store_lets_few_guilds_fall_asleep_at_a_time_and_keeps_nobody_wai
     assert_eq!((world.count(Counter::Checkpoints), world.awake()), (32, GUILDS as usize));
     let guild = GuildId::new(1).unwrap();
     soon(world.ask(guild, message(1))).await.unwrap();
-    drop(held);
+    world.store.hold_checkpoints(false);
     until(|| world.awake() < 32).await;
     world.stop().await;
 }

@@ -2,18 +2,18 @@
 
 use std::collections::BTreeSet;
 use std::mem::take;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 
 use guildhall_proto::{Epoch, Grant, GuildId};
 use guildhall_store::{Batch, Claim, MemoryStore, Store, StoreError, Stored, StoredCheckpoint};
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Condvar, Mutex};
 
 #[derive(Default)]
 pub(crate) struct TestStore {
     inner: MemoryStore,
     script: Mutex<Script>,
+    checkpoints_released: Condvar,
     claims: AtomicUsize,
 }
 
@@ -25,8 +25,8 @@ struct Script {
     broken: BTreeSet<(GuildId, Epoch)>,
     /// Claims wait here.
     claim_gate: Option<mpsc::Receiver<()>>,
-    /// Checkpoints wait while this is there.
-    checkpoint_gate: Option<Arc<RwLock<()>>>,
+    /// Checkpoints wait.
+    holds_checkpoints: bool,
 }
 
 /// What becomes of the next records.
@@ -109,11 +109,10 @@ impl TestStore {
         release
     }
 
-    /// Has every checkpoint wait until what is returned is unlocked.
-    pub(crate) fn hold_checkpoints(&self) -> Arc<RwLock<()>> {
-        let gate = Arc::default();
-        self.script.lock().checkpoint_gate = Some(Arc::clone(&gate));
-        gate
+    /// Has every checkpoint wait from now on, or none any more.
+    pub(crate) fn hold_checkpoints(&self, holds: bool) {
+        self.script.lock().holds_checkpoints = holds;
+        self.checkpoints_released.notify_all();
     }
 
     pub(crate) fn records(&self, guild: GuildId) -> usize {
@@ -173,13 +172,11 @@ impl Store for TestStore {
     }
 
     fn checkpoint(&self, guild: GuildId, epoch: Epoch, checkpoint: StoredCheckpoint) -> Result<(), StoreError> {
-        let (mode, gate) = {
-            let script = self.script.lock();
-            (script.mode, script.checkpoint_gate.clone())
+        let mode = {
+            let mut script = self.script.lock();
+            self.checkpoints_released.wait_while(&mut script, |script| script.holds_checkpoints);
+            script.mode
         };
-        if let Some(gate) = gate {
-            drop(gate.read());
-        }
         assert!(mode != Mode::PanicAtCheckpoints, "the checkpoints of this test panic");
         if mode == Mode::RefuseCheckpoints {
             return Err(StoreError::Unavailable { reason: String::from("the test takes no checkpoint") });
