@@ -14,6 +14,7 @@
 //! `cargo bench -p guildhall-benches --bench isolation [-- [--quick] [ROW…]]`, where a row is a part of its name.
 
 use std::hint::black_box;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
@@ -187,14 +188,23 @@ impl World {
         self.must(guild, caller.call(create));
         let text = Channel { id: channel(0), name: name(), kind: ChannelKind::Text, parent: None, position: 0 };
         self.must(guild, caller.call(Command::CreateChannel { channel: text, overwrites: Vec::new() }));
-        let roles: Vec<RoleId> = (0..HELD).map(role).collect();
-        for role in 0..HELD {
+        for role in 0..=HELD {
             self.must(guild, caller.call(Command::CreateRole(new_role(role))));
         }
-        let numbers: Vec<u64> = (1..members).collect();
+        self.import(guild, 1..members, members, &mut caller);
+    }
+
+    /// Adds members of a guild of so many; the last tenth of these holds a role that the others do not.
+    fn import(&self, guild: u64, numbers: Range<u64>, members: u64, caller: &mut Caller) {
+        let roles: Vec<RoleId> = (0..=HELD).map(role).collect();
+        let all_but_last = &roles[..roles.len() - 1];
+        let numbers: Vec<u64> = numbers.collect();
         for numbers in numbers.chunks(10_000) {
-            let lines = numbers.iter().map(|number| new_member(*number, &roles)).collect();
-            self.must(guild, caller.call(Command::ImportMembers(lines)));
+            let line = |number: &u64| {
+                let is_last = *number >= members - members / 10;
+                new_member(*number, if is_last { &roles } else { all_but_last })
+            };
+            self.must(guild, caller.call(Command::ImportMembers(numbers.iter().map(line).collect())));
         }
     }
 
@@ -279,15 +289,7 @@ impl World {
         for time in 0..times {
             self.probe(LARGE, Duration::from_millis(500), idle);
             let command = match change {
-                Change::Prune => {
-                    // Those between, so that the probe's members stay.
-                    let all: Vec<_> = (members - members / 10..members).map(user).collect();
-                    for some in all.chunks(10_000).skip(1) {
-                        let absent = PruneBy::Absent(some.to_vec());
-                        drop(self.node.begin(guild_id(LARGE), caller.call(Command::PruneMembers(absent))));
-                    }
-                    Command::PruneMembers(PruneBy::Absent(all[..10_000.min(all.len())].to_vec()))
-                }
+                Change::Prune => Command::PruneMembers(PruneBy::Role(role(HELD))),
                 Change::DeleteRole => Command::DeleteRole { role: role(time) },
                 Change::Everyone => {
                     let permissions = Permissions::VIEW_CHANNEL
@@ -300,19 +302,14 @@ impl World {
             self.probe(LARGE, Duration::from_millis(500), during);
             self.handle.block_on(pending.answer()).expect("the change is accepted");
             if matches!(change, Change::Prune) {
-                let roles: Vec<RoleId> = (0..HELD).map(role).collect();
-                let gone: Vec<u64> = (members - members / 10..members).collect();
-                for some in gone.chunks(10_000) {
-                    let lines = some.iter().map(|number| new_member(*number, &roles)).collect();
-                    self.must(LARGE, caller.call(Command::ImportMembers(lines)));
-                }
+                self.import(LARGE, members - members / 10..members, members, &mut caller);
             }
         }
         all
     }
 }
 
-/// Roles that every member of the worlds here holds.
+/// Roles that every member of the worlds here holds; the next is held by one in ten.
 const HELD: u64 = 5;
 
 /// Publishes at the hot guild's rate, whatever becomes of it.
