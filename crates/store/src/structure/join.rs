@@ -1,9 +1,7 @@
 //! From parts back to a structure: each read by itself, on any thread, and put together in order.
 
 use guildhall_proto::codec::{self, CodecError, Decode};
-use guildhall_proto::limits::{
-    BANS_MAX, CHANNELS_MAX, CLIENT_OUTCOMES_MAX, GUILD_CLIENTS_MAX, OVERWRITES_MAX, ROLES_MAX,
-};
+use guildhall_proto::limits::{BANS_MAX, CHANNELS_MAX, CLIENT_OUTCOMES_MAX, OVERWRITES_MAX, ROLES_MAX};
 use guildhall_proto::{Ban, KeptClient, Role, Standing, Structure};
 
 use super::{BANS, CHANNELS, CLIENTS, ChannelEntry, FORM, HEAD, PART_BYTES_MAX, ROLES, StructurePart};
@@ -48,6 +46,12 @@ pub enum StructureError {
         /// Which list.
         what: &'static str,
         /// Where in the list, from 0; of an overwrite or operation, that of its channel or client.
+        at: usize,
+    },
+    /// An operation stands under a client that did not issue it.
+    #[error("an operation of another client stands under client {at}")]
+    Foreign {
+        /// Which client, from 0.
         at: usize,
     },
     /// There are more of something than a guild, a channel or a client may have.
@@ -146,7 +150,8 @@ pub fn join(pieces: Vec<StructurePiece>) -> Result<Structure, StructureError> {
     check_list("roles", &roles, roles_due, ROLES_MAX, |role| role.id)?;
     check_list("channels", &channels, channels_due, CHANNELS_MAX, |(channel, _)| channel.id)?;
     check_list("bans", &bans, bans_due, BANS_MAX, |ban| ban.user)?;
-    check_list("clients", &clients, clients_due, GUILD_CLIENTS_MAX, |client| client.client)?;
+    // Not held to the limit: recovery keeps what every record of the tail says, and lets go of it when there is more to keep.
+    check_list("clients", &clients, clients_due, usize::MAX, |client| client.client)?;
     for (at, (_, overwrites)) in channels.iter().enumerate() {
         check_limit("overwrites", overwrites.len(), OVERWRITES_MAX)?;
         check_order("overwrite of channel", at, overwrites, |overwrite| overwrite.target)?;
@@ -154,6 +159,9 @@ pub fn join(pieces: Vec<StructurePiece>) -> Result<Structure, StructureError> {
     for (at, client) in clients.iter().enumerate() {
         check_limit("operations of a client", client.operations.len(), CLIENT_OUTCOMES_MAX)?;
         check_order("operation of client", at, &client.operations, |op| op.id.counter)?;
+        if client.operations.iter().any(|op| op.id.client != client.client) {
+            return Err(StructureError::Foreign { at });
+        }
     }
     match &mut structure.standing {
         Standing::Alive { roles: own_roles, channels: own_channels, bans: own_bans, .. } => {
