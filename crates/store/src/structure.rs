@@ -140,3 +140,6 @@ const FORM: u8 = 1;
 const PART_HEAD_BYTES: usize = 16;
 
 const _: () = assert!(PART_BYTES_MAX * 8 <= ENCODED_BYTES_MAX, "far below what the codec takes");
+
+#[cfg(test)]
+mod tests;

@@ -17,7 +17,7 @@ impl Page {
         put_column(buffer, &self.ids, |user| user.get().to_le_bytes());
         put_column(buffer, &self.sets, |set| set.0.to_le_bytes());
         put_column(buffer, &self.by_nick, |row| row.to_le_bytes());
-        put_column(buffer, &self.rows, Row::to_bytes);
+        put_column(buffer, &self.rows, Row::bytes);
         buffer.extend_from_slice(self.long_nicks.as_bytes());
     }
 
@@ -91,7 +91,7 @@ impl Page {
 }
 
 impl Row {
-    fn to_bytes(&self) -> [u8; ROW_BYTES] {
+    fn bytes(&self) -> [u8; ROW_BYTES] {
         let mut bytes = [0; ROW_BYTES];
         bytes[..8].copy_from_slice(&self.joined_at.0.to_le_bytes());
         bytes[8..10].copy_from_slice(&self.flags.0.to_le_bytes());

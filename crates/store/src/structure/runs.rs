@@ -77,7 +77,7 @@ impl Item for Ban {
 }
 
 impl Item for KeptClient {
-    const RUN_ITEMS: u64 = 16;
+    const RUN_ITEMS: u64 = 8;
 
     fn key(&self) -> u64 {
         self.client.get()
@@ -88,7 +88,8 @@ impl Item for KeptClient {
     }
 }
 
-/// A run is closed at so many bytes: some tenths of a second of a disk, and little memory for whoever decodes many at a time.
+/// A run is closed at so many bytes: some milliseconds of a disk, and little memory for whoever reads several at a time. Hardly ever
+/// reached: larger runs would be written again for one changed item, smaller ones make more parts.
 const RUN_BYTES: usize = 1024 * 1024;
 /// Bytes of the largest run.
 pub(super) const RUN_BYTES_MAX: usize = RUN_BYTES + ITEM_BYTES_MAX;
