@@ -39,24 +39,31 @@ pub trait Store: Send + Sync + 'static {
     /// [`StoreError::Unavailable`] if that cannot be told.
     fn knows(&self, guild: GuildId) -> Result<bool, StoreError>;
 
-    /// Takes a guild over: raises its epoch, and returns all that is stored of it. May wait for the disk; call it on a worker.
+    /// Takes a guild over: raises its epoch, and returns all that is stored of it. May wait for the disk; call it on a thread that
+    /// may wait too.
     ///
     /// # Errors
-    /// [`StoreError::StaleGrant`] if a later grant has been seen.
+    /// [`StoreError::StaleGrant`] if a later grant has been seen; [`StoreError::Corrupt`]; [`StoreError::Full`];
+    /// [`StoreError::Busy`]; [`StoreError::Unavailable`]. The epoch may be raised nevertheless.
     fn claim(&self, guild: GuildId, grant: Grant) -> Result<Claim, StoreError>;
 
     /// Stores records, all or none, and then tells `stored`, from whatever thread. Never waits. Batches of one guild are stored in
     /// the order of the calls; once one is refused, all later ones of its epoch are refused too, so that no hole is left behind it.
     fn append(&self, batch: Batch, stored: Stored);
 
-    /// Replaces a guild's checkpoint and drops the records that it covers. May wait for the disk; call it on a worker.
+    /// Replaces a guild's checkpoint and drops the records that it covers, and then tells `stored`, from whatever thread. Writes the
+    /// guild out where it is called, so call it on a worker; does not wait for the disk. An older checkpoint than the one that is there
+    /// changes nothing and counts as stored.
     ///
-    /// # Errors
-    /// [`StoreError::Fenced`] if the guild has been claimed since; nothing is replaced.
-    fn checkpoint(&self, guild: GuildId, epoch: Epoch, checkpoint: StoredCheckpoint) -> Result<(), StoreError>;
+    /// If it is not stored, nothing is replaced: [`StoreError::Fenced`] if the guild has been claimed since.
+    fn checkpoint(&self, guild: GuildId, epoch: Epoch, checkpoint: StoredCheckpoint, stored: Stored);
+
+    /// Whether there is room for records. Never waits: it is asked in every turn. While there is none, an owner refuses durable
+    /// commands before it applies them; claims and checkpoints go on.
+    fn has_room(&self) -> bool;
 }
 
-/// Told once, when a batch is stored or is known not to be.
+/// Told once, when a batch or a checkpoint is stored or is known not to be. Dropped untold, the outcome is unknown.
 pub type Stored = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 
 /// Records of one guild, under one epoch.
@@ -108,6 +115,18 @@ pub enum StoreError {
         got: Grant,
         /// The latest seen.
         seen: Grant,
+    },
+    /// There is no room on the disk; nothing of what was asked happened.
+    #[error("the store has no room")]
+    Full,
+    /// Too much waits for the disk; nothing of what was asked happened, and a later attempt may succeed.
+    #[error("too much waits for the store")]
+    Busy,
+    /// What is stored of the guild is damaged. Nothing is guessed: the guild stays away until an operator decides.
+    #[error("what is stored of the guild is damaged: {what}")]
+    Corrupt {
+        /// What is wrong, and where: the file, and the place in it.
+        what: String,
     },
     /// The store cannot be reached, or failed; what was asked may or may not have happened.
     #[error("the store is not available: {reason}")]

@@ -28,6 +28,23 @@ impl MemoryStore {
     pub fn records(&self, guild: GuildId) -> usize {
         self.guilds.lock().get(&guild).map_or(0, |kept| kept.records.len())
     }
+
+    fn replace(&self, guild: GuildId, epoch: Epoch, checkpoint: StoredCheckpoint) -> Result<(), StoreError> {
+        let mut guilds = self.guilds.lock();
+        let kept = guilds.entry(guild).or_default();
+        if kept.epoch != epoch {
+            return Err(StoreError::Fenced { got: epoch, current: kept.epoch });
+        }
+        let covered = checkpoint.structure.records;
+        let older = kept.checkpoint.as_ref().is_some_and(|newer| newer.structure.records > covered);
+        if !older {
+            kept.records.retain(|record| record.number > covered);
+            // Most guilds change little, and sleep.
+            kept.records.shrink_to_fit();
+            kept.checkpoint = Some(checkpoint);
+        }
+        Ok(())
+    }
 }
 
 impl Store for MemoryStore {
@@ -63,21 +80,13 @@ impl Store for MemoryStore {
         stored(outcome);
     }
 
-    fn checkpoint(&self, guild: GuildId, epoch: Epoch, checkpoint: StoredCheckpoint) -> Result<(), StoreError> {
-        let mut guilds = self.guilds.lock();
-        let kept = guilds.entry(guild).or_default();
-        if kept.epoch != epoch {
-            return Err(StoreError::Fenced { got: epoch, current: kept.epoch });
-        }
-        let covered = checkpoint.structure.records;
-        let older = kept.checkpoint.as_ref().is_some_and(|newer| newer.structure.records > covered);
-        if !older {
-            kept.records.retain(|record| record.number > covered);
-            // Most guilds change little, and sleep.
-            kept.records.shrink_to_fit();
-            kept.checkpoint = Some(checkpoint);
-        }
-        Ok(())
+    fn checkpoint(&self, guild: GuildId, epoch: Epoch, checkpoint: StoredCheckpoint, stored: Stored) {
+        let outcome = self.replace(guild, epoch, checkpoint);
+        stored(outcome);
+    }
+
+    fn has_room(&self) -> bool {
+        true
     }
 }
 
@@ -121,6 +130,12 @@ mod tests {
         StoredCheckpoint { structure, base: Members::new(MembersConfig::default()).base().clone() }
     }
 
+    fn save(store: &MemoryStore, epoch: Epoch, seq: u64) -> Result<(), StoreError> {
+        let (told, outcome) = mpsc::channel();
+        store.checkpoint(guild(), epoch, checkpoint(epoch, seq), Box::new(move |stored| told.send(stored).unwrap()));
+        outcome.recv().unwrap()
+    }
+
     #[test]
     fn a_claim_raises_the_epoch_and_fences_the_owner_before() {
         let store = MemoryStore::default();
@@ -132,7 +147,7 @@ mod tests {
 
         let fenced = StoreError::Fenced { got: first, current: second.epoch };
         assert_eq!(append(&store, first, 3..=3), Err(fenced.clone()));
-        assert_eq!(store.checkpoint(guild(), first, checkpoint(first, 2)), Err(fenced));
+        assert_eq!(save(&store, first, 2), Err(fenced));
         assert_eq!(store.claim(guild(), Grant(3)).unwrap().tail.len(), 2);
     }
 
@@ -149,9 +164,9 @@ mod tests {
         let store = MemoryStore::default();
         let epoch = store.claim(guild(), Grant(1)).unwrap().epoch;
         append(&store, epoch, 1..=5).unwrap();
-        store.checkpoint(guild(), epoch, checkpoint(epoch, 3)).unwrap();
+        save(&store, epoch, 3).unwrap();
         assert_eq!(store.records(guild()), 2);
-        store.checkpoint(guild(), epoch, checkpoint(epoch, 1)).unwrap();
+        save(&store, epoch, 1).unwrap();
         let claim = store.claim(guild(), Grant(1)).unwrap();
         assert_eq!(claim.checkpoint.unwrap().structure.position.seq, Seq(3));
         assert_eq!(claim.tail.iter().map(|record| record.position.seq.0).collect::<Vec<_>>(), [4, 5]);

@@ -1,9 +1,9 @@
 //! An owner and its store: records out, word of them back, checkpoints aside.
 //!
-//! Records are handed over turn by turn, as many as the gate may hold. Of checkpoints one is written at a time, on a worker, and the
-//! latest waits; one that is overtaken there is dropped, for the later one covers all that it covers.
+//! Records are handed over turn by turn, as many as the gate may hold. Of checkpoints one is written at a time, encoded on a worker,
+//! and the latest waits; one that is overtaken there is dropped, for the later one covers all that it covers.
 //!
-//! Invariant: for each turn handed over the owner is told an outcome, whatever the store does.
+//! Invariant: for each turn and each checkpoint handed over the owner is told an outcome, whatever the store does.
 
 use std::mem::take;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use guildhall_proto::Record;
 use guildhall_store::{Batch, StoreError, StoredCheckpoint};
 
 use super::{Owner, SleepError};
-use crate::counters::Counter;
+use crate::counters::{Counter, Counters};
 use crate::live::{Control, Live};
 
 /// The checkpoints of one guild that are on their way to the store.
@@ -30,17 +30,25 @@ impl Checkpoints {
     }
 }
 
-/// What the store owes for one turn: an outcome. Dropped without one, it tells the owner that.
+/// What the store owes for one thing handed over: an outcome. Dropped without one, it tells the owner that.
 struct Receipt {
     live: Arc<Live>,
-    turn: TurnId,
+    counters: Arc<Counters>,
+    of: Handed,
     told: bool,
+}
+
+/// What was handed over.
+#[derive(Debug, Clone, Copy)]
+enum Handed {
+    Turn(TurnId),
+    Checkpoint,
 }
 
 impl Owner {
     pub(super) fn store(&self, turn: TurnId, records: Vec<Record>) {
         self.around.counters.add(Counter::Records, records.len() as u64);
-        let receipt = Receipt { live: Arc::clone(&self.live), turn, told: false };
+        let receipt = self.receipt(Handed::Turn(turn));
         let batch = Batch { guild: self.live.guild, epoch: self.live.epoch, records };
         self.around.store.append(batch, Box::new(move |outcome| receipt.tell(outcome)));
     }
@@ -67,45 +75,54 @@ impl Owner {
     fn write(&mut self, checkpoint: Checkpoint) {
         self.checkpoints.under_way = true;
         self.around.counters.bump(Counter::Checkpoints);
-        let (store, counters, live) =
-            (Arc::clone(&self.around.store), Arc::clone(&self.around.counters), Arc::clone(&self.live));
+        let (store, live, receipt) =
+            (Arc::clone(&self.around.store), Arc::clone(&self.live), self.receipt(Handed::Checkpoint));
         let (guild, epoch) = (self.live.guild, self.live.epoch);
         self.around.offload.run(
             move || {
                 let Checkpoint { structure, base } = checkpoint;
-                store.checkpoint(guild, epoch, StoredCheckpoint { structure: structure.structure(), base })
+                let checkpoint = StoredCheckpoint { structure: structure.structure(), base };
+                store.checkpoint(guild, epoch, checkpoint, Box::new(move |outcome| receipt.tell(outcome)));
             },
             move |written| {
-                live.mailbox.post_control(match written {
-                    Ok(Ok(())) => Control::CheckpointDone { stored: true },
-                    Ok(Err(error)) => {
-                        // The records stay, so nothing is lost; the next checkpoint covers them.
-                        counters.bump(Counter::CheckpointsFailed);
-                        tracing::warn!(%guild, epoch = epoch.0, %error, "checkpoint not stored");
-                        Control::CheckpointDone { stored: false }
-                    }
-                    Err(panic) => {
-                        counters.bump(Counter::CheckpointsFailed);
-                        Control::JobPanicked(panic)
-                    }
-                });
+                if let Err(panic) = written {
+                    live.mailbox.post_control(Control::JobPanicked(panic));
+                }
             },
         );
+    }
+
+    fn receipt(&self, of: Handed) -> Receipt {
+        Receipt { live: Arc::clone(&self.live), counters: Arc::clone(&self.around.counters), of, told: false }
     }
 }
 
 impl Receipt {
     fn tell(mut self, outcome: Result<(), StoreError>) {
         self.told = true;
-        self.live.mailbox.post_control(Control::Settled(self.turn, outcome));
+        self.post(outcome);
+    }
+
+    fn post(&self, outcome: Result<(), StoreError>) {
+        self.live.mailbox.post_control(match self.of {
+            Handed::Turn(turn) => Control::Settled(turn, outcome),
+            Handed::Checkpoint => {
+                if let Err(error) = &outcome {
+                    // The records stay, so nothing is lost; the next checkpoint covers them.
+                    self.counters.bump(Counter::CheckpointsFailed);
+                    tracing::warn!(guild = %self.live.guild, epoch = self.live.epoch.0, %error, "checkpoint not stored");
+                }
+                Control::CheckpointDone { stored: outcome.is_ok() }
+            }
+        });
     }
 }
 
 impl Drop for Receipt {
     fn drop(&mut self) {
         if !self.told {
-            let reason = String::from("the store dropped the records without a word");
-            self.live.mailbox.post_control(Control::Settled(self.turn, Err(StoreError::Unavailable { reason })));
+            let reason = String::from("the store dropped what it was to keep without a word");
+            self.post(Err(StoreError::Unavailable { reason }));
         }
     }
 }

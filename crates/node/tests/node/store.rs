@@ -171,7 +171,7 @@ impl Store for TestStore {
         }
     }
 
-    fn checkpoint(&self, guild: GuildId, epoch: Epoch, checkpoint: StoredCheckpoint) -> Result<(), StoreError> {
+    fn checkpoint(&self, guild: GuildId, epoch: Epoch, checkpoint: StoredCheckpoint, stored: Stored) {
         let mode = {
             let mut script = self.script.lock();
             self.checkpoints_released.wait_while(&mut script, |script| script.holds_checkpoints);
@@ -179,8 +179,12 @@ impl Store for TestStore {
         };
         assert!(mode != Mode::PanicAtCheckpoints, "the checkpoints of this test panic");
         if mode == Mode::RefuseCheckpoints {
-            return Err(StoreError::Unavailable { reason: String::from("the test takes no checkpoint") });
+            return stored(Err(StoreError::Unavailable { reason: String::from("the test takes no checkpoint") }));
         }
-        self.inner.checkpoint(guild, epoch, checkpoint)
+        self.inner.checkpoint(guild, epoch, checkpoint, stored);
+    }
+
+    fn has_room(&self) -> bool {
+        true
     }
 }
