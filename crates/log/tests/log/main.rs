@@ -1,0 +1,4 @@
+//! Logs over disks in memory that lose, tear, flip, fill and fail, and over a real one.
+
+mod basic;
+mod world;
