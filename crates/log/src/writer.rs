@@ -76,6 +76,8 @@ struct Active {
     file: Arc<dyn File>,
     allocated: u64,
     end: u64,
+    /// As much of it as is synced: all but the last mark.
+    synced_end: u64,
     /// Whether bytes lie behind the end that must never be read.
     is_cut: bool,
 }
@@ -110,7 +112,14 @@ impl Log {
         let file = begin(&*files, &mut spare, &header)?;
         let mut log = Self {
             reader: LogReader::new(Arc::clone(&files), id),
-            active: Active { number: 1, file, allocated: header.allocated, end: HEADER_BYTES, is_cut: false },
+            active: Active {
+                number: 1,
+                file,
+                allocated: header.allocated,
+                end: HEADER_BYTES,
+                synced_end: HEADER_BYTES,
+                is_cut: false,
+            },
             files,
             id,
             config,
@@ -344,13 +353,14 @@ impl Log {
 
     /// Writes a group behind the end, and syncs it.
     fn write(&mut self, group: &[u8]) -> Result<(), LogError> {
-        let Active { number, file, end, is_cut, .. } = &mut self.active;
+        let Active { number, file, end, synced_end, is_cut, .. } = &mut self.active;
         let outcome = file.write_at(group, *end).map_err(LogError::write(segment::name(*number), "write"));
         // Part of the group may lie there.
         *is_cut |= outcome.is_err();
         outcome?;
         file.sync().map_err(LogError::io(segment::name(*number), "sync"))?;
         *end += group.len() as u64;
+        *synced_end = *end;
         Ok(())
     }
 
@@ -374,14 +384,22 @@ impl Log {
             id: self.id,
             number: self.active.number + 1,
             allocated,
-            previous_end: self.active.end,
+            // Without the last mark, which this header stands in for.
+            previous_end: self.active.synced_end,
             oldest: self.closed.first_key_value().map_or(self.active.number, |(number, _)| *number),
         };
         let file = begin(&*self.files, &mut self.spare, &header)?;
-        let next = Active { number: header.number, file, allocated, end: HEADER_BYTES, is_cut: false };
+        let next = Active {
+            number: header.number,
+            file,
+            allocated,
+            end: HEADER_BYTES,
+            synced_end: HEADER_BYTES,
+            is_cut: false,
+        };
         let last = std::mem::replace(&mut self.active, next);
-        self.closed.insert(last.number, last.end);
-        trim(&*last.file, last.number, last.end)
+        self.closed.insert(last.number, last.synced_end);
+        trim(&*last.file, last.number, last.synced_end)
     }
 
     fn truncate(&mut self, oldest: u64, dead: &BTreeMap<u64, u64>) -> Result<(), LogError> {
@@ -479,7 +497,14 @@ fn make_durable(files: &dyn Files, survey: &Survey) -> Result<Active, LogError> 
     written.and_then(|()| file.sync()).map_err(LogError::io(&name, "sync"))?;
     files.sync().map_err(LogError::io(".", "sync"))?;
     let is_cut = tail.torn.is_some();
-    Ok(Active { number: last.number, file, allocated: last.header.allocated, end: tail.end, is_cut })
+    Ok(Active {
+        number: last.number,
+        file,
+        allocated: last.header.allocated,
+        end: tail.end,
+        synced_end: tail.end,
+        is_cut,
+    })
 }
 
 /// Removes what is no part of the log, and trims the segments before the last. Returns these.
