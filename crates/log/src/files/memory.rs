@@ -49,8 +49,8 @@ pub enum Site {
 /// How it fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// With this error of the operating system (5 is EIO, 28 is ENOSPC). Half of a write is written. A sync forgets that anything is to be
-    /// written, as Linux does: readers see what no later sync writes.
+    /// With this error of the operating system (5 is EIO, 28 is ENOSPC). Half of a write is written. A sync forgets that any bytes are to
+    /// be written, as Linux does: readers see what no later sync writes.
     Error(i32),
     /// The power goes: this operation and all later ones fail, until [`MemoryFiles::power_cut`]. Of a write or a sync, any part may
     /// have happened.
@@ -498,7 +498,8 @@ impl Disk {
     /// What a failed operation on a file leaves behind.
     fn fail_partly<T>(&mut self, site: Site, inode: u64, error: io::Error) -> io::Result<T> {
         if site == Site::Sync && !self.is_off {
-            self.inode(inode).pending.clear();
+            // Lengths lie in the file system's journal, which does not go on after it has lost something.
+            self.inode(inode).pending.retain(|change| matches!(change, Change::SetLen(_)));
         }
         Err(error)
     }

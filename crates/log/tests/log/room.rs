@@ -179,6 +179,7 @@ fn a_lack_of_room_at_any_operation_loses_nothing_and_the_log_goes_on() {
             let mut script = script(&files, Fault { site: Site::Any, after, times, failure: Failure::Error(ENOSPC) });
             full += script.full;
             broken += script.broken;
+            files.kill();
             drop(script.reopen(&files));
         }
     }
@@ -192,6 +193,7 @@ fn a_lack_of_room_closes_no_log_as_long_as_syncs_succeed() {
             let files = MemoryFiles::default();
             let mut script = script(&files, Fault { site, after, times: 3, failure: Failure::Error(ENOSPC) });
             assert_eq!(script.broken, 0, "{site:?} after {after}");
+            files.kill();
             drop(script.reopen(&files));
         }
     }
