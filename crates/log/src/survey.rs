@@ -306,7 +306,8 @@ pub(crate) fn walk(
     Ok(())
 }
 
-fn has_whole_body(window: &mut Window<'_>, offset: u64, head: &RawHead, seal: Seal) -> io::Result<bool> {
+/// Whether a record's payload is what was written.
+pub(crate) fn has_whole_body(window: &mut Window<'_>, offset: u64, head: &RawHead, seal: Seal) -> io::Result<bool> {
     let body = window.bytes(offset + HEAD_BYTES, head.whole_bytes() - HEAD_BYTES)?;
     Ok(body.is_some_and(|body| head.seals(body, seal, offset)))
 }
@@ -335,7 +336,11 @@ pub(crate) enum Next {
 
 impl<'f> Heads<'f> {
     pub(crate) fn new(window: Window<'f>, seal: Seal) -> Self {
-        Self { window, seal, at: HEADER_BYTES, seen: 0 }
+        Self::starting_at(window, seal, HEADER_BYTES)
+    }
+
+    pub(crate) fn starting_at(window: Window<'f>, seal: Seal, at: u64) -> Self {
+        Self { window, seal, at, seen: 0 }
     }
 
     pub(crate) fn next(&mut self) -> io::Result<Next> {

@@ -41,7 +41,7 @@ impl LogConfig {
         payloads.into_iter().map(|bytes| HEAD_BYTES + (bytes as u64).next_multiple_of(8)).sum()
     }
 
-    fn checked(self) -> Self {
+    pub(crate) fn checked(self) -> Self {
         Self { segment_bytes: self.segment_bytes.clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX) / 8 * 8 }
     }
 }
@@ -84,9 +84,9 @@ struct Active {
 
 /// The next segment's file.
 #[derive(Debug)]
-struct Spare {
+pub(crate) struct Spare {
     file: Arc<dyn File>,
-    bytes: u64,
+    pub(crate) bytes: u64,
     /// Whether it bears its number already: its header could not be written.
     is_named: bool,
 }
@@ -422,7 +422,7 @@ impl Log {
 }
 
 /// Makes the spare, whose file and length are synced when it is returned.
-fn make_spare(files: &dyn Files, bytes: u64) -> Result<Spare, LogError> {
+pub(crate) fn make_spare(files: &dyn Files, bytes: u64) -> Result<Spare, LogError> {
     remove_spare(files)?;
     let made = files.create(SPARE).and_then(|file| file.allocate(bytes).map(|()| file));
     let made = made.map_err(LogError::write(SPARE, "allocate"));
@@ -459,7 +459,7 @@ fn find_spare(files: &dyn Files, bytes: u64) -> Result<Option<Spare>, LogError> 
 }
 
 /// Gives the spare its number and its header, and makes both durable. If there is no room for that, it stays the spare.
-fn begin(files: &dyn Files, spare: &mut Option<Spare>, header: &Header) -> Result<Arc<dyn File>, LogError> {
+pub(crate) fn begin(files: &dyn Files, spare: &mut Option<Spare>, header: &Header) -> Result<Arc<dyn File>, LogError> {
     let name = segment::name(header.number);
     let Some(at_hand) = spare else {
         return Err(LogError::Full);

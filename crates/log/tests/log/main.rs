@@ -3,5 +3,6 @@
 mod basic;
 mod crashes;
 mod damage;
+mod repairs;
 mod room;
 mod world;
