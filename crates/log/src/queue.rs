@@ -163,3 +163,129 @@ impl<T> Queue<T> {
         waiting.items.len() >= self.config.group_items || waiting.bytes >= self.config.group_bytes
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    fn queue(items_max: usize, bytes_max: usize) -> Queue<u32> {
+        Queue::new(QueueConfig { items_max, bytes_max, group_items: 3, group_bytes: 100, window: Duration::ZERO })
+    }
+
+    fn take(queue: &Queue<u32>) -> (Taken, Vec<u32>) {
+        let mut group = Vec::new();
+        (queue.try_take(&mut group), group)
+    }
+
+    #[test]
+    fn groups_are_taken_in_order_up_to_their_bounds() {
+        let queue = queue(100, 1000);
+        for (item, bytes) in [(1, 10), (2, 10), (3, 10), (4, 60), (5, 60), (6, 300), (7, 0)] {
+            queue.push(item, bytes).unwrap();
+        }
+        assert_eq!(take(&queue), (Taken::Group, vec![1, 2, 3]), "three are a group");
+        assert_eq!(take(&queue), (Taken::Group, vec![4]), "two would pass 100 bytes");
+        assert_eq!(take(&queue), (Taken::Group, vec![5]));
+        assert_eq!(take(&queue), (Taken::Group, vec![6]), "one alone may be larger");
+        assert_eq!(take(&queue), (Taken::Group, vec![7]));
+        assert_eq!(take(&queue), (Taken::Nothing, vec![]));
+        assert_eq!(queue.waiting(), (0, 0));
+    }
+
+    #[test]
+    fn a_full_queue_refuses_by_items_and_by_bytes_and_gives_back_what_it_refuses() {
+        let queue = queue(3, 100);
+        queue.push(1, 60).unwrap();
+        assert!(matches!(queue.push(2, 41), Err(Refused::Full(2))));
+        assert!(matches!(queue.push(2, usize::MAX), Err(Refused::Full(2))));
+        queue.push(2, 40).unwrap();
+        queue.push(3, 0).unwrap();
+        assert!(matches!(queue.push(4, 0), Err(Refused::Full(4))));
+        assert_eq!(take(&queue).1, [1, 2, 3]);
+        queue.push(4, 100).unwrap();
+    }
+
+    #[test]
+    fn a_closed_queue_hands_out_what_waits_and_takes_no_more() {
+        let queue = queue(10, 100);
+        queue.push(1, 1).unwrap();
+        queue.close();
+        assert!(matches!(queue.push(2, 1), Err(Refused::Closed(2))));
+        let mut group = Vec::new();
+        assert_eq!((queue.take(&mut group), queue.take(&mut group)), (Taken::Group, Taken::Closed));
+        assert_eq!((take(&queue).0, group), (Taken::Closed, vec![1]));
+    }
+
+    #[test]
+    fn who_waits_is_told_of_the_first_item_of_a_full_group_and_of_the_end() {
+        // A window that would outlast the test: only a full group, or the end, can close it.
+        let window = Duration::from_secs(3600);
+        let queue: Queue<u32> = Queue::new(QueueConfig { window, group_items: 3, ..QueueConfig::default() });
+        thread::scope(|scope| {
+            let taker = scope.spawn(|| {
+                let mut groups = Vec::new();
+                loop {
+                    let mut group = Vec::new();
+                    match queue.take(&mut group) {
+                        Taken::Group => groups.push(group),
+                        Taken::Closed => return groups,
+                        Taken::Nothing => panic!("take waits"),
+                    }
+                }
+            });
+            for item in 1..=7 {
+                queue.push(item, 1).unwrap();
+            }
+            queue.close();
+            assert_eq!(taker.join().unwrap(), [vec![1, 2, 3], vec![4, 5, 6], vec![7]]);
+        });
+    }
+
+    #[test]
+    fn a_window_that_is_over_closes_a_group() {
+        let window = Duration::from_millis(1);
+        let queue: Queue<u32> = Queue::new(QueueConfig { window, ..QueueConfig::default() });
+        queue.push(1, 1).unwrap();
+        let mut group = Vec::new();
+        assert_eq!(queue.take(&mut group), Taken::Group);
+        assert_eq!(group, [1]);
+    }
+
+    #[test]
+    fn each_writer_keeps_its_order() {
+        let queue: Queue<(u32, u32)> = Queue::new(QueueConfig { items_max: 16, ..QueueConfig::default() });
+        thread::scope(|scope| {
+            let writers: Vec<_> = (0..4)
+                .map(|writer| {
+                    let queue = &queue;
+                    scope.spawn(move || {
+                        for item in 0..500 {
+                            let mut waiting = (writer, item);
+                            while let Err(Refused::Full(back)) = queue.push(waiting, 1) {
+                                waiting = back;
+                                thread::yield_now();
+                            }
+                        }
+                    })
+                })
+                .collect();
+            let taker = scope.spawn(|| {
+                let (mut group, mut next) = (Vec::new(), [0; 4]);
+                while queue.take(&mut group) == Taken::Group {
+                    for (writer, item) in group.drain(..) {
+                        assert_eq!(item, next[writer as usize]);
+                        next[writer as usize] += 1;
+                    }
+                }
+                next
+            });
+            for writer in writers {
+                writer.join().unwrap();
+            }
+            queue.close();
+            assert_eq!(taker.join().unwrap(), [500; 4]);
+        });
+    }
+}

@@ -196,6 +196,6 @@ fn set_aside(files: &dyn Files, number: u64) -> Result<String, LogError> {
 /// The highest number that a segment has or, under the name of one that is cut off, had.
 fn highest_number(files: &dyn Files) -> Result<Option<u64>, LogError> {
     let names = files.list().map_err(LogError::io(".", "list"))?;
-    let numbers = names.iter().filter_map(|name| name.split_once(".log")?.0.parse().ok());
+    let numbers = names.iter().filter_map(|name| segment::number(name.get(..segment::name(1).len())?));
     Ok(numbers.max())
 }

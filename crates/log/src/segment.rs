@@ -86,7 +86,10 @@ pub(crate) fn name(number: u64) -> String {
 /// The number that a name tells, if it is a segment's.
 pub(crate) fn number(file: &str) -> Option<u64> {
     let number = file.strip_suffix(".log")?.parse().ok()?;
-    (number > 0 && name(number) == file).then_some(number)
+    ((1..NUMBERS_END).contains(&number) && name(number) == file).then_some(number)
 }
+
+/// Twelve digits: more segments than any disk has room for in the life of a log.
+const NUMBERS_END: u64 = 1_000_000_000_000;
 
 const _: () = assert!(HEADER_BYTES.is_multiple_of(8));
