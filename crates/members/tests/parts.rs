@@ -353,6 +353,22 @@ fn a_role_that_came_back_may_stand_twice_in_the_dictionary_but_is_held_from_one_
 }
 
 #[test]
+fn a_dictionary_may_be_as_long_as_its_places_can_be_numbered() {
+    let mut members = Members::new(MembersConfig::default());
+    members.put(&plain(1, "x", &[1]));
+    let mut parts = written(&folded(&mut members));
+    let long = |len: u32| -> Vec<u8> {
+        let head = [&parts[0].1[..4], &len.to_le_bytes(), &parts[0].1[8..24]].concat();
+        head.into_iter().chain((1..=u64::from(len)).flat_map(u64::to_le_bytes)).collect()
+    };
+    let (longest, over) = (long(u16::MAX.into()), long(1 << 16));
+    parts[0].1 = longest;
+    use_up(read(&parts).unwrap());
+    parts[0].1 = over;
+    assert_eq!(read(&parts).unwrap_err(), PartError::Limit { what: "roles", at: 0, found: 65_536, max: 65_535 });
+}
+
+#[test]
 fn a_fold_leaves_the_bytes_of_what_it_does_not_touch() {
     let mut members = Members::new(MembersConfig { page_members: 64, ..MembersConfig::default() });
     for number in 1..=6_400 {
