@@ -225,3 +225,6 @@ impl Taken {
 /// Members looked at in one batch. What a turn then spends on it stays well below a millisecond; half as many would double the
 /// events and records of a whole-guild change.
 pub(crate) const BATCH_MEMBERS: usize = 256;
+/// Roles of members added in one batch, apart from those of the last: each is hashed and interned, which at 250 a member takes
+/// longer than all else.
+pub(crate) const BATCH_ROLES: usize = 2_048;

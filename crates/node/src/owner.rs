@@ -14,6 +14,7 @@
 
 mod calls;
 mod falling_asleep;
+mod rest;
 mod storing;
 
 use std::mem::take;
@@ -25,7 +26,7 @@ use guildhall_guild::{
 };
 use guildhall_members::{FoldJob, View};
 use guildhall_proto::{Ephemeral, Event, Subject};
-use guildhall_ring::{LatestWriter, Writer};
+use guildhall_ring::{Evicted, LatestWriter, Writer};
 use guildhall_store::{Store, StoreError};
 
 use crate::clock::Clock;
@@ -39,6 +40,7 @@ use crate::rings::Rings;
 use calls::Calls;
 pub(crate) use falling_asleep::Bedtime;
 pub use falling_asleep::SleepError;
+use rest::Rest;
 use storing::Checkpoints;
 
 /// What every owner of a node shares.
@@ -66,9 +68,12 @@ pub(crate) struct Owner {
     effects: Vec<Effect>,
     /// Views that were replaced, on their way to a worker.
     old_views: Vec<Arc<View>>,
+    /// Shared with the events that a worker is to drop.
+    burial: Arc<()>,
     checkpoints: Checkpoints,
     /// By whom the guild is to fall asleep, if it is.
     drowsy: Option<Bedtime>,
+    rest: Rest,
     /// Whether what is kept for the next turn is to be freed.
     tidying: bool,
     stopping: bool,
@@ -105,8 +110,10 @@ impl Owner {
             calls: Calls::default(),
             effects: Vec::new(),
             old_views: Vec::new(),
+            burial: Arc::default(),
             checkpoints: Checkpoints::default(),
             drowsy: None,
+            rest: Rest::default(),
             tidying: false,
             stopping: false,
             ended: None,
@@ -118,11 +125,14 @@ impl Owner {
         let mut taken = Taken::default();
         while self.ended.is_none() {
             let wanted = self.inputs_wanted().min(CHUNK_INPUTS);
-            if self.has_work() {
+            if !self.has_work() {
+                self.live.mailbox.take(wanted, &mut taken).await;
+            } else if self.rest.is_over() {
                 // The turn has something to do even if nothing has come.
                 self.live.mailbox.try_take(wanted, &mut taken);
             } else {
-                self.live.mailbox.take(wanted, &mut taken).await;
+                // In a box: a timer is large, and hardly any owner has one.
+                Box::pin(self.rest.cut_short_by(self.live.mailbox.take(wanted, &mut taken))).await;
             }
             self.turn(&mut taken);
             // Another guild's turn, however much waits here.
@@ -147,6 +157,7 @@ impl Owner {
         self.around.counters.bump(Counter::Turns);
         let begin = Instant::now();
         let time = Duration::from_micros(self.around.turn.micros_max);
+        let had_work = self.guild.has_work();
         let mut inputs = 0;
         loop {
             inputs += taken.items.len();
@@ -156,8 +167,12 @@ impl Owner {
                 break;
             }
         }
-        if self.has_work() {
+        if had_work && inputs > 0 {
+            self.rest.note_calls();
+        }
+        if self.has_work() && self.rest.is_over() {
             self.guild.proceed(self.around.clock.now(), &mut self.effects);
+            self.rest.begin();
         }
         self.admit();
         // A store in memory has settled the turn by now; another sends word through the mailbox.
@@ -232,7 +247,10 @@ impl Owner {
                 self.guild.handle(self.around.clock.now(), Input::ScanDone(*scanned), &mut self.effects);
             }
             Control::CheckpointDone { stored } => self.checkpoint_done(stored),
-            Control::GiveBack => self.ring.give_back(),
+            Control::GiveBack => {
+                let evicted = self.ring.give_back();
+                self.bury_events(evicted);
+            }
             Control::JobPanicked(panic) => self.end(End::JobPanicked(panic)),
             Control::Tidy => self.tidying = true,
             Control::Sleep(bedtime) => self.become_drowsy(bedtime),
@@ -304,6 +322,7 @@ impl Owner {
     /// Performs what the gate lets out, in order.
     fn release(&mut self) {
         let (mut events, mut ephemerals) = (0, 0);
+        let mut evicted = Evicted::default();
         while let Some(Outcomes { told, events: appended, view, answers, checkpoints }) = self.gate.release() {
             events += appended.len();
             for tell in told {
@@ -311,7 +330,7 @@ impl Owner {
                 self.tell(tell);
             }
             for event in appended {
-                self.ring.append(event);
+                self.ring.append_evicting(event, &mut evicted);
             }
             self.publish(view);
             for (call, answer) in answers {
@@ -323,6 +342,7 @@ impl Owner {
                 self.bury_views();
             }
         }
+        self.bury_events(evicted);
         if events + ephemerals > 0 {
             self.around.counters.add(Counter::Events, events as u64);
             self.live.news.notify_waiters();
@@ -346,6 +366,14 @@ impl Owner {
         self.old_views.extend(self.live.view.swap(view.map(Arc::new)));
         if self.old_views.len() >= OLD_VIEWS_MAX {
             self.bury_views();
+        }
+    }
+
+    /// Has a worker drop what the ring has evicted, unless the last such burial is still to be done: what waits beyond the ring's
+    /// bounds is then at most one of them.
+    fn bury_events(&self, evicted: Evicted<Arc<Event>>) {
+        if !evicted.is_empty() && Arc::strong_count(&self.burial) == 1 {
+            self.around.offload.discard((evicted, Arc::clone(&self.burial)));
         }
     }
 

@@ -211,10 +211,10 @@ impl Relay {
     }
 
     /// Has each of its rings give back what it has leased beyond its share, if other rings are short: to be called for a relay
-    /// that nothing is applied to. Sessions that lag may be told gaps.
-    pub fn give_back(&mut self) {
-        self.ring.give_back();
-        self.slow.give_back();
+    /// that nothing is applied to. Sessions that lag may be told gaps. What the rings held comes back, to be dropped where that holds
+    /// nobody up.
+    pub fn give_back(&mut self) -> impl Send + use<> {
+        (self.ring.give_back(), self.slow.give_back())
     }
 
     /// The position of the last event applied.

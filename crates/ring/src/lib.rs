@@ -56,7 +56,8 @@
 //! | [`Reader::read`] | O(log chunks) once, then a load an entry; at the head, one load in all |
 //! | [`Reader::head`], [`Cursor`] | a load; a number |
 //!
-//! No operation of a ring waits for another thread. Evicted entries are dropped by the writer, or by the reader that is just visiting the
+//! No operation of a ring waits for another thread. Evicted entries are dropped by the writer, by whom it [hands them
+//! to](Writer::append_evicting), or by the reader that is just visiting the
 //! chunk they lie in: beside the ring itself, reads under way are all that keeps entries in memory. A chunk holds at most an
 //! eighth of either bound, or one entry; no more than a chunk's rest goes that could have stayed.
 //!
@@ -127,4 +128,4 @@ pub use latest::{LatestConfig, LatestReader, LatestWriter, Version, latest};
 pub use reader::Reader;
 pub use shared::{RingConfig, ring, ring_within};
 pub use weigh::Weigh;
-pub use writer::Writer;
+pub use writer::{Evicted, Writer};

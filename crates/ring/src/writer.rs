@@ -41,6 +41,12 @@ impl<T: Weigh> Writer<T> {
     /// O(1), never waits. Once in a chunk's length it also opens a chunk and evicts one, and drops the evicted entries unless a
     /// reader is just visiting them.
     pub fn append(&mut self, entry: T) -> Cursor {
+        self.append_evicting(entry, &mut Evicted::default())
+    }
+
+    /// The same, but what is evicted goes to `evicted`, to be dropped where that holds nobody up: the last to hold a thousand
+    /// cold allocations pays a millisecond for them. Until then it is memory beyond the ring's bounds and its budget.
+    pub fn append_evicting(&mut self, entry: T, evicted: &mut Evicted<T>) -> Cursor {
         let at = self.head;
         let weight = entry.weight_bytes();
         if self.bytes.saturating_add(weight) > self.bytes_allowed {
@@ -51,7 +57,7 @@ impl<T: Weigh> Writer<T> {
             Some(_) | None => Some(Chunk::open(at, self.next_chunk_entries())),
         };
         if opened.is_some() || self.is_over(Some(weight)) {
-            self.rearrange(opened, Some(weight));
+            self.rearrange(opened, Some(weight), evicted);
             self.shrink_lease();
         }
         let open = self.open.as_mut().expect("a chunk is open: the entry fits in it, or it was made for the entry");
@@ -90,22 +96,24 @@ impl<T: Weigh> Writer<T> {
     pub fn set_bytes_max(&mut self, bytes_max: usize) {
         self.config.bytes_max = bytes_max;
         self.see_allowed();
-        self.evict();
+        drop(self.evict());
     }
 
     /// Gives back what the ring has leased of its budget beyond its share, and evicts what it cannot keep then. Appending does the
     /// same while other rings are short; this is for a ring that nobody appends to.
-    pub fn give_back(&mut self) {
+    pub fn give_back(&mut self) -> Evicted<T> {
         self.limit_to_share();
-        self.evict();
+        self.evict()
     }
 
-    fn evict(&mut self) {
+    fn evict(&mut self) -> Evicted<T> {
+        let mut evicted = Evicted::default();
         if self.is_over(None) {
-            self.rearrange(None, None);
+            self.rearrange(None, None, &mut evicted);
         }
         self.shrink_lease();
         debug_assert!(!self.is_over(None));
+        evicted
     }
 
     /// Asks the budget, if there is one, for room for an entry; where there is none, the oldest will go.
@@ -143,7 +151,7 @@ impl<T: Weigh> Writer<T> {
 
     /// Publishes a new directory: with `opened` at its end, and without the oldest chunks as far as a bound would be broken with
     /// an entry of `incoming_bytes`. The last chunk is to take that entry, so it stays; with none to come it may go too.
-    fn rearrange(&mut self, opened: Option<Chunk<T>>, incoming_bytes: Option<usize>) {
+    fn rearrange(&mut self, opened: Option<Chunk<T>>, incoming_bytes: Option<usize>, evicted: &mut Evicted<T>) {
         if self.shared.lease().is_some_and(Lease::is_short) {
             self.limit_to_share();
         }
@@ -151,13 +159,13 @@ impl<T: Weigh> Writer<T> {
         chunks.extend(opened);
 
         let evictable = chunks.len() - usize::from(incoming_bytes.is_some());
-        let mut evicted = 0;
-        while evicted < evictable && self.is_over(incoming_bytes) {
-            self.bytes -= chunks[evicted].bytes;
-            evicted += 1;
-            self.tail = chunks.get(evicted).map_or(self.head, |chunk| chunk.first);
+        let mut gone = 0;
+        while gone < evictable && self.is_over(incoming_bytes) {
+            self.bytes -= chunks[gone].bytes;
+            gone += 1;
+            self.tail = chunks.get(gone).map_or(self.head, |chunk| chunk.first);
         }
-        chunks.drain(..evicted);
+        evicted.0.extend(chunks.drain(..gone));
 
         self.open = chunks.last().cloned();
         self.shared.publish(Directory { tail: self.tail, chunks: chunks.into_boxed_slice() });
@@ -191,6 +199,30 @@ impl<T: Weigh> Writer<T> {
     fn fits(&self, open: &Chunk<T>, weight: usize) -> bool {
         let bytes_max = self.bytes_allowed / CHUNKS_MIN;
         open.slot(self.head).is_some() && open.bytes.saturating_add(weight) <= bytes_max
+    }
+}
+
+/// What a ring has evicted: nobody reads it any more but who was just visiting it. It is memory beyond the ring's bounds, until it is
+/// dropped.
+#[must_use = "dropped where that holds nobody up"]
+pub struct Evicted<T>(Vec<Chunk<T>>);
+
+impl<T> Evicted<T> {
+    /// Whether there is nothing to drop.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl<T> Default for Evicted<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<T> fmt::Debug for Evicted<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Evicted").field("chunks", &self.0.len()).finish()
     }
 }
 
@@ -256,6 +288,28 @@ mod tests {
             writer.append(Weight(10));
             assert!((8_750..=10_000).contains(&writer.bytes()));
         }
+    }
+
+    #[test]
+    fn what_is_evicted_lives_until_its_taker_drops_it() {
+        struct Shared(Arc<()>);
+        impl Weigh for Shared {
+            fn weight_bytes(&self) -> usize {
+                size_of_val(&self.0)
+            }
+        }
+        let entry = Arc::new(());
+        let alive = || Arc::strong_count(&entry) - 1;
+        let (mut writer, _) = ring(RingConfig { entries_max: 16, bytes_max: usize::MAX }, Cursor(1));
+        let mut evicted = Evicted::default();
+        for _ in 0..100 {
+            writer.append_evicting(Shared(Arc::clone(&entry)), &mut evicted);
+        }
+        assert_eq!(alive(), 100);
+        drop(evicted);
+        assert_eq!(alive() as u64, writer.head().since(writer.tail()));
+        writer.append(Shared(Arc::clone(&entry)));
+        assert!(alive() <= 16, "what nobody takes is dropped at once");
     }
 
     #[test]

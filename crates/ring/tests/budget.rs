@@ -50,13 +50,13 @@ fn an_idle_ring_gives_back_when_it_is_told() {
     let (mut idle, idle_reader) = ring_within(&budget, MANY, Cursor(1));
     fill(&mut idle, 1024 * 1024);
     let before = idle.bytes();
-    idle.give_back();
+    drop(idle.give_back());
     assert_eq!(idle.bytes(), before, "all of it is its share");
     let (mut busy, _) = ring_within(&budget, MANY, Cursor(1));
     fill(&mut busy, 80 * 1024);
     assert!(budget.is_short());
     budget.forget_shortage();
-    idle.give_back();
+    drop(idle.give_back());
     assert!(idle.bytes() <= FREE_BYTES + 80 * 1024 && idle_reader.leased() <= budget.share());
     fill(&mut busy, 160 * 1024);
     assert!(busy.bytes() > 64 * 1024);
@@ -122,7 +122,7 @@ fn rings_hold_together_what_the_budget_says_whatever_they_do() {
                 Step::Append { ring, bytes, times } => (0..times).for_each(|_| {
                     rings[ring].0.append(Entry(bytes));
                 }),
-                Step::GiveBack { ring } => rings[ring].0.give_back(),
+                Step::GiveBack { ring } => drop(rings[ring].0.give_back()),
                 Step::SetBytesMax { ring, bytes_max } => rings[ring].0.set_bytes_max(bytes_max),
                 Step::Replace { ring } => rings[ring] = make(&budget),
             }

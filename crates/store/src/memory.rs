@@ -3,6 +3,7 @@
 //! Records are kept until a checkpoint covers them, so memory is bounded by how often guilds make checkpoints.
 
 use std::collections::BTreeMap;
+use std::mem::replace;
 
 use guildhall_proto::{Epoch, Grant, GuildId, Record};
 use parking_lot::Mutex;
@@ -29,20 +30,23 @@ impl MemoryStore {
         self.guilds.lock().get(&guild).map_or(0, |kept| kept.records.len())
     }
 
-    fn replace(&self, guild: GuildId, epoch: Epoch, checkpoint: StoredCheckpoint) -> Result<(), StoreError> {
+    fn put(&self, guild: GuildId, epoch: Epoch, checkpoint: StoredCheckpoint) -> Result<(), StoreError> {
         let mut guilds = self.guilds.lock();
         let kept = guilds.entry(guild).or_default();
         if kept.epoch != epoch {
             return Err(StoreError::Fenced { got: epoch, current: kept.epoch });
         }
         let covered = checkpoint.structure.records;
-        let older = kept.checkpoint.as_ref().is_some_and(|newer| newer.structure.records > covered);
-        if !older {
-            kept.records.retain(|record| record.number > covered);
-            // Most guilds change little, and sleep.
-            kept.records.shrink_to_fit();
-            kept.checkpoint = Some(checkpoint);
+        if kept.checkpoint.as_ref().is_some_and(|newer| newer.structure.records > covered) {
+            return Ok(());
         }
+        let uncovered = kept.records.partition_point(|record| record.number <= covered);
+        // To the size: most guilds change little, and sleep.
+        let left = kept.records.split_off(uncovered);
+        let replaced = (replace(&mut kept.records, left), kept.checkpoint.replace(checkpoint));
+        // Dropped without the lock, for which every owner that appends would wait.
+        drop(guilds);
+        drop(replaced);
         Ok(())
     }
 }
@@ -81,7 +85,7 @@ impl Store for MemoryStore {
     }
 
     fn checkpoint(&self, guild: GuildId, epoch: Epoch, checkpoint: StoredCheckpoint, stored: Stored) {
-        let outcome = self.replace(guild, epoch, checkpoint);
+        let outcome = self.put(guild, epoch, checkpoint);
         stored(outcome);
     }
 

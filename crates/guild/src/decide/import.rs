@@ -6,7 +6,7 @@ use guildhall_proto::{CommandError, EventKind, Limited, LineFault, Member, NewMe
 
 use super::members::Unheld;
 use super::{Decision, Scene, system_only, within};
-use crate::work::{BATCH_MEMBERS, Import, Taken, Task};
+use crate::work::{BATCH_MEMBERS, BATCH_ROLES, Import, Taken, Task};
 
 impl Scene<'_> {
     /// Begins an import, or goes on behind the lines `taken` before a crash.
@@ -24,13 +24,18 @@ impl Scene<'_> {
         Ok(Decision::Later(Task::Import(Import { lines, twice, taken, stopped: None })))
     }
 
-    /// The next batch of an import: takes up to [`BATCH_MEMBERS`] lines, none behind a bad one.
+    /// The next batch of an import: takes up to [`BATCH_MEMBERS`] lines, or fewer with many roles, none behind a bad one.
     pub(crate) fn import_batch(&self, import: &mut Import) -> Option<EventKind> {
         let mut members = Vec::new();
+        let mut roles = 0;
         for _ in 0..BATCH_MEMBERS {
+            if roles >= BATCH_ROLES {
+                break;
+            }
             let Some(line) = import.lines.next() else {
                 break;
             };
+            roles += line.roles.len();
             match self.import_line(line, members.len(), import) {
                 Ok(member) => members.extend(member),
                 Err(fault) => {

@@ -2,7 +2,8 @@
 
 use guildhall_proto::limits::{LONG_OPERATIONS_BYTES_MAX, MEMBER_ROLES_MAX};
 use guildhall_proto::{
-    Actor, ClientId, Command, CommandError, EventKind, Limited, LineFault, NewMember, OpId, Outcome, Stage,
+    Actor, ClientId, Command, CommandError, EventKind, Limited, LineFault, Name, NewMember, OpId, Outcome, Permissions,
+    Role, Stage,
 };
 
 use crate::world::*;
@@ -164,6 +165,25 @@ fn an_import_that_stops_in_the_middle_is_taken_up_by_another_client() {
     world.settle();
     assert_eq!(taken(outcome(world.answer(call).unwrap())), all(488, 1_112));
     assert_eq!(world.members().len(), 1_604);
+}
+
+#[test]
+fn members_of_many_roles_come_in_smaller_batches() {
+    let mut world = World::new();
+    let roles: Vec<u64> = (1_000..1_200).collect();
+    for role in &roles {
+        let (name, permissions) = (Name::parse("role").unwrap(), Permissions::NONE);
+        let (id, position) = (role_id(*role), 1);
+        world.system(Command::CreateRole(Role { id, name, position, permissions, hoist: false, mentionable: false }));
+    }
+    let op = world.op();
+    let lines = (2_000..2_030).map(|user| new_member(user, &roles)).collect();
+    world.send(op, Actor::System, import(lines));
+    for batch in [11, 11, 8] {
+        world.turn();
+        let Some(EventKind::MembersJoined { members }) = world.kinds().pop() else { panic!("{:?}", world.kinds()) };
+        assert_eq!(members.len(), batch, "a batch ends with the member whose roles pass 2,048");
+    }
 }
 
 #[test]

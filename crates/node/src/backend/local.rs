@@ -77,7 +77,8 @@ impl Holder for LocalRelay {
     }
 
     fn give_back(&self) {
-        self.core.lock().relay.give_back();
+        let evicted = self.core.lock().relay.give_back();
+        self.node.offload().discard(evicted);
     }
 }
 

@@ -1,11 +1,14 @@
 //! Changes of the whole guild, spread over the owner's turns.
 
+use std::time::Duration;
+
 use guildhall_node::{Attach, Delivery, SessionStream};
 use guildhall_proto::{
     CallError, Command, CommandError, EventKind, MemberEdit, Millis, Outcome, Permissions, PruneBy, Reason, Role,
     RoleId,
 };
 use guildhall_relay::DetachReason;
+use tokio::time::{Instant, sleep};
 
 use crate::store::Mode;
 use crate::world::{
@@ -64,10 +67,31 @@ async fn other_calls_are_answered_while_an_import_is_under_way() {
     while poll_once(&mut import).await.is_pending() {
         soon(world.ask(guild, message(between))).await.unwrap();
         between += 1;
-        assert!(between < 10_000, "the import goes on beside other calls");
+        assert!(between < 1_000_000, "the import goes on beside other calls");
     }
     assert!(between > 2, "{between} calls came between");
     assert_eq!(world.view(guild).await.unwrap().len(), 10_002);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_rests_a_millisecond_behind_the_last_if_somebody_calls_and_only_then() {
+    let world = World::new();
+    let guild = world.found(1, 2).await;
+    let lines = |from: u64| Command::ImportMembers((from..from + 2_560).map(new_member).collect());
+    let begin = Instant::now();
+    world.ask(guild, lines(10)).await.unwrap();
+    assert_eq!(begin.elapsed(), Duration::ZERO);
+
+    let mut import = Box::pin(world.post(guild, lines(10_000)).unwrap().answer());
+    // Handled together with the import, and so no call beside it.
+    world.ask(guild, message(0)).await.unwrap();
+    let mut calls = 1;
+    while poll_once(&mut import).await.is_pending() {
+        world.ask(guild, message(calls)).await.unwrap();
+        calls += 1;
+        sleep(Duration::from_millis(1)).await;
+    }
+    assert!(begin.elapsed() >= Duration::from_millis(8), "{:?} for ten batches, {calls} calls", begin.elapsed());
 }
 
 #[tokio::test]
