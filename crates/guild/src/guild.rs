@@ -41,6 +41,8 @@ pub struct Guild {
     checkpointed: u64,
     /// Whether anything has happened since that no record holds: a message has a position and an outcome.
     unsaved: bool,
+    /// Whether the store takes records.
+    has_room: bool,
     pub(crate) folding: Option<Box<StructureSeed>>,
     /// Roles deleted up to here may have been cleaned out of records.
     cleaned: Seq,
@@ -103,6 +105,7 @@ impl Guild {
             records: 0,
             checkpointed: 0,
             unsaved: false,
+            has_room: true,
             folding: None,
             cleaned: Seq::default(),
             buffer: Vec::new(),
@@ -216,6 +219,22 @@ impl Guild {
         self.unsaved = true;
     }
 
+    /// Tells whether the store has room for records. While it has none, durable commands are refused before they are applied, and
+    /// whole-guild changes pause; all else goes on.
+    pub fn set_room(&mut self, has_room: bool) {
+        self.has_room = has_room;
+    }
+
+    /// Whether the store has room, as last told.
+    pub fn has_room(&self) -> bool {
+        self.has_room
+    }
+
+    /// Whether an operation is held up by nothing but the store's want of room.
+    pub fn waits_for_room(&self) -> bool {
+        !self.has_room && self.works.is_ready()
+    }
+
     /// Whether the last checkpoint that was begun has all that happened, unless the store
     /// [refused](Self::checkpoint_refused) one since: then a guild restored from it goes on where this one is, which no records could
     /// promise, for they know nothing of messages.
@@ -288,6 +307,10 @@ impl Guild {
             Seen::New => None,
         };
         let (durable, bytes) = (command.is_durable(), command.weight_bytes());
+        if durable && !self.has_room {
+            // Not kept, and not decided: what is refused for another reason now may not be so once there is room.
+            return Err(CommandError::StoreFull);
+        }
         match self.decide(actor, command, so_far) {
             Ok(Decision::Now(change)) => {
                 let outcome = self.carry_out(change, durable.then_some((op, body)), effects);
