@@ -24,9 +24,10 @@ use guildhall_guild::{
     Call, Effect, Gate, Guild, GuildConfig, Input, Outcomes, ScanJob, SessionCall, Tell, TypingCall,
 };
 use guildhall_members::{FoldJob, View};
-use guildhall_proto::{Ephemeral, Event, Subject};
+use guildhall_proto::{CommandError, Ephemeral, Event, Subject};
 use guildhall_ring::{LatestWriter, Writer};
 use guildhall_store::{Store, StoreError};
+use tokio::time::timeout;
 
 use crate::clock::Clock;
 use crate::config::TurnConfig;
@@ -121,6 +122,11 @@ impl Owner {
             if self.has_work() {
                 // The turn has something to do even if nothing has come.
                 self.live.mailbox.try_take(wanted, &mut taken);
+            } else if self.guild.waits_for_room() && wanted > 0 {
+                // Of new room nobody sends word. In a box: few owners ever come here.
+                let taking = Box::pin(timeout(ROOM_PAUSE, self.live.mailbox.take(wanted, &mut taken)));
+                // Without an input it is a turn all the same: it looks for room.
+                drop(taking.await);
             } else {
                 self.live.mailbox.take(wanted, &mut taken).await;
             }
@@ -145,6 +151,7 @@ impl Owner {
 
     fn turn(&mut self, taken: &mut Taken<Posted, Control>) {
         self.around.counters.bump(Counter::Turns);
+        self.guild.set_room(self.around.store.has_room());
         let begin = Instant::now();
         let time = Duration::from_micros(self.around.turn.micros_max);
         let mut inputs = 0;
@@ -206,6 +213,7 @@ impl Owner {
         let now = self.around.clock.now();
         self.around.counters.add(Counter::Inputs, taken.items.len() as u64);
         let mut waited = Duration::ZERO;
+        let before = self.effects.len();
         for queued in taken.items.drain(..) {
             waited += turn_began.saturating_duration_since(queued.since);
             let Posted { request, reply } = queued.item;
@@ -217,8 +225,19 @@ impl Owner {
             };
             self.guild.handle(now, input, &mut self.effects);
         }
+        self.count_refused_for_room(before);
         let waited = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX);
         self.around.counters.add(Counter::MailboxWaitMicros, waited);
+    }
+
+    /// Counts what the guild has refused for want of room, of the effects behind the first `before`.
+    fn count_refused_for_room(&self, before: usize) {
+        if self.guild.has_room() {
+            return;
+        }
+        let refused = |effect: &&Effect| matches!(effect, Effect::Answer(_, Err(CommandError::StoreFull)));
+        let refused = self.effects[before..].iter().filter(refused).count();
+        self.around.counters.add(Counter::RefusedStoreFull, refused as u64);
     }
 
     fn control(&mut self, control: Control) {
@@ -398,6 +417,8 @@ impl Drop for Owner {
 /// Turns that wait for the store, at which batches of whole-guild changes pause: a call that comes meanwhile has few of them
 /// ahead. Fewer would leave the store idle between two batches.
 const WORK_UNSETTLED_MAX: usize = 4;
+/// How often an owner looks for room at the store that has an operation to carry on and none for it.
+const ROOM_PAUSE: Duration = Duration::from_millis(100);
 /// Inputs taken out of the mailbox at once; the clock is looked at between.
 const CHUNK_INPUTS: usize = 32;
 /// Replaced views that an owner holds before it sends them to a worker: one job for many.

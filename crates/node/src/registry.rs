@@ -78,8 +78,8 @@ impl Registry {
     /// is given up, unless somebody else waits for it.
     ///
     /// # Errors
-    /// `UnknownGuild` if it is only to be used and the store does not know it; `Overloaded` if there is no room; `Stopping`;
-    /// `Unavailable` if the store fails.
+    /// `UnknownGuild` if it is only to be used and the store does not know it; `StoreFull` if it is to be created and the store has no
+    /// room; `Overloaded` if there is no room here; `Stopping`; `Unavailable` if the store fails.
     pub(crate) async fn load(&self, guild: GuildId, purpose: Purpose) -> Result<Arc<Live>, CallError> {
         loop {
             let load = match self.find_or_begin(guild, purpose)? {
@@ -142,6 +142,19 @@ impl Registry {
         }
     }
 
+    /// Refuses what would be claimed in vain: each claim takes room in the store.
+    fn require_worth(&self, guild: GuildId, purpose: Purpose) -> Result<(), CallError> {
+        let known = || self.store.knows(guild).map_err(unavailable);
+        match purpose {
+            Purpose::Use if !known()? => Err(CallError::Refused(CommandError::UnknownGuild)),
+            Purpose::Create if !self.store.has_room() && !known()? => {
+                self.loader.counters().bump(Counter::RefusedStoreFull);
+                Err(CallError::Refused(CommandError::StoreFull))
+            }
+            Purpose::Use | Purpose::Create => Ok(()),
+        }
+    }
+
     fn find_or_begin(&self, guild: GuildId, purpose: Purpose) -> Result<Found, CallError> {
         if let Some(found) = self.places.find(guild) {
             return Ok(found);
@@ -149,9 +162,7 @@ impl Registry {
         if self.is_stopping() {
             return Err(CallError::Stopping);
         }
-        if purpose == Purpose::Use && !self.store.knows(guild).map_err(unavailable)? {
-            return Err(CallError::Refused(CommandError::UnknownGuild));
-        }
+        self.require_worth(guild, purpose)?;
         let ticket = self.loader.queue()?;
         match self.places.begin(guild, purpose) {
             Begun::Found(found) => Ok(found),
