@@ -54,7 +54,7 @@ impl Guild {
             }
             Stage::Unfinished => self.carry_on(work, effects),
         }
-        self.begin_checkpoint_if_due(effects);
+        self.begin_fold_if_due(effects);
     }
 
     /// Takes on an operation that has just been accepted.

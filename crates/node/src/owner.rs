@@ -67,13 +67,27 @@ pub(crate) struct Owner {
     effects: Vec<Effect>,
     /// Views that were replaced, on their way to a worker.
     old_views: Vec<Arc<View>>,
+    /// Whether one of them may hold what the guild has replaced since.
+    folded: bool,
     checkpoints: Checkpoints,
     /// By whom the guild is to fall asleep, if it is.
     drowsy: Option<Bedtime>,
     /// Whether what is kept for the next turn is to be freed.
     tidying: bool,
-    stopping: bool,
+    stopping: Stopping,
     ended: Option<End>,
+}
+
+/// How far an owner is on its way out because the node stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stopping {
+    No,
+    /// It takes no requests, and lets out what it has accepted.
+    Refusing,
+    /// It is its turn to leave: the store has room for its last checkpoint.
+    Leaving,
+    /// The last checkpoint has been begun.
+    Saving,
 }
 
 /// Why an owner ends.
@@ -106,10 +120,11 @@ impl Owner {
             calls: Calls::default(),
             effects: Vec::new(),
             old_views: Vec::new(),
+            folded: false,
             checkpoints: Checkpoints::default(),
             drowsy: None,
             tidying: false,
-            stopping: false,
+            stopping: Stopping::No,
             ended: None,
         }
     }
@@ -141,7 +156,7 @@ impl Owner {
         let turn = &self.around.turn;
         let gate_full = self.gate.len() >= turn.unsettled_max || self.gate.bytes() >= turn.unsettled_bytes_max;
         let held_up = gate_full || self.guild.is_congested();
-        if held_up || self.stopping || self.ended.is_some() { 0 } else { self.around.turn.inputs_max }
+        if held_up || self.is_stopping() || self.ended.is_some() { 0 } else { self.around.turn.inputs_max }
     }
 
     /// Whether the guild carries on with what it has spread over turns: while it takes inputs, and few turns wait for the store.
@@ -175,8 +190,8 @@ impl Owner {
         }
         self.release();
         if self.gate.is_empty() && self.checkpoints.are_done() {
-            if self.stopping {
-                self.end(End::Stopped);
+            if self.is_stopping() {
+                self.leave();
             } else if !self.guild.exists() {
                 self.end(End::NoGuild);
             }
@@ -256,6 +271,8 @@ impl Owner {
             Control::Tidy => self.tidying = true,
             Control::Sleep(bedtime) => self.become_drowsy(bedtime),
             Control::Stop => self.stop(),
+            Control::Leave if self.stopping == Stopping::Refusing => self.stopping = Stopping::Leaving,
+            Control::Leave => {}
         }
     }
 
@@ -269,7 +286,30 @@ impl Owner {
         for posted in self.live.mailbox.close() {
             posted.reply(Err(NoReply::Stopping));
         }
-        self.stopping = true;
+        if !self.is_stopping() {
+            self.stopping = Stopping::Refusing;
+        }
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stopping != Stopping::No
+    }
+
+    /// Ends, with all that the guild is in the store: the next node has nothing to replay, and goes on at the same position. To be
+    /// called when all that was accepted has been let out.
+    fn leave(&mut self) {
+        match self.stopping {
+            Stopping::Leaving if self.guild.is_folding() => {}
+            Stopping::Leaving if !self.guild.is_checkpointed() => {
+                self.stopping = Stopping::Saving;
+                self.guild.checkpoint(&mut self.effects);
+                self.admit();
+                self.release();
+            }
+            // If the store has not taken it, the records are there all the same.
+            Stopping::Leaving | Stopping::Saving => self.end(End::Stopped),
+            Stopping::No | Stopping::Refusing => {}
+        }
     }
 
     /// Hands the turn's effects to the gate, its records to the store and its jobs to workers.
@@ -289,6 +329,7 @@ impl Owner {
             self.scan(job);
         }
         for garbage in admitted.discard {
+            self.folded = true;
             self.around.offload.discard(garbage);
         }
     }
@@ -338,9 +379,12 @@ impl Owner {
             }
             for checkpoint in checkpoints {
                 self.checkpoint(checkpoint);
-                // A fold has gone before: the old views may hold the base that it replaced, however long this guild is idle now.
-                self.bury_views();
             }
+        }
+        if self.folded && self.gate.is_empty() {
+            // The old views may hold the base that a fold has replaced, however long this guild is idle now.
+            self.folded = false;
+            self.bury_views();
         }
         if events + ephemerals > 0 {
             self.around.counters.add(Counter::Events, events as u64);

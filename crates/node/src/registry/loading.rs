@@ -77,7 +77,7 @@ impl Loader {
                 // A stop that looked before the place was settled has missed this owner.
                 if places.is_stopping() {
                     live.mailbox.post_control(Control::Stop);
-                    live.ended().await;
+                    live.leave().await;
                     return under_way.tell(Err(CallError::Stopping));
                 }
                 under_way.tell(Ok(live));
