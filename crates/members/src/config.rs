@@ -37,7 +37,7 @@ impl MembersConfig {
 
 const PAGE_MEMBERS_MIN: usize = 2;
 /// Rows of a page are numbered in 16 bits.
-const PAGE_MEMBERS_MAX: usize = u16::MAX as usize;
+pub(crate) const PAGE_MEMBERS_MAX: usize = u16::MAX as usize;
 
 /// Bytes of one nick, at most.
 pub(crate) const NICK_BYTES_MAX: usize = NICK_CHARS_MAX * 4;

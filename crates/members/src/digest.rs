@@ -10,7 +10,9 @@ use guildhall_proto::{MemberFlags, Millis, RoleId, UserId};
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use crate::config::NICK_BYTES_MAX;
-use crate::member_ref::MemberRef;
+use crate::member_ref::{Masked, MemberRef};
+use crate::page::Page;
+use crate::role_sets::RoleSets;
 
 /// A 128-bit sum over all members' records and roles; presence is no part of it. Equal members give equal digests, on
 /// any node.
@@ -25,18 +27,6 @@ pub(crate) struct Sums {
 }
 
 impl Sums {
-    /// The sums of these members. O(their number).
-    pub(crate) fn of<'a>(members: impl Iterator<Item = MemberRef<'a>>) -> Self {
-        let mut sums = Self::default();
-        for member in members {
-            sums.records = sums.records.wrapping_add(record_hash(&member));
-            for role in member.roles() {
-                sums.add_role(member.user, role);
-            }
-        }
-        sums
-    }
-
     /// The digest. O(roles).
     pub(crate) fn digest(&self) -> Digest {
         Digest(self.roles.values().fold(self.records, |sum, role| sum.wrapping_add(*role)))
@@ -83,6 +73,57 @@ impl Sums {
 
     pub(crate) fn bytes(&self) -> usize {
         self.roles.len() * size_of::<(RoleId, u128)>()
+    }
+}
+
+/// The sums of some pages of one base, roles by their place in its dictionary: adding a role is no search.
+#[derive(Debug)]
+pub(crate) struct PageSums {
+    records: u128,
+    roles: Box<[u128]>,
+}
+
+impl PageSums {
+    /// Those of no page.
+    pub(crate) fn none(sets: &RoleSets) -> Self {
+        Self { records: 0, roles: vec![0; sets.dictionary().len()].into() }
+    }
+
+    /// Those of one page. O(its members and their roles).
+    pub(crate) fn of(page: &Page, sets: &RoleSets) -> Self {
+        let mut sums = Self::none(sets);
+        sums.add(page, sets);
+        sums
+    }
+
+    /// Adds a page.
+    pub(crate) fn add(&mut self, page: &Page, sets: &RoleSets) {
+        let masked = Masked::new();
+        for row in 0..page.len() {
+            let member = MemberRef::in_page(page, row, sets, &masked);
+            self.records = self.records.wrapping_add(record_hash(&member));
+            for place in sets.indexes(page.sets()[row]) {
+                let place = usize::from(*place);
+                self.roles[place] = self.roles[place].wrapping_add(role_hash(member.user, sets.dictionary()[place]));
+            }
+        }
+    }
+
+    /// All of them together. O(pages × roles).
+    pub(crate) fn total<'a>(pages: impl Iterator<Item = &'a Self>, dictionary: &[RoleId]) -> Sums {
+        let (mut records, mut by_place) = (0_u128, vec![0_u128; dictionary.len()]);
+        for page in pages {
+            records = records.wrapping_add(page.records);
+            for (total, sum) in by_place.iter_mut().zip(&page.roles) {
+                *total = total.wrapping_add(*sum);
+            }
+        }
+        let mut sums = Sums { records, roles: BTreeMap::new() };
+        // A place that nobody refers to may still name a role that has another place now.
+        for (role, sum) in dictionary.iter().zip(by_place).filter(|(_, sum)| *sum != 0) {
+            sums.roles.insert(*role, sum);
+        }
+        sums
     }
 }
 

@@ -9,6 +9,7 @@
 //! - `by_nick` is a permutation of the rows, ascending by (folded nick, user).
 
 mod builder;
+mod bytes;
 
 use std::hint::black_box;
 

@@ -14,6 +14,7 @@
 //!   deleted and masked);
 //! - contents of two sets may be equal: cleaning a role out touches no member, so it cannot unite sets.
 
+mod bytes;
 mod interner;
 
 use std::sync::Arc;
@@ -39,7 +40,8 @@ struct Table {
     sets: usize,
 }
 
-type Chunk = Arc<[u16]>;
+/// The contents of 256 sets, fewer at the end of the table.
+pub(crate) type Chunk = Arc<[u16]>;
 
 impl RoleSets {
     /// Sets in the table, dead ones among them: ids are below this.

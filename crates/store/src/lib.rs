@@ -24,6 +24,7 @@
 //! ```
 
 mod memory;
+pub mod structure;
 
 use guildhall_members::Base;
 use guildhall_proto::{Epoch, Grant, GuildId, Record, Structure};
