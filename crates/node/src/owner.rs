@@ -454,6 +454,9 @@ impl Drop for Owner {
             drop(tell.send(Ok(())));
         }
         self.live.end();
+        if self.listed {
+            self.around.rings.leave();
+        }
         let empty = Guild::new(GuildConfig::default(), guild, self.live.epoch);
         let state = std::mem::replace(&mut self.guild, empty);
         let held = (take(&mut self.effects), take(&mut self.gate), take(&mut self.checkpoints));
