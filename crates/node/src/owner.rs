@@ -25,9 +25,10 @@ use guildhall_guild::{
     Call, Effect, Gate, Guild, GuildConfig, Input, Outcomes, ScanJob, SessionCall, Tell, TypingCall,
 };
 use guildhall_members::{FoldJob, View};
-use guildhall_proto::{Ephemeral, Event, Subject};
+use guildhall_proto::{CommandError, Ephemeral, Event, Subject};
 use guildhall_ring::{Evicted, LatestWriter, Writer};
 use guildhall_store::{Store, StoreError};
+use tokio::time::timeout;
 
 use crate::clock::Clock;
 use crate::config::TurnConfig;
@@ -70,14 +71,28 @@ pub(crate) struct Owner {
     old_views: Vec<Arc<View>>,
     /// Shared with the events that a worker is to drop.
     burial: Arc<()>,
+    /// Whether one of them may hold what the guild has replaced since.
+    folded: bool,
     checkpoints: Checkpoints,
     /// By whom the guild is to fall asleep, if it is.
     drowsy: Option<Bedtime>,
     rest: Rest,
     /// Whether what is kept for the next turn is to be freed.
     tidying: bool,
-    stopping: bool,
+    stopping: Stopping,
     ended: Option<End>,
+}
+
+/// How far an owner is on its way out because the node stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stopping {
+    No,
+    /// It takes no requests, and lets out what it has accepted.
+    Refusing,
+    /// It is its turn to leave: the store has room for its last checkpoint.
+    Leaving,
+    /// The last checkpoint has been begun.
+    Saving,
 }
 
 /// Why an owner ends.
@@ -111,11 +126,12 @@ impl Owner {
             effects: Vec::new(),
             old_views: Vec::new(),
             burial: Arc::default(),
+            folded: false,
             checkpoints: Checkpoints::default(),
             drowsy: None,
             rest: Rest::default(),
             tidying: false,
-            stopping: false,
+            stopping: Stopping::No,
             ended: None,
         }
     }
@@ -125,14 +141,17 @@ impl Owner {
         let mut taken = Taken::default();
         while self.ended.is_none() {
             let wanted = self.inputs_wanted().min(CHUNK_INPUTS);
-            if !self.has_work() {
-                self.live.mailbox.take(wanted, &mut taken).await;
-            } else if self.rest.is_over() {
+            if self.has_work() && self.rest.is_over() {
                 // The turn has something to do even if nothing has come.
                 self.live.mailbox.try_take(wanted, &mut taken);
-            } else {
-                // In a box: a timer is large, and hardly any owner has one.
+            } else if self.has_work() {
+                // In a box, as below: a timer is large, and few owners ever have one.
                 Box::pin(self.rest.cut_short_by(self.live.mailbox.take(wanted, &mut taken))).await;
+            } else if self.guild.waits_for_room() && wanted > 0 {
+                // Of new room nobody sends word. Without an input it is a turn all the same: it looks for room.
+                drop(Box::pin(timeout(ROOM_PAUSE, self.live.mailbox.take(wanted, &mut taken))).await);
+            } else {
+                self.live.mailbox.take(wanted, &mut taken).await;
             }
             self.turn(&mut taken);
             // Another guild's turn, however much waits here.
@@ -145,7 +164,7 @@ impl Owner {
         let turn = &self.around.turn;
         let gate_full = self.gate.len() >= turn.unsettled_max || self.gate.bytes() >= turn.unsettled_bytes_max;
         let held_up = gate_full || self.guild.is_congested();
-        if held_up || self.stopping || self.ended.is_some() { 0 } else { self.around.turn.inputs_max }
+        if held_up || self.is_stopping() || self.ended.is_some() { 0 } else { self.around.turn.inputs_max }
     }
 
     /// Whether the guild carries on with what it has spread over turns: while it takes inputs, and few turns wait for the store.
@@ -155,6 +174,7 @@ impl Owner {
 
     fn turn(&mut self, taken: &mut Taken<Posted, Control>) {
         self.around.counters.bump(Counter::Turns);
+        self.guild.set_room(self.around.store.has_room());
         let begin = Instant::now();
         let time = Duration::from_micros(self.around.turn.micros_max);
         let had_work = self.guild.has_work();
@@ -183,8 +203,8 @@ impl Owner {
         }
         self.release();
         if self.gate.is_empty() && self.checkpoints.are_done() {
-            if self.stopping {
-                self.end(End::Stopped);
+            if self.is_stopping() {
+                self.leave();
             } else if !self.guild.exists() {
                 self.end(End::NoGuild);
             }
@@ -221,6 +241,7 @@ impl Owner {
         let now = self.around.clock.now();
         self.around.counters.add(Counter::Inputs, taken.items.len() as u64);
         let mut waited = Duration::ZERO;
+        let before = self.effects.len();
         for queued in taken.items.drain(..) {
             waited += turn_began.saturating_duration_since(queued.since);
             let Posted { request, reply } = queued.item;
@@ -232,8 +253,19 @@ impl Owner {
             };
             self.guild.handle(now, input, &mut self.effects);
         }
+        self.count_refused_for_room(before);
         let waited = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX);
         self.around.counters.add(Counter::MailboxWaitMicros, waited);
+    }
+
+    /// Counts what the guild has refused for want of room, of the effects behind the first `before`.
+    fn count_refused_for_room(&self, before: usize) {
+        if self.guild.has_room() {
+            return;
+        }
+        let refused = |effect: &&Effect| matches!(effect, Effect::Answer(_, Err(CommandError::StoreFull)));
+        let refused = self.effects[before..].iter().filter(refused).count();
+        self.around.counters.add(Counter::RefusedStoreFull, refused as u64);
     }
 
     fn control(&mut self, control: Control) {
@@ -255,6 +287,8 @@ impl Owner {
             Control::Tidy => self.tidying = true,
             Control::Sleep(bedtime) => self.become_drowsy(bedtime),
             Control::Stop => self.stop(),
+            Control::Leave if self.stopping == Stopping::Refusing => self.stopping = Stopping::Leaving,
+            Control::Leave => {}
         }
     }
 
@@ -268,7 +302,30 @@ impl Owner {
         for posted in self.live.mailbox.close() {
             posted.reply(Err(NoReply::Stopping));
         }
-        self.stopping = true;
+        if !self.is_stopping() {
+            self.stopping = Stopping::Refusing;
+        }
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stopping != Stopping::No
+    }
+
+    /// Ends, with all that the guild is in the store: the next node has nothing to replay, and goes on at the same position. To be
+    /// called when all that was accepted has been let out.
+    fn leave(&mut self) {
+        match self.stopping {
+            Stopping::Leaving if self.guild.is_folding() => {}
+            Stopping::Leaving if !self.guild.is_checkpointed() => {
+                self.stopping = Stopping::Saving;
+                self.guild.checkpoint(&mut self.effects);
+                self.admit();
+                self.release();
+            }
+            // If the store has not taken it, the records are there all the same.
+            Stopping::Leaving | Stopping::Saving => self.end(End::Stopped),
+            Stopping::No | Stopping::Refusing => {}
+        }
     }
 
     /// Hands the turn's effects to the gate, its records to the store and its jobs to workers.
@@ -288,6 +345,7 @@ impl Owner {
             self.scan(job);
         }
         for garbage in admitted.discard {
+            self.folded = true;
             self.around.offload.discard(garbage);
         }
     }
@@ -338,11 +396,14 @@ impl Owner {
             }
             for checkpoint in checkpoints {
                 self.checkpoint(checkpoint);
-                // A fold has gone before: the old views may hold the base that it replaced, however long this guild is idle now.
-                self.bury_views();
             }
         }
         self.bury_events(evicted);
+        if self.folded && self.gate.is_empty() {
+            // The old views may hold the base that a fold has replaced, however long this guild is idle now.
+            self.folded = false;
+            self.bury_views();
+        }
         if events + ephemerals > 0 {
             self.around.counters.add(Counter::Events, events as u64);
             self.live.news.notify_waiters();
@@ -389,9 +450,12 @@ impl Drop for Owner {
             posted.reply(Err(NoReply::Unhandled));
         }
         let (guild, epoch, seq) = (self.live.guild, self.live.epoch.0, self.guild.position().seq.0);
+        // What was let out stays readable if the guild has to be brought back.
+        let mut last = self.live.last();
         match &self.ended {
-            Some(End::Stopped | End::NoGuild) => {}
+            Some(End::Stopped | End::NoGuild) => last = None,
             Some(End::Asleep) => {
+                last = None;
                 self.around.counters.bump(Counter::GuildsAsleep);
                 tracing::info!(%guild, epoch, seq, "guild asleep");
             }
@@ -408,14 +472,17 @@ impl Drop for Owner {
                 self.around.counters.bump(Counter::RetiredByOwner);
                 tracing::error!(%guild, epoch, seq, "guild retired: its owner panicked");
             }
-            None => {}
+            None => last = None,
         }
         // Before the end is told: whoever hears that looks for the guild anew, and is not to find this owner.
-        self.around.places.vacate(guild, &self.live);
+        self.around.places.vacate(guild, &self.live, last);
         if let (Some(End::Asleep), Some(Bedtime::Asked(tell))) = (&self.ended, self.drowsy.take()) {
             drop(tell.send(Ok(())));
         }
         self.live.end();
+        if self.listed {
+            self.around.rings.leave();
+        }
         let empty = Guild::new(GuildConfig::default(), guild, self.live.epoch);
         let state = std::mem::replace(&mut self.guild, empty);
         let held = (take(&mut self.effects), take(&mut self.gate), take(&mut self.checkpoints));
@@ -426,6 +493,8 @@ impl Drop for Owner {
 /// Turns that wait for the store, at which batches of whole-guild changes pause: a call that comes meanwhile has few of them
 /// ahead. Fewer would leave the store idle between two batches.
 const WORK_UNSETTLED_MAX: usize = 4;
+/// How often an owner looks for room at the store that has an operation to carry on and none for it.
+const ROOM_PAUSE: Duration = Duration::from_millis(100);
 /// Inputs taken out of the mailbox at once; the clock is looked at between.
 const CHUNK_INPUTS: usize = 32;
 /// Replaced views that an owner holds before it sends them to a worker: one job for many.
