@@ -17,7 +17,7 @@ fn the_workspace_keeps_to_its_arrows() {
 #[test]
 fn the_whole_workspace_is_looked_at() {
     let names: BTreeSet<String> = workspace().into_iter().map(|package| package.name).collect();
-    for name in ["proto", "permissions", "ring", "members", "guild", "relay", "store", "node", "tests"] {
+    for name in ["proto", "permissions", "ring", "members", "guild", "relay", "log", "store", "node", "tests"] {
         assert!(names.contains(name), "{name} is missing from {names:?}");
     }
 }
