@@ -4,7 +4,8 @@
 //! Who would write must first [claim](Store::claim) the guild: that raises the epoch and shuts every earlier owner out, so that at
 //! most one node ever acknowledges durable operations of a guild under one epoch.
 //!
-//! [`MemoryStore`] keeps all that in memory: a guild that retires comes back from it, a process that ends takes it along.
+//! [`EmbeddedStore`] keeps all that in one [directory](Directory) of a disk, for one process. [`MemoryStore`] keeps it in memory: a
+//! guild that retires comes back from it, a process that ends takes it along.
 //!
 //! ```
 //! use guildhall_proto::{Grant, GuildId};
@@ -23,12 +24,17 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod embedded;
 mod memory;
 pub mod structure;
 
 use guildhall_members::Base;
 use guildhall_proto::{Epoch, Grant, GuildId, Record, Structure};
 
+pub use embedded::{
+    Alone, CheckpointWriter, Directory, DirectoryError, EmbeddedConfig, EmbeddedCounts, EmbeddedStore, FORMAT,
+    Identity, IdentityError, OpenError, OpenReport, PendingClaim, RecordWriter, StoreFailure, Workers,
+};
 pub use memory::MemoryStore;
 
 /// Keeps guilds' durable state.
