@@ -11,6 +11,8 @@
 //! | `guild awake, created` | 9-11 KB | the woken one, and in the ring what created it, its 20 members among that: 4 KB | 13.6 KB |
 //! | `guild asleep` | 2.5-3.0 KB | what the store in memory has of it, base and structure; nothing of it is the node's | 3.2 KB |
 //! | `guild awake, woken` | 6-7 KB | the state 3 KB, of which the store shares the base; the store's structure 1.5 KB; owner, task, mailbox, view and ring 1.8 KB | 7.7 KB |
+//! | `guild asleep, on disk` | 60-150 B | a row of the store: epoch, and where its checkpoint lies, in a map; DESIGN asks for 400 B |
+//! | `guild awake, on disk` | 4-5 KB | as woken, without what the store in memory has; DESIGN asks for 4 KB |
 //! | `session, stream` | 0.9-1.2 KB | a task 0.4 KB with the stream in it, a seat 0.2 KB, a session at the relay 0.3 KB and at the owner 0.1 KB | 2.1 KB |
 //! | `session, batch` | 0.5-0.7 KB | the same without task and stream | 1.8 KB |
 //!
@@ -18,23 +20,27 @@
 
 use std::env;
 use std::fs;
-use std::process::Command as Process;
+use std::process::{self, Command as Process};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use guildhall_benches::{NOW, Operations, channel, guild_id, members, nick, role, user};
 use guildhall_guild::{Effect, Guild, GuildConfig};
-use guildhall_node::{Attach, Call, Clock, Node, NodeConfig};
+use guildhall_node::{Attach, Call, Clock, DurableStore, Node, NodeConfig};
 use guildhall_proto::limits::OUTCOME_KEPT;
 use guildhall_proto::{
     Actor, Channel, ChannelKind, ClientId, Command, Epoch, GuildEdit, GuildId, Level, MemberFlags, Millis, Name,
-    NewMember, OpId, Permissions, Role, SessionId, Status,
+    NewMember, NodeId, OpId, Permissions, Role, SessionId, Status,
 };
-use guildhall_store::MemoryStore;
+use guildhall_store::{Directory, EmbeddedConfig, MemoryStore, Store};
+use tokio::task::JoinSet;
 
 /// Guilds of one row.
 const GUILDS: u64 = 20_000;
+/// Guilds of a row on a disk, and how many of them are made side by side.
+const GUILDS_ON_DISK: u64 = 100_000;
+const AT_A_TIME: u64 = 100;
 /// Members of each.
 const GUILD_MEMBERS: u64 = 20;
 /// Sessions of one row.
@@ -59,6 +65,8 @@ const ROWS: &[Row] = &[
     ("guild awake, created", || idle_guilds(Stage::Created)),
     ("guild asleep", || idle_guilds(Stage::Asleep)),
     ("guild awake, woken", || idle_guilds(Stage::Woken)),
+    ("guild asleep, on disk", || on_disk(Stage::Asleep)),
+    ("guild awake, on disk", || on_disk(Stage::Woken)),
     ("session, stream", || sessions(Way::Stream)),
     ("session, batch", || sessions(Way::Batch)),
 ];
@@ -165,29 +173,58 @@ enum Stage {
     Woken,
 }
 
-/// A node whose clock is the caller's, and what it takes to ask it.
+/// A node whose clock is the caller's, and what it takes to ask it. A clone is another client.
 struct World {
     node: Node,
     now: Arc<AtomicU64>,
+    clients: Arc<AtomicU64>,
+    client: u64,
     asked: u64,
+    under_way: JoinSet<()>,
 }
 
 impl World {
     fn start() -> Self {
+        Self::over(Arc::new(MemoryStore::default()))
+    }
+
+    fn over(store: Arc<dyn Store>) -> Self {
         let now = Arc::new(AtomicU64::new(NOW.0));
         let clock = Arc::clone(&now);
         let clock = Clock::from_fn(move || Millis(clock.load(Ordering::Relaxed)));
         // Guilds are tidy after a quarter of it, and the row is over before they sleep.
         let config = NodeConfig { clock, sleep_after: 8 * ROUND, ..NodeConfig::default() };
-        let node = Node::start(config, Arc::new(MemoryStore::default())).expect("the workers start");
-        Self { node, now, asked: 0 }
+        let node = Node::start(config, store).expect("the workers start");
+        Self { node, now, clients: Arc::new(AtomicU64::new(2)), client: 1, asked: 0, under_way: JoinSet::new() }
+    }
+
+    fn other(&self) -> Self {
+        Self {
+            node: self.node.clone(),
+            now: Arc::clone(&self.now),
+            clients: Arc::clone(&self.clients),
+            client: self.clients.fetch_add(1, Ordering::Relaxed),
+            asked: 0,
+            under_way: JoinSet::new(),
+        }
     }
 
     async fn ask(&mut self, guild: GuildId, command: Command) {
         self.asked += 1;
-        let client = ClientId::new(1).expect("1 is an id");
+        let client = ClientId::new(self.client).expect("1 and more are ids");
         let op = OpId { client, counter: self.asked, issued_at: Millis(self.now.load(Ordering::Relaxed)) };
         self.node.call(guild, Call { op, actor: Actor::System, command }).await.expect("accepted");
+    }
+
+    /// Does this with each of the guilds, side by side.
+    async fn each<F: Future<Output = ()> + Send + 'static>(&mut self, first: u64, then: impl Fn(Self, GuildId) -> F) {
+        for number in first..first + AT_A_TIME {
+            let guild = GuildId::new(number).expect("far from both ends");
+            self.under_way.spawn(then(self.other(), guild));
+        }
+        while let Some(done) = self.under_way.join_next().await {
+            done.expect("it ends well");
+        }
     }
 }
 
@@ -222,6 +259,46 @@ fn idle_guilds(stage: Stage) -> Held {
         world.node.stop().await;
         Held { count: GUILDS, bytes }
     })
+}
+
+/// The same with the store on a disk, many at a time for the sake of its syncs.
+fn on_disk(stage: Stage) -> Held {
+    let mut path = env::current_exe().expect("this program");
+    path.set_file_name(format!("memory-{}", process::id()));
+    let held = runtime().block_on(async {
+        let config = EmbeddedConfig::default();
+        let directory = Directory::make(&path).expect("a directory");
+        DurableStore::create(&directory, NodeId::new(1).expect("not 0"), &config).expect("nothing is there");
+        let (durable, _) = DurableStore::open(directory, config, 2).expect("it was just made");
+        let mut world = World::over(Arc::clone(durable.store()) as Arc<dyn Store>);
+        let before = resident();
+        let batches = (1..=GUILDS_ON_DISK).step_by(AT_A_TIME as usize);
+        for first in batches.clone() {
+            let create = |mut world: World, guild| async move {
+                for command in small_guild() {
+                    world.ask(guild, command).await;
+                }
+            };
+            world.each(first, create).await;
+            // Long enough for its outcomes to be forgotten.
+            world.now.fetch_add(OUTCOME_KEPT.as_millis() as u64 + 1, Ordering::Relaxed);
+            world.each(first, |world, guild| async move { world.node.sleep(guild).await.expect("nobody needs it") }).await;
+        }
+        if stage == Stage::Woken {
+            for first in batches {
+                world.each(first, |world, guild| async move { drop(world.node.view(guild).await.expect("it wakes")) }).await;
+            }
+        }
+        tokio::time::sleep(4 * ROUND).await;
+        let bytes = resident() - before;
+        let expected = if stage == Stage::Asleep { 0 } else { GUILDS_ON_DISK };
+        assert_eq!(world.node.awake() as u64, expected);
+        world.node.stop().await;
+        durable.stop().await.expect("the disk works");
+        Held { count: GUILDS_ON_DISK, bytes }
+    });
+    fs::remove_dir_all(&path).expect("it is ours");
+    held
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
