@@ -265,3 +265,5 @@ impl Live {
 pub(crate) const CLAIM_BYTES: u64 = HEAD_BYTES;
 /// What a record's head takes in the log.
 const HEAD_BYTES: u64 = 48;
+
+const _: () = assert!(size_of::<Row>() <= 48, "a hundred thousand guilds that sleep take some megabytes");

@@ -1,7 +1,7 @@
 //! What a store does when nothing goes wrong, and what it refuses.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 
 use guildhall_log::QueueConfig;
@@ -62,6 +62,40 @@ fn a_claim_shuts_earlier_owners_out_at_once_and_an_older_grant_is_refused_over_a
     let mut opened = disk.open(&tiny()).unwrap();
     assert_eq!(opened.store.begin_claim(guild(1), Grant(4)).unwrap_err(), stale);
     assert_eq!(opened.claim(guild(1), 6).unwrap().epoch, Epoch(3));
+}
+
+#[test]
+fn a_claim_waits_for_a_checkpoint_that_is_being_put_in_force_and_goes_on_from_it() {
+    let config = EmbeddedConfig { small_bytes: 0, ..tiny() };
+    let disk = Disk::with_store(&config);
+    let mut opened = disk.open(&config).unwrap();
+    let owners = [guild(1), guild(2)].map(|guild| opened.claim(guild, 1).unwrap().epoch);
+    let records: Vec<_> = (1..=80).map(|number| record(owners[1], number, number, 0)).collect();
+    opened.append_now(guild(2), owners[1], records.clone()).unwrap();
+
+    // The second checkpoint is longer than a segment: while it is written the first is told, and then somebody claims the second's guild.
+    let (store, record_writer) = (Arc::new(opened.store), Arc::new(Mutex::new(opened.records)));
+    let claiming = Arc::new(Mutex::new(None));
+    let stored = {
+        let (store, record_writer, claiming) = (Arc::clone(&store), Arc::clone(&record_writer), Arc::clone(&claiming));
+        move |stored| {
+            assert_eq!(stored, Ok(()));
+            let claim = store.begin_claim(guild(2), Grant(1)).unwrap();
+            while record_writer.lock().unwrap().step().unwrap() {}
+            assert!(!claim.is_settled(), "it would read the checkpoint before");
+            *claiming.lock().unwrap() = Some(claim);
+        }
+    };
+    store.checkpoint(guild(1), owners[0], checkpoint(&[]), Box::new(stored));
+    let (told, stored) = told();
+    store.checkpoint(guild(2), owners[1], checkpoint(&records), stored);
+    while opened.checkpoints.step().unwrap() {}
+    assert_eq!(outcome(&told), Some(Ok(())));
+    let claim = claiming.lock().unwrap().take().unwrap();
+    assert!(claim.is_settled());
+    let claim = claim.finish().unwrap();
+    assert_same(&claim.checkpoint.unwrap(), &checkpoint(&records));
+    assert_eq!(claim.tail, []);
 }
 
 #[test]
