@@ -173,14 +173,14 @@ fn was_never_begun(files: &dyn Files, id: LogId, numbers: &BTreeSet<u64>, newest
     if !numbers.contains(&(newest - 1)) || !Segment::open(files, id, newest - 1)?.0.is_untrimmed() {
         return Ok(false);
     }
-    has_only_zeros(files, &segment::name(newest))
+    has_only_zeros(files, &segment::name(newest), HEADER_BYTES)
 }
 
-/// Whether nothing but zeros lies where the records of a segment do.
-pub(crate) fn has_only_zeros(files: &dyn Files, name: &str) -> Result<bool, LogError> {
+/// Whether nothing but zeros lies in a file from an offset on.
+pub(crate) fn has_only_zeros(files: &dyn Files, name: &str, from: u64) -> Result<bool, LogError> {
     let file = files.open(name).map_err(LogError::io(name, "open"))?;
     let len = file.len().map_err(LogError::io(name, "measure"))?;
-    let used = Window::new(&*file, len).used_end(HEADER_BYTES).map_err(LogError::io(name, "read"))?;
+    let used = Window::new(&*file, len).used_end(from).map_err(LogError::io(name, "read"))?;
     Ok(used.is_none())
 }
 

@@ -6,7 +6,8 @@ use guildhall_log::{Log, LogError, LogId, MemoryFiles, Place, verify};
 
 use crate::world::{CONFIG, ID, PART, Written, create, filled, open, push, record, store};
 
-/// A log of some segments, with batches, large payloads, a truncation, and two groups that lie in the last segment.
+/// A log of some segments as its writer leaves it, with batches, large payloads, a truncation, and two groups that lie in the last
+/// segment.
 fn image() -> (MemoryFiles, Vec<Written>) {
     let files = MemoryFiles::default();
     let mut log = create(&files);
@@ -23,7 +24,8 @@ fn image() -> (MemoryFiles, Vec<Written>) {
     push(&mut log, &[record(101, 30), record(102, 1)]).unwrap();
     log.commit().unwrap();
     drop(log);
-    let all = open(&files).unwrap().2;
+    // A copy: to open a log is to finish what its writer may have left.
+    let all = open(&files.copy()).unwrap().2;
     let kept: Vec<_> =
         batches.into_iter().filter(|(place, _)| place.segment >= 2).flat_map(|(_, batch)| batch).collect();
     assert_eq!(all[..all.len() - 3], kept);
@@ -156,6 +158,9 @@ fn a_file_of_any_other_length_is_told_or_does_not_matter() {
         let copy = files.copy();
         copy.replace(&name, vec![0; contents.len()]);
         assert_eq!(refused(&copy, &all, &format!("{name} zeroed")), name != "spare.log");
+        if name != "spare.log" {
+            assert!(matches!(open(&copy), Err(LogError::Corrupt { file, record: 0, .. }) if file == name));
+        }
     }
     assert!(told > 800, "{told}");
 }
@@ -196,6 +201,19 @@ fn a_file_that_is_missing_or_in_anothers_place_is_told() {
     let copy = files.copy();
     copy.replace("000000000099.log", other.contents("000000000003.log").unwrap());
     assert!(refused(&copy, &all, "a segment too many"));
+}
+
+#[test]
+fn records_behind_a_bad_header_are_not_thrown_away_whatever_else_is_wrong() {
+    let (files, all) = image();
+    let names = segments(&files);
+    let [.., before, last, _spare] = &names[..] else { panic!("{names:?}") };
+    // As long as if its successor had never been begun.
+    let mut contents = files.contents(before).unwrap();
+    contents.resize(4096, 0);
+    files.replace(before, contents);
+    files.flip(last, 30, 1);
+    assert!(refused(&files, &all, "two faults"));
 }
 
 #[test]
