@@ -204,6 +204,49 @@ fn a_file_that_is_missing_or_in_anothers_place_is_told() {
 }
 
 #[test]
+fn records_of_another_segment_or_log_are_not_taken_even_at_the_same_offset() {
+    let (files, all) = image();
+    let other = MemoryFiles::default();
+    {
+        let mut log = Log::create(Arc::new(other.clone()), LogId(77), CONFIG).unwrap();
+        for seq in 0..40 {
+            store(&mut log, &[record(seq, 300)]).unwrap();
+        }
+    }
+    let names: Vec<_> = segments(&files).into_iter().filter(|name| name != "spare.log").collect();
+    let pairs = names.iter().flat_map(|to| names.iter().map(move |from| (to, from)));
+    for (to, from) in pairs {
+        for source in [&files, &other] {
+            let (mut contents, with) = (files.contents(to).unwrap(), source.contents(from).unwrap());
+            let n = contents.len().min(with.len());
+            contents[72..n].copy_from_slice(&with[72..n]);
+            let is_itself = contents == files.contents(to).unwrap();
+            let copy = files.copy();
+            copy.replace(to, contents);
+            assert_eq!(refused(&copy, &all, &format!("{to} with records of {from}")), !is_itself);
+        }
+    }
+}
+
+#[test]
+fn a_record_is_not_taken_at_another_place_of_its_own_segment() {
+    let files = MemoryFiles::default();
+    let mut log = create(&files);
+    let all: Vec<_> = (0..8).map(|seq| record(seq, 40)).collect();
+    let places: Vec<_> = all.iter().map(|record| store(&mut log, std::slice::from_ref(record)).unwrap()[0]).collect();
+    drop(log);
+    let contents = files.contents("000000000001.log").unwrap();
+    let record = |nth: usize| places[nth].offset as usize..places[nth].offset as usize + 48 + 40;
+    for (from, to) in [(0, 1), (5, 2), (7, 6), (6, 7)] {
+        let mut changed = contents.clone();
+        changed.copy_within(record(from), record(to).start);
+        let copy = files.copy();
+        copy.replace("000000000001.log", changed);
+        assert!(refused(&copy, &all, "a record doubled"));
+    }
+}
+
+#[test]
 fn records_behind_a_bad_header_are_not_thrown_away_whatever_else_is_wrong() {
     let (files, all) = image();
     let names = segments(&files);
