@@ -69,8 +69,8 @@
 //! opening goes on with it. Each of these steps is found done or undone, and finished the same way, so a crash while a log is opened is
 //! like any other.
 //!
-//! What is not noticed: a change of the end that leaves it as a crash might have, in the last group and its mark at once; and files that are
-//! all replaced by an older copy of themselves.
+//! What is not noticed: a last segment that is wiped or overwritten from some place on to its end, all marks behind that place included,
+//! for that is how a crash might leave it; and files that are all replaced by older copies of themselves.
 //!
 //! # When the disk is full
 //!
