@@ -367,12 +367,12 @@ impl Log {
 
     /// Writes down that all so far is synced.
     fn mark(&mut self) -> Result<(), LogError> {
-        let Active { number, file, end, is_cut, .. } = &mut self.active;
+        let Active { number, file, end, .. } = &mut self.active;
         let mark = record::mark(Seal { id: self.id, segment: *number }, *end);
         match file.write_at(&mark, *end) {
             Ok(()) => *end += HEAD_BYTES,
-            // All is synced. The next segment's header will say so.
-            Err(error) if is_full(&error) => *is_cut = true,
+            // All is synced. The next mark will say so, or the next header; what is written of this one is written over.
+            Err(error) if is_full(&error) => {}
             Err(error) => return Err(LogError::io(segment::name(*number), "write")(error)),
         }
         Ok(())

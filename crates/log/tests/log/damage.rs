@@ -198,6 +198,13 @@ fn a_file_that_is_missing_or_in_anothers_place_is_told() {
         copy.replace(name, vec![1; 4096]);
         assert!(!refused(&copy, &all, name));
     }
+    // A spare with anything in it is none.
+    let copy = files.copy();
+    copy.replace("spare.log", vec![1; 4096]);
+    let mut log = open(&copy).unwrap().0;
+    log.rotate().unwrap();
+    drop(log);
+    assert_eq!(open(&copy).unwrap().1.torn, None);
     let copy = files.copy();
     copy.replace("000000000099.log", other.contents("000000000003.log").unwrap());
     assert!(refused(&copy, &all, "a segment too many"));
