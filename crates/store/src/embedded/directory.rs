@@ -1,0 +1,116 @@
+//! Where a store lies: three flat directories, and the lock that keeps a second process out.
+
+use std::fs::{self, OpenOptions, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use guildhall_log::DirFiles;
+use guildhall_log::files::Files;
+
+use super::identity::IDENTITY_FILE;
+
+/// The files of one store. On a disk, it holds the directory's lock for as long as it lives.
+///
+/// The same layer carries a store in memory, for tests: any three [`Files`] do.
+#[derive(Debug, Clone)]
+pub struct Directory {
+    pub(crate) root: Arc<dyn Files>,
+    pub(crate) records: Arc<dyn Files>,
+    pub(crate) checkpoints: Arc<dyn Files>,
+    /// Kept for its lock alone, which the system takes back when the last handle is dropped, or the process ends.
+    _lock: Option<Arc<fs::File>>,
+}
+
+/// Why a directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DirectoryError {
+    /// Another process has it open, or another part of this one.
+    #[error("{} is in use: another process has its data open", path.display())]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// Nothing of Guildhall lies there.
+    #[error("there is no data of Guildhall in {}", path.display())]
+    NoData {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// It cannot be made or read.
+    #[error("{doing} {}: {source}", path.display())]
+    Io {
+        /// What was tried.
+        doing: &'static str,
+        /// With what.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl Directory {
+    /// A store's files, wherever they lie; nobody else may use them meanwhile.
+    pub fn new(root: Arc<dyn Files>, records: Arc<dyn Files>, checkpoints: Arc<dyn Files>) -> Self {
+        Self { root, records, checkpoints, _lock: None }
+    }
+
+    /// A directory on a disk that holds data already, locked.
+    ///
+    /// # Errors
+    /// [`DirectoryError`]; nothing is made where there is nothing.
+    pub fn lock(path: &Path) -> Result<Self, DirectoryError> {
+        if !path.join(IDENTITY_FILE).exists() {
+            return Err(DirectoryError::NoData { path: path.to_owned() });
+        }
+        Self::make(path)
+    }
+
+    /// A directory on a disk, made if it is not there, and locked.
+    ///
+    /// # Errors
+    /// [`DirectoryError`].
+    pub fn make(path: &Path) -> Result<Self, DirectoryError> {
+        make_dir(path)?;
+        let lock_path = path.join(LOCK_FILE);
+        let lock = OpenOptions::new().create(true).truncate(false).write(true).open(&lock_path);
+        let lock = lock.map_err(io("opening", &lock_path))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(DirectoryError::InUse { path: path.to_owned() }),
+            Err(TryLockError::Error(source)) => return Err(io("locking", &lock_path)(source)),
+        }
+        let [records, checkpoints] = [path.join(RECORDS), path.join(CHECKPOINTS)];
+        make_dir(&records)?;
+        make_dir(&checkpoints)?;
+        let open = |path: &Path| {
+            let files = DirFiles::open(path).map_err(io("opening", path))?;
+            Ok(Arc::new(files) as Arc<dyn Files>)
+        };
+        Ok(Self {
+            root: open(path)?,
+            records: open(&records)?,
+            checkpoints: open(&checkpoints)?,
+            _lock: Some(Arc::new(lock)),
+        })
+    }
+}
+
+/// Makes a directory that outlasts a power cut.
+fn make_dir(path: &Path) -> Result<(), DirectoryError> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    fs::create_dir_all(path).map_err(io("making", path))?;
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::File::open(parent).and_then(|parent| parent.sync_all()).map_err(io("syncing", parent))
+}
+
+fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> DirectoryError {
+    let path = path.to_owned();
+    move |source| DirectoryError::Io { doing, path, source }
+}
+
+pub(crate) const RECORDS: &str = "records";
+pub(crate) const CHECKPOINTS: &str = "checkpoints";
+const LOCK_FILE: &str = "lock";

@@ -1,0 +1,10 @@
+//! The embedded store over a disk in memory that forgets, tears, flips, fills and fails.
+
+#![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
+
+mod backups;
+mod damage;
+mod histories;
+mod ordinary;
+mod room;
+mod world;
