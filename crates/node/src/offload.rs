@@ -204,7 +204,7 @@ pub(crate) fn pool(name: &'static str, threads: usize) -> Result<ThreadPool, Thr
         .thread_name(move |idx| format!("{name}-{idx}"))
         // Beside two scan threads of equal priority, calls had a p99 of 12-17 times the idle one; beside nice ones about one.
         .start_handler(|_| {
-            if let Err(error) = rustix::process::nice(NICE) {
+            if let Err(error) = rustix::process::setpriority_process(None, NICE) {
                 tracing::warn!(%error, "a worker keeps its priority");
             }
         })
