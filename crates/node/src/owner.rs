@@ -139,6 +139,10 @@ impl Owner {
     /// Drives the guild until the node stops or the guild retires. In a box: a task keeps what it is started with twice.
     pub(crate) async fn run(mut self: Box<Self>) {
         let mut taken = Taken::default();
+        // Recovery may have left much to fold, and to save.
+        self.guild.begin_fold_if_due(&mut self.effects);
+        self.admit();
+        self.release();
         while self.ended.is_none() {
             let wanted = self.inputs_wanted().min(CHUNK_INPUTS);
             if self.has_work() && self.rest.is_over() {
