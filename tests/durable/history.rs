@@ -96,14 +96,26 @@ impl History {
             }
             self.end(seen);
             self.open(seen);
+            if self.dice.one_in(4) {
+                power_off_at(&self.disk.records, Site::Any, self.dice.below(10));
+            }
             // One that sleeps may sleep on, so that it is woken by a later process.
-            self.wake_all(false, seen);
+            while self.wake_all(false, seen).is_err() {
+                seen.cuts_while_claiming += 1;
+                self.end(seen);
+                self.open(seen);
+            }
+            self.disk.mend();
         }
-        self.wake_all(true, seen);
+        self.check_all(seen);
         self.finish(seen);
         self.end(seen);
         self.open(seen);
-        self.wake_all(true, seen);
+        self.check_all(seen);
+    }
+
+    fn check_all(&mut self, seen: &mut Seen) {
+        assert!(self.wake_all(true, seen).is_ok(), "the power is on");
     }
 
     fn create(&mut self, seen: &mut Seen) {
@@ -124,26 +136,23 @@ impl History {
     /// Chooses when the power goes.
     fn arm(&mut self) {
         let Disk { records, checkpoints, .. } = &self.disk;
-        let off = |files: &MemoryFiles, site, after| {
-            files.fail(Fault { site, after, times: u64::MAX, failure: Failure::PowerOff });
-        };
         self.cut = match self.dice.below(10) {
             0 => Cut::Between,
             1..4 => {
-                off(records, Site::Any, self.dice.below(240));
+                power_off_at(records, Site::Any, self.dice.below(240));
                 Cut::Anywhere
             }
             4..6 => {
-                off(checkpoints, Site::Any, self.dice.below(80));
+                power_off_at(checkpoints, Site::Any, self.dice.below(80));
                 Cut::Anywhere
             }
             6..8 => {
-                off(records, Site::Sync, self.dice.below(80));
+                power_off_at(records, Site::Sync, self.dice.below(80));
                 Cut::AtSyncOfRecords
             }
             _ => {
-                off(records, Site::Remove, self.dice.below(3));
-                off(checkpoints, Site::Remove, self.dice.below(3));
+                power_off_at(records, Site::Remove, self.dice.below(3));
+                power_off_at(checkpoints, Site::Remove, self.dice.below(3));
                 Cut::AtRemoval
             }
         };
@@ -152,8 +161,7 @@ impl History {
     /// Has the power go at one of the next changes of one of the directories.
     fn power_off_later(&mut self, changes: u64) {
         let files = self.disk.all()[self.dice.below(3) as usize];
-        let after = self.dice.below(changes);
-        files.fail(Fault { site: Site::Any, after, times: u64::MAX, failure: Failure::PowerOff });
+        power_off_at(files, Site::Any, self.dice.below(changes));
     }
 
     fn power_cut(&mut self) {
@@ -282,13 +290,11 @@ impl History {
                 owner.hear(&opened.store, ledger, trusts, seen);
             }
             18..22 => owner.hear(&opened.store, ledger, trusts, seen),
-            22 if owner.is_drowsy() || self.dice.one_in(8) => {
-                if owner.fall_asleep(ledger) {
-                    ledger.slept = Some(owner.position());
-                    *handed = Some(owner.handed);
-                    self.places[nth].owner = None;
-                    seen.fell_asleep += 1;
-                }
+            22 if (owner.is_drowsy() || self.dice.one_in(8)) && owner.fall_asleep(ledger) => {
+                ledger.slept = Some(owner.position());
+                *handed = Some(owner.handed);
+                self.places[nth].owner = None;
+                seen.fell_asleep += 1;
             }
             23 if self.dice.one_in(4) => self.retire(nth, seen),
             _ => {}
@@ -327,7 +333,7 @@ impl History {
     }
 
     /// Brings the guilds back that are awake, or all; each must be what its ledger says.
-    fn wake_all(&mut self, all: bool, seen: &mut Seen) {
+    fn wake_all(&mut self, all: bool, seen: &mut Seen) -> Result<(), PowerOff> {
         for nth in 0..self.places.len() {
             if self.places[nth].owner.is_some() {
                 continue;
@@ -341,9 +347,12 @@ impl History {
                 Some(claim) => claim,
                 None => opened.store.begin_claim(self.places[nth].ledger.id, Grant(1)).expect("nothing is refused"),
             };
-            opened.drive().expect("the power is on");
+            if opened.drive().is_err() {
+                return Err(PowerOff);
+            }
             self.settle(nth, claim, seen);
         }
+        Ok(())
     }
 
     /// Lets everything that was begun come to its end, and asks for all that was ever answered once more.
@@ -376,6 +385,11 @@ impl History {
             }
         }
     }
+}
+
+/// Has the power go when so many operations of a kind have succeeded.
+fn power_off_at(files: &MemoryFiles, site: Site, after: u64) {
+    files.fail(Fault { site, after, times: u64::MAX, failure: Failure::PowerOff });
 }
 
 /// One of the operations again, whatever became of it.

@@ -162,11 +162,8 @@ impl Ledger {
     /// The effects of handing an operation to the owner.
     pub(crate) fn note_call(&mut self, at: Millis, call: CallId, effects: &[Effect], seen: &mut Seen) {
         let nth = self.calls[&call];
-        let own = |effect: &&Effect| matches!(effect, Effect::Answer(id, _) if *id == call);
-        let answer = effects.iter().find(own).map(|effect| match effect {
-            Effect::Answer(_, answer) => outcome(answer),
-            _ => unreachable!("just looked at"),
-        });
+        let answer = effects.iter().filter_map(answer_of).find(|(id, _)| *id == call);
+        let answer = answer.map(|(_, answer)| outcome(answer));
         let makes = effects.iter().any(|effect| matches!(effect, Effect::Record(_) | Effect::Append(_)));
         let op = &self.ops[nth];
         let (command, epoch) = (Arc::clone(&op.command), self.epoch);
@@ -188,7 +185,7 @@ impl Ledger {
             (Some(Ok(outcome)), None, None) => {
                 let change = Change::Command { at, command: Arc::clone(&command) };
                 assert!(self.live.apply(self.everyone(), &change), "{command:?} should be refused");
-                assert_ne!(is_spread(&command), true, "{command:?} is answered at once");
+                assert!(!is_spread(&command), "{command:?} is answered at once");
                 self.open().changes.push(change);
                 if command.is_durable() {
                     let number = effects.iter().filter_map(record_of).map(|record| record.number).max();
@@ -215,10 +212,14 @@ impl Ledger {
         for record in effects.iter().filter_map(record_of) {
             let nth = self.ops.iter().position(|op| op.id == record.op.id).expect("what is recorded was asked");
             let command = Arc::clone(&self.ops[nth].command);
-            let change = record.event.as_ref().map(|event| match &event.kind {
-                EventKind::MembersJoined { members } => Change::Added { nth, members: members.clone() },
-                EventKind::MembersLeft { users } => Change::Removed { nth, users: users.clone() },
-                kind => panic!("{kind:?} of a batch"),
+            let change = record.event.as_ref().map(|event| {
+                if let EventKind::MembersJoined { members } = &event.kind {
+                    Change::Added { nth, members: members.clone() }
+                } else if let EventKind::MembersLeft { users } = &event.kind {
+                    Change::Removed { nth, users: users.clone() }
+                } else {
+                    panic!("{event:?} of a batch");
+                }
             });
             if let Some(change) = change {
                 assert!(self.live.may_be_batch(&command, at, &change), "{change:?} of {command:?}");
@@ -404,6 +405,10 @@ impl Ledger {
 
 fn record_of(effect: &Effect) -> Option<&Record> {
     if let Effect::Record(record) = effect { Some(record) } else { None }
+}
+
+fn answer_of(effect: &Effect) -> Option<(CallId, &Answer)> {
+    if let Effect::Answer(call, answer) = effect { Some((*call, answer)) } else { None }
 }
 
 fn outcome(answer: &Answer) -> Result<Outcome, CommandError> {

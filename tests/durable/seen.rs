@@ -6,6 +6,8 @@ pub(crate) struct Seen {
     pub(crate) power_cuts: u64,
     /// Of these, so many while the store was opened after another.
     pub(crate) double_cuts: u64,
+    /// And so many later in the recovery, while the guilds were claimed.
+    pub(crate) cuts_while_claiming: u64,
     pub(crate) creations_cut: u64,
     /// Ends of the process that the page cache outlived.
     pub(crate) kills: u64,
@@ -51,6 +53,7 @@ impl Seen {
     pub(crate) fn too_rare(&self) -> Vec<(&'static str, u64)> {
         let least = [
             ("double cuts", self.double_cuts, 60),
+            ("cuts while guilds were claimed", self.cuts_while_claiming, 5),
             ("creations cut", self.creations_cut, 1),
             ("kills", self.kills, 10),
             ("cuts between append and sync", self.cuts_between_append_and_sync, 10),
@@ -58,7 +61,7 @@ impl Seen {
             ("cuts in truncation", self.cuts_in_truncation, 5),
             ("cuts in carrying", self.cuts_in_carrying, 3),
             ("cuts in compaction", self.cuts_in_compaction, 3),
-            ("torn tails", self.torn_tails, 10),
+            ("torn tails", self.torn_tails, 5),
             ("unmarked ends", self.unmarked_ends, 10),
             ("acknowledged operations", self.acknowledged, 3_000),
             ("operations cut", self.operations_cut, 200),
