@@ -1,6 +1,7 @@
 //! What a store does when nothing goes wrong, and what it refuses.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread;
 
 use guildhall_log::QueueConfig;
@@ -158,6 +159,60 @@ fn writers_on_threads_end_when_the_store_is_dropped() {
 }
 
 #[test]
+fn a_guild_is_read_whole_while_what_lies_in_the_logs_is_moved() {
+    const ROUNDS: u64 = 300;
+    let config = EmbeddedConfig { slack_bytes: 0, small_bytes: 0, ..tiny() };
+    let disk = Disk::with_store(&config);
+    let opened = disk.open(&config).unwrap();
+    let (store, records, checkpoints) = (opened.store, opened.records, opened.checkpoints);
+    let writers = [thread::spawn(move || records.run()), thread::spawn(move || checkpoints.run())];
+    // One guild at rest, of which everything is moved while another one works.
+    let resting = store.claim(guild(1), Grant(1)).unwrap().epoch;
+    let kept: Vec<_> = (1..=30).map(|number| record(resting, number, number, 3)).collect();
+    let (told, answers) = mpsc::channel();
+    let tell = || {
+        let told = told.clone();
+        Box::new(move |stored| drop(told.send(stored)))
+    };
+    for records in kept.chunks(5) {
+        store.append(Batch { guild: guild(1), epoch: resting, records: records.to_vec() }, tell());
+        answers.recv().unwrap().unwrap();
+    }
+    store.checkpoint(guild(1), resting, checkpoint(&kept[..20]), tell());
+    answers.recv().unwrap().unwrap();
+
+    let working = AtomicBool::new(true);
+    thread::scope(|scope| {
+        let (store, working) = (&store, &working);
+        scope.spawn(move || {
+            let epoch = store.claim(guild(2), Grant(1)).unwrap().epoch;
+            let records: Vec<_> = (1..=ROUNDS).map(|number| record(epoch, number, number, 20)).collect();
+            for number in 1..=ROUNDS as usize {
+                let batch = vec![records[number - 1].clone()];
+                store.append(Batch { guild: guild(2), epoch, records: batch }, tell());
+                answers.recv().unwrap().unwrap();
+                if number % 3 == 0 {
+                    store.checkpoint(guild(2), epoch, checkpoint(&records[..number]), tell());
+                    answers.recv().unwrap().unwrap();
+                }
+            }
+            working.store(false, Ordering::Release);
+        });
+        while working.load(Ordering::Acquire) {
+            let found = store.read(guild(1)).unwrap().unwrap();
+            assert_same(&found.checkpoint.unwrap(), &checkpoint(&kept[..20]));
+            assert_eq!(found.tail, kept[20..]);
+        }
+    });
+    let counts = store.counts();
+    assert!(counts.carried > 20 && counts.compacted > 20 && counts.segments_freed > 20, "{counts:?}");
+    drop(store);
+    for writer in writers {
+        assert_eq!(writer.join().unwrap(), Ok(()));
+    }
+}
+
+#[test]
 fn a_store_whose_writers_are_gone_can_be_read_and_not_written() {
     let disk = Disk::with_store(&tiny());
     let mut opened = disk.open(&tiny()).unwrap();
@@ -175,7 +230,7 @@ fn another_format_is_refused_by_name_and_a_directory_that_has_logs_and_no_identi
     let text = String::from_utf8(disk.root.contents("guildhall").unwrap()).unwrap();
     disk.root.replace("guildhall", text.replace("format 1", "format 2").into_bytes());
     let refused = disk.open(&tiny()).unwrap_err();
-    assert!(matches!(&refused, OpenError::Identity(IdentityError::Format { found }) if found == "2"), "{refused}");
+    assert!(matches!(refused, OpenError::Identity(IdentityError::Format { found: 2 })), "{refused}");
 
     let lost = Disk { root: Default::default(), ..disk };
     assert!(matches!(lost.open(&tiny()), Err(OpenError::Identity(IdentityError::Missing))));
