@@ -178,8 +178,10 @@ impl History {
         seen.segments_freed += segments_freed;
         seen.parts_kept += parts_kept;
         for place in &mut self.places {
-            // What the store has told is told, though nobody has heard it.
-            (place.owner, place.claiming, place.handed) = (None, None, None);
+            if let Some(owner) = place.owner.take() {
+                owner.overhear(&mut place.ledger);
+            }
+            (place.claiming, place.handed) = (None, None);
         }
         drop(opened);
         if self.dice.one_in(8) {
@@ -263,7 +265,7 @@ impl History {
 
     /// One thing that happens to a guild.
     fn act(&mut self, nth: usize, seen: &mut Seen) {
-        let trusts = self.cheat != Cheat::EarlyAnswers;
+        let early = self.cheat == Cheat::EarlyAnswers;
         let opened = self.opened.as_ref().unwrap();
         let Place { ledger, owner, claiming, handed } = &mut self.places[nth];
         let Some(owner) = owner else {
@@ -286,10 +288,10 @@ impl History {
             0..11 => owner.work(self.now, ledger, seen),
             11..14 => owner.proceed(self.now, ledger, seen),
             14..18 => {
-                owner.end_turn(&opened.store, ledger, trusts);
-                owner.hear(&opened.store, ledger, trusts, seen);
+                owner.end_turn(&opened.store, ledger, early);
+                owner.hear(&opened.store, ledger, seen);
             }
-            18..22 => owner.hear(&opened.store, ledger, trusts, seen),
+            18..22 => owner.hear(&opened.store, ledger, seen),
             22 if (owner.is_drowsy() || self.dice.one_in(8)) && owner.fall_asleep(ledger) => {
                 ledger.slept = Some(owner.position());
                 *handed = Some(owner.handed);
@@ -308,9 +310,10 @@ impl History {
         let Some(mut stale) = owner.take() else { return };
         *claiming = Some(store.begin_claim(ledger.id, Grant(1)).expect("nothing is refused"));
         *handed = Some(stale.handed);
-        stale.end_turn(store, ledger, true);
+        stale.end_turn(store, ledger, false);
         seen.stale_owners_refused += u64::from(stale.is_fenced());
         assert_eq!(*handed, Some(stale.handed), "the stale owner's turn was taken");
+        stale.overhear(ledger);
         seen.retired += 1;
     }
 
@@ -357,7 +360,7 @@ impl History {
 
     /// Lets everything that was begun come to its end, and asks for all that was ever answered once more.
     fn finish(&mut self, seen: &mut Seen) {
-        let trusts = self.cheat != Cheat::EarlyAnswers;
+        let early = self.cheat == Cheat::EarlyAnswers;
         self.disk.mend();
         for nth in 0..self.places.len() {
             let mut asked = false;
@@ -368,9 +371,9 @@ impl History {
                 let owner = owner.as_mut().expect("all are awake");
                 owner.work(self.now, ledger, seen);
                 owner.proceed(self.now, ledger, seen);
-                owner.end_turn(&opened.store, ledger, trusts);
+                owner.end_turn(&opened.store, ledger, early);
                 opened.drive().expect("the power is on");
-                owner.hear(&opened.store, ledger, trusts, seen);
+                owner.hear(&opened.store, ledger, seen);
                 if owner.is_quiet() && owner.is_ready() {
                     if asked {
                         break;

@@ -289,11 +289,11 @@ impl Ledger {
         self.checkpointed = self.checkpointed.max((records, position));
     }
 
-    /// The gate lets the next turn out. `trusts` is false where the store's word is not waited for.
-    pub(crate) fn released(&mut self, outcomes: &Outcomes, trusts: bool, seen: &mut Seen) {
+    /// The gate lets the next turn out.
+    pub(crate) fn released(&mut self, outcomes: &Outcomes, seen: &mut Seen) {
         let turn = self.turns.pop_front().expect("what leaves was admitted");
         assert!(!self.turns.is_empty(), "what leaves was admitted");
-        assert!(!trusts || turn.records <= self.stored_records, "a turn leaves before its records are stored");
+        assert!(turn.records <= self.stored_records, "a turn leaves before its records are stored");
         assert_eq!(outcomes.answers, turn.answers);
         assert_eq!(outcomes.events, turn.events);
         for event in &outcomes.events {
@@ -323,8 +323,8 @@ impl Ledger {
         }
     }
 
-    /// Takes the guild over from what the store has of it. `all` is whether every turn that was handed over must be there, because
-    /// there was no crash; `handed` is up to where there is such a turn.
+    /// Takes the guild over from what the store has of it. Up to the record `handed` everything must be there, and no more, if the
+    /// process goes on; `None` after its end, when that is for the disk to say.
     pub(crate) fn take_over(
         &mut self,
         claim: Claim,

@@ -88,8 +88,8 @@ impl Owner {
         ledger.note(&self.effects[before..]);
     }
 
-    /// Ends the turn: hands its records to the store. With `trusts` false it does not wait for the store's word.
-    pub(crate) fn end_turn(&mut self, store: &dyn Store, ledger: &mut Ledger, trusts: bool) {
+    /// Ends the turn: hands its records to the store. With `early` it has the store's word before the store has given it.
+    pub(crate) fn end_turn(&mut self, store: &dyn Store, ledger: &mut Ledger, early: bool) {
         if self.effects.is_empty() {
             return;
         }
@@ -98,7 +98,7 @@ impl Owner {
         let last = ledger.end_turn(self.guild.position());
         if let Some((turn, records)) = admitted.append {
             let inbox = Arc::clone(&self.inbox);
-            if !trusts {
+            if early {
                 inbox.lock().unwrap().push_back(Word::Turn(turn, last, Ok(())));
             }
             let stored = move |told| inbox.lock().unwrap().push_back(Word::Turn(turn, last, told));
@@ -119,14 +119,23 @@ impl Owner {
         self.inbox.lock().unwrap().iter().any(fenced)
     }
 
+    /// What the store has said is said, though the owner comes to its end before it hears of it.
+    pub(crate) fn overhear(&self, ledger: &mut Ledger) {
+        for word in &*self.inbox.lock().unwrap() {
+            match word {
+                Word::Turn(_, records, Ok(())) => ledger.stored(*records),
+                Word::Checkpoint(records, position, Ok(())) => ledger.checkpointed(*records, *position),
+                Word::Turn(_, _, Err(_)) | Word::Checkpoint(_, _, Err(_)) => {}
+            }
+        }
+    }
+
     /// Hears what the store says, and lets out what the gate lets out.
-    pub(crate) fn hear(&mut self, store: &dyn Store, ledger: &mut Ledger, trusts: bool, seen: &mut Seen) {
+    pub(crate) fn hear(&mut self, store: &dyn Store, ledger: &mut Ledger, seen: &mut Seen) {
         for word in take(&mut *self.inbox.lock().unwrap()) {
             match word {
                 Word::Turn(turn, records, Ok(())) => {
-                    if trusts {
-                        ledger.stored(records);
-                    }
+                    ledger.stored(records);
                     self.gate.settle(turn);
                 }
                 Word::Checkpoint(records, position, told) => {
@@ -141,7 +150,7 @@ impl Owner {
             }
         }
         while let Some(outcomes) = self.gate.release() {
-            ledger.released(&outcomes, trusts, seen);
+            ledger.released(&outcomes, seen);
             // One that is overtaken while it waits is covered by the later one.
             if let Some(latest) = outcomes.checkpoints.into_iter().next_back() {
                 self.next_save = Some(latest);

@@ -33,7 +33,7 @@ pub(crate) struct Seen {
     pub(crate) retries_of_unanswered: u64,
     /// Imports and prunes finished.
     pub(crate) spread_finished: u64,
-    /// Such that a crash stopped between two batches, and that a retry finished.
+    /// Such whose owner came to its end between two batches, and that a retry finished.
     pub(crate) spread_resumed: u64,
     pub(crate) recovered_from_checkpoints: u64,
     pub(crate) checkpoints: u64,
