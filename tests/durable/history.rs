@@ -75,9 +75,7 @@ impl History {
             |number| Place { ledger: Ledger::new(guild_id(number)), owner: None, claiming: None, handed: Some(0) };
         let places = (1..=2 + dice.below(3)).map(place).collect();
         let disk = Disk::default();
-        for files in disk.all() {
-            files.ignore_sync(cheat == Cheat::IgnoredSyncs);
-        }
+        disk.records.ignore_sync(cheat == Cheat::IgnoredSyncs);
         let now = Millis(1_700_000_000_000);
         Self { dice, cheat, disk, config, guild_config, opened: None, places, now, cut: Cut::Between }
     }
@@ -88,6 +86,10 @@ impl History {
         self.open(seen);
         for _ in 0..CUTS {
             self.arm();
+            if self.dice.one_in(4) {
+                // A few of these, and the outcomes from before are forgotten.
+                self.now.0 += 4 * 60 * 1_000;
+            }
             for _ in 0..self.dice.below(STEPS_MAX) {
                 self.now.0 += self.dice.below(20);
                 if self.step(seen).is_err() {

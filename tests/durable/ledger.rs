@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use guildhall_guild::{Answer, CallId, Effect, Guild, GuildConfig, Outcomes, Reply};
+use guildhall_proto::limits::OUTCOME_KEPT;
 use guildhall_proto::{
     ClientId, Command, CommandError, Epoch, Event, EventKind, GuildId, Millis, OpId, Outcome, Position, Record, RoleId,
     Stage,
@@ -54,7 +55,8 @@ pub(crate) struct Ledger {
 pub(crate) struct Op {
     pub(crate) id: OpId,
     pub(crate) command: Arc<Command>,
-    /// Its final record in this line of history, and its outcome.
+    /// Its final record in this line of history, and its outcome; of a message, the last record before it. None of a message whose
+    /// owner has come to an unclean end since: nobody knows whether its outcome was kept.
     pub(crate) recorded: Option<(u64, Outcome)>,
     /// Its outcome, once that was let out.
     pub(crate) acknowledged: Option<Outcome>,
@@ -128,11 +130,11 @@ impl Ledger {
         self.certain_records
     }
 
-    /// Whether an operation may be asked for again: what a message came to is not kept, and few calls may wait for an import.
+    /// Whether an operation may be asked for again: not a message of which nothing may be kept, and few imports are under way at a time.
     pub(crate) fn may_be_retried(&self, nth: usize) -> bool {
         let op = &self.ops[nth];
-        op.command.is_durable()
-            && (op.under_way || op.recorded.is_some() || !is_spread(&op.command) || self.under_way() < 2)
+        let is_repeatable = op.command.is_durable() || op.recorded.is_some();
+        is_repeatable && (op.under_way || op.recorded.is_some() || !is_spread(&op.command) || self.under_way() < 2)
     }
 
     /// What a client asks the next owner again: what it has no answer to, and some of what was answered.
@@ -140,8 +142,8 @@ impl Ledger {
         let mut worth = Vec::new();
         let mut spread = 0;
         for (nth, op) in self.ops.iter().enumerate().rev() {
-            let is_unanswered = op.acknowledged.is_none() && op.refused.is_none();
-            if !op.command.is_durable() || worth.len() >= RETRIES_MAX || !(is_unanswered || dice.one_in(4)) {
+            let is_unanswered = op.command.is_durable() && op.acknowledged.is_none() && op.refused.is_none();
+            if !self.may_be_retried(nth) || worth.len() >= RETRIES_MAX || !(is_unanswered || dice.one_in(4)) {
                 continue;
             }
             if is_spread(&op.command) && op.recorded.is_none() {
@@ -167,11 +169,18 @@ impl Ledger {
         let makes = effects.iter().any(|effect| matches!(effect, Effect::Record(_) | Effect::Append(_)));
         let op = &self.ops[nth];
         let (command, epoch) = (Arc::clone(&op.command), self.epoch);
+        if op.id.issued_at <= at.minus(OUTCOME_KEPT) {
+            // However late it comes, and whatever has become of it.
+            assert_eq!((answer, makes), (Some(Err(CommandError::Expired { op: op.id })), false), "{command:?}");
+            seen.expired += 1;
+            return self.note(effects);
+        }
         let refused_here = op.refused.as_ref().filter(|(by, _)| *by == epoch).map(|(_, error)| error.clone());
         match (answer, op.recorded, refused_here) {
             (answer, Some((_, first)), _) => {
                 assert_eq!((answer, makes), (Some(Ok(first)), false), "{command:?} was done before");
                 match op.acknowledged {
+                    _ if !command.is_durable() => seen.retries_of_messages += 1,
                     Some(_) => seen.retries_of_answered += 1,
                     None => seen.retries_of_unanswered += 1,
                 }
@@ -187,10 +196,9 @@ impl Ledger {
                 assert!(self.live.apply(self.everyone(), &change), "{command:?} should be refused");
                 assert!(!is_spread(&command), "{command:?} is answered at once");
                 self.open().changes.push(change);
-                if command.is_durable() {
-                    let number = effects.iter().filter_map(record_of).map(|record| record.number).max();
-                    self.ops[nth].recorded = Some((number.expect("it is durable, so it is recorded"), outcome));
-                }
+                let number = effects.iter().filter_map(record_of).map(|record| record.number).max();
+                assert_eq!(number.is_some(), command.is_durable(), "{command:?}");
+                self.ops[nth].recorded = Some((number.unwrap_or(self.records.len() as u64), outcome));
             }
             (Some(Err(refusal)), None, None) => {
                 let accepted = match is_spread(&command) {
@@ -366,7 +374,11 @@ impl Ledger {
         self.records.truncate(usize::try_from(found).unwrap());
 
         let is_crash = handed.is_none();
-        for op in &mut self.ops {
+        for op in self.ops.iter_mut().filter(|op| !op.command.is_durable()) {
+            // What it came to lies in no record, but in the checkpoint with which its guild fell asleep.
+            op.recorded = op.recorded.filter(|_| self.slept.is_some());
+        }
+        for op in self.ops.iter_mut().filter(|op| op.command.is_durable()) {
             op.interrupted |= op.under_way;
             op.under_way = false;
             match op.recorded {

@@ -31,6 +31,10 @@ pub(crate) struct Seen {
     pub(crate) views: u64,
     pub(crate) retries_of_answered: u64,
     pub(crate) retries_of_unanswered: u64,
+    /// Of messages, to the same owner or over a sleep.
+    pub(crate) retries_of_messages: u64,
+    /// Retries that came too late.
+    pub(crate) expired: u64,
     /// Imports and prunes finished.
     pub(crate) spread_finished: u64,
     /// Such whose owner came to its end between two batches, and that a retry finished.
@@ -72,6 +76,8 @@ impl Seen {
             ("views", self.views, 1_000),
             ("retries of answered operations", self.retries_of_answered, 1_000),
             ("retries of unanswered operations", self.retries_of_unanswered, 100),
+            ("retries of messages", self.retries_of_messages, 20),
+            ("expired retries", self.expired, 20),
             ("imports and prunes finished", self.spread_finished, 50),
             ("imports and prunes resumed", self.spread_resumed, 3),
             ("recoveries from checkpoints", self.recovered_from_checkpoints, 200),
