@@ -276,14 +276,17 @@ impl CheckpointWriter {
     /// Pushes one record, syncing what has been pushed if that has become much or if it begins a new segment. The inner error leaves the
     /// log as it is.
     fn push_record(&mut self, kind: Kind, title: &Title, bytes: &[u8]) -> Result<Result<Spot, StoreError>, LogError> {
-        if self.pushed_bytes >= GROUP_BYTES {
-            self.settle()?;
+        if self.pushed_bytes >= GROUP_BYTES && !self.settle()? {
+            return Ok(Err(StoreError::Full));
         }
         let head = Head { kind, guild: title.guild.get(), epoch: title.epoch.0, seq: title.records };
         self.places.clear();
         let mut pushed = self.log.push(&[(head, bytes)], &mut self.places);
         if matches!(pushed, Err(LogError::CommitFirst | LogError::Full)) {
-            self.settle()?;
+            if !self.settle()? {
+                // With what was pushed for other checkpoints that of this one is gone.
+                return Ok(Err(StoreError::Full));
+            }
             self.log.ensure_spare()?;
             self.places.clear();
             pushed = self.log.push(&[(head, bytes)], &mut self.places);
@@ -299,21 +302,25 @@ impl CheckpointWriter {
         }
     }
 
-    /// Makes durable what has been pushed, puts the checkpoints among it in force, and tells.
-    fn settle(&mut self) -> Result<(), LogError> {
+    /// Makes durable what has been pushed, puts the checkpoints among it in force, and tells. False if there was no room: then nothing
+    /// that was pushed is in the log.
+    fn settle(&mut self) -> Result<bool, LogError> {
         self.pushed_bytes = 0;
         match self.log.commit() {
-            Ok(_) => self.settled(),
+            Ok(()) => {
+                self.settled();
+                Ok(true)
+            }
             Err(LogError::Full) => {
                 for Pending { title, stored, .. } in take(&mut self.pending) {
                     if let Some(stored) = stored {
                         self.abandon(title.guild, stored, Err(StoreError::Full));
                     }
                 }
+                Ok(false)
             }
-            Err(error) => return Err(error),
+            Err(error) => Err(error),
         }
-        Ok(())
     }
 
     fn settled(&mut self) {
