@@ -197,7 +197,7 @@ impl Owner {
     }
 }
 
-/// Whose guild it is: a claim by number.
+/// The id of a guild of the history.
 pub(crate) fn guild_id(number: u64) -> GuildId {
     GuildId::new(number).unwrap()
 }
