@@ -102,8 +102,10 @@ pub(crate) enum Control {
     Sleep(Bedtime),
     /// Other guilds' rings are short of bytes: give back what the ring has beyond its share.
     GiveBack,
-    /// The node stops: take nothing more, let out what is under way, end.
+    /// The node stops: take nothing more, and let out what is under way.
     Stop,
+    /// After that: hand the store a last checkpoint, and end. Told to a few guilds at a time.
+    Leave,
 }
 
 /// The answer to a posted request, to be waited for.
@@ -192,6 +194,12 @@ impl Live {
             }
             news.await;
         }
+    }
+
+    /// Has a guild end that was told to stop, and waits until it has.
+    pub(crate) async fn leave(self: Arc<Self>) {
+        self.mailbox.post_control(Control::Leave);
+        self.ended().await;
     }
 
     /// Whether the owner is gone because the guild fell asleep: it has handled all it ever took.

@@ -24,9 +24,10 @@ use guildhall_guild::{
     Call, Effect, Gate, Guild, GuildConfig, Input, Outcomes, ScanJob, SessionCall, Tell, TypingCall,
 };
 use guildhall_members::{FoldJob, View};
-use guildhall_proto::{Ephemeral, Event, Subject};
+use guildhall_proto::{CommandError, Ephemeral, Event, Subject};
 use guildhall_ring::{LatestWriter, Writer};
 use guildhall_store::{Store, StoreError};
+use tokio::time::timeout;
 
 use crate::clock::Clock;
 use crate::config::TurnConfig;
@@ -66,13 +67,27 @@ pub(crate) struct Owner {
     effects: Vec<Effect>,
     /// Views that were replaced, on their way to a worker.
     old_views: Vec<Arc<View>>,
+    /// Whether one of them may hold what the guild has replaced since.
+    folded: bool,
     checkpoints: Checkpoints,
     /// By whom the guild is to fall asleep, if it is.
     drowsy: Option<Bedtime>,
     /// Whether what is kept for the next turn is to be freed.
     tidying: bool,
-    stopping: bool,
+    stopping: Stopping,
     ended: Option<End>,
+}
+
+/// How far an owner is on its way out because the node stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stopping {
+    No,
+    /// It takes no requests, and lets out what it has accepted.
+    Refusing,
+    /// It is its turn to leave: the store has room for its last checkpoint.
+    Leaving,
+    /// The last checkpoint has been begun.
+    Saving,
 }
 
 /// Why an owner ends.
@@ -105,10 +120,11 @@ impl Owner {
             calls: Calls::default(),
             effects: Vec::new(),
             old_views: Vec::new(),
+            folded: false,
             checkpoints: Checkpoints::default(),
             drowsy: None,
             tidying: false,
-            stopping: false,
+            stopping: Stopping::No,
             ended: None,
         }
     }
@@ -121,6 +137,11 @@ impl Owner {
             if self.has_work() {
                 // The turn has something to do even if nothing has come.
                 self.live.mailbox.try_take(wanted, &mut taken);
+            } else if self.guild.waits_for_room() && wanted > 0 {
+                // Of new room nobody sends word. In a box: few owners ever come here.
+                let taking = Box::pin(timeout(ROOM_PAUSE, self.live.mailbox.take(wanted, &mut taken)));
+                // Without an input it is a turn all the same: it looks for room.
+                drop(taking.await);
             } else {
                 self.live.mailbox.take(wanted, &mut taken).await;
             }
@@ -135,7 +156,7 @@ impl Owner {
         let turn = &self.around.turn;
         let gate_full = self.gate.len() >= turn.unsettled_max || self.gate.bytes() >= turn.unsettled_bytes_max;
         let held_up = gate_full || self.guild.is_congested();
-        if held_up || self.stopping || self.ended.is_some() { 0 } else { self.around.turn.inputs_max }
+        if held_up || self.is_stopping() || self.ended.is_some() { 0 } else { self.around.turn.inputs_max }
     }
 
     /// Whether the guild carries on with what it has spread over turns: while it takes inputs, and few turns wait for the store.
@@ -145,6 +166,7 @@ impl Owner {
 
     fn turn(&mut self, taken: &mut Taken<Posted, Control>) {
         self.around.counters.bump(Counter::Turns);
+        self.guild.set_room(self.around.store.has_room());
         let begin = Instant::now();
         let time = Duration::from_micros(self.around.turn.micros_max);
         let mut inputs = 0;
@@ -168,8 +190,8 @@ impl Owner {
         }
         self.release();
         if self.gate.is_empty() && self.checkpoints.are_done() {
-            if self.stopping {
-                self.end(End::Stopped);
+            if self.is_stopping() {
+                self.leave();
             } else if !self.guild.exists() {
                 self.end(End::NoGuild);
             }
@@ -206,6 +228,7 @@ impl Owner {
         let now = self.around.clock.now();
         self.around.counters.add(Counter::Inputs, taken.items.len() as u64);
         let mut waited = Duration::ZERO;
+        let before = self.effects.len();
         for queued in taken.items.drain(..) {
             waited += turn_began.saturating_duration_since(queued.since);
             let Posted { request, reply } = queued.item;
@@ -217,8 +240,19 @@ impl Owner {
             };
             self.guild.handle(now, input, &mut self.effects);
         }
+        self.count_refused_for_room(before);
         let waited = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX);
         self.around.counters.add(Counter::MailboxWaitMicros, waited);
+    }
+
+    /// Counts what the guild has refused for want of room, of the effects behind the first `before`.
+    fn count_refused_for_room(&self, before: usize) {
+        if self.guild.has_room() {
+            return;
+        }
+        let refused = |effect: &&Effect| matches!(effect, Effect::Answer(_, Err(CommandError::StoreFull)));
+        let refused = self.effects[before..].iter().filter(refused).count();
+        self.around.counters.add(Counter::RefusedStoreFull, refused as u64);
     }
 
     fn control(&mut self, control: Control) {
@@ -237,6 +271,8 @@ impl Owner {
             Control::Tidy => self.tidying = true,
             Control::Sleep(bedtime) => self.become_drowsy(bedtime),
             Control::Stop => self.stop(),
+            Control::Leave if self.stopping == Stopping::Refusing => self.stopping = Stopping::Leaving,
+            Control::Leave => {}
         }
     }
 
@@ -250,7 +286,30 @@ impl Owner {
         for posted in self.live.mailbox.close() {
             posted.reply(Err(NoReply::Stopping));
         }
-        self.stopping = true;
+        if !self.is_stopping() {
+            self.stopping = Stopping::Refusing;
+        }
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stopping != Stopping::No
+    }
+
+    /// Ends, with all that the guild is in the store: the next node has nothing to replay, and goes on at the same position. To be
+    /// called when all that was accepted has been let out.
+    fn leave(&mut self) {
+        match self.stopping {
+            Stopping::Leaving if self.guild.is_folding() => {}
+            Stopping::Leaving if !self.guild.is_checkpointed() => {
+                self.stopping = Stopping::Saving;
+                self.guild.checkpoint(&mut self.effects);
+                self.admit();
+                self.release();
+            }
+            // If the store has not taken it, the records are there all the same.
+            Stopping::Leaving | Stopping::Saving => self.end(End::Stopped),
+            Stopping::No | Stopping::Refusing => {}
+        }
     }
 
     /// Hands the turn's effects to the gate, its records to the store and its jobs to workers.
@@ -270,6 +329,7 @@ impl Owner {
             self.scan(job);
         }
         for garbage in admitted.discard {
+            self.folded = true;
             self.around.offload.discard(garbage);
         }
     }
@@ -319,9 +379,12 @@ impl Owner {
             }
             for checkpoint in checkpoints {
                 self.checkpoint(checkpoint);
-                // A fold has gone before: the old views may hold the base that it replaced, however long this guild is idle now.
-                self.bury_views();
             }
+        }
+        if self.folded && self.gate.is_empty() {
+            // The old views may hold the base that a fold has replaced, however long this guild is idle now.
+            self.folded = false;
+            self.bury_views();
         }
         if events + ephemerals > 0 {
             self.around.counters.add(Counter::Events, events as u64);
@@ -398,6 +461,8 @@ impl Drop for Owner {
 /// Turns that wait for the store, at which batches of whole-guild changes pause: a call that comes meanwhile has few of them
 /// ahead. Fewer would leave the store idle between two batches.
 const WORK_UNSETTLED_MAX: usize = 4;
+/// How often an owner looks for room at the store that has an operation to carry on and none for it.
+const ROOM_PAUSE: Duration = Duration::from_millis(100);
 /// Inputs taken out of the mailbox at once; the clock is looked at between.
 const CHUNK_INPUTS: usize = 32;
 /// Replaced views that an owner holds before it sends them to a worker: one job for many.

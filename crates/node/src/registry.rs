@@ -18,6 +18,7 @@ use std::time::Duration;
 use guildhall_proto::{CallError, CommandError, GuildId};
 use guildhall_store::Store;
 use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 
 use crate::config::NodeConfig;
 use crate::counters::Counter;
@@ -78,8 +79,8 @@ impl Registry {
     /// is given up, unless somebody else waits for it.
     ///
     /// # Errors
-    /// `UnknownGuild` if it is only to be used and the store does not know it; `Overloaded` if there is no room; `Stopping`;
-    /// `Unavailable` if the store fails.
+    /// `UnknownGuild` if it is only to be used and the store does not know it; `StoreFull` if it is to be created and the store has no
+    /// room; `Overloaded` if there is no room here; `Stopping`; `Unavailable` if the store fails.
     pub(crate) async fn load(&self, guild: GuildId, purpose: Purpose) -> Result<Arc<Live>, CallError> {
         loop {
             let load = match self.find_or_begin(guild, purpose)? {
@@ -123,7 +124,8 @@ impl Registry {
         }
     }
 
-    /// Stops every owner, after what each has accepted has been let out, and loads no more. Nothing is left when it returns.
+    /// Stops every owner, after what each has accepted has been let out, and loads no more. Nothing is left when it returns. Dropped
+    /// while it waits, it leaves owners that take no requests; the next stop has them end.
     pub(crate) async fn stop(&self) {
         self.places.set_stopping();
         self.loader.stop();
@@ -133,12 +135,32 @@ impl Registry {
                 live.mailbox.post_control(Control::Stop);
             }
         }
+        let mut leaving = JoinSet::new();
         for place in places {
             match place {
-                Found::Awake(live) => live.ended().await,
+                Found::Awake(live) => {
+                    if leaving.len() >= LEAVING_MAX {
+                        leaving.join_next().await;
+                    }
+                    leaving.spawn(live.leave());
+                }
                 // It stops what it has loaded before it says that it is done.
                 Found::Loading(load) => drop(load.done().await),
             }
+        }
+        leaving.join_all().await;
+    }
+
+    /// Refuses what would be claimed in vain: each claim takes room in the store.
+    fn require_worth(&self, guild: GuildId, purpose: Purpose) -> Result<(), CallError> {
+        let known = || self.store.knows(guild).map_err(unavailable);
+        match purpose {
+            Purpose::Use if !known()? => Err(CallError::Refused(CommandError::UnknownGuild)),
+            Purpose::Create if !self.store.has_room() && !known()? => {
+                self.loader.counters().bump(Counter::RefusedStoreFull);
+                Err(CallError::Refused(CommandError::StoreFull))
+            }
+            Purpose::Use | Purpose::Create => Ok(()),
         }
     }
 
@@ -149,9 +171,7 @@ impl Registry {
         if self.is_stopping() {
             return Err(CallError::Stopping);
         }
-        if purpose == Purpose::Use && !self.store.knows(guild).map_err(unavailable)? {
-            return Err(CallError::Refused(CommandError::UnknownGuild));
-        }
+        self.require_worth(guild, purpose)?;
         let ticket = self.loader.queue()?;
         match self.places.begin(guild, purpose) {
             Begun::Found(found) => Ok(found),
@@ -169,6 +189,9 @@ impl Registry {
         }
     }
 }
+
+/// Guilds that hand the store their last checkpoints at a time: enough to keep it busy, few enough for its queue.
+const LEAVING_MAX: usize = 64;
 
 fn unavailable(error: impl std::fmt::Display) -> CallError {
     CallError::Unavailable { reason: error.to_string() }

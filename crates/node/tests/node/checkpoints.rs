@@ -9,7 +9,7 @@ use crate::world::{World, add_member, message, settle, soon, until};
 
 #[tokio::test]
 async fn of_the_checkpoints_that_wait_for_a_slow_store_a_guild_keeps_the_latest() {
-    let world = World::with(|config| config.guild.checkpoint_records = 4);
+    let world = World::with(|config| config.guild.checkpoints.changes_min = 4);
     let guild = world.found(1, 2).await;
     until(|| world.store.records(guild) < 4).await;
     let before = world.count(Counter::Checkpoints);

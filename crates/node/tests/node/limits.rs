@@ -281,7 +281,7 @@ async fn guilds_that_are_refused_or_deleted_keep_no_place() {
 
 #[tokio::test]
 async fn commands_that_change_nothing_do_not_fill_the_store() {
-    let world = World::with(|config| config.guild.checkpoint_records = 100);
+    let world = World::with(|config| config.guild.checkpoints.changes_min = 100);
     let guild = world.found(1, 3).await;
     for _ in 0..1_000 {
         world.ask(guild, Command::UpdateGuild(GuildEdit { name: Some(name("guild")) })).await.unwrap();

@@ -13,6 +13,7 @@ mod reads;
 mod resume;
 mod retiring;
 mod rings;
+mod room;
 mod sessions;
 mod sleep;
 mod spread;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::mem::take;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 
 use guildhall_proto::{Epoch, Grant, GuildId};
@@ -15,6 +15,7 @@ pub(crate) struct TestStore {
     script: Mutex<Script>,
     checkpoints_released: Condvar,
     claims: AtomicUsize,
+    is_full: AtomicBool,
 }
 
 #[derive(Default)]
@@ -115,6 +116,11 @@ impl TestStore {
         self.checkpoints_released.notify_all();
     }
 
+    /// Has the store say from now on that it has no room, or has it again. It takes what it is given.
+    pub(crate) fn set_full(&self, is_full: bool) {
+        self.is_full.store(is_full, Ordering::SeqCst);
+    }
+
     pub(crate) fn records(&self, guild: GuildId) -> usize {
         self.inner.records(guild)
     }
@@ -185,6 +191,6 @@ impl Store for TestStore {
     }
 
     fn has_room(&self) -> bool {
-        true
+        !self.is_full.load(Ordering::SeqCst)
     }
 }
