@@ -31,33 +31,44 @@
 //! **The disk fails:** after a write or sync that failed for another reason nothing is known, so nothing more is written: everybody is
 //! told [`StoreError::Unavailable`], the writers end with a [`StoreFailure`], and the process should end. The next open reads what there is.
 
+mod archive;
+mod backup;
 mod batch;
 mod bytes;
 mod checkpoint_writer;
 mod claiming;
+mod config;
 mod counters;
 mod directory;
 mod identity;
+mod inspection;
 mod loading;
 mod manifest;
 mod record_writer;
 mod recovery;
+mod restore;
 mod rows;
 mod shared;
 mod workers;
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::Arc;
 
-use guildhall_log::{Found, Log, LogConfig, LogError, QueueConfig, Refused};
-use guildhall_proto::{Epoch, Grant, GuildId};
+use guildhall_log::{Found, Log, LogConfig, LogError, Refused};
+use guildhall_proto::{Epoch, Grant, GuildId, Millis};
 
+pub use archive::ArchiveError;
+pub use backup::{BackupError, BackupReport};
 pub use checkpoint_writer::CheckpointWriter;
 pub use claiming::PendingClaim;
+pub use config::EmbeddedConfig;
 pub use counters::EmbeddedCounts;
 pub use directory::{Directory, DirectoryError};
 pub use identity::{FORMAT, Identity, IdentityError};
+pub use inspection::{Inspection, StoredGuild, Verification};
 pub use record_writer::RecordWriter;
+pub use restore::{RestoreError, restore};
 pub use workers::{Alone, Workers};
 
 use checkpoint_writer::{Job, WrittenOut};
@@ -66,49 +77,10 @@ use loading::Readers;
 use manifest::{Listed, Manifest};
 use record_writer::Work;
 use recovery::{Fault, Recovery};
-use rows::Spot;
+use rows::{Row, Spot};
 use shared::Shared;
 
 use crate::{Batch, Claim, Store, StoreError, Stored, StoredCheckpoint};
-
-/// What a store on one machine is given.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EmbeddedConfig {
-    /// Bytes of a segment of each log (default 16 MiB), twice of which each takes from the disk at once. Smaller ones are given back
-    /// sooner, but the largest batch and the largest page must fit into one: 11 MB for members that use every limit. Larger ones come
-    /// back later.
-    pub segment_bytes: u64,
-    /// How much longer than twice what is live a log may be before what is live is carried forward (default 64 MiB). Less writes more
-    /// often what was written before; more takes disk, and time to open.
-    pub slack_bytes: u64,
-    /// A checkpoint of up to so many bytes lies in one record (default 64 KiB). More writes more bytes for a small change of a guild
-    /// of some size; less makes small guilds cost several records each.
-    pub small_bytes: usize,
-    /// Claims and batches that wait for the writer of records. Few or short: owners are told [`StoreError::Busy`] and retire; more takes
-    /// memory and hides a disk that is too slow.
-    pub records: QueueConfig,
-    /// Checkpoints that wait for their writer (default 4,096, 256 MiB). Fewer are refused when many guilds fall asleep at once; more take
-    /// memory.
-    pub checkpoints: QueueConfig,
-}
-
-impl Default for EmbeddedConfig {
-    fn default() -> Self {
-        Self {
-            segment_bytes: 16 * 1024 * 1024,
-            slack_bytes: 64 * 1024 * 1024,
-            small_bytes: 64 * 1024,
-            records: QueueConfig::default(),
-            checkpoints: QueueConfig {
-                items_max: 4 * 1024,
-                bytes_max: 256 * 1024 * 1024,
-                group_items: 256,
-                group_bytes: 8 * 1024 * 1024,
-                ..QueueConfig::default()
-            },
-        }
-    }
-}
 
 /// Guilds' durable state on one machine. The handle for owners; the two writers that come with it need a thread each.
 ///
@@ -185,19 +157,24 @@ impl EmbeddedStore {
     /// # Errors
     /// [`OpenError::Exists`]; [`OpenError::Log`], also if there is no room.
     pub fn create(directory: &Directory, identity: &Identity, config: &EmbeddedConfig) -> Result<(), OpenError> {
+        drop(Self::begin(directory, identity, config)?);
+        Identity { is_ready: true, ..identity.clone() }.write(&*directory.root)?;
+        Ok(())
+    }
+
+    /// Makes the logs of records and of checkpoints, in a directory that is not one of a store until its identity is said to be ready.
+    fn begin(directory: &Directory, identity: &Identity, config: &EmbeddedConfig) -> Result<(Log, Log), OpenError> {
         match Identity::read(&*directory.root) {
             Ok(before) if before.is_ready => return Err(OpenError::Exists),
-            // Begun, and never finished: nothing was ever stored in it.
+            // Begun, and never finished.
             Ok(_) | Err(IdentityError::Missing) => {}
             Err(error) => return Err(error.into()),
         }
-        let unfinished = Identity { is_ready: false, ..identity.clone() };
-        unfinished.write(&*directory.root)?;
+        Identity { is_ready: false, ..identity.clone() }.write(&*directory.root)?;
         let log = LogConfig { segment_bytes: config.segment_bytes };
-        drop(Log::create(Arc::clone(&directory.records), identity.records, log).map_err(in_log(RECORDS))?);
-        drop(Log::create(Arc::clone(&directory.checkpoints), identity.checkpoints, log).map_err(in_log(CHECKPOINTS))?);
-        Identity { is_ready: true, ..unfinished }.write(&*directory.root)?;
-        Ok(())
+        let records = Log::create(Arc::clone(&directory.records), identity.records, log).map_err(in_log(RECORDS))?;
+        let checkpoints = Log::create(Arc::clone(&directory.checkpoints), identity.checkpoints, log);
+        Ok((records, checkpoints.map_err(in_log(CHECKPOINTS))?))
     }
 
     /// Opens a store: reads the heads of all records. Waits for the disk.
@@ -212,10 +189,7 @@ impl EmbeddedStore {
         config: EmbeddedConfig,
         workers: Arc<dyn Workers>,
     ) -> Result<(Self, RecordWriter, CheckpointWriter, OpenReport), OpenError> {
-        let identity = Identity::read(&*directory.root)?;
-        if !identity.is_ready {
-            return Err(IdentityError::Missing.into());
-        }
+        let identity = inspection::ready_identity(&directory)?;
         let log = LogConfig { segment_bytes: config.segment_bytes };
         let mut recovery = Recovery::default();
         let (checkpoint_log, checkpoints_found) = Log::open(
@@ -258,6 +232,27 @@ impl EmbeddedStore {
         PendingClaim::begin(&self.shared, guild, grant)
     }
 
+    /// The guilds of which anything is stored, ascending.
+    pub fn guilds(&self) -> Vec<GuildId> {
+        self.shared.rows().stored().collect()
+    }
+
+    /// Reads a guild as it is stored now, without claiming it. `None` if nothing is stored of it. May wait for the disk.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`], [`StoreError::Unavailable`].
+    pub fn read(&self, guild: GuildId) -> Result<Option<StoredGuild>, StoreError> {
+        StoredGuild::read(&self.shared, guild)
+    }
+
+    /// Writes all guilds into an archive, each as it is stored when its turn comes, while owners go on. Waits for the disk.
+    ///
+    /// # Errors
+    /// [`BackupError`]: what was written is no archive.
+    pub fn backup(&self, archive: &mut dyn io::Write, made_at: Millis) -> Result<BackupReport, BackupError> {
+        backup::write(&self.shared, archive, made_at)
+    }
+
     /// What it has done so far.
     pub fn counts(&self) -> EmbeddedCounts {
         self.shared.counters.counts()
@@ -290,7 +285,7 @@ impl EmbeddedStore {
 impl Store for EmbeddedStore {
     fn knows(&self, guild: GuildId) -> Result<bool, StoreError> {
         let rows = self.shared.rows();
-        Ok(rows.guilds.get(&guild).is_some_and(|row| row.checkpoint.is_some() || !row.entries().is_empty()))
+        Ok(rows.guilds.get(&guild).is_some_and(Row::is_stored))
     }
 
     fn claim(&self, guild: GuildId, grant: Grant) -> Result<Claim, StoreError> {

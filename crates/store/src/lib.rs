@@ -23,6 +23,38 @@
 //! assert!(outcome.recv()?.is_err());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! # On a disk
+//!
+//! A directory is [made](Directory::make) and [becomes a store](EmbeddedStore::create) once; it is [opened](EmbeddedStore::open) by one process
+//! at a time. The store starts no thread: who opens it runs the two writers that it returns, and awaits their ends, for an error there means
+//! that the disk failed and the process should stop. A directory that nobody writes is looked at with an [`Inspection`].
+//!
+//! ```
+//! use std::sync::Arc;
+//! use std::thread;
+//!
+//! use guildhall_proto::{Grant, GuildId, NodeId};
+//! use guildhall_store::{Alone, Directory, EmbeddedConfig, EmbeddedStore, Identity, Store};
+//!
+//! # let temp = tempfile::tempdir()?;
+//! # let (path, cluster, random) = (temp.path(), 7, [1; 40]);
+//! let config = EmbeddedConfig::default();
+//! let directory = Directory::make(path)?;
+//! EmbeddedStore::create(&directory, &Identity::new(cluster, NodeId::new(1)?, random), &config)?;
+//!
+//! let (store, records, checkpoints, report) = EmbeddedStore::open(directory, config, Arc::new(Alone))?;
+//! assert_eq!(report.guilds, 0);
+//! let writers = [thread::spawn(|| records.run()), thread::spawn(|| checkpoints.run())];
+//! let claim = store.claim(GuildId::new(1)?, Grant(1))?;
+//! assert!(claim.checkpoint.is_none() && claim.tail.is_empty());
+//!
+//! drop(store);
+//! for writer in writers {
+//!     writer.join().expect("a writer does not panic")?;
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod embedded;
 mod memory;
@@ -32,8 +64,9 @@ use guildhall_members::Base;
 use guildhall_proto::{Epoch, Grant, GuildId, Record, Structure};
 
 pub use embedded::{
-    Alone, CheckpointWriter, Directory, DirectoryError, EmbeddedConfig, EmbeddedCounts, EmbeddedStore, FORMAT,
-    Identity, IdentityError, OpenError, OpenReport, PendingClaim, RecordWriter, StoreFailure, Workers,
+    Alone, ArchiveError, BackupError, BackupReport, CheckpointWriter, Directory, DirectoryError, EmbeddedConfig,
+    EmbeddedCounts, EmbeddedStore, FORMAT, Identity, IdentityError, Inspection, OpenError, OpenReport, PendingClaim,
+    RecordWriter, RestoreError, StoreFailure, StoredGuild, Verification, Workers, restore,
 };
 pub use memory::MemoryStore;
 

@@ -166,8 +166,12 @@ impl CheckpointWriter {
     }
 
     fn write(&mut self) -> Result<(), LogError> {
-        for job in take(&mut self.taken) {
-            self.job(job)?;
+        let mut taken = take(&mut self.taken).into_iter();
+        while let Some(job) = taken.next() {
+            if let Err(error) = self.job(job) {
+                self.taken = taken.collect();
+                return Err(error);
+            }
         }
         self.settle()?;
         self.compact()?;
@@ -183,37 +187,40 @@ impl CheckpointWriter {
     fn job(&mut self, job: Job) -> Result<(), LogError> {
         let Job { mut title, parts, is_small, stored } = job;
         let guild = title.guild;
-        if self.pending.iter().any(|pending| pending.title.guild == guild) {
-            self.settle()?;
-        }
-        let before = {
-            let mut rows = self.shared.rows();
-            match rows.fence(guild, title.epoch) {
-                Err(error) => Err(error),
-                Ok(()) => {
-                    rows.replacing.insert(guild);
-                    let row = rows.guilds.get(&guild);
-                    title.grant = row.map_or(Grant::default(), |row| row.grant);
-                    Ok(row.and_then(|row| row.checkpoint))
-                }
-            }
+        let pushed = match self.begin(&mut title) {
+            Ok(Ok(before)) => self.push_checkpoint(title, &parts, is_small, before),
+            Ok(Err(error)) => Ok(Err(error)),
+            Err(error) => Err(error),
         };
-        let before = match before {
-            Ok(before) => before,
-            Err(error) => {
-                stored(Err(error));
-                return Ok(());
-            }
-        };
-        match self.push_checkpoint(title, &parts, is_small, before)? {
-            Ok(Some((spot, shares, shares_before))) => {
+        match pushed {
+            Ok(Ok(Some((spot, shares, shares_before)))) => {
                 self.pending.push(Pending { title, spot, shares, shares_before, stored: Some(stored) });
             }
             // A later one is in force.
-            Ok(None) => self.abandon(guild, stored, Ok(())),
-            Err(error) => self.abandon(guild, stored, Err(error)),
+            Ok(Ok(None)) => self.abandon(guild, stored, Ok(())),
+            Ok(Err(error)) => self.abandon(guild, stored, Err(error)),
+            Err(error) => {
+                let reason = StoreFailure::new(CHECKPOINTS, &error).to_string();
+                self.abandon(guild, stored, Err(StoreError::Unavailable { reason }));
+                return Err(error);
+            }
         }
         Ok(())
+    }
+
+    /// Has whoever claims the guild wait until its checkpoint is in force or comes to nothing. Completes the title, and returns where
+    /// the checkpoint lies that is in force. The inner error is the fence's.
+    fn begin(&mut self, title: &mut Title) -> Result<Result<Option<Spot>, StoreError>, LogError> {
+        if self.pending.iter().any(|pending| pending.title.guild == title.guild) {
+            self.settle()?;
+        }
+        let mut rows = self.shared.rows();
+        Ok(rows.fence(title.guild, title.epoch).map(|()| {
+            rows.replacing.insert(title.guild);
+            let row = rows.guilds.get(&title.guild);
+            title.grant = row.map_or(Grant::default(), |row| row.grant);
+            row.and_then(|row| row.checkpoint)
+        }))
     }
 
     #[expect(clippy::type_complexity, reason = "the place of a manifest and two lists of shares, taken apart at once")]

@@ -49,10 +49,10 @@ pub enum IdentityError {
     #[error("there is no data of Guildhall: the file {IDENTITY_FILE:?} is missing")]
     Missing,
     /// The directory is of another format than this version reads.
-    #[error("the data is of format {found}; this version reads and writes format {FORMAT}")]
+    #[error("the file {IDENTITY_FILE:?} names format {found}; this version reads and writes format {FORMAT}")]
     Format {
         /// The format found.
-        found: String,
+        found: u32,
     },
     /// The file is damaged.
     #[error("the file {IDENTITY_FILE:?} is damaged: {what}")]
@@ -137,9 +137,10 @@ impl Identity {
     fn parse(bytes: &[u8]) -> Result<Self, IdentityError> {
         let text = str::from_utf8(bytes).map_err(|_| damaged("it is no text".to_owned()))?;
         let found = text.strip_prefix(TITLE).and_then(|rest| rest.split('\n').next());
+        let found = found.and_then(|found| found.parse::<u32>().ok());
         let found = found.ok_or_else(|| damaged("its first line is not that of such a file".to_owned()))?;
-        if found != FORMAT.to_string() {
-            return Err(IdentityError::Format { found: found.chars().take(40).collect() });
+        if found != FORMAT {
+            return Err(IdentityError::Format { found });
         }
         let mut lines = Lines(text.lines().skip(1));
         let parsed = Self {

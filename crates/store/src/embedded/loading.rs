@@ -66,6 +66,11 @@ impl Readers {
         Ok(bytes)
     }
 
+    /// The bytes of some records.
+    pub(crate) fn chunk(&self, entry: Entry) -> Result<Vec<u8>, StoreError> {
+        self.records.read(entry.spot.place()).map_err(|error| unread(RECORDS, error))
+    }
+
     fn checkpoint(
         &self,
         guild: GuildId,
@@ -97,7 +102,7 @@ impl Readers {
         let read = gather(workers, shares.len(), |share_idx| {
             let mut records = Vec::new();
             for entry in shares[share_idx] {
-                let bytes = self.records.read(entry.spot.place()).map_err(|error| unread(RECORDS, error))?;
+                let bytes = self.chunk(*entry)?;
                 let chunk = batch::decode(&bytes).map_err(|error| damaged(guild, error))?;
                 if chunk.last().is_none_or(|last| last.number != entry.last) {
                     return Err(damaged(guild, "records are not those that were expected there"));

@@ -120,7 +120,15 @@ impl<'a> Manifest<'a> {
     }
 }
 
-impl Listed<'_> {
+impl<'a> Listed<'a> {
+    /// The bytes of a part that lies in the manifest; none of another.
+    pub(crate) fn here(&self) -> &'a [u8] {
+        match self.content {
+            Content::Here(bytes) => bytes,
+            Content::There { .. } => &[],
+        }
+    }
+
     /// The hash and the place of a part that is a record of its own.
     pub(crate) fn there(&self) -> Option<(u128, Spot)> {
         match self.content {

@@ -146,11 +146,19 @@ impl RecordWriter {
     }
 
     fn write(&mut self) -> Result<(), LogError> {
-        for work in take(&mut self.taken) {
-            match work {
-                Work::Claim { guild, epoch, grant } => self.claim(guild, epoch, grant)?,
-                Work::Append { batch, stored } => self.append(batch, Told(stored))?,
-                Work::Look => self.shared.looked(),
+        let mut taken = take(&mut self.taken).into_iter();
+        while let Some(work) = taken.next() {
+            let done = match work {
+                Work::Claim { guild, epoch, grant } => self.claim(guild, epoch, grant),
+                Work::Append { batch, stored } => self.append(batch, Told(stored)),
+                Work::Look => {
+                    self.shared.looked();
+                    Ok(())
+                }
+            };
+            if let Err(error) = done {
+                self.taken = taken.collect();
+                return Err(error);
             }
         }
         self.carry()?;
@@ -179,7 +187,14 @@ impl RecordWriter {
         let Batch { guild, epoch, records } = batch;
         let entries = match self.refused.get(&guild) {
             Some((refused, error)) if *refused == epoch => Err(error.clone()),
-            Some(_) | None => self.append_records(guild, epoch, &records)?,
+            Some(_) | None => match self.append_records(guild, epoch, &records) {
+                Ok(entries) => entries,
+                Err(error) => {
+                    let reason = StoreFailure::new(RECORDS, &error).to_string();
+                    self.pending.push(Pending::Refused { error: StoreError::Unavailable { reason }, stored });
+                    return Err(error);
+                }
+            },
         };
         let pending = match entries {
             Ok(entries) => Pending::Append { guild, epoch, entries, stored },

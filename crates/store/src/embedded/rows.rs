@@ -82,6 +82,11 @@ impl Rows {
         if got == current { Ok(()) } else { Err(StoreError::Fenced { got, current }) }
     }
 
+    /// The guilds of which anything is stored, ascending.
+    pub(crate) fn stored(&self) -> impl Iterator<Item = GuildId> {
+        self.guilds.iter().filter(|(_, row)| row.is_stored()).map(|(guild, _)| *guild)
+    }
+
     /// A batch of this epoch was refused.
     pub(crate) fn refuse(&mut self, guild: GuildId, epoch: Epoch) {
         if let Some(row) = self.guilds.get_mut(&guild).filter(|row| row.epoch == epoch) {
@@ -157,6 +162,11 @@ impl Row {
 
     pub(crate) fn entries(&self) -> &[Entry] {
         self.awake.as_ref().map_or(&[], |awake| &awake.entries)
+    }
+
+    /// Whether anything is stored but claims.
+    pub(crate) fn is_stored(&self) -> bool {
+        self.checkpoint.is_some() || !self.entries().is_empty()
     }
 
     /// Whether batches of the epoch in force are refused.

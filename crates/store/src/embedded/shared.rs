@@ -15,7 +15,7 @@ use super::identity::Identity;
 use super::loading::{Found, Readers};
 use super::manifest::Manifest;
 use super::record_writer::Work;
-use super::rows::{Row, Rows};
+use super::rows::{Entry, Row, Rows, Spot};
 use super::workers::Workers;
 use crate::StoreError;
 
@@ -24,7 +24,7 @@ use crate::StoreError;
 pub(crate) struct Shared {
     pub(crate) config: EmbeddedConfig,
     /// Locked until the writers have ended too.
-    pub(crate) _directory: Directory,
+    _directory: Directory,
     pub(crate) identity: Identity,
     pub(crate) readers: Readers,
     pub(crate) workers: Arc<dyn Workers>,
@@ -108,21 +108,28 @@ impl Shared {
     }
 
     /// Reads all that is stored of a guild, of which `owner` is the owner if that matters. May wait for the disk.
-    ///
-    /// What lies in the logs may be moved, and is then read where it is: a guild in which nothing happens meanwhile is moved once or twice.
     pub(crate) fn load(&self, guild: GuildId, owner: Option<Epoch>) -> Result<Found, StoreError> {
+        self.read(guild, owner, |checkpoint, entries| self.readers.load(guild, checkpoint, entries, &*self.workers))
+    }
+
+    /// Reads what lies in the logs of a guild.
+    ///
+    /// That may be moved meanwhile, and is then read where it is: a guild in which nothing happens is moved once or twice.
+    pub(crate) fn read<T>(
+        &self,
+        guild: GuildId,
+        owner: Option<Epoch>,
+        read: impl Fn(Option<Spot>, &[Entry]) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         loop {
             let (checkpoint, entries) = {
                 let rows = self.rows();
-                let Some(row) = rows.guilds.get(&guild) else {
-                    return Ok(Found { checkpoint: None, tail: Vec::new() });
-                };
                 if let Some(owner) = owner {
                     rows.fence(guild, owner)?;
                 }
-                (row.checkpoint, row.entries().to_vec())
+                rows.guilds.get(&guild).map_or((None, Vec::new()), |row| (row.checkpoint, row.entries().to_vec()))
             };
-            match self.readers.load(guild, checkpoint, &entries, &*self.workers) {
+            match read(checkpoint, &entries) {
                 Ok(found) => return Ok(found),
                 Err(error) => {
                     let rows = self.rows();

@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
 
+mod backups;
+mod damage;
 mod histories;
 mod ordinary;
+mod room;
 mod world;

@@ -175,7 +175,7 @@ fn another_format_is_refused_by_name_and_a_directory_that_has_logs_and_no_identi
     let text = String::from_utf8(disk.root.contents("guildhall").unwrap()).unwrap();
     disk.root.replace("guildhall", text.replace("format 1", "format 2").into_bytes());
     let refused = disk.open(&tiny()).unwrap_err();
-    assert!(matches!(&refused, OpenError::Identity(IdentityError::Format { found }) if found == "2"), "{refused}");
+    assert!(matches!(refused, OpenError::Identity(IdentityError::Format { found: 2 })), "{refused}");
 
     let lost = Disk { root: Default::default(), ..disk };
     assert!(matches!(lost.open(&tiny()), Err(OpenError::Identity(IdentityError::Missing))));

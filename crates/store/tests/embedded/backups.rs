@@ -1,0 +1,130 @@
+//! Archives of a store, made while it runs and when it is stopped, and stores made of them.
+
+use std::sync::Arc;
+
+use guildhall_proto::{Epoch, Millis, NodeId, Record};
+use guildhall_store::{
+    Alone, ArchiveError, BackupReport, EmbeddedConfig, EmbeddedStore, Inspection, RestoreError, Store, restore,
+};
+
+use crate::world::{Disk, Opened, assert_same, checkpoint, guild, record, tiny};
+
+/// Three guilds: in parts with a tail, in one piece without, and without a checkpoint.
+fn fill(opened: &mut Opened) -> Vec<Vec<Record>> {
+    [(1, 40, 47), (2, 3, 3), (3, 0, 5)]
+        .map(|(number, covered, records)| {
+            let epoch = opened.claim(guild(number), number).unwrap().epoch;
+            let records: Vec<_> = (1..=records).map(|n| record(epoch, n, n * 5 + number, 2)).collect();
+            for records in records.chunks(4) {
+                opened.append_now(guild(number), epoch, records.to_vec()).unwrap();
+            }
+            if covered > 0 {
+                opened.save_now(guild(number), epoch, checkpoint(&records[..covered])).unwrap();
+            }
+            records
+        })
+        .to_vec()
+}
+
+fn restored(archive: &[u8], now: Millis) -> Result<(Disk, BackupReport), RestoreError> {
+    let disk = Disk::default();
+    let (node, config) = (NodeId::new(9).unwrap(), tiny());
+    let report = restore(&mut &*archive, &disk.directory(), node, [3; 40], now, &config, Arc::new(Alone))?;
+    Ok((disk, report))
+}
+
+#[test]
+fn a_store_restored_from_a_backup_made_while_it_runs_has_all_guilds_under_higher_epochs() {
+    let disk = Disk::with_store(&tiny());
+    let mut opened = disk.open(&tiny()).unwrap();
+    let guilds = fill(&mut opened);
+    let mut archive = Vec::new();
+    let made = opened.store.backup(&mut archive, Millis(5)).unwrap();
+    assert_eq!((made.guilds, made.bytes), (3, archive.len() as u64));
+    // What comes later is not in it.
+    let epoch = opened.claim(guild(2), 2).unwrap().epoch;
+    opened.append_now(guild(2), epoch, vec![record(epoch, 4, 4, 0)]).unwrap();
+
+    let now = Millis(1_700_000_000_000);
+    let (disk, report) = restored(&archive, now).unwrap();
+    assert_eq!(report.guilds, 3);
+    let mut opened = disk.open(&tiny()).unwrap();
+    assert_eq!(opened.store.identity().cluster, 1);
+    assert_eq!(opened.store.identity().node, NodeId::new(9).unwrap());
+    for (number, records) in (1..).zip(&guilds) {
+        let stale = opened.store.begin_claim(guild(number), guildhall_proto::Grant(number - 1));
+        assert!(stale.is_err(), "grants never fall");
+        let claim = opened.claim(guild(number), number).unwrap();
+        assert_eq!(claim.epoch, Epoch((1_700_000_000 << 32) + 1));
+        let covered = claim.checkpoint.as_ref().map_or(0, |found| found.structure.records) as usize;
+        if let Some(found) = &claim.checkpoint {
+            assert_same(found, &checkpoint(&records[..covered]));
+        }
+        assert_eq!(claim.tail, records[covered..]);
+    }
+    // A restored store is restored again, above its own epochs, whatever the clock says.
+    let mut archive = Vec::new();
+    opened.store.backup(&mut archive, Millis(6)).unwrap();
+    let (disk, _) = restored(&archive, Millis(0)).unwrap();
+    let claim = disk.open(&tiny()).unwrap().claim(guild(1), 1).unwrap();
+    assert!(claim.epoch > Epoch((1_700_000_000 << 32) + 1));
+}
+
+#[test]
+fn a_stopped_directory_gives_the_same_archive_and_is_not_changed() {
+    let disk = Disk::with_store(&tiny());
+    let mut opened = disk.open(&tiny()).unwrap();
+    fill(&mut opened);
+    let mut online = Vec::new();
+    opened.store.backup(&mut online, Millis(5)).unwrap();
+    drop(opened);
+    let changes = disk.all().map(|files| files.counters().changes);
+    let mut offline = Vec::new();
+    let inspection = Inspection::open(disk.directory(), Arc::new(Alone)).unwrap();
+    inspection.backup(&mut offline, Millis(5)).unwrap();
+    assert_eq!(disk.all().map(|files| files.counters().changes), changes);
+    assert!(online == offline);
+}
+
+#[test]
+fn a_damaged_archive_is_refused_and_leaves_no_store() {
+    let disk = Disk::with_store(&tiny());
+    let mut opened = disk.open(&tiny()).unwrap();
+    let epoch = opened.claim(guild(1), 1).unwrap().epoch;
+    let records: Vec<_> = (1..=6).map(|n| record(epoch, n, n, 1)).collect();
+    opened.append_now(guild(1), epoch, records.clone()).unwrap();
+    opened.save_now(guild(1), epoch, checkpoint(&records[..4])).unwrap();
+    let mut archive = Vec::new();
+    opened.store.backup(&mut archive, Millis(5)).unwrap();
+    assert!(restored(&archive, Millis(5)).is_ok());
+
+    for at in 0..archive.len() {
+        let mut flipped = archive.clone();
+        flipped[at] ^= 1 << (at % 8);
+        assert!(matches!(restored(&flipped, Millis(5)), Err(RestoreError::Archive(_))), "byte {at}");
+        assert!(matches!(restored(&archive[..at], Millis(5)), Err(RestoreError::Archive(_))), "cut at {at}");
+    }
+    archive.push(0);
+    assert!(matches!(restored(&archive, Millis(5)), Err(RestoreError::Archive(ArchiveError::Damaged { .. }))));
+
+    let disk = Disk::default();
+    let (node, config) = (NodeId::new(9).unwrap(), EmbeddedConfig::default());
+    let cut = &archive[..archive.len() - 9];
+    let refused = restore(&mut &*cut, &disk.directory(), node, [3; 40], Millis(5), &config, Arc::new(Alone));
+    assert!(refused.is_err());
+    assert!(disk.open(&config).is_err(), "no store was left behind");
+}
+
+#[test]
+fn a_store_is_not_restored_over() {
+    let disk = Disk::with_store(&tiny());
+    let mut opened = disk.open(&tiny()).unwrap();
+    fill(&mut opened);
+    let mut archive = Vec::new();
+    opened.store.backup(&mut archive, Millis(5)).unwrap();
+    drop(opened);
+    let refused = restore(&mut &*archive, &disk.directory(), NodeId::MIN, [3; 40], Millis(5), &tiny(), Arc::new(Alone));
+    assert!(matches!(refused, Err(RestoreError::Store(guildhall_store::OpenError::Exists))));
+    let (store, ..) = EmbeddedStore::open(disk.directory(), tiny(), Arc::new(Alone)).unwrap();
+    assert_eq!(store.knows(guild(1)), Ok(true));
+}

@@ -1,0 +1,207 @@
+//! A disk that is full, and one that fails.
+
+use guildhall_log::MemoryFiles;
+use guildhall_log::files::{Failure, Fault, Files, Site};
+use guildhall_proto::{Epoch, Record};
+use guildhall_store::{Store, StoreError};
+
+use crate::world::{Disk, Opened, assert_same, checkpoint, guild, outcome, record, tiny};
+
+/// No room for anything that is not there yet.
+fn fill(files: &MemoryFiles) {
+    let used = files.list().unwrap().iter().map(|name| files.contents(name).unwrap().len() as u64).sum();
+    files.set_capacity(used);
+}
+
+#[test]
+fn a_full_disk_refuses_batches_and_takes_claims_and_goes_on_by_itself() {
+    let disk = Disk::with_store(&tiny());
+    let mut opened = disk.open(&tiny()).unwrap();
+    let epoch = opened.claim(guild(1), 1).unwrap().epoch;
+    fill(&disk.records);
+    assert!(opened.store.has_room());
+    let mut stored = Vec::new();
+    let refused = loop {
+        let number = stored.len() as u64 + 1;
+        let next = record(epoch, number, number, 20);
+        match opened.append_now(guild(1), epoch, vec![next.clone()]) {
+            Ok(()) => stored.push(next),
+            Err(error) => break error,
+        }
+        assert!(stored.len() < 1_000);
+    };
+    assert_eq!(refused, StoreError::Full);
+    assert!(!opened.store.has_room());
+
+    // Reads and claims go on: a quarter of a segment is kept for them.
+    for _ in 0..4 {
+        let claim = opened.claim(guild(1), 1).unwrap();
+        assert_eq!(claim.tail, stored);
+        assert!(opened.claim(guild(2), 1).is_ok());
+        assert!(!opened.store.has_room());
+    }
+    // Also over a restart on the full disk.
+    drop(opened);
+    let mut opened = disk.open(&tiny()).unwrap();
+    assert!(!opened.store.has_room());
+    let epoch = opened.claim(guild(1), 1).unwrap().epoch;
+    let next = record(epoch, stored.len() as u64 + 1, 7, 20);
+    assert_eq!(opened.append_now(guild(1), epoch, vec![next.clone()]), Err(StoreError::Full));
+
+    // There is room: whoever asks is told so soon, and nobody has to start anything anew.
+    disk.records.set_capacity(1 << 20);
+    assert!(!opened.store.has_room());
+    opened.drive().unwrap();
+    assert!(opened.store.has_room());
+    let epoch = opened.claim(guild(1), 1).unwrap().epoch;
+    let next = record(epoch, next.number, 8, 20);
+    opened.append_now(guild(1), epoch, vec![next.clone()]).unwrap();
+    stored.push(next);
+    assert_eq!(opened.claim(guild(1), 1).unwrap().tail, stored);
+}
+
+#[test]
+fn a_checkpoint_makes_room_on_a_full_disk() {
+    let disk = Disk::with_store(&tiny());
+    let mut opened = disk.open(&tiny()).unwrap();
+    let epoch = opened.claim(guild(1), 1).unwrap().epoch;
+    let mut stored = Vec::new();
+    disk.records.set_capacity(6 * 4_096);
+    loop {
+        let number = stored.len() as u64 + 1;
+        let next = record(epoch, number, number, 20);
+        if opened.append_now(guild(1), epoch, vec![next.clone()]).is_err() {
+            break;
+        }
+        stored.push(next);
+    }
+    let epoch = opened.claim(guild(1), 1).unwrap().epoch;
+    opened.save_now(guild(1), epoch, checkpoint(&stored)).unwrap();
+    assert!(opened.store.has_room(), "the segments that it covers were given back");
+    opened.append_now(guild(1), epoch, vec![record(epoch, stored.len() as u64 + 1, 1, 20)]).unwrap();
+}
+
+#[test]
+fn checkpoints_are_refused_without_room_and_replace_nothing() {
+    let disk = Disk::with_store(&tiny());
+    let mut opened = disk.open(&tiny()).unwrap();
+    let epoch = opened.claim(guild(1), 1).unwrap().epoch;
+    let records: Vec<_> = (1..=300).map(|number| record(epoch, number, number, 0)).collect();
+    for records in records.chunks(10) {
+        opened.append_now(guild(1), epoch, records.to_vec()).unwrap();
+    }
+    fill(&disk.checkpoints);
+    let mut last = 0;
+    let refused = loop {
+        match opened.save_now(guild(1), epoch, checkpoint(&records[..last + 1])) {
+            Ok(()) => last += 1,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(refused, StoreError::Full);
+    let claim = opened.claim(guild(1), 1).unwrap();
+    assert_same(&claim.checkpoint.unwrap(), &checkpoint(&records[..last]));
+    assert_eq!(claim.tail, records[last..]);
+    disk.checkpoints.set_capacity(1 << 20);
+    opened.save_now(guild(1), claim.epoch, checkpoint(&records)).unwrap();
+}
+
+/// Claims, batches and checkpoints of two guilds, as far as the disk lets them: what was acknowledged, and how the last checkpoint went.
+fn work(opened: &mut Opened, stored: &mut [Vec<Record>; 2], errors: &mut Vec<StoreError>) {
+    for round in 0..12 {
+        for (n, stored) in stored.iter_mut().enumerate() {
+            let guild = guild(n as u64 + 1);
+            let claim = match opened.claim(guild, 1) {
+                Ok(claim) => claim,
+                Err(error) => {
+                    errors.push(error);
+                    continue;
+                }
+            };
+            let covered = claim.checkpoint.as_ref().map_or(0, |found| found.structure.records) as usize;
+            if let Some(found) = &claim.checkpoint {
+                assert_same(found, &checkpoint(&stored[..covered]));
+            }
+            assert_eq!(claim.tail, stored[covered..]);
+            for salt in 0..4 {
+                let next = record(claim.epoch, stored.len() as u64 + 1, round * 100 + salt, 12);
+                match opened.append_now(guild, claim.epoch, vec![next.clone()]) {
+                    Ok(()) => stored.push(next),
+                    Err(error) => errors.push(error),
+                }
+            }
+            if round % 3 == 0 {
+                errors.extend(opened.save_now(guild, claim.epoch, checkpoint(stored)).err());
+            }
+        }
+    }
+}
+
+#[test]
+fn lack_of_room_at_any_write_refuses_and_loses_nothing() {
+    let mut refused = 0;
+    for in_records in [true, false] {
+        for site in [Site::Create, Site::Rename, Site::Allocate, Site::Write] {
+            for after in (0..12).chain((12..80).step_by(5)) {
+                let disk = Disk::with_store(&tiny());
+                let mut opened = disk.open(&tiny()).unwrap();
+                let files = if in_records { &disk.records } else { &disk.checkpoints };
+                files.fail(Fault { site, after, times: 3, failure: Failure::Error(28) });
+                let mut stored = [Vec::new(), Vec::new()];
+                let mut errors = Vec::new();
+                work(&mut opened, &mut stored, &mut errors);
+                assert!(errors.iter().all(|error| matches!(error, StoreError::Full | StoreError::Busy)), "{errors:?}");
+                refused += errors.len();
+                files.mend();
+                errors.clear();
+                opened.store.has_room();
+                opened.drive().unwrap();
+                work(&mut opened, &mut stored, &mut errors);
+                assert_eq!(errors, [], "there is room again: {site:?} {after}");
+                drop(opened);
+                let mut opened = disk.open(&tiny()).unwrap();
+                work(&mut opened, &mut stored, &mut errors);
+                assert_eq!(errors, []);
+            }
+        }
+    }
+    assert!(refused > 100, "{refused}");
+}
+
+#[test]
+fn after_a_failed_sync_nothing_is_acknowledged_and_the_next_open_is_right() {
+    let mut failed = 0;
+    for in_records in [true, false] {
+        for after in 0..40 {
+            let disk = Disk::with_store(&tiny());
+            let mut opened = disk.open(&tiny()).unwrap();
+            let files = if in_records { &disk.records } else { &disk.checkpoints };
+            files.fail(Fault { site: Site::Sync, after, times: 1, failure: Failure::Error(5) });
+            let mut stored = [Vec::new(), Vec::new()];
+            let mut errors = Vec::new();
+            work(&mut opened, &mut stored, &mut errors);
+            if let Some(first) = errors.first() {
+                failed += 1;
+                assert!(matches!(first, StoreError::Unavailable { reason } if reason.contains("log")), "{first}");
+                let told = opened.append(guild(1), Epoch(1), vec![record(Epoch(1), 1, 1, 0)]);
+                assert!(matches!(outcome(&told), Some(Err(StoreError::Unavailable { .. }))));
+                assert!(matches!(opened.claim(guild(1), 1), Err(StoreError::Unavailable { .. })));
+            }
+            drop(opened);
+            disk.power_cut(after, 512);
+            let mut opened = disk.open(&tiny()).unwrap();
+            for (n, stored) in stored.iter().enumerate() {
+                let claim = opened.claim(guild(n as u64 + 1), 1).unwrap();
+                let covered = claim.checkpoint.as_ref().map_or(0, |found| found.structure.records) as usize;
+                if let Some(found) = &claim.checkpoint {
+                    assert_same(found, &checkpoint(&stored[..covered]));
+                }
+                // At most the batch that was being written when the sync failed came in beside what was acknowledged.
+                let must = stored.len() - covered;
+                assert!(claim.tail.len() == must || claim.tail.len() == must + 1);
+                assert_eq!(claim.tail[..must], stored[covered..]);
+            }
+        }
+    }
+    assert!(failed > 20, "{failed}");
+}
