@@ -55,6 +55,8 @@ counters! {
     RetiredByJob: "guilds_retired_total{reason=\"job_panic\"}",
     /// Guilds retired because their owner panicked.
     RetiredByOwner: "guilds_retired_total{reason=\"owner_panic\"}",
+    /// Reads answered from the last view of a guild whose owner ended before its time, while it is brought back.
+    ReadsStale: "reads_stale_total",
     /// Turns of owners.
     Turns: "owner_turns_total",
     /// Inputs that owners handled.

@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 
 use crate::config::OffloadConfig;
 use crate::counters::{Counter, Counters};
-use crate::live::{GuildScan, Live};
+use crate::last::Readable;
 use crate::pace::spread;
 
 /// A handle on the pool; clones share it.
@@ -107,8 +107,8 @@ impl Offload {
     ///
     /// # Errors
     /// `Overloaded` if the guild has too many.
-    pub(crate) fn guild_scan(&self, live: &Arc<Live>) -> Result<GuildScan, CallError> {
-        GuildScan::take(live, self.shared.config.guild_scans_max).map_err(|before| self.shared.refuse_scan(before))
+    pub(crate) fn guild_scan(&self, of: &Readable) -> Result<GuildScan, CallError> {
+        GuildScan::take(of, self.shared.config.guild_scans_max).map_err(|before| self.shared.refuse_scan(before))
     }
 
     /// Runs a scan on a worker, where it may use the whole pool, and waits for it. If it panics, `panicked` is told.
@@ -161,6 +161,25 @@ impl JobPanicked {
         let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
         let message = text.or_else(|| panic.downcast_ref::<String>().cloned());
         Self { message: message.unwrap_or_else(|| String::from("no message")) }
+    }
+}
+
+/// One of a guild's places for scans, given back when dropped.
+#[derive(Debug)]
+pub(crate) struct GuildScan(Readable);
+
+impl GuildScan {
+    /// One more, if there are fewer than `max`; otherwise how many there are.
+    fn take(of: &Readable, max: usize) -> Result<Self, usize> {
+        let before = of.scans().fetch_add(1, Ordering::Relaxed);
+        let scan = Self(of.clone());
+        if before < max { Ok(scan) } else { Err(before) }
+    }
+}
+
+impl Drop for GuildScan {
+    fn drop(&mut self) {
+        self.0.scans().fetch_sub(1, Ordering::Relaxed);
     }
 }
 

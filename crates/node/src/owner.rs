@@ -424,9 +424,12 @@ impl Drop for Owner {
             posted.reply(Err(NoReply::Unhandled));
         }
         let (guild, epoch, seq) = (self.live.guild, self.live.epoch.0, self.guild.position().seq.0);
+        // What was let out stays readable if the guild has to be brought back.
+        let mut last = self.live.last();
         match &self.ended {
-            Some(End::Stopped | End::NoGuild) => {}
+            Some(End::Stopped | End::NoGuild) => last = None,
             Some(End::Asleep) => {
+                last = None;
                 self.around.counters.bump(Counter::GuildsAsleep);
                 tracing::info!(%guild, epoch, seq, "guild asleep");
             }
@@ -443,10 +446,10 @@ impl Drop for Owner {
                 self.around.counters.bump(Counter::RetiredByOwner);
                 tracing::error!(%guild, epoch, seq, "guild retired: its owner panicked");
             }
-            None => {}
+            None => last = None,
         }
         // Before the end is told: whoever hears that looks for the guild anew, and is not to find this owner.
-        self.around.places.vacate(guild, &self.live);
+        self.around.places.vacate(guild, &self.live, last);
         if let (Some(End::Asleep), Some(Bedtime::Asked(tell))) = (&self.ended, self.drowsy.take()) {
             drop(tell.send(Ok(())));
         }

@@ -2,6 +2,7 @@
 //!
 //! A guild is loaded by the first call that needs it, once however many need it at that moment, and again after its owner ended.
 //! A guild of which the store knows nothing is loaded only to be created, so that asking for guilds that are not there costs nothing.
+//! While one whose owner ended before its time is brought back, its last view is there to be read.
 //! One that nobody asks for falls asleep and leaves nothing behind here: the next call loads it again.
 //!
 //! Bounds: [`guilds_max`](crate::NodeConfig::guilds_max) guilds awake or being loaded; of loads see [`LoadConfig`](crate::LoadConfig). Past each a
@@ -22,12 +23,13 @@ use tokio::task::JoinSet;
 
 use crate::config::NodeConfig;
 use crate::counters::Counter;
+use crate::last::Readable;
 use crate::live::{Control, Live};
 use crate::owner::{Bedtime, SleepError, Surroundings};
 use crate::pace::spread;
 use loading::Loader;
 pub(crate) use places::Places;
-use places::{Begun, Found};
+use places::{Begun, Found, Glance};
 
 pub(crate) struct Registry {
     places: Arc<Places>,
@@ -99,6 +101,32 @@ impl Registry {
         }
     }
 
+    /// Where the guild can be read, loaded if need be. One whose owner ended before its time is read as it was, and loaded meanwhile.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub(crate) async fn readable(&self, guild: GuildId) -> Result<Readable, CallError> {
+        match self.places.glance(guild) {
+            Some(Glance::Awake(live)) => Ok(Readable::Live(live)),
+            Some(Glance::Last { .. }) if self.is_stopping() => Err(CallError::Stopping),
+            Some(Glance::Last { last, due }) => {
+                if due {
+                    self.load_aside(guild);
+                }
+                Ok(Readable::Last(last))
+            }
+            None => self.load(guild, Purpose::Use).await.map(Readable::Live),
+        }
+    }
+
+    /// Has a guild loaded for whoever comes next. What stands against it is told to who needs the guild.
+    fn load_aside(&self, guild: GuildId) {
+        if let Ok(Found::Loading(load)) = self.find_or_begin(guild, Purpose::Use) {
+            // It waits, so that the load is not given up.
+            tokio::spawn(async move { drop(load.done().await) });
+        }
+    }
+
     /// Has a guild fall asleep that is awake.
     pub(crate) async fn sleep(&self, guild: GuildId) -> Result<(), SleepError> {
         loop {
@@ -106,7 +134,10 @@ impl Registry {
                 return Err(SleepError::Stopping);
             }
             let live = match self.places.find(guild) {
-                None => return Ok(()),
+                None => {
+                    self.places.forget_last(guild);
+                    return Ok(());
+                }
                 Some(Found::Awake(live)) => live,
                 Some(Found::Loading(load)) => {
                     // Awake or not there: looked for again.
@@ -149,6 +180,7 @@ impl Registry {
             }
         }
         leaving.join_all().await;
+        self.places.forget_lasts(self.places.round(), None);
     }
 
     /// Refuses what would be claimed in vain: each claim takes room in the store.
@@ -173,7 +205,12 @@ impl Registry {
         }
         self.require_worth(guild, purpose)?;
         let ticket = self.loader.queue()?;
-        match self.places.begin(guild, purpose) {
+        let mut begun = self.places.begin(guild, purpose);
+        if matches!(begun, Begun::Full) && self.places.forget_lasts(self.places.round(), None) > 0 {
+            // What is only read as it was makes room for who is needed.
+            begun = self.places.begin(guild, purpose);
+        }
+        match begun {
             Begun::Found(found) => Ok(found),
             Begun::Load(load, waiting) => {
                 // A task of its own: a claim that a caller leaves halfway would fence out the owner that the next caller starts.

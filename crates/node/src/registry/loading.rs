@@ -83,7 +83,8 @@ impl Loader {
                 under_way.tell(Ok(live));
             }
             Err(error) => {
-                places.abandon(guild);
+                // One that is refused is gone for good.
+                places.abandon(guild, !matches!(error, CallError::Refused(_)));
                 under_way.tell(Err(error));
             }
         }
@@ -150,7 +151,7 @@ impl UnderWay {
 impl Drop for UnderWay {
     fn drop(&mut self) {
         if !self.told {
-            self.places.abandon(self.guild);
+            self.places.abandon(self.guild, false);
             self.load.tell(Err(CallError::Stopping));
         }
     }

@@ -6,6 +6,7 @@ mod batches;
 mod checkpoints;
 mod gate;
 mod isolation;
+mod last_view;
 mod levels;
 mod limits;
 mod loading;

@@ -111,7 +111,7 @@ async fn a_checkpoint_that_panics_retires_its_guild_and_nothing_is_lost() {
     }
     until(|| world.count(Counter::RetiredByJob) >= 1).await;
     world.store.set(Mode::Take);
-    assert_eq!(world.view(guild).await.unwrap().len(), 5);
+    assert_eq!(world.current_view(guild).await.unwrap().len(), 5);
     assert!(epoch(&world, guild).await > Epoch(1));
 }
 
