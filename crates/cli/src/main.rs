@@ -1,16 +1,22 @@
-//! The `guildhall` binary: works a large guild hard, or turns real chat logs into one, and checks every delivery.
+//! The `guildhall` binary: works a large guild hard, or turns real chat logs into one, and checks every delivery; and looks after
+//! directories of guilds.
 //!
 //! ```sh
 //! guildhall demo
 //! guildhall replay --irc logs/*.txt
+//! guildhall guild list --data DIR
 //! ```
 //!
 //! The guild runs in this process, on the same parts as everywhere else; the binary reads, drives, checks and reports.
 
 mod args;
+mod backup;
 mod checks;
+mod data;
 mod demo;
+mod guild;
 mod irc;
+mod log;
 mod logging;
 mod operations;
 mod replay;
@@ -22,6 +28,7 @@ use clap::{CommandFactory, Parser};
 
 use args::{Args, Command, DemoArgs, ReplayArgs};
 use checks::Verdict;
+use data::DataError;
 use demo::DemoError;
 use irc::IrcError;
 use logging::Logs;
@@ -35,6 +42,10 @@ fn main() -> ExitCode {
     let done = match args.command {
         Command::Demo(args) => demo(&args),
         Command::Replay(args) => replay(args),
+        Command::Guild(command) => streamed(|out| guild::run(&command, out)),
+        Command::Log(command) => streamed(|out| log::run(&command, out)),
+        Command::Backup(args) => streamed(|out| backup::backup(&args, out)),
+        Command::Restore(args) => streamed(|out| backup::restore(&args, out)),
         Command::Completions { shell } => completions(shell),
     };
     logs.finish();
@@ -48,7 +59,7 @@ fn demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn replay(args: ReplayArgs) -> anyhow::Result<ExitCode> {
-    let report = replay::replay(args.irc)?;
+    let report = replay::replay(args.irc, args.data.as_deref())?;
     let text = if args.json { report.json()? } else { report.table() };
     print(text.as_bytes())?;
     Ok(exit_code(report.verdict()))
@@ -68,6 +79,20 @@ fn exit_code(verdict: Verdict) -> ExitCode {
     }
 }
 
+/// Has a command write to standard output as it goes. Whoever reads there may have heard enough: that is no failure.
+fn streamed(command: impl FnOnce(&mut dyn Write) -> anyhow::Result<ExitCode>) -> anyhow::Result<ExitCode> {
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    let done = command(&mut out).and_then(|code| Ok(out.flush().map(|()| code)?));
+    match done {
+        Err(error) if error.downcast_ref().is_some_and(is_broken_pipe) => Ok(ExitCode::SUCCESS),
+        done => done,
+    }
+}
+
+fn is_broken_pipe(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::BrokenPipe
+}
+
 /// Writes to standard output. Whoever reads there may have heard enough: that is no failure.
 fn print(text: &[u8]) -> io::Result<()> {
     let mut out = io::stdout().lock();
@@ -81,6 +106,6 @@ fn print(text: &[u8]) -> io::Result<()> {
 fn failed(error: &anyhow::Error) -> ExitCode {
     // There is nobody left to tell if this fails.
     drop(writeln!(io::stderr(), "guildhall: {error:#}"));
-    let is_input = error.is::<IrcError>() || error.is::<DemoError>();
+    let is_input = error.is::<IrcError>() || error.is::<DemoError>() || error.is::<DataError>();
     ExitCode::from(if is_input { args::EXIT_BAD_INPUT } else { args::EXIT_FAILED })
 }
