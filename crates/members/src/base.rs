@@ -101,9 +101,8 @@ impl Base {
     }
 
     fn computed_sums(&self) -> Sums {
-        let mut total = PageSums::none(self.sets());
-        self.0.pages.iter().for_each(|page| total.add(page, self.sets()));
-        PageSums::total(std::iter::once(&total), self.sets().dictionary())
+        let pages = self.0.pages.iter().map(|page| PageSums::of(page, self.sets()));
+        PageSums::total(pages, self.sets().dictionary())
     }
 
     pub(crate) fn pages(&self) -> &[Arc<Page>] {

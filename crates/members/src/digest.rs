@@ -4,6 +4,7 @@
 //! subtraction. The hash is XXH3 of 128 bits over a fixed little-endian form, with a seed per kind; it guards against
 //! our own faults, not against an adversary, who could make sums collide.
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 
 use guildhall_proto::{MemberFlags, Millis, RoleId, UserId};
@@ -76,53 +77,48 @@ impl Sums {
     }
 }
 
-/// The sums of some pages of one base, roles by their place in its dictionary: adding a role is no search.
+/// The sums of one page, its roles by their place in the dictionary of its base: adding a role is no search. Keeps those
+/// that are held on the page alone, so that a page takes memory for what it holds and not for what the dictionary could.
 #[derive(Debug)]
 pub(crate) struct PageSums {
     records: u128,
+    held: Box<[u16]>,
     roles: Box<[u128]>,
 }
 
 impl PageSums {
-    /// Those of no page.
-    pub(crate) fn none(sets: &RoleSets) -> Self {
-        Self { records: 0, roles: vec![0; sets.dictionary().len()].into() }
-    }
-
-    /// Those of one page. O(its members and their roles).
+    /// Those of one page. O(its members and their roles, and the dictionary).
     pub(crate) fn of(page: &Page, sets: &RoleSets) -> Self {
-        let mut sums = Self::none(sets);
-        sums.add(page, sets);
-        sums
-    }
-
-    /// Adds a page.
-    pub(crate) fn add(&mut self, page: &Page, sets: &RoleSets) {
         let masked = Masked::new();
+        let mut records = 0_u128;
+        let mut by_place = vec![0_u128; sets.dictionary().len()];
         for row in 0..page.len() {
             let member = MemberRef::in_page(page, row, sets, &masked);
-            self.records = self.records.wrapping_add(record_hash(&member));
+            records = records.wrapping_add(record_hash(&member));
             for place in sets.indexes(page.sets()[row]) {
                 let place = usize::from(*place);
-                self.roles[place] = self.roles[place].wrapping_add(role_hash(member.user, sets.dictionary()[place]));
+                by_place[place] = by_place[place].wrapping_add(role_hash(member.user, sets.dictionary()[place]));
             }
         }
+        let (roles, held): (Vec<u128>, Vec<u16>) = by_place.into_iter().zip(0..).filter(|(sum, _)| *sum != 0).unzip();
+        Self { records, held: held.into(), roles: roles.into() }
     }
 
     /// All of them together. O(pages × roles).
-    pub(crate) fn total<'a>(pages: impl Iterator<Item = &'a Self>, dictionary: &[RoleId]) -> Sums {
-        let (mut records, mut by_place) = (0_u128, vec![0_u128; dictionary.len()]);
+    pub(crate) fn total(pages: impl Iterator<Item = impl Borrow<Self>>, dictionary: &[RoleId]) -> Sums {
+        let mut sums = Sums::default();
+        let mut by_place = vec![0_u128; dictionary.len()];
         for page in pages {
-            records = records.wrapping_add(page.records);
-            for (total, sum) in by_place.iter_mut().zip(&page.roles) {
+            let page = page.borrow();
+            sums.records = sums.records.wrapping_add(page.records);
+            for (place, sum) in page.held.iter().zip(&page.roles) {
+                let total = &mut by_place[usize::from(*place)];
                 *total = total.wrapping_add(*sum);
             }
         }
-        let mut sums = Sums { records, roles: BTreeMap::new() };
         // A place that nobody refers to may still name a role that has another place now.
-        for (role, sum) in dictionary.iter().zip(by_place).filter(|(_, sum)| *sum != 0) {
-            sums.roles.insert(*role, sum);
-        }
+        let held = dictionary.iter().copied().zip(by_place).filter(|(_, sum)| *sum != 0);
+        sums.roles = held.collect();
         sums
     }
 }

@@ -231,6 +231,7 @@ fn a_changed_byte_gives_an_error_or_a_base_that_is_whole() {
                 changed[part].1[at] ^= change;
                 match read(&changed) {
                     Ok(base) => {
+                        assert_eq!(written(&base), changed, "one base has one form");
                         use_up(base);
                         read_well += 1;
                     }
@@ -302,6 +303,8 @@ fn what_is_wrong_is_named_with_its_place() {
     let rows = u32::from_le_bytes(page[4..8].try_into().unwrap()) as usize;
     let (sets, by_nick, columns) = (16 + rows * 8, 16 + rows * 12, 16 + rows * 14);
     assert_eq!(changed(2, 16 + 8, &[0; 8]), PartError::Malformed { what: "user of row", at: 1 });
+    let first = page[16..24].to_vec();
+    assert_eq!(changed(2, 16 + 8, &first), PartError::Malformed { what: "user of row", at: 1 });
     assert_eq!(changed(2, sets + 4, &[0xff; 4]), PartError::Malformed { what: "set of row", at: 1 });
     let first = page[by_nick..by_nick + 2].to_vec();
     assert_eq!(changed(2, by_nick + 2, &first), PartError::Malformed { what: "row by nick", at: 1 });
@@ -311,6 +314,29 @@ fn what_is_wrong_is_named_with_its_place() {
     assert_eq!(changed(0, 1, &[2]), kind);
     assert_eq!(PartKind::of(page), Some(PartKind::Page));
     assert_eq!(PartKind::of(&[9, 1, 0, 0]), None);
+}
+
+#[test]
+fn nothing_lies_between_or_behind_what_is_counted() {
+    let parts = written(&small());
+    let longer = |part: usize, count: usize, bytes: &[u8], counted: u32| {
+        let mut parts = parts.clone();
+        let at = 4 + count * 4;
+        let old = u32::from_le_bytes(parts[part].1[at..at + 4].try_into().unwrap());
+        parts[part].1[at..at + 4].copy_from_slice(&(old + counted).to_le_bytes());
+        parts[part].1.extend_from_slice(bytes);
+        read(&parts).unwrap_err()
+    };
+    assert!(matches!(longer(2, 1, b"x", 1), PartError::Length { .. }), "a long nick that nobody has");
+    assert_eq!(longer(1, 1, &[0, 0], 1), PartError::Malformed { what: "chunk", at: 1 });
+    // A second chunk, of one empty set, behind one that is not full.
+    let mut parts = parts.clone();
+    parts[0].1[8..12].copy_from_slice(&7_u32.to_le_bytes());
+    parts[1].1[4..8].copy_from_slice(&2_u32.to_le_bytes());
+    let words = u32::from_le_bytes(parts[1].1[8..12].try_into().unwrap()) + 2;
+    parts[1].1[8..12].copy_from_slice(&words.to_le_bytes());
+    parts[1].1.extend_from_slice(&[2, 0, 2, 0]);
+    assert_eq!(read(&parts).unwrap_err(), PartError::Malformed { what: "chunk", at: 0 });
 }
 
 #[test]
@@ -350,6 +376,22 @@ fn a_role_that_came_back_may_stand_twice_in_the_dictionary_but_is_held_from_one_
     let nine = dictionary.iter().position(|role| *role == 9).unwrap();
     parts[0].1[24 + nine * 8] = 5;
     assert!(matches!(read(&parts), Err(PartError::Malformed { what: "role", .. })));
+}
+
+#[test]
+fn a_dictionary_may_be_as_long_as_its_places_can_be_numbered() {
+    let mut members = Members::new(MembersConfig::default());
+    members.put(&plain(1, "x", &[1]));
+    let mut parts = written(&folded(&mut members));
+    let long = |len: u32| -> Vec<u8> {
+        let head = [&parts[0].1[..4], &len.to_le_bytes(), &parts[0].1[8..24]].concat();
+        head.into_iter().chain((1..=u64::from(len)).flat_map(u64::to_le_bytes)).collect()
+    };
+    let (longest, over) = (long(u16::MAX.into()), long(1 << 16));
+    parts[0].1 = longest;
+    use_up(read(&parts).unwrap());
+    parts[0].1 = over;
+    assert_eq!(read(&parts).unwrap_err(), PartError::Limit { what: "roles", at: 0, found: 65_536, max: 65_535 });
 }
 
 #[test]
