@@ -56,6 +56,14 @@ pub(crate) enum Command {
     #[command(after_help = RESTORE_AFTER_HELP)]
     Restore(RestoreArgs),
 
+    /// Kill processes at their work, and check that whatever they had acknowledged is there
+    #[command(hide = true)]
+    Crash(CrashArgs),
+
+    /// The work of a process that is to be killed
+    #[command(hide = true)]
+    Load(LoadArgs),
+
     /// Print a completion script for a shell
     #[command(after_help = COMPLETIONS_AFTER_HELP)]
     Completions {
@@ -230,6 +238,37 @@ pub(crate) struct RestoreArgs {
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct CrashArgs {
+    /// How many processes
+    #[arg(long, value_name = "NUMBER", default_value_t = 20)]
+    pub(crate) rounds: u64,
+
+    /// Where the moments and the work are drawn from
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    pub(crate) seed: u64,
+
+    /// Keep the totals in this file, and go on with those that stand there
+    #[arg(long, value_name = "FILE")]
+    pub(crate) state: Option<PathBuf>,
+
+    /// Print one JSON object instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct LoadArgs {
+    #[arg(long)]
+    pub(crate) data: PathBuf,
+
+    #[arg(long)]
+    pub(crate) round: u64,
+
+    #[arg(long)]
+    pub(crate) seed: u64,
 }
 
 fn guild_id(text: &str) -> Result<GuildId, String> {

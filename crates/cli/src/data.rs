@@ -11,7 +11,6 @@ use std::sync::Arc;
 use anyhow::Context;
 use guildhall_proto::{GuildId, NodeId};
 use guildhall_store::{Alone, Directory, EmbeddedConfig, EmbeddedStore, Identity, Inspection};
-use tracing::info;
 
 pub(crate) use error::DataError;
 pub(crate) use running::Running;
@@ -34,8 +33,7 @@ pub(crate) fn open(path: &Path, cluster: u128, config: &EmbeddedConfig) -> anyho
     if found != cluster {
         return Err(DataError::Cluster { path: path.into(), found, expected: cluster }.into());
     }
-    info!(?path, ?report, "data opened");
-    Running::start(store, records, checkpoints)
+    Running::start(path, store, records, checkpoints, report)
 }
 
 /// Locks a directory that a store may be made in: one that is not there, is empty, or was made by us.

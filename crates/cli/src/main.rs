@@ -16,9 +16,11 @@ mod data;
 mod demo;
 mod guild;
 mod irc;
+mod kill;
 mod log;
 mod logging;
 mod operations;
+mod random;
 mod replay;
 
 use std::io::{self, Write};
@@ -26,7 +28,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
-use args::{Args, Command, DemoArgs, ReplayArgs};
+use args::{Args, Command, CrashArgs, DemoArgs, ReplayArgs};
 use checks::Verdict;
 use data::DataError;
 use demo::DemoError;
@@ -46,6 +48,8 @@ fn main() -> ExitCode {
         Command::Log(command) => streamed(|out| log::run(&command, out)),
         Command::Backup(args) => streamed(|out| backup::backup(&args, out)),
         Command::Restore(args) => streamed(|out| backup::restore(&args, out)),
+        Command::Crash(args) => crash(&args),
+        Command::Load(args) => kill::load(&args.data, args.round, args.seed).map(|()| ExitCode::SUCCESS),
         Command::Completions { shell } => completions(shell),
     };
     logs.finish();
@@ -63,6 +67,13 @@ fn replay(args: ReplayArgs) -> anyhow::Result<ExitCode> {
     let text = if args.json { report.json()? } else { report.table() };
     print(text.as_bytes())?;
     Ok(exit_code(report.verdict()))
+}
+
+fn crash(args: &CrashArgs) -> anyhow::Result<ExitCode> {
+    let totals = kill::kills(args.rounds, args.seed, args.state.as_deref(), |_| {})?;
+    let text = if args.json { serde_json::to_string(&totals)? + "\n" } else { totals.table() };
+    print(text.as_bytes())?;
+    Ok(exit_code(totals.verdict()))
 }
 
 fn completions(shell: clap_complete::Shell) -> anyhow::Result<ExitCode> {
