@@ -103,7 +103,7 @@ fn watch(
 }
 
 /// Answers after which a child is killed, at most.
-const ANSWERS_MAX: u64 = 1_500;
+const ANSWERS_MAX: u64 = 1_000;
 /// The latest of those that are killed by the clock.
 const EARLY_MICROS: u64 = 150_000;
 /// A child that is not answered as much by then is killed all the same.
