@@ -19,7 +19,6 @@ mod judge;
 mod latency;
 mod ledger;
 mod population;
-mod random;
 mod record;
 mod report;
 mod rights;
