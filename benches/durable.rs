@@ -22,8 +22,8 @@ use guildhall_benches::{nick, role, user};
 use guildhall_guild::{CheckpointConfig, GuildConfig};
 use guildhall_node::{Call, DurableError, DurableStore, Node, NodeConfig};
 use guildhall_proto::{
-    Actor, ClientId, Command, GuildId, MemberEdit, MemberFlags, Millis, Name, NewMember, NodeId, OpId, Permissions, Role,
-    RoleId,
+    Actor, ClientId, Command, GuildId, MemberEdit, MemberFlags, Millis, Name, NewMember, NodeId, OpId, Permissions,
+    Role, RoleId,
 };
 use guildhall_store::{Directory, EmbeddedConfig, OpenError, Store};
 use hdrhistogram::Histogram;
@@ -178,7 +178,11 @@ fn changes(time: Duration) {
     let bare = bare(&directory.0, group_bytes, groups.min(2_000));
     let bare_rate = 1e6 / mean(&bare) * (records as f64 / groups as f64);
     let rate = records as f64 / took;
-    println!("changes/s, bare               {bare_rate:>10.0}   groups of {:.1}, {}", records as f64 / groups as f64, text(&bare));
+    println!(
+        "changes/s, bare               {bare_rate:>10.0}   groups of {:.1}, {}",
+        records as f64 / groups as f64,
+        text(&bare)
+    );
     println!("changes/s, acknowledged       {rate:>10.0}   {:.2} of bare; {}", rate / bare_rate, text(&all));
 }
 
@@ -232,7 +236,11 @@ fn cold_start(members: u64, tail: u64) {
     let view = world.runtime.block_on(world.node.view(guild_id(1))).expect("it is there");
     let took = begin.elapsed();
     assert_eq!(view.len() as u64, members);
-    println!("cold start, {members} members, tail of {tail}: {} ms, of which {} to open", took.as_millis(), opened.as_millis());
+    println!(
+        "cold start, {members} members, tail of {tail}: {} ms, of which {} to open",
+        took.as_millis(),
+        opened.as_millis()
+    );
     drop(view);
     world.crash();
 }

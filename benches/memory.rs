@@ -282,11 +282,15 @@ fn on_disk(stage: Stage) -> Held {
             world.each(first, create).await;
             // Long enough for its outcomes to be forgotten.
             world.now.fetch_add(OUTCOME_KEPT.as_millis() as u64 + 1, Ordering::Relaxed);
-            world.each(first, |world, guild| async move { world.node.sleep(guild).await.expect("nobody needs it") }).await;
+            world
+                .each(first, |world, guild| async move { world.node.sleep(guild).await.expect("nobody needs it") })
+                .await;
         }
         if stage == Stage::Woken {
             for first in batches {
-                world.each(first, |world, guild| async move { drop(world.node.view(guild).await.expect("it wakes")) }).await;
+                world
+                    .each(first, |world, guild| async move { drop(world.node.view(guild).await.expect("it wakes")) })
+                    .await;
             }
         }
         tokio::time::sleep(4 * ROUND).await;
