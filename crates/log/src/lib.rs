@@ -47,8 +47,8 @@
 //! # Why what is found after a crash is right
 //!
 //! Two orders are kept. A mark is written only after all before it was synced. A header is written only after all of the segment before
-//! it, up to the end that the header tells, was synced; and behind a header nothing is written before it and the file's name are
-//! synced, and the segment before is cut to its end and that synced too.
+//! it, up to the end that the header tells, was synced, and after the file's name was; and behind a header nothing is written before it
+//! is synced, and the segment before is cut to its end and that synced too.
 //!
 //! So whatever lies before a mark, or in a segment that has a successor, was synced: if it is bad, the disk or somebody has changed
 //! it, which is **corruption** ([`LogError::Corrupt`], with file, record and offset). What lies behind the last mark of the last segment may be
@@ -69,8 +69,8 @@
 //! opening goes on with it. Each of these steps is found done or undone, and finished the same way, so a crash while a log is opened is
 //! like any other.
 //!
-//! What is not noticed: a change of the end that leaves it as a crash might have, in the last group and its mark at once; and files that are
-//! all replaced by an older copy of themselves.
+//! What is not noticed: a last segment that is wiped or overwritten from some place on to its end, all marks behind that place included,
+//! for that is how a crash might leave it; and files that are all replaced by older copies of themselves.
 //!
 //! # When the disk is full
 //!

@@ -173,14 +173,14 @@ fn was_never_begun(files: &dyn Files, id: LogId, numbers: &BTreeSet<u64>, newest
     if !numbers.contains(&(newest - 1)) || !Segment::open(files, id, newest - 1)?.0.is_untrimmed() {
         return Ok(false);
     }
-    has_only_zeros(files, &segment::name(newest))
+    has_only_zeros(files, &segment::name(newest), HEADER_BYTES)
 }
 
-/// Whether nothing but zeros lies where the records of a segment do.
-pub(crate) fn has_only_zeros(files: &dyn Files, name: &str) -> Result<bool, LogError> {
+/// Whether nothing but zeros lies in a file from an offset on.
+pub(crate) fn has_only_zeros(files: &dyn Files, name: &str, from: u64) -> Result<bool, LogError> {
     let file = files.open(name).map_err(LogError::io(name, "open"))?;
     let len = file.len().map_err(LogError::io(name, "measure"))?;
-    let used = Window::new(&*file, len).used_end(HEADER_BYTES).map_err(LogError::io(name, "read"))?;
+    let used = Window::new(&*file, len).used_end(from).map_err(LogError::io(name, "read"))?;
     Ok(used.is_none())
 }
 
@@ -377,5 +377,49 @@ impl<'f> Heads<'f> {
             offset += 8;
         }
         Ok(false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Log, LogConfig, MemoryFiles};
+
+    const ID: LogId = LogId(3);
+
+    /// Two segments, the first with a batch of two records, and the second's header changed, with a sum that is right.
+    fn changed(change: impl FnOnce(&mut Header)) -> Result<Survey, LogError> {
+        let files = MemoryFiles::default();
+        let shared = Arc::new(files.clone());
+        let mut log = Log::create(shared, ID, LogConfig { segment_bytes: 4096 }).unwrap();
+        let head = Head { kind: Kind::new(1).unwrap(), guild: 1, epoch: 1, seq: 1 };
+        log.push(&[(head, &[0; 8]), (head, &[0; 8])], &mut Vec::new()).unwrap();
+        log.rotate().unwrap();
+        let mut contents = files.contents("000000000002.log").unwrap();
+        let mut header = Segment::open(&files, ID, 2).unwrap().0.header;
+        change(&mut header);
+        contents[..HEADER_BYTES as usize].copy_from_slice(&header.encode());
+        files.replace("000000000002.log", contents);
+        scan_with(&files, ID, |_| true, |_, _, _| {}).map(|(survey, _)| survey)
+    }
+
+    #[test]
+    fn a_header_that_says_what_cannot_be_is_refused_though_its_sum_is_right() {
+        let damage = |change: fn(&mut Header)| match changed(change) {
+            Err(LogError::Corrupt { what, .. }) => what,
+            other => panic!("{other:?}"),
+        };
+        assert!(changed(|_| {}).is_ok());
+        assert_eq!(damage(|header| header.previous_end -= 56), Damage::Batch);
+        assert_eq!(damage(|header| header.previous_end -= 8), Damage::End);
+        assert_eq!(damage(|header| header.previous_end += 8), Damage::Short);
+        assert_eq!(damage(|header| header.previous_end = u64::MAX), Damage::End);
+        assert_eq!(damage(|header| header.previous_end = 0), Damage::End);
+        assert_eq!(damage(|header| header.allocated = u64::MAX), Damage::Short);
+        assert_eq!(damage(|header| header.allocated = 8), Damage::Header);
+        assert_eq!(damage(|header| header.oldest = 3), Damage::Header);
+        assert_eq!(damage(|header| header.oldest = 0), Damage::Header);
+        assert!(matches!(changed(|header| header.number = 1), Err(LogError::Foreign { .. })));
+        assert!(matches!(changed(|header| header.id = LogId(4)), Err(LogError::Foreign { .. })));
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Invariants:
 //! - before a mark is written, all before it is synced; before a header is written, all of the segment before it up to `previous_end`;
-//! - before anything is written behind a header, that and the name are synced, and the segment before is trimmed, synced too;
+//! - a header is written only into a file whose name is synced, so that a spare is zeros in any case;
+//! - before anything is written behind a header, that is synced, and the segment before is trimmed, synced too;
 //! - what lies behind `end` is zeros, or `is_cut` is set and nothing is written there any more;
 //! - after a write or a sync failed for another reason than room, nothing is written at all.
 
@@ -101,7 +102,7 @@ impl Log {
         let config = config.checked();
         for number in survey::numbers(&*files)? {
             let file = segment::name(number);
-            if number != 1 || !survey::has_only_zeros(&*files, &file)? {
+            if number != 1 || !survey::has_only_zeros(&*files, &file, HEADER_BYTES)? {
                 return Err(LogError::Exists { file });
             }
             files.remove(&file).map_err(LogError::io(file, "remove"))?;
@@ -366,12 +367,12 @@ impl Log {
 
     /// Writes down that all so far is synced.
     fn mark(&mut self) -> Result<(), LogError> {
-        let Active { number, file, end, is_cut, .. } = &mut self.active;
+        let Active { number, file, end, .. } = &mut self.active;
         let mark = record::mark(Seal { id: self.id, segment: *number }, *end);
         match file.write_at(&mark, *end) {
             Ok(()) => *end += HEAD_BYTES,
-            // All is synced. The next segment's header will say so.
-            Err(error) if is_full(&error) => *is_cut = true,
+            // All is synced. The next mark will say so, or the next header; what is written of this one is written over.
+            Err(error) if is_full(&error) => {}
             Err(error) => return Err(LogError::io(segment::name(*number), "write")(error)),
         }
         Ok(())
@@ -450,7 +451,7 @@ fn find_spare(files: &dyn Files, bytes: u64) -> Result<Option<Spare>, LogError> 
         outcome => outcome?,
     };
     let len = file.len().map_err(LogError::io(SPARE, "measure"))?;
-    if len != bytes {
+    if len != bytes || !survey::has_only_zeros(files, SPARE, 0)? {
         return Ok(None);
     }
     // That process may have ended before it was synced.
@@ -458,7 +459,7 @@ fn find_spare(files: &dyn Files, bytes: u64) -> Result<Option<Spare>, LogError> 
     Ok(Some(Spare { file, bytes, is_named: false }))
 }
 
-/// Gives the spare its number and its header, and makes both durable. If there is no room for that, it stays the spare.
+/// Gives the spare its number and then its header, and makes both durable. If there is no room for that, it stays the spare.
 pub(crate) fn begin(files: &dyn Files, spare: &mut Option<Spare>, header: &Header) -> Result<Arc<dyn File>, LogError> {
     let name = segment::name(header.number);
     let Some(at_hand) = spare else {
@@ -468,10 +469,11 @@ pub(crate) fn begin(files: &dyn Files, spare: &mut Option<Spare>, header: &Heade
         files.rename(SPARE, &name).map_err(LogError::write(SPARE, "rename"))?;
         at_hand.is_named = true;
     }
+    // First the name: a header that got into the spare while the name did not would be found there at the next attempt.
+    files.sync().map_err(LogError::io(".", "sync"))?;
     let file = Arc::clone(&at_hand.file);
     file.write_at(&header.encode(), 0).map_err(LogError::write(&name, "write"))?;
     file.sync().map_err(LogError::io(&name, "sync"))?;
-    files.sync().map_err(LogError::io(".", "sync"))?;
     *spare = None;
     Ok(file)
 }

@@ -213,7 +213,8 @@ impl EmbeddedStore {
         let rows = recovery.finish()?;
         let readers =
             Readers { records: record_log.reader(), checkpoints: checkpoint_log.reader(), seed: identity.seed };
-        let report = OpenReport { guilds: rows.guilds.len(), records: records_found, checkpoints: checkpoints_found };
+        let report =
+            OpenReport { guilds: rows.stored().count(), records: records_found, checkpoints: checkpoints_found };
         let shared = Arc::new(Shared::new(config, directory, identity, readers, rows, workers));
         let record_writer = RecordWriter::new(Arc::clone(&shared), record_log);
         let checkpoint_writer = CheckpointWriter::new(Arc::clone(&shared), checkpoint_log);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use guildhall_log::files::{Failure, Fault, Site};
 use guildhall_log::{Log, LogError, MemoryFiles, Place};
 
-use crate::world::{CONFIG, Dice, ID, Written, record};
+use crate::world::{CONFIG, Dice, ID, Written, filled, open, record, store};
 
 #[test]
 fn no_power_cut_loses_what_was_committed() {
@@ -31,6 +31,29 @@ fn no_power_cut_loses_what_was_committed() {
 fn without_syncs_power_cuts_lose_what_was_committed() {
     let wrong = (0..100).filter(|seed| History::new(*seed, 512, true).run().is_err()).count();
     assert!(wrong > 50, "{wrong} of 100 histories notice that nothing is synced");
+}
+
+/// What one attempt at a rotation leaves behind must not be taken for the work of the next.
+#[test]
+fn a_rotation_that_is_cut_twice_loses_nothing() {
+    let rotate_until = |files: &MemoryFiles, log: &mut Log, after: u64, seed: u64| {
+        files.fail(Fault { site: Site::Any, after, times: 1, failure: Failure::PowerOff });
+        drop(log.rotate());
+        files.power_cut(seed, 512);
+    };
+    for (first, second) in (0..8).flat_map(|first| (0..8).map(move |second| (first, second))) {
+        for seed in 0..24 {
+            let files = MemoryFiles::default();
+            let (mut log, mut all, _) = filled(&files, 3);
+            rotate_until(&files, &mut log, first, seed);
+            let (mut log, ..) = open(&files).unwrap();
+            all.push(record(4, 100));
+            store(&mut log, &all[3..]).unwrap();
+            rotate_until(&files, &mut log, second, seed * 31);
+            let again = open(&files).map(|(_, _, again)| again);
+            assert_eq!(again.map_err(|error| error.to_string()), Ok(all), "{first} {second} {seed}");
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default)]

@@ -6,7 +6,8 @@ use guildhall_log::{Log, LogError, LogId, MemoryFiles, Place, verify};
 
 use crate::world::{CONFIG, ID, PART, Written, create, filled, open, push, record, store};
 
-/// A log of some segments, with batches, large payloads, a truncation, and two groups that lie in the last segment.
+/// A log of some segments as its writer leaves it, with batches, large payloads, a truncation, and two groups that lie in the last
+/// segment.
 fn image() -> (MemoryFiles, Vec<Written>) {
     let files = MemoryFiles::default();
     let mut log = create(&files);
@@ -23,7 +24,8 @@ fn image() -> (MemoryFiles, Vec<Written>) {
     push(&mut log, &[record(101, 30), record(102, 1)]).unwrap();
     log.commit().unwrap();
     drop(log);
-    let all = open(&files).unwrap().2;
+    // A copy: to open a log is to finish what its writer may have left.
+    let all = open(&files.copy()).unwrap().2;
     let kept: Vec<_> =
         batches.into_iter().filter(|(place, _)| place.segment >= 2).flat_map(|(_, batch)| batch).collect();
     assert_eq!(all[..all.len() - 3], kept);
@@ -156,6 +158,9 @@ fn a_file_of_any_other_length_is_told_or_does_not_matter() {
         let copy = files.copy();
         copy.replace(&name, vec![0; contents.len()]);
         assert_eq!(refused(&copy, &all, &format!("{name} zeroed")), name != "spare.log");
+        if name != "spare.log" {
+            assert!(matches!(open(&copy), Err(LogError::Corrupt { file, record: 0, .. }) if file == name));
+        }
     }
     assert!(told > 800, "{told}");
 }
@@ -193,9 +198,78 @@ fn a_file_that_is_missing_or_in_anothers_place_is_told() {
         copy.replace(name, vec![1; 4096]);
         assert!(!refused(&copy, &all, name));
     }
+    // A spare with anything in it is none.
+    let copy = files.copy();
+    copy.replace("spare.log", vec![1; 4096]);
+    let mut log = open(&copy).unwrap().0;
+    log.rotate().unwrap();
+    drop(log);
+    assert_eq!(open(&copy).unwrap().1.torn, None);
     let copy = files.copy();
     copy.replace("000000000099.log", other.contents("000000000003.log").unwrap());
     assert!(refused(&copy, &all, "a segment too many"));
+}
+
+#[test]
+fn records_of_another_segment_or_log_are_not_taken_even_at_the_same_offset() {
+    let (files, all) = image();
+    let other = MemoryFiles::default();
+    {
+        let mut log = Log::create(Arc::new(other.clone()), LogId(77), CONFIG).unwrap();
+        for seq in 0..40 {
+            store(&mut log, &[record(seq, 300)]).unwrap();
+        }
+    }
+    let names: Vec<_> = segments(&files).into_iter().filter(|name| name != "spare.log").collect();
+    let pairs = names.iter().flat_map(|to| names.iter().map(move |from| (to, from)));
+    for (to, from) in pairs {
+        for source in [&files, &other] {
+            let (mut contents, with) = (files.contents(to).unwrap(), source.contents(from).unwrap());
+            let n = contents.len().min(with.len());
+            contents[72..n].copy_from_slice(&with[72..n]);
+            let is_itself = contents == files.contents(to).unwrap();
+            let copy = files.copy();
+            copy.replace(to, contents);
+            if Some(to) == names.last() && !is_itself {
+                // All marks are gone with the rest, as if nothing had ever been synced there.
+                let again = open(&copy).unwrap().2;
+                assert!(again.len() < all.len() && all.starts_with(&again));
+            } else {
+                assert_eq!(refused(&copy, &all, &format!("{to} with records of {from}")), !is_itself);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_record_is_not_taken_at_another_place_of_its_own_segment() {
+    let files = MemoryFiles::default();
+    let mut log = create(&files);
+    let all: Vec<_> = (0..8).map(|seq| record(seq, 40)).collect();
+    let places: Vec<_> = all.iter().map(|record| store(&mut log, std::slice::from_ref(record)).unwrap()[0]).collect();
+    drop(log);
+    let contents = files.contents("000000000001.log").unwrap();
+    let record = |nth: usize| places[nth].offset as usize..places[nth].offset as usize + 48 + 40;
+    for (from, to) in [(0, 1), (5, 2), (7, 6), (6, 7)] {
+        let mut changed = contents.clone();
+        changed.copy_within(record(from), record(to).start);
+        let copy = files.copy();
+        copy.replace("000000000001.log", changed);
+        assert!(refused(&copy, &all, "a record doubled"));
+    }
+}
+
+#[test]
+fn records_behind_a_bad_header_are_not_thrown_away_whatever_else_is_wrong() {
+    let (files, all) = image();
+    let names = segments(&files);
+    let [.., before, last, _spare] = &names[..] else { panic!("{names:?}") };
+    // As long as if its successor had never been begun.
+    let mut contents = files.contents(before).unwrap();
+    contents.resize(4096, 0);
+    files.replace(before, contents);
+    files.flip(last, 30, 1);
+    assert!(refused(&files, &all, "two faults"));
 }
 
 #[test]

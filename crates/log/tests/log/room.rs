@@ -5,7 +5,7 @@ use std::sync::Arc;
 use guildhall_log::files::{Failure, Fault, Site};
 use guildhall_log::{Log, LogError, MemoryFiles};
 
-use crate::world::{CONFIG, Dice, ID, Written, create, filled, open, record, store};
+use crate::world::{CONFIG, Dice, ID, Written, create, filled, open, push, record, store};
 
 const EIO: i32 = 5;
 const ENOSPC: i32 = 28;
@@ -108,6 +108,22 @@ fn a_disk_that_is_full_when_a_log_is_opened_costs_nothing() {
 fn newest(files: &MemoryFiles) -> String {
     let names = guildhall_log::files::Files::list(files).unwrap();
     names.into_iter().rfind(|name| name != "spare.log").unwrap()
+}
+
+/// Of a refused group the beginning is written, and what is stored next is shorter: what lies behind that must never be read.
+#[test]
+fn a_group_that_was_refused_does_not_come_back() {
+    let files = MemoryFiles::default();
+    let (mut log, mut all, _) = filled(&files, 2);
+    for seq in 100..110 {
+        push(&mut log, &[record(seq, 0)]).unwrap();
+    }
+    files.fail(Fault { site: Site::Write, after: 0, times: 1, failure: Failure::Error(ENOSPC) });
+    assert!(matches!(log.commit(), Err(LogError::Full)));
+    all.push(record(3, 0));
+    store(&mut log, &all[2..]).unwrap();
+    drop(log);
+    assert_eq!(open(&files).unwrap().2, all);
 }
 
 /// What becomes of a script when an operation fails.

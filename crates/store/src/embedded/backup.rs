@@ -66,7 +66,6 @@ pub(crate) fn write(
     frames.frame(Frame::Head, &head)?;
 
     let mut report = BackupReport::default();
-    let mut highest = shared.identity.epochs_from;
     let guilds: Vec<GuildId> = shared.rows().stored().collect();
     for guild in guilds {
         let raw = shared.read(guild, None, |checkpoint, entries| Raw::read(shared, guild, checkpoint, entries));
@@ -75,7 +74,6 @@ pub(crate) fn write(
             let rows = shared.rows();
             rows.guilds.get(&guild).map_or_else(Default::default, |row| (row.epoch, row.grant))
         };
-        highest = highest.max(epoch);
         let title = raw.title;
         let mut body = Vec::new();
         for number in [
@@ -104,9 +102,11 @@ pub(crate) fn write(
         report.guilds += 1;
         report.records += raw.records;
     }
+    // Also those of guilds that were claimed and never written.
+    let highest = shared.rows().guilds.values().map(|row| row.epoch).max();
     let mut end = Vec::new();
     end.put_u64(report.guilds);
-    end.put_u64(highest.0);
+    end.put_u64(shared.identity.epochs_from.max(highest.unwrap_or_default()).0);
     frames.frame(Frame::End, &end)?;
     report.bytes = frames.bytes;
     archive.flush()?;

@@ -23,17 +23,17 @@ impl PendingClaim {
         let seen = shared.grant(guild)?;
         let mut rows = shared.rows();
         rows.working()?;
-        let row = rows.guilds.entry(guild).or_default();
-        let seen = row.grant.max(seen);
+        let (before, seen) = rows.guilds.get(&guild).map_or((Epoch(0), seen), |row| (row.epoch, row.grant.max(seen)));
         if grant < seen {
             return Err(StoreError::StaleGrant { got: grant, seen });
         }
-        let Some(epoch) = row.epoch.max(shared.identity.epochs_from).0.checked_add(1).map(Epoch) else {
+        let Some(epoch) = before.max(shared.identity.epochs_from).0.checked_add(1).map(Epoch) else {
             return Err(StoreError::Unavailable { reason: format!("guild {guild} has no epochs left") });
         };
         // Under the rows' lock, so that no batch of an earlier epoch comes behind it.
         let bytes = usize::try_from(CLAIM_BYTES).expect("a head has some dozens of bytes");
         shared.work.push(Work::Claim { guild, epoch, grant }, bytes).map_err(|refused| refused_by(refused).0)?;
+        let row = rows.guilds.entry(guild).or_default();
         row.epoch = epoch;
         row.grant = grant;
         row.forgive();

@@ -67,7 +67,7 @@ impl Inspection {
             scan(&*directory.records, identity.records, |_| false, |place, head, _| recovery.record(place, head))
                 .map_err(in_log(RECORDS))?;
         let rows = recovery.finish()?;
-        let report = OpenReport { guilds: rows.guilds.len(), records, checkpoints };
+        let report = OpenReport { guilds: rows.stored().count(), records, checkpoints };
         let readers = loading::Readers {
             records: LogReader::new(Arc::clone(&directory.records), identity.records),
             checkpoints: LogReader::new(Arc::clone(&directory.checkpoints), identity.checkpoints),

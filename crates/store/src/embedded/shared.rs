@@ -80,10 +80,12 @@ impl Shared {
         self.changed.wait(rows);
     }
 
-    /// From here on nothing is written any more.
+    /// From here on nothing is written any more; the other writer ends too.
     pub(crate) fn fail(&self, reason: &str) {
         self.rows().failed.get_or_insert_with(|| reason.to_owned());
         self.notify();
+        self.work.close();
+        self.jobs.close();
     }
 
     pub(crate) fn has_room(&self) -> bool {
