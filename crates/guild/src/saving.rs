@@ -75,8 +75,9 @@ impl Guild {
         }
     }
 
-    /// Begins a fold when the overlay asks for it, and with it a checkpoint when that is worth it.
-    pub(crate) fn begin_fold_if_due(&mut self, effects: &mut Vec<Effect>) {
+    /// Begins a fold when the overlay asks for it, and with it a checkpoint when that is worth it. The guild does so by itself behind every
+    /// change; the shell calls this for one that was recovered, which may have replayed much.
+    pub fn begin_fold_if_due(&mut self, effects: &mut Vec<Effect>) {
         if self.folding.is_some() {
             return;
         }
@@ -140,11 +141,11 @@ impl Guild {
         }
     }
 
-    /// Recovery has no worker and nobody waits for it turn by turn: it folds where it stands, and at other moments than the owner
-    /// did. A role that comes back was cleaned out of all members then, so it has to be now.
+    /// Recovery has no worker, and nobody reads while it runs: it folds where it stands, seldom, and at other moments than the owner did. A
+    /// role that comes back was cleaned out of all members then, so it has to be now.
     pub(crate) fn fold_before_recovering(&mut self, next: &EventKind) {
         let comes_back = matches!(next, EventKind::RoleCreated { role } if self.members.is_masked(role.id));
-        if (comes_back || self.members.fold_due())
+        if (comes_back || self.members.fold_due_in_recovery())
             && let Some(job) = self.members.begin_fold()
         {
             let folded = job.run();

@@ -54,6 +54,7 @@ mod backend;
 mod clock;
 mod config;
 mod counters;
+mod durable;
 mod keys;
 mod last;
 mod live;
@@ -73,6 +74,7 @@ pub use backend::{
 pub use clock::Clock;
 pub use config::{LoadConfig, MailboxConfig, NodeConfig, OffloadConfig, Quota, ResumeConfig, TurnConfig};
 pub use counters::{Counter, Counters, Counts};
+pub use durable::{DurableError, DurableStore, WriterFailure};
 pub use guildhall_guild::RecoverError;
 pub use guildhall_members::{MemberRef, Question, View};
 pub use guildhall_relay::{BatchItem, DetachReason, Gap, RelayConfig, Secret, SecretError, SecretKey, SecretKeys};

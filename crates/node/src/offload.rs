@@ -47,20 +47,7 @@ pub(crate) struct JobPanicked {
 
 impl Offload {
     pub(crate) fn start(config: OffloadConfig, counters: Arc<Counters>) -> Result<Self, ThreadPoolBuildError> {
-        let pool = ThreadPoolBuilder::new()
-            .num_threads(config.threads)
-            .thread_name(|idx| format!("offload-{idx}"))
-            // Beside two scan threads of equal priority, calls had a p99 of 12-17 times the idle one; beside nice ones about one.
-            .start_handler(|_| {
-                if let Err(error) = rustix::process::nice(NICE) {
-                    tracing::warn!(%error, "offload worker keeps its priority");
-                }
-            })
-            // What jobs do is caught; this is for what they drop.
-            .panic_handler(
-                |panic| tracing::error!(panic = %JobPanicked::of(panic), "a drop on an offload worker panicked"),
-            )
-            .build()?;
+        let pool = pool("offload", config.threads)?;
         let (scans, scan_micros, discards) = (AtomicUsize::new(0), AtomicU64::new(0), AtomicUsize::new(0));
         Ok(Self { shared: Arc::new(Shared { pool, config, counters, scans, scan_micros, discards }) })
     }
@@ -208,6 +195,22 @@ impl Drop for ScanPlace {
     fn drop(&mut self) {
         self.0.scans.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+/// Workers at the lowest priority, named by what they do.
+pub(crate) fn pool(name: &'static str, threads: usize) -> Result<ThreadPool, ThreadPoolBuildError> {
+    ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .thread_name(move |idx| format!("{name}-{idx}"))
+        // Beside two scan threads of equal priority, calls had a p99 of 12-17 times the idle one; beside nice ones about one.
+        .start_handler(|_| {
+            if let Err(error) = rustix::process::setpriority_process(None, NICE) {
+                tracing::warn!(%error, "a worker keeps its priority");
+            }
+        })
+        // What jobs do is caught; this is for what they drop.
+        .panic_handler(|panic| tracing::error!(panic = %JobPanicked::of(panic), "a drop on a worker panicked"))
+        .build()
 }
 
 /// The lowest priority there is.

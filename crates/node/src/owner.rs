@@ -132,6 +132,10 @@ impl Owner {
     /// Drives the guild until the node stops or the guild retires. In a box: a task keeps what it is started with twice.
     pub(crate) async fn run(mut self: Box<Self>) {
         let mut taken = Taken::default();
+        // Recovery may have left much to fold, and to save.
+        self.guild.begin_fold_if_due(&mut self.effects);
+        self.admit();
+        self.release();
         while self.ended.is_none() {
             let wanted = self.inputs_wanted().min(CHUNK_INPUTS);
             if self.has_work() {
@@ -454,6 +458,9 @@ impl Drop for Owner {
             drop(tell.send(Ok(())));
         }
         self.live.end();
+        if self.listed {
+            self.around.rings.leave();
+        }
         let empty = Guild::new(GuildConfig::default(), guild, self.live.epoch);
         let state = std::mem::replace(&mut self.guild, empty);
         let held = (take(&mut self.effects), take(&mut self.gate), take(&mut self.checkpoints));

@@ -99,3 +99,75 @@ impl Owner {
         self.gate.is_empty() && self.checkpoints.are_done() && !self.guild.is_folding()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use guildhall_proto::{
+        Actor, ClientId, Command, GuildId, Level, MemberFlags, Millis, Name, NewMember, Nick, OpId, Permissions,
+        SessionId, Status, UserId,
+    };
+    use guildhall_store::MemoryStore;
+
+    use crate::{Attach, Call, Clock, Node, NodeConfig};
+
+    /// Waits until something is so: what is large dies on a worker.
+    async fn until(is_so: impl Fn() -> bool) {
+        let waiting = async {
+            while !is_so() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), waiting).await.expect("it comes to be so");
+    }
+
+    #[tokio::test]
+    async fn of_a_sleeping_guild_nothing_is_held_but_by_the_store() {
+        let clock = Clock::from_fn(|| Millis(1));
+        let config = NodeConfig { clock, sleep_after: Duration::MAX, ..NodeConfig::default() };
+        let store = Arc::new(MemoryStore::default());
+        let node = Node::start(config, Arc::clone(&store) as Arc<_>).unwrap();
+        let holders = Arc::strong_count(&store);
+        let guild = GuildId::MIN;
+        let member = |user| NewMember {
+            user: UserId::new(user).unwrap(),
+            nick: Nick::parse("nick").unwrap(),
+            roles: vec![],
+            flags: MemberFlags::NONE,
+        };
+        let name = Name::parse("guild").unwrap();
+        let create = Command::CreateGuild { name, everyone: Permissions::VIEW_CHANNEL, owner: member(1) };
+        // Enough for folds on workers, and for a ring with a lease.
+        let commands = [create].into_iter().chain(
+            (0..5u64).map(|at| Command::AddMembers((2 + at * 1_000..2 + (at + 1) * 1_000).map(member).collect())),
+        );
+        for (counter, command) in (1..).zip(commands) {
+            let op = OpId { client: ClientId::MIN, counter, issued_at: Millis(1) };
+            node.call(guild, Call { op, actor: Actor::System, command }).await.unwrap();
+        }
+        let backend = node.backend();
+        let (session, user) = (SessionId::MIN, UserId::new(1).unwrap());
+        let attach = Attach { session, user, status: Status::Online, members: true, level: Level::Active };
+        let mut stream = backend.attach(guild, attach).await.unwrap();
+
+        let (live, view) = {
+            let live = node.live(guild).await.unwrap();
+            (Arc::downgrade(&live), Arc::downgrade(&live.view().unwrap()))
+        };
+        assert!(node.ring_bytes() > 0);
+        stream.detach().await.unwrap();
+        drop(stream);
+        // The relay is still there for a moment.
+        let asleep = async {
+            while node.sleep(guild).await.is_err() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), asleep).await.expect("nobody needs it");
+        until(|| (live.strong_count(), view.strong_count()) == (0, 0)).await;
+        until(|| (node.awake(), node.ring_bytes(), backend.relays()) == (0, 0, 0)).await;
+        assert_eq!(Arc::strong_count(&store), holders);
+    }
+}

@@ -4,6 +4,7 @@
 
 mod batches;
 mod checkpoints;
+mod durable;
 mod gate;
 mod isolation;
 mod last_view;
