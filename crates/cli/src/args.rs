@@ -298,7 +298,7 @@ const DEMO_MEMBERS_MAX: u64 = MEMBERS_MAX as u64 / 2;
 const DEMO_ABOUT: &str = "\
 Build a large guild, work it hard with thousands of sessions, and check every delivery.
 
-The guild has 250 roles and 100 channels, and lives in this process, in memory. Sessions attach to three relays, nine in ten as \
+The guild has 250 roles and 100 channels, and is kept in a temporary directory. Sessions attach to three relays, nine in ten as \
 passive; some read for themselves, the others are served together. Then, at a steady rate and whatever the answers do, the owner and \
 members publish 1,000 messages a second, 1,000 members a second change, others come, go and are banned, and ten rights a second \
 change. On the way a role is deleted that four in ten hold, and one in ten members is pruned; a thousand sessions are cut and come back, to the \
@@ -306,7 +306,10 @@ same relay or another; others change their level, members type and go away, one 
 it is asked whom @everyone and @here reach.
 
 What every session must hear is worked out from the answers to the operations alone, by the published rule of permissions, \
-written a second time and as plainly as can be; and compared with what it does hear.";
+written a second time and as plainly as can be; and compared with what it does hear.
+
+In the last act other processes do durable work in guilds of their own, are killed with SIGKILL at moments that they do not know, and their \
+directory is opened again: whatever they had acknowledged must be there, once, and nothing have been heard that is not.";
 
 const DEMO_AFTER_HELP: &str = "\
 What is reported (--json; the tables say the same):
@@ -337,6 +340,9 @@ What is reported (--json; the tables say the same):
   failed       operations that were not carried out
   wrong_answers  scans and counts that are not as the rule has it, and guilds
                that did not wake as they fell asleep
+  killed       processes killed at a work of their own: how many operations were
+               acknowledged, unanswered, kept and cut, and (all to be 0) lost,
+               doubled, phantoms (heard of, and not there), epochs_not_risen
   operations   for each kind: count, p50_us, p99_us, max_us. What has a due time
                is measured from that
   seconds, memory_bytes, peak_memory_bytes (null if the system hides it)

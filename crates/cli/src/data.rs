@@ -27,13 +27,12 @@ pub(crate) fn open(path: &Path, cluster: u128, config: &EmbeddedConfig) -> anyho
         Ok(()) | Err(guildhall_store::OpenError::Exists) => {}
         Err(error) => return Err(DataError::opening(path, error)),
     }
-    let opened = EmbeddedStore::open(directory, config.clone(), Arc::new(Alone));
-    let (store, records, checkpoints, report) = opened.map_err(|error| DataError::opening(path, error))?;
-    let found = store.identity().cluster;
+    let running = Running::open(path, directory, config.clone())?;
+    let found = running.store().identity().cluster;
     if found != cluster {
         return Err(DataError::Cluster { path: path.into(), found, expected: cluster }.into());
     }
-    Running::start(path, store, records, checkpoints, report)
+    Ok(running)
 }
 
 /// Locks a directory that a store may be made in: one that is not there, is empty, or was made by us.

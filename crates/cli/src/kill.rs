@@ -126,7 +126,7 @@ fn found(path: &Path) -> anyhow::Result<()> {
         node.stop().await;
         anyhow::Ok(())
     })?;
-    Ok(running.close()?)
+    running.close()
 }
 
 /// Who owns a guild of the load, and is none of its hands' users.
@@ -154,3 +154,80 @@ fn node_config() -> NodeConfig {
 const CLUSTER: u128 = u128::from_be_bytes(*b"guildhall kills.");
 /// Children that work on one directory, one after the other.
 const KILLS_A_DIRECTORY: u64 = 5;
+
+#[cfg(test)]
+mod tests {
+    use guildhall_proto::{Epoch, Millis, Position, Seq};
+
+    use super::hand::{Hand, HandId};
+    use super::line::{Issued, Line};
+    use super::*;
+    use crate::checks::Verdict;
+    use crate::operations::now;
+
+    /// What a check of a directory, in which nothing but the guilds was made, says of these lines.
+    fn checked(lines: &[Line]) -> Totals {
+        let directory = tempfile::tempdir().unwrap();
+        found(directory.path()).unwrap();
+        let (mut ledger, mut totals) = (Ledger::default(), Totals::default());
+        ledger.note(SEED, 0, lines, &mut totals).unwrap();
+        let running = data::open(directory.path(), CLUSTER, &store_config()).unwrap();
+        let store = Arc::clone(running.store()) as Arc<dyn Store>;
+        within_runtime(async { ledger.check(store, &mut totals).await.map(drop) }).unwrap();
+        running.close().unwrap();
+        totals
+    }
+
+    fn issued() -> Issued {
+        Issued { hand: 0, step: 1, at: now().unwrap() }
+    }
+
+    fn at(seq: u64) -> Position {
+        Position { epoch: Epoch(1), seq: Seq(seq) }
+    }
+
+    #[test]
+    fn what_nobody_was_told_of_may_be_there_or_not() {
+        let totals = checked(&[Line::Begun, Line::Issued(issued())]);
+        assert_eq!((totals.unanswered, totals.unanswered_cut), (1, 1));
+        assert_eq!(totals.verdict(), Verdict::Passed, "{totals:?}");
+    }
+
+    #[test]
+    fn an_answer_of_which_nothing_is_there_is_found() {
+        let outcome = format!("Applied {{ at: {} }}", at(1));
+        let answered = Line::Answered { hand: 0, step: 1, at: at(1), outcome };
+        let totals = checked(&[Line::Issued(issued()), answered]);
+        // It is not there, and asked for again it is carried out anew.
+        assert_eq!(
+            (totals.lost > 0, totals.doubled > 0, totals.verdict()),
+            (true, true, Verdict::Failed),
+            "{totals:?}"
+        );
+    }
+
+    #[test]
+    fn an_event_that_was_heard_and_is_not_there_is_found() {
+        let guild = Hand::new(SEED, HandId { round: 0, number: 0 }).next().guild;
+        let totals = checked(&[Line::Seen { guild, at: at(99), thing: 1 }]);
+        assert_eq!((totals.phantoms, totals.verdict()), (1, Verdict::Failed), "{totals:?}");
+    }
+
+    #[test]
+    fn a_guild_that_comes_back_in_an_old_epoch_is_found() {
+        let guild = Hand::new(SEED, HandId { round: 0, number: 0 }).next().guild;
+        let late = Position { epoch: Epoch(1_000), seq: Seq(1) };
+        assert_eq!(checked(&[Line::Seen { guild, at: late, thing: 1 }]).epochs_not_risen, 1);
+    }
+
+    #[test]
+    fn lines_that_do_not_fit_together_are_refused() {
+        let mut ledger = Ledger::default();
+        let mut note = |line| ledger.note(SEED, 0, &[line], &mut Totals::default());
+        assert!(note(Line::Answered { hand: 0, step: 1, at: at(1), outcome: String::new() }).is_err());
+        assert!(note(Line::Issued(Issued { hand: 0, step: 2, at: Millis(1) })).is_err());
+        assert!(note(Line::Issued(Issued { hand: 10_000, step: 1, at: Millis(1) })).is_err());
+    }
+
+    const SEED: u64 = 5;
+}

@@ -59,7 +59,7 @@ fn main() -> ExitCode {
 fn demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     let report = demo::demo(args.asked())?;
     print(if args.json { report.json()? } else { report.table() }.as_bytes())?;
-    Ok(exit_code(report.checks.verdict()))
+    Ok(exit_code(report.verdict()))
 }
 
 fn replay(args: ReplayArgs) -> anyhow::Result<ExitCode> {

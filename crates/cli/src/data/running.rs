@@ -1,36 +1,39 @@
-//! A store with its two writers at work.
+//! A store with its writers at work, in a process without a runtime of its own.
 
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use guildhall_store::{CheckpointWriter, Directory, EmbeddedStore, OpenReport, RecordWriter, StoreFailure};
+use anyhow::Context;
+use guildhall_node::{DurableError, DurableStore};
+use guildhall_store::{Directory, EmbeddedConfig, EmbeddedStore, OpenReport};
 
-/// An open store and the threads that write it.
+use super::DataError;
+
+/// An open store.
 #[derive(Debug)]
 pub(crate) struct Running {
     path: PathBuf,
-    store: Arc<EmbeddedStore>,
-    writers: [JoinHandle<Result<(), StoreFailure>>; 2],
+    durable: DurableStore,
     report: OpenReport,
 }
 
 impl Running {
-    pub(super) fn start(
-        path: &Path,
-        store: EmbeddedStore,
-        records: RecordWriter,
-        checkpoints: CheckpointWriter,
-        report: OpenReport,
-    ) -> anyhow::Result<Self> {
-        let writers = [named("store-records", || records.run())?, named("store-checkpoints", || checkpoints.run())?];
-        Ok(Self { path: path.into(), store: Arc::new(store), writers, report })
+    pub(super) fn open(path: &Path, directory: Directory, config: EmbeddedConfig) -> anyhow::Result<Self> {
+        let threads = thread::available_parallelism().map_or(1, usize::from);
+        match DurableStore::open(directory, config, threads) {
+            Ok((durable, report)) => Ok(Self { path: path.into(), durable, report }),
+            Err(DurableError::Open(error)) => Err(DataError::opening(path, error)),
+            Err(DurableError::Directory(error)) => Err(DataError::from(error).into()),
+            Err(error @ (DurableError::NoRandomness(_) | DurableError::Workers(_) | DurableError::Thread { .. })) => {
+                Err(error).context("the store does not start")
+            }
+        }
     }
 
     pub(crate) fn store(&self) -> &Arc<EmbeddedStore> {
-        &self.store
+        self.durable.store()
     }
 
     /// What was found when it was opened.
@@ -38,17 +41,16 @@ impl Running {
         &self.report
     }
 
-    /// Writes what waits, closes the store, and waits until another may open it. To be called when nothing of its node is left.
+    /// Writes what waits, closes the store, and waits until another may open it. To be called when nothing of its node is left, outside of
+    /// any runtime.
     ///
     /// # Errors
-    /// [`StoreFailure`] if the disk failed at any time since the store was opened.
-    pub(crate) fn close(self) -> Result<(), StoreFailure> {
-        let Self { path, store, writers, report: _ } = self;
-        store.close();
-        drop(store);
-        for writer in writers {
-            writer.join().expect("a writer of the store does not panic")?;
-        }
+    /// [`WriterFailure`](guildhall_node::WriterFailure) if the disk failed at any time since the store was opened.
+    pub(crate) fn close(self) -> anyhow::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().context("the runtime does not start")?;
+        let Self { path, durable, report: _ } = self;
+        runtime.block_on(durable.stop())?;
+        drop(durable);
         // The last jobs of a node's workers may hold the store for a moment more. Nothing depends on it but who opens the directory next.
         let began = Instant::now();
         while Directory::lock(&path).is_err() && began.elapsed() < RELEASE_MAX {
@@ -60,10 +62,3 @@ impl Running {
 
 /// How long a closed directory is waited for, at most.
 const RELEASE_MAX: Duration = Duration::from_secs(5);
-
-fn named(
-    name: &str,
-    write: impl FnOnce() -> Result<(), StoreFailure> + Send + 'static,
-) -> io::Result<JoinHandle<Result<(), StoreFailure>>> {
-    thread::Builder::new().name(name.to_owned()).spawn(write)
-}
