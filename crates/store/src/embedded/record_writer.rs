@@ -185,16 +185,13 @@ impl RecordWriter {
 
     fn append(&mut self, batch: Batch, stored: Told) -> Result<(), LogError> {
         let Batch { guild, epoch, records } = batch;
-        let entries = match self.refused.get(&guild) {
-            Some((refused, error)) if *refused == epoch => Err(error.clone()),
-            Some(_) | None => match self.append_records(guild, epoch, &records) {
-                Ok(entries) => entries,
-                Err(error) => {
-                    let reason = StoreFailure::new(RECORDS, &error).to_string();
-                    self.pending.push(Pending::Refused { error: StoreError::Unavailable { reason }, stored });
-                    return Err(error);
-                }
-            },
+        let entries = match self.append_records(guild, epoch, &records) {
+            Ok(entries) => entries,
+            Err(error) => {
+                let reason = StoreFailure::new(RECORDS, &error).to_string();
+                self.pending.push(Pending::Refused { error: StoreError::Unavailable { reason }, stored });
+                return Err(error);
+            }
         };
         let pending = match entries {
             Ok(entries) => Pending::Append { guild, epoch, entries, stored },
@@ -213,6 +210,13 @@ impl RecordWriter {
         epoch: Epoch,
         records: &[Record],
     ) -> Result<Result<Vec<Entry>, StoreError>, LogError> {
+        // First, for it may refuse what is pending of the same epoch.
+        let has_spare = self.has_spare()?;
+        if let Some((refused, error)) = self.refused.get(&guild)
+            && *refused == epoch
+        {
+            return Ok(Err(error.clone()));
+        }
         let (mut buffer, mut chunks) = (take(&mut self.buffer), take(&mut self.chunks));
         buffer.clear();
         chunks.clear();
@@ -225,7 +229,7 @@ impl RecordWriter {
             chunks.iter().map(|(last, bytes)| (head(*last), &buffer[bytes.clone()])).collect();
         // What is left without a spare is for claims.
         let bytes = LogConfig::batch_bytes(parts.iter().map(|(_, part)| part.len()));
-        let has_room = self.has_spare()? || self.log.room_bytes() >= bytes + self.reserve();
+        let has_room = has_spare || self.log.room_bytes() >= bytes + self.reserve();
         let pushed = match parts.is_empty() {
             true => Ok(()),
             false if has_room => self.push(&parts)?,
@@ -242,7 +246,10 @@ impl RecordWriter {
         self.places.clear();
         let mut pushed = self.log.push(batch, &mut self.places);
         if matches!(pushed, Err(LogError::CommitFirst)) {
-            self.settle()?;
+            if !self.settle()? {
+                // An earlier batch of the same epoch may be among what was refused.
+                return Ok(Err(StoreError::Full));
+            }
             self.has_spare()?;
             self.places.clear();
             pushed = self.log.push(batch, &mut self.places);
@@ -265,17 +272,22 @@ impl RecordWriter {
         Ok(self.log.has_spare())
     }
 
-    /// Makes durable what is pending, and tells.
-    fn settle(&mut self) -> Result<(), LogError> {
+    /// Makes durable what is pending, and tells. False if there was no room: then all of it is refused.
+    fn settle(&mut self) -> Result<bool, LogError> {
         if self.pending.is_empty() {
-            return Ok(());
+            return Ok(true);
         }
         match self.log.commit() {
-            Ok(_) => self.settled(),
-            Err(LogError::Full) => self.unsettled(&StoreError::Full),
-            Err(error) => return Err(error),
+            Ok(()) => {
+                self.settled();
+                Ok(true)
+            }
+            Err(LogError::Full) => {
+                self.unsettled(&StoreError::Full);
+                Ok(false)
+            }
+            Err(error) => Err(error),
         }
-        Ok(())
     }
 
     fn settled(&mut self) {

@@ -1,10 +1,11 @@
 //! What a store does when nothing goes wrong, and what it refuses.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 
 use guildhall_log::QueueConfig;
+use guildhall_log::files::Files;
 use guildhall_proto::{Epoch, Grant};
 use guildhall_store::{
     Alone, Batch, Directory, DirectoryError, EmbeddedConfig, EmbeddedStore, Identity, IdentityError, OpenError, Store,
@@ -61,6 +62,74 @@ fn a_claim_shuts_earlier_owners_out_at_once_and_an_older_grant_is_refused_over_a
     let mut opened = disk.open(&tiny()).unwrap();
     assert_eq!(opened.store.begin_claim(guild(1), Grant(4)).unwrap_err(), stale);
     assert_eq!(opened.claim(guild(1), 6).unwrap().epoch, Epoch(3));
+}
+
+#[test]
+fn a_claim_waits_for_a_checkpoint_that_is_being_put_in_force_and_goes_on_from_it() {
+    let config = EmbeddedConfig { small_bytes: 0, ..tiny() };
+    let disk = Disk::with_store(&config);
+    let mut opened = disk.open(&config).unwrap();
+    let owners = [guild(1), guild(2)].map(|guild| opened.claim(guild, 1).unwrap().epoch);
+    let records: Vec<_> = (1..=80).map(|number| record(owners[1], number, number, 0)).collect();
+    opened.append_now(guild(2), owners[1], records.clone()).unwrap();
+
+    // The second checkpoint is longer than a segment: while it is written the first is told, and then somebody claims the second's guild.
+    let (store, record_writer) = (Arc::new(opened.store), Arc::new(Mutex::new(opened.records)));
+    let claiming = Arc::new(Mutex::new(None));
+    let stored = {
+        let (store, record_writer, claiming) = (Arc::clone(&store), Arc::clone(&record_writer), Arc::clone(&claiming));
+        move |stored| {
+            assert_eq!(stored, Ok(()));
+            let claim = store.begin_claim(guild(2), Grant(1)).unwrap();
+            while record_writer.lock().unwrap().step().unwrap() {}
+            assert!(!claim.is_settled(), "it would read the checkpoint before");
+            *claiming.lock().unwrap() = Some(claim);
+        }
+    };
+    store.checkpoint(guild(1), owners[0], checkpoint(&[]), Box::new(stored));
+    let (told, stored) = told();
+    store.checkpoint(guild(2), owners[1], checkpoint(&records), stored);
+    while opened.checkpoints.step().unwrap() {}
+    assert_eq!(outcome(&told), Some(Ok(())));
+    let claim = claiming.lock().unwrap().take().unwrap();
+    assert!(claim.is_settled());
+    let claim = claim.finish().unwrap();
+    assert_same(&claim.checkpoint.unwrap(), &checkpoint(&records));
+    assert_eq!(claim.tail, []);
+}
+
+#[test]
+fn the_latest_grant_is_known_after_a_restart_without_a_checkpoint() {
+    let disk = Disk::with_store(&tiny());
+    let mut opened = disk.open(&tiny()).unwrap();
+    opened.claim(guild(1), 5).unwrap();
+    opened.claim(guild(1), 7).unwrap();
+    drop(opened);
+    let mut opened = disk.open(&tiny()).unwrap();
+    let stale = StoreError::StaleGrant { got: Grant(6), seen: Grant(7) };
+    assert_eq!(opened.store.begin_claim(guild(1), Grant(6)).unwrap_err(), stale);
+    assert_eq!(opened.claim(guild(1), 7).unwrap().epoch, Epoch(3));
+}
+
+#[test]
+fn what_is_queued_behind_a_batch_that_cannot_be_stored_is_refused_too() {
+    let disk = Disk::with_store(&tiny());
+    let mut opened = disk.open(&tiny()).unwrap();
+    let epoch = opened.claim(guild(1), 1).unwrap().epoch;
+    let other = opened.claim(guild(2), 1).unwrap().epoch;
+    let told = [
+        opened.append(guild(1), epoch, vec![record(epoch, 1, 1, 1)]),
+        // Longer than a segment.
+        opened.append(guild(1), epoch, vec![record(epoch, 2, u64::MAX >> 1, 1_000)]),
+        opened.append(guild(1), epoch, vec![record(epoch, 3, 3, 1)]),
+        opened.append(guild(2), other, vec![record(other, 1, 1, 1)]),
+    ];
+    opened.drive().unwrap();
+    let [first, second, third, others] = told.map(|told| outcome(&told).unwrap());
+    assert_eq!((first, others), (Ok(()), Ok(())));
+    assert!(matches!(second, Err(StoreError::Unavailable { reason }) if reason.contains("segment")));
+    assert!(third.is_err());
+    assert_eq!(opened.claim(guild(1), 1).unwrap().tail.len(), 1);
 }
 
 #[test]
@@ -206,6 +275,11 @@ fn a_guild_is_read_whole_while_what_lies_in_the_logs_is_moved() {
     });
     let counts = store.counts();
     assert!(counts.carried > 20 && counts.compacted > 20 && counts.segments_freed > 20, "{counts:?}");
+    // Of some 60 segments of each log as many are left as what is live takes twice, and a few.
+    for files in [&disk.records, &disk.checkpoints] {
+        let left = files.list().unwrap().len();
+        assert!(left <= 16, "{left} files are left");
+    }
     drop(store);
     for writer in writers {
         assert_eq!(writer.join().unwrap(), Ok(()));
