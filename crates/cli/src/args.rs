@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
+use guildhall_proto::GuildId;
 use guildhall_proto::limits::MEMBERS_MAX;
 
 use crate::demo::{Asked, Tamper};
@@ -38,6 +39,30 @@ pub(crate) enum Command {
     /// Turn chat logs into one guild and check every delivery
     #[command(long_about = REPLAY_ABOUT, after_long_help = REPLAY_AFTER_HELP)]
     Replay(ReplayArgs),
+
+    /// Look at the guilds in a directory that no process has open
+    #[command(subcommand, after_help = GUILD_AFTER_HELP)]
+    Guild(GuildCommand),
+
+    /// Check, mend or print the logs in a directory that no process has open
+    #[command(subcommand, after_help = LOG_AFTER_HELP)]
+    Log(LogCommand),
+
+    /// Write all guilds of a directory that no process has open into one file
+    #[command(after_help = BACKUP_AFTER_HELP)]
+    Backup(BackupArgs),
+
+    /// Make a directory of guilds from a backup
+    #[command(after_help = RESTORE_AFTER_HELP)]
+    Restore(RestoreArgs),
+
+    /// Kill processes at their work, and check that whatever they had acknowledged is there
+    #[command(hide = true)]
+    Crash(CrashArgs),
+
+    /// The work of a process that is to be killed
+    #[command(hide = true)]
+    Load(LoadArgs),
 
     /// Print a completion script for a shell
     #[command(after_help = COMPLETIONS_AFTER_HELP)]
@@ -89,9 +114,166 @@ pub(crate) struct ReplayArgs {
     #[arg(long, value_name = "FILE", num_args = 1.., required = true)]
     pub(crate) irc: Vec<PathBuf>,
 
+    /// Keep the guild in this directory, and go on with the one that is there
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+
     /// Print one JSON object instead of a table
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum GuildCommand {
+    /// One line a guild: its id, name, and what it has
+    List(GuildsArgs),
+    /// All of a guild but its members: settings, roles, channels with their overwrites
+    Show(GuildArgs),
+    /// One line a member: user, nick, roles, when joined, flags
+    Members(MembersArgs),
+    /// Read and check every byte that matters: sums of records and parts, and that every guild can be brought back
+    Verify(GuildsArgs),
+    /// A guild as JSON lines: first the guild, then its roles, channels, members and bans
+    Export(ExportArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct GuildsArgs {
+    /// The directory of guilds' data
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: PathBuf,
+
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct GuildArgs {
+    /// Which guild; need not be said where there is only one
+    #[arg(value_name = "GUILD", value_parser = guild_id)]
+    pub(crate) guild: Option<GuildId>,
+
+    #[command(flatten)]
+    pub(crate) of: GuildsArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct MembersArgs {
+    #[command(flatten)]
+    pub(crate) of: GuildArgs,
+
+    /// Print how many there are, and not who
+    #[arg(long)]
+    pub(crate) count: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ExportArgs {
+    /// Which guild; need not be said where there is only one
+    #[arg(value_name = "GUILD", value_parser = guild_id)]
+    pub(crate) guild: Option<GuildId>,
+
+    /// The directory of guilds' data
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LogCommand {
+    /// Read every record, and tell the first that is bad
+    Verify(GuildsArgs),
+    /// Cut a damaged log off at its first bad record; without --yes, tell what would be lost
+    #[command(long_about = REPAIR_ABOUT)]
+    Repair(RepairArgs),
+    /// One line a record: where it lies, whose it is, what it is
+    Cat(CatArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct RepairArgs {
+    #[command(flatten)]
+    pub(crate) of: GuildsArgs,
+
+    /// Do it
+    #[arg(long)]
+    pub(crate) yes: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct CatArgs {
+    #[command(flatten)]
+    pub(crate) of: GuildsArgs,
+
+    /// Only records of this guild
+    #[arg(long, value_name = "GUILD", value_parser = guild_id)]
+    pub(crate) guild: Option<GuildId>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct BackupArgs {
+    /// The directory of guilds' data
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: PathBuf,
+
+    /// The file to write, which must not be there yet
+    #[arg(long, value_name = "FILE")]
+    pub(crate) to: PathBuf,
+
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct RestoreArgs {
+    /// The backup
+    #[arg(long, value_name = "FILE")]
+    pub(crate) from: PathBuf,
+
+    /// The directory to make: one that is not there, or is empty
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: PathBuf,
+
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct CrashArgs {
+    /// How many processes
+    #[arg(long, value_name = "NUMBER", default_value_t = 20)]
+    pub(crate) rounds: u64,
+
+    /// Where the moments and the work are drawn from
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    pub(crate) seed: u64,
+
+    /// Keep the totals in this file, and go on with those that stand there
+    #[arg(long, value_name = "FILE")]
+    pub(crate) state: Option<PathBuf>,
+
+    /// Print one JSON object instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct LoadArgs {
+    #[arg(long)]
+    pub(crate) data: PathBuf,
+
+    #[arg(long)]
+    pub(crate) round: u64,
+
+    #[arg(long)]
+    pub(crate) seed: u64,
+}
+
+fn guild_id(text: &str) -> Result<GuildId, String> {
+    let number: u64 = text.parse().map_err(|error| format!("{error}"))?;
+    GuildId::new(number).map_err(|error| error.to_string())
 }
 
 const LOG_HEADING: &str = "Log options";
@@ -102,6 +284,7 @@ Examples:
   guildhall replay --irc ops/sample/irc.txt    replay a log, check every delivery
   guildhall replay --irc logs/*.txt --json     replay many, for programs to read
   guildhall replay --help                      how a log becomes a guild
+  guildhall guild list --data DIR              what guilds lie in a directory
 
 Exit codes:
   0  done, and every check passed
@@ -115,7 +298,7 @@ const DEMO_MEMBERS_MAX: u64 = MEMBERS_MAX as u64 / 2;
 const DEMO_ABOUT: &str = "\
 Build a large guild, work it hard with thousands of sessions, and check every delivery.
 
-The guild has 250 roles and 100 channels, and lives in this process, in memory. Sessions attach to three relays, nine in ten as \
+The guild has 250 roles and 100 channels, and is kept in a temporary directory. Sessions attach to three relays, nine in ten as \
 passive; some read for themselves, the others are served together. Then, at a steady rate and whatever the answers do, the owner and \
 members publish 1,000 messages a second, 1,000 members a second change, others come, go and are banned, and ten rights a second \
 change. On the way a role is deleted that four in ten hold, and one in ten members is pruned; a thousand sessions are cut and come back, to the \
@@ -123,7 +306,10 @@ same relay or another; others change their level, members type and go away, one 
 it is asked whom @everyone and @here reach.
 
 What every session must hear is worked out from the answers to the operations alone, by the published rule of permissions, \
-written a second time and as plainly as can be; and compared with what it does hear.";
+written a second time and as plainly as can be; and compared with what it does hear.
+
+In the last act other processes do durable work in guilds of their own, are killed with SIGKILL at moments that they do not know, and their \
+directory is opened again: whatever they had acknowledged must be there, once, and nothing have been heard that is not.";
 
 const DEMO_AFTER_HELP: &str = "\
 What is reported (--json; the tables say the same):
@@ -154,6 +340,9 @@ What is reported (--json; the tables say the same):
   failed       operations that were not carried out
   wrong_answers  scans and counts that are not as the rule has it, and guilds
                that did not wake as they fell asleep
+  killed       processes killed at a work of their own: how many operations were
+               acknowledged, unanswered, kept and cut, and (all to be 0) lost,
+               doubled, phantoms (heard of, and not there), epochs_not_risen
   operations   for each kind: count, p50_us, p99_us, max_us. What has a due time
                is measured from that
   seconds, memory_bytes, peak_memory_bytes (null if the system hides it)
@@ -172,7 +361,7 @@ Exit codes:
 const REPLAY_ABOUT: &str = "\
 Turn chat logs into one guild and check every delivery.
 
-All files become one guild with one channel, held in memory. Each line goes the way that live traffic goes: a command to the \
+All files become one guild with one channel, held in memory, or in a directory with --data. Each line goes the way that live traffic goes: a command to the \
 guild's owner, an event in its ring, through the relay, to the sessions of all who are online, one task each. What every session \
 must hear is worked out from the log alone, and compared with what it does hear.
 
@@ -190,7 +379,8 @@ const REPLAY_AFTER_HELP: &str = "\
 What is reported:
   files, lines, messages, joins, leaves, renames, skipped: what was read
   deliveries   message events that arrived at sessions
-  members      members of the guild at the end, as the guild counts them
+  members      members of the guild at the end, as the guild counts them; with
+               --data, those of earlier replays among them
   peak_online  most nicks online at once, as the log has it
   lost         messages that a session had to hear and did not
   duplicated   messages that a session heard again
@@ -203,8 +393,16 @@ What is reported:
                seconds; lost, unless they came after all
   deliveries_per_second, and peak_memory_bytes (null if the system hides it)
 
+With --data the guild's members are kept in a directory. One that is not there
+or is empty is made, and the figures are those without it; where an earlier
+replay left its guild, that is gone on with: who is a member is not added again,
+and all figures but `members` are of this replay alone. A directory with other
+files in it, of another cluster or format, or open in another process, is left
+alone (exit code 2).
+
 Examples:
   guildhall replay --irc ops/sample/irc.txt
+  guildhall replay --irc monday.txt --data d && guildhall replay --irc tuesday.txt --data d
   guildhall replay --irc logs/*.txt --json | jq .deliveries
 
 Exit codes:
@@ -213,6 +411,69 @@ Exit codes:
   1  something was, or the replay could not be finished
   2  the command line or a file is not acceptable; standard error says which
      and why";
+
+const GUILD_AFTER_HELP: &str = "\
+The directory must not be open in another process. Nothing in it is changed, and
+no guild is claimed: what is shown is what the next owner would find. Ids are
+strings in JSON, for they are beyond the numbers that many programs read exactly.
+
+Examples:
+  guildhall guild list --data DIR
+  guildhall guild members --data DIR --count
+  guildhall guild members 4711 --data DIR --json | jq -r .nick
+  guildhall guild export 4711 --data DIR > 4711.jsonl
+  guildhall guild verify --data DIR
+
+Exit codes:
+  0  shown; with `verify`, and nothing is damaged
+  1  something is damaged: standard error says file, record, offset and guild,
+     as far as they are known
+  2  the command line or the directory is not acceptable";
+
+const LOG_AFTER_HELP: &str = "\
+A directory has two logs: `records` and `checkpoints`.
+
+Examples:
+  guildhall log verify --data DIR
+  guildhall log repair --data DIR          what a repair would lose
+  guildhall log repair --data DIR --yes
+  guildhall log cat --data DIR --guild 4711 --json
+
+Exit codes:
+  0  done, and nothing is damaged, or not any more
+  1  something is damaged: standard error says file, record and offset
+  2  the command line or the directory is not acceptable";
+
+const REPAIR_ABOUT: &str = "\
+Cut a damaged log off at its first bad record; without --yes, tell what would be lost.
+
+What is behind the bad record was acknowledged once, and is lost to the guilds: take a copy of the directory, or restore a backup, \
+rather than repair. Later segments are kept beside the log as `*.cut`. Every guild's next epoch is above all that were given before, so \
+that nobody takes what comes for what was lost. A guild whose checkpoint or records are missing afterwards is named, and stays away.";
+
+const BACKUP_AFTER_HELP: &str = "\
+The file is checksummed throughout, and is there only when it is whole.
+
+Examples:
+  guildhall backup --data DIR --to guilds.backup
+
+Exit codes:
+  0  written
+  1  a guild is damaged, or the file cannot be written
+  2  the command line, the directory or the file is not acceptable";
+
+const RESTORE_AFTER_HELP: &str = "\
+Every guild's next epoch is above all that the old directory gave, also after the
+backup was made: what it lost is never taken for what comes.
+
+Examples:
+  guildhall restore --from guilds.backup --data DIR
+
+Exit codes:
+  0  restored
+  1  the backup is damaged, or the directory cannot be written; the directory
+     holds no data then
+  2  the command line, the backup's format or the directory is not acceptable";
 
 const COMPLETIONS_AFTER_HELP: &str = "\
 Examples:

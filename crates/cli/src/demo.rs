@@ -3,7 +3,8 @@
 //! A [`Shape`] says what the guild looks like, a [`Script`] what is done to it; a [`Driver`](drive::Driver) does that at its due
 //! times, while the sessions of a [`House`] listen. What the operations' answers say goes into a [`Ledger`](ledger::Ledger), and from
 //! that alone, by the published rule applied in the plainest way ([`rights`]), the [`judge`](judge::judge) works out what each
-//! session must have heard.
+//! session must have heard. All of it lies in a temporary directory. In the last act processes are [killed](kill) at a work of their own, and
+//! what they had acknowledged is looked for.
 
 mod bars;
 mod bell;
@@ -19,7 +20,6 @@ mod judge;
 mod latency;
 mod ledger;
 mod population;
-mod random;
 mod record;
 mod report;
 mod rights;
@@ -35,8 +35,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use guildhall_store::{EmbeddedConfig, Store};
 
 use crate::checks::{Verdict, peak_memory_bytes};
+use crate::data;
+use crate::kill::{self, Totals};
 use check::{Said, check};
 use hamlets::Hamlets;
 use house::{House, Meddlers};
@@ -67,16 +70,34 @@ pub(crate) struct Asked {
 /// [`DemoError`] if it cannot be as it is asked to be; anything else is a failure of the demo itself.
 pub(crate) fn demo(asked: Asked) -> anyhow::Result<Report> {
     asked.check()?;
+    let directory = tempfile::tempdir().context("there is no temporary directory")?;
+    let running = data::open(directory.path(), CLUSTER, &EmbeddedConfig::default())?;
+    let store = Arc::clone(running.store()) as Arc<dyn Store>;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_time().build();
-    runtime.context("the runtime does not start")?.block_on(Box::pin(run(asked)))
+    let shown = runtime.context("the runtime does not start")?.block_on(Box::pin(run(asked, store)));
+    // A disk that failed is why the demo did.
+    running.close()?;
+    let mut report = shown?;
+
+    // What is broken on purpose is to be found without help.
+    if asked.tamper.is_none() {
+        let begun = Instant::now();
+        let bar = bars::bar(KILLS, "processes killed at their work");
+        report.killed = kill::kills(KILLS, asked.seed, None, |kills| bar.inc(kills))?;
+        bar.finish_and_clear();
+        report.seconds.kill = begun.elapsed().as_millis() as f64 / 1_000.0;
+        report.seconds.total += report.seconds.kill;
+        report.passed = report.verdict() == Verdict::Passed;
+    }
+    Ok(report)
 }
 
-async fn run(asked: Asked) -> anyhow::Result<Report> {
+async fn run(asked: Asked, store: Arc<dyn Store>) -> anyhow::Result<Report> {
     let begun = Instant::now();
     let shape = Shape { members: asked.members, seed: asked.seed };
     let seats = Seats::plan(shape, asked.sessions);
     let meddlers = meddlers(asked.tamper, shape, &seats)?;
-    let node = stage::start_node()?;
+    let node = stage::start_node(store)?;
 
     let mut latencies = Latencies::default();
     let bar = bars::bar(shape.members - 1, "members imported");
@@ -146,10 +167,12 @@ async fn run(asked: Asked) -> anyhow::Result<Report> {
             attach: seconds(built, attached),
             run: seconds(attached, ran),
             check: seconds(ran, total),
+            kill: 0.0,
             total: seconds(Duration::ZERO, total),
         },
         memory_bytes: MemoryBytes { relays, checker: checked.bytes, ..said.memory },
         peak_memory_bytes: peak_memory_bytes(),
+        killed: Totals::default(),
         passed: checks.verdict() == Verdict::Passed,
     })
 }
@@ -187,5 +210,9 @@ impl Asked {
     }
 }
 
+/// The cluster of a demo's directory, which nobody else sees.
+const CLUSTER: u128 = u128::from_be_bytes(*b"guildhall demo..");
+/// Processes killed in the last act.
+const KILLS: u64 = 3;
 /// Sessions times seconds, at most: each session takes about 600 bytes a second for the check.
 const SESSION_SECONDS_MAX: u64 = 2_000_000;

@@ -1,18 +1,26 @@
-//! The `guildhall` binary: works a large guild hard, or turns real chat logs into one, and checks every delivery.
+//! The `guildhall` binary: works a large guild hard, or turns real chat logs into one, and checks every delivery; and looks after
+//! directories of guilds.
 //!
 //! ```sh
 //! guildhall demo
 //! guildhall replay --irc logs/*.txt
+//! guildhall guild list --data DIR
 //! ```
 //!
 //! The guild runs in this process, on the same parts as everywhere else; the binary reads, drives, checks and reports.
 
 mod args;
+mod backup;
 mod checks;
+mod data;
 mod demo;
+mod guild;
 mod irc;
+mod kill;
+mod log;
 mod logging;
 mod operations;
+mod random;
 mod replay;
 
 use std::io::{self, Write};
@@ -20,8 +28,9 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
-use args::{Args, Command, DemoArgs, ReplayArgs};
+use args::{Args, Command, CrashArgs, DemoArgs, ReplayArgs};
 use checks::Verdict;
+use data::DataError;
 use demo::DemoError;
 use irc::IrcError;
 use logging::Logs;
@@ -35,6 +44,12 @@ fn main() -> ExitCode {
     let done = match args.command {
         Command::Demo(args) => demo(&args),
         Command::Replay(args) => replay(args),
+        Command::Guild(command) => streamed(|out| guild::run(&command, out)),
+        Command::Log(command) => streamed(|out| log::run(&command, out)),
+        Command::Backup(args) => streamed(|out| backup::backup(&args, out)),
+        Command::Restore(args) => streamed(|out| backup::restore(&args, out)),
+        Command::Crash(args) => crash(&args),
+        Command::Load(args) => kill::load(&args.data, args.round, args.seed).map(|()| ExitCode::SUCCESS),
         Command::Completions { shell } => completions(shell),
     };
     logs.finish();
@@ -44,14 +59,21 @@ fn main() -> ExitCode {
 fn demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     let report = demo::demo(args.asked())?;
     print(if args.json { report.json()? } else { report.table() }.as_bytes())?;
-    Ok(exit_code(report.checks.verdict()))
+    Ok(exit_code(report.verdict()))
 }
 
 fn replay(args: ReplayArgs) -> anyhow::Result<ExitCode> {
-    let report = replay::replay(args.irc)?;
+    let report = replay::replay(args.irc, args.data.as_deref())?;
     let text = if args.json { report.json()? } else { report.table() };
     print(text.as_bytes())?;
     Ok(exit_code(report.verdict()))
+}
+
+fn crash(args: &CrashArgs) -> anyhow::Result<ExitCode> {
+    let totals = kill::kills(args.rounds, args.seed, args.state.as_deref(), |_| {})?;
+    let text = if args.json { serde_json::to_string(&totals)? + "\n" } else { totals.table() };
+    print(text.as_bytes())?;
+    Ok(exit_code(totals.verdict()))
 }
 
 fn completions(shell: clap_complete::Shell) -> anyhow::Result<ExitCode> {
@@ -68,6 +90,20 @@ fn exit_code(verdict: Verdict) -> ExitCode {
     }
 }
 
+/// Has a command write to standard output as it goes. Whoever reads there may have heard enough: that is no failure.
+fn streamed(command: impl FnOnce(&mut dyn Write) -> anyhow::Result<ExitCode>) -> anyhow::Result<ExitCode> {
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    let done = command(&mut out).and_then(|code| Ok(out.flush().map(|()| code)?));
+    match done {
+        Err(error) if error.downcast_ref().is_some_and(is_broken_pipe) => Ok(ExitCode::SUCCESS),
+        done => done,
+    }
+}
+
+fn is_broken_pipe(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::BrokenPipe
+}
+
 /// Writes to standard output. Whoever reads there may have heard enough: that is no failure.
 fn print(text: &[u8]) -> io::Result<()> {
     let mut out = io::stdout().lock();
@@ -81,6 +117,6 @@ fn print(text: &[u8]) -> io::Result<()> {
 fn failed(error: &anyhow::Error) -> ExitCode {
     // There is nobody left to tell if this fails.
     drop(writeln!(io::stderr(), "guildhall: {error:#}"));
-    let is_input = error.is::<IrcError>() || error.is::<DemoError>();
+    let is_input = error.is::<IrcError>() || error.is::<DemoError>() || error.is::<DataError>();
     ExitCode::from(if is_input { args::EXIT_BAD_INPUT } else { args::EXIT_FAILED })
 }

@@ -13,14 +13,17 @@ mod report;
 mod stage;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, ensure};
 use guildhall_proto::limits::PAYLOAD_BYTES_MAX;
 use guildhall_proto::{Nick, Payload, UserId};
+use guildhall_store::{EmbeddedConfig, MemoryStore, Store};
 use tracing::{info, warn};
 
 use crate::checks::{Spoken, Waited};
+use crate::data;
 use crate::irc::{IrcError, Line, LogFile, in_name_order};
 use model::{Known, Model, user_of};
 use stage::{RING_BYTES, RING_EVENTS, Stage};
@@ -29,25 +32,41 @@ pub(crate) use report::Report;
 
 /// Replays the files in the order of their names.
 ///
+/// With `data` the guild lies in that directory, and is gone on with if it is there.
+///
 /// # Errors
-/// [`IrcError`] for a file that is not acceptable; anything else is a failure of the replay itself.
-pub(crate) fn replay(paths: Vec<PathBuf>) -> anyhow::Result<Report> {
+/// [`IrcError`] for a file that is not acceptable, [`DataError`](crate::data::DataError) for a directory; anything else is a failure of the replay itself.
+pub(crate) fn replay(paths: Vec<PathBuf>, data: Option<&Path>) -> anyhow::Result<Report> {
     let began = Instant::now();
     let paths = in_name_order(paths);
     for path in &paths {
         LogFile::check(path)?;
     }
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().enable_time().build().context("the runtime does not start")?;
-    // On this thread, which is none of the runtime's: so reading files holds up no session.
-    let mut report = runtime.block_on(Box::pin(replay_all(&paths)))?;
+    let mut report = match data {
+        None => run(&paths, Arc::new(MemoryStore::default()))?,
+        Some(data) => {
+            let running = data::open(data, CLUSTER, &EmbeddedConfig::default())?;
+            let replayed = run(&paths, Arc::clone(running.store()) as Arc<dyn Store>);
+            // A disk that failed is why commands did.
+            running.close()?;
+            replayed?
+        }
+    };
     report.time(began.elapsed());
     Ok(report)
 }
 
-async fn replay_all(paths: &[PathBuf]) -> anyhow::Result<Report> {
+fn run(paths: &[PathBuf], store: Arc<dyn Store>) -> anyhow::Result<Report> {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_time().build().context("the runtime does not start")?;
+    // On this thread, which is none of the runtime's: so reading files holds up no session.
+    runtime.block_on(Box::pin(replay_all(paths, store)))
+}
+
+async fn replay_all(paths: &[PathBuf], store: Arc<dyn Store>) -> anyhow::Result<Report> {
+    let stage = Stage::new(store).await?;
     let mut replay =
-        Replay { model: Model::default(), stage: Stage::new()?, report: Report::default(), ahead: Ahead::default() };
+        Replay { model: Model::default(), stage, report: Report::default(), ahead: Ahead::default(), met: 0 };
     for path in paths {
         replay.file(path).await?;
     }
@@ -60,6 +79,8 @@ struct Replay {
     report: Report,
     /// What was sent since all was heard that was sent before.
     ahead: Ahead,
+    /// Nicks of these logs that an earlier replay had made members.
+    met: usize,
 }
 
 #[derive(Default)]
@@ -123,7 +144,14 @@ impl Replay {
     async fn come(&mut self, place: Place<'_>, nick: &str) -> anyhow::Result<UserId> {
         let user = user_of(nick);
         match self.model.know(user, nick).map_err(|other| place.collision(nick, other, user))? {
-            Known::New => self.stage.add(user, place.parse(nick)?).await?,
+            Known::New => {
+                let parsed = place.parse(nick)?;
+                match self.stage.stored_nick(user) {
+                    None => self.stage.add(user, parsed).await?,
+                    Some(before) if before == parsed => self.met += 1,
+                    Some(before) => return Err(place.collision(nick, before.to_string(), user).into()),
+                }
+            }
             Known::Already => {}
         }
         if !self.model.is_online(user) {
@@ -165,7 +193,7 @@ impl Replay {
         }
         self.stage.collect(&mut self.report).await?;
         let shown = self.stage.shown().await?;
-        let known = (self.model.members(), self.model.online());
+        let known = (self.stage.stored() + self.model.members() - self.met, self.model.online());
         ensure!(shown == known, "the guild shows {shown:?} members and of them online, the log {known:?}");
         Ok(())
     }
@@ -189,6 +217,8 @@ impl Place<'_> {
     }
 }
 
+/// The cluster of directories that replays make: "guildhall replay". Others are not theirs to write.
+const CLUSTER: u128 = u128::from_be_bytes(*b"guildhall replay");
 /// Lines sent before everybody must have heard all of them, so that who has heard nothing of them yet does not fall out of a ring.
 /// Live traffic knows no such pause: there a slow session is told a gap.
 const LINES_AHEAD_MAX: usize = 1_024;

@@ -27,6 +27,12 @@ fn a_small_guild_is_worked_hard_and_nothing_is_wrong() {
     for fault in FAULTS {
         assert_eq!(report[fault], 0, "{fault}: {report}");
     }
+    let killed = &report["killed"];
+    for fault in ["lost", "doubled", "phantoms", "epochs_not_risen", "failed", "ended"] {
+        assert_eq!(killed[fault], 0, "{fault}: {report}");
+    }
+    assert_eq!(killed["kills"], 3);
+    assert!(killed["acknowledged"].as_u64().unwrap() > 10, "{report}");
     assert_eq!(report["passed"], true);
     let number = |key: &str| report[key].as_u64().unwrap();
     assert_eq!((number("members"), number("sessions"), number("roles")), (3_000, 1_002, 250));

@@ -52,12 +52,8 @@ pub fn repair(files: Arc<dyn Files>, id: LogId, config: LogConfig) -> Result<Rep
     // First of all the room, so that a full disk changes nothing.
     let spare = make_spare(&*files, config.checked().segment_bytes)?;
     let mut repaired = Repaired { bad: Some(bad), ..Repaired::default() };
-    let first_lost = cut.as_ref().map_or(0, |cut| cut.segment + 1);
-    if let Some(cut) = &cut {
-        repaired.count_lost(&*files, id, cut.segment, cut.end)?;
-    }
-    for number in numbers.range(first_lost..).rev() {
-        repaired.count_lost(&*files, id, *number, HEADER_BYTES)?;
+    repaired.count_behind(&*files, id, cut.as_ref(), &numbers)?;
+    for number in numbers.range(first_lost(cut.as_ref())..).rev() {
         repaired.renamed.push(set_aside(&*files, *number)?);
     }
     files.sync().map_err(LogError::io(".", "sync"))?;
@@ -72,6 +68,29 @@ pub fn repair(files: Arc<dyn Files>, id: LogId, config: LogConfig) -> Result<Rep
     let (_, found) = Log::open(files, id, config, |_| true, |_, _, _| {})?;
     repaired.found = found;
     Ok(repaired)
+}
+
+/// Tells what [`repair`] would find and lose, and changes nothing. The segments that it would cut off are named as they are. Nobody may
+/// have the log open. Waits for the disk.
+///
+/// # Errors
+/// As of [`repair`], but for the room that it needs.
+pub fn foresee(files: &dyn Files, id: LogId) -> Result<Repaired, LogError> {
+    let verified = verify(files, id)?;
+    let mut repaired = Repaired { found: verified.found, bad: verified.bad, ..Repaired::default() };
+    if repaired.bad.is_some() {
+        let numbers = survey::numbers(files)?;
+        let cut = find_cut(files, id, &numbers)?;
+        repaired.count_behind(files, id, cut.as_ref(), &numbers)?;
+        repaired.renamed =
+            numbers.range(first_lost(cut.as_ref())..).rev().map(|number| segment::name(*number)).collect();
+    }
+    Ok(repaired)
+}
+
+/// The first segment that is cut off whole.
+fn first_lost(cut: Option<&Cut>) -> u64 {
+    cut.map_or(0, |cut| cut.segment + 1)
 }
 
 /// Where a log is to end.
@@ -159,6 +178,20 @@ fn good_end(files: &dyn Files, id: LogId, segment: &Segment, successor: Option<u
 }
 
 impl Repaired {
+    /// Counts what lies behind the cut in all segments.
+    fn count_behind(
+        &mut self,
+        files: &dyn Files,
+        id: LogId,
+        cut: Option<&Cut>,
+        numbers: &BTreeSet<u64>,
+    ) -> Result<(), LogError> {
+        if let Some(cut) = cut {
+            self.count_lost(files, id, cut.segment, cut.end)?;
+        }
+        numbers.range(first_lost(cut)..).try_for_each(|number| self.count_lost(files, id, *number, HEADER_BYTES))
+    }
+
     /// Counts what lies behind the cut in a segment.
     fn count_lost(&mut self, files: &dyn Files, id: LogId, number: u64, from: u64) -> Result<(), LogError> {
         let name = segment::name(number);

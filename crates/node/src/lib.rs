@@ -66,6 +66,7 @@ mod pace;
 mod reads;
 mod registry;
 mod rings;
+mod stored;
 
 pub use backend::{
     Attach, AttachError, Backend, BatchSession, Batches, Delivery, Resume, ResumeError, Resumed, SessionStream,
@@ -74,6 +75,7 @@ pub use clock::Clock;
 pub use config::{LoadConfig, MailboxConfig, NodeConfig, OffloadConfig, Quota, ResumeConfig, TurnConfig};
 pub use counters::{Counter, Counters, Counts};
 pub use durable::{DurableError, DurableStore, WriterFailure};
+pub use guildhall_guild::RecoverError;
 pub use guildhall_members::{MemberRef, Question, View};
 pub use guildhall_relay::{BatchItem, DetachReason, Gap, RelayConfig, Secret, SecretError, SecretKey, SecretKeys};
 pub use guildhall_ring::{LatestConfig, RingConfig};
@@ -81,3 +83,4 @@ pub use keys::NoRandomness;
 pub use node::{Call, Node, Pending, StartError};
 pub use owner::SleepError;
 pub use reads::{AsOf, Recipients, ViewRef};
+pub use stored::{StoredView, stored_view};

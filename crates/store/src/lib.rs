@@ -65,8 +65,8 @@ use guildhall_proto::{Epoch, Grant, GuildId, Record, Structure};
 
 pub use embedded::{
     Alone, ArchiveError, BackupError, BackupReport, CheckpointWriter, Directory, DirectoryError, EmbeddedConfig,
-    EmbeddedCounts, EmbeddedStore, FORMAT, Identity, IdentityError, Inspection, OpenError, OpenReport, PendingClaim,
-    RecordWriter, RestoreError, StoreFailure, StoredGuild, Verification, Workers, restore,
+    EmbeddedCounts, EmbeddedStore, FORMAT, Identity, IdentityError, Inspection, Logs, OfEach, OpenError, OpenReport,
+    PendingClaim, RecordWriter, RestoreError, Seen, StoreFailure, StoredGuild, Verification, Workers, restore,
 };
 pub use memory::MemoryStore;
 

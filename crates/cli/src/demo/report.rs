@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::judge::Findings;
 use super::latency::Times;
 use crate::checks::Verdict;
+use crate::kill::Totals;
 
 /// The figures of one demo, in the order in which they are shown.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -40,6 +41,8 @@ pub(crate) struct Report {
     pub(crate) woken: u64,
     #[serde(flatten)]
     pub(crate) checks: Checks,
+    /// Processes killed at their work, and what was found of that.
+    pub(crate) killed: Totals,
     pub(crate) operations: BTreeMap<&'static str, Times>,
     pub(crate) seconds: Seconds,
     pub(crate) memory_bytes: MemoryBytes,
@@ -85,6 +88,7 @@ pub(crate) struct Seconds {
     pub(crate) attach: f64,
     pub(crate) run: f64,
     pub(crate) check: f64,
+    pub(crate) kill: f64,
     pub(crate) total: f64,
 }
 
@@ -135,6 +139,16 @@ impl Checks {
 }
 
 impl Report {
+    /// Whether nothing is wrong.
+    pub(crate) fn verdict(&self) -> Verdict {
+        match (self.checks.verdict(), self.killed.verdict()) {
+            (Verdict::Passed, Verdict::Passed) => Verdict::Passed,
+            (Verdict::Failed, Verdict::Passed | Verdict::Failed) | (Verdict::Passed, Verdict::Failed) => {
+                Verdict::Failed
+            }
+        }
+    }
+
     /// One JSON object, on one line.
     pub(crate) fn json(&self) -> serde_json::Result<String> {
         serde_json::to_string(self).map(|json| json + "\n")
@@ -143,12 +157,18 @@ impl Report {
     /// For people.
     pub(crate) fn table(&self) -> String {
         let mut text = String::new();
-        let tables = [self.events_table(), self.operations_table(), self.memory_table(), self.checks_table()];
+        let tables = [
+            self.events_table(),
+            self.operations_table(),
+            self.memory_table(),
+            self.checks_table(),
+            self.killed_table(),
+        ];
         for table in tables {
             text.push_str(&table.to_string());
             text.push('\n');
         }
-        text.push_str(match self.checks.verdict() {
+        text.push_str(match self.verdict() {
             Verdict::Passed => "\nEvery session heard exactly what it had to, in order.\n",
             Verdict::Failed => "\nFAILED: not all was as it has to be.\n",
         });
@@ -176,12 +196,13 @@ impl Report {
         ] {
             table.add_row([name.to_owned(), grouped(number)]);
         }
-        let Seconds { build, attach, run, check, total } = self.seconds;
+        let Seconds { build, attach, run, check, kill, total } = self.seconds;
         for (name, seconds) in [
             ("seconds to build the guild", build),
             ("seconds to attach the sessions", attach),
             ("seconds of the run", run),
             ("seconds of the check", check),
+            ("seconds of the kills", kill),
             ("seconds in all", total),
         ] {
             table.add_row([name.to_owned(), format!("{seconds:.3}")]);
@@ -242,6 +263,25 @@ impl Report {
         }
         aligned(table)
     }
+
+    fn killed_table(&self) -> Table {
+        let killed = &self.killed;
+        let mut table = new_table(&["processes killed at their work", ""]);
+        for (name, number) in [
+            ("processes", killed.kills),
+            ("operations acknowledged", killed.acknowledged),
+            ("unanswered, and found whole", killed.unanswered_kept),
+            ("unanswered, and cut", killed.unanswered_cut),
+            ("lost", killed.lost),
+            ("doubled", killed.doubled),
+            ("heard of, and not there", killed.phantoms),
+            ("guilds whose epoch did not rise", killed.epochs_not_risen),
+            ("failed", killed.failed + killed.ended),
+        ] {
+            table.add_row([name.to_owned(), grouped(number)]);
+        }
+        aligned(table)
+    }
 }
 
 fn new_table(header: &[&str]) -> Table {
@@ -295,6 +335,8 @@ mod tests {
             assert_eq!(wrong.verdict(), Verdict::Failed);
             assert!(Report { checks: wrong, ..Report::default() }.table().contains("FAILED"));
         }
+        let killed = Totals { lost: 1, ..Totals::default() };
+        assert!(Report { killed, ..Report::default() }.table().contains("FAILED"));
     }
 
     #[test]

@@ -11,8 +11,8 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::latency::{Kind, Latencies};
 use super::population::{Group, Reached};
-use super::random::Random;
 use super::shape::{CHANNELS, Shape};
+use crate::random::Random;
 
 /// Says when it is enough.
 pub(crate) type Enough = Arc<AtomicBool>;

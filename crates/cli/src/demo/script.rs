@@ -14,11 +14,11 @@ use guildhall_proto::{
 use super::bell::Bell;
 use super::fact::Fact;
 use super::latency::Kind;
-use super::random::Random;
 use super::rights::Rights;
 use super::seat::{Errand, Seats};
 use super::shape::{CHANNELS, LAPSED, OPEN_CHANNELS, POPULAR, ROLES, STEWARD, Shape};
 use crate::checks::{Number, Spoken};
+use crate::random::Random;
 
 /// The guild as the script has made it so far, and what it may still do.
 pub(crate) struct Script {

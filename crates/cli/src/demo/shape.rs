@@ -7,7 +7,7 @@ use guildhall_proto::{
     Permissions, Role, RoleId, UserId,
 };
 
-use super::random::Random;
+use crate::random::Random;
 
 /// The guild as it begins.
 #[derive(Debug, Clone, Copy)]

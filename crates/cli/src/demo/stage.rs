@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use guildhall_node::{Node, NodeConfig};
 use guildhall_proto::{Actor, ClientId, Command, Outcome, Position, PruneBy};
-use guildhall_store::MemoryStore;
+use guildhall_store::Store;
 use tracing::warn;
 
 use super::bell::Bell;
@@ -139,12 +139,12 @@ impl Stage {
 }
 
 /// The node on which everything happens. Must be called within a runtime.
-pub(super) fn start_node() -> anyhow::Result<Node> {
+pub(super) fn start_node(store: Arc<dyn Store>) -> anyhow::Result<Node> {
     let mut config = NodeConfig::default();
     config.relay.ring.entries_max = RELAY_EVENTS;
     config.relay.ring.bytes_max = RELAY_BYTES;
     config.ring.entries_max = GUILD_EVENTS;
-    Node::start(config, Arc::new(MemoryStore::default())).context("the node does not start")
+    Node::start(config, store).context("the node does not start")
 }
 
 /// Prunes the lapsed once so much time is over. Returns how many they were.

@@ -9,13 +9,13 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use anyhow::Context;
-use guildhall_node::{Attach, AttachError, Backend, Node, NodeConfig, Pending};
+use guildhall_node::{Attach, AttachError, Backend, Node, NodeConfig, Pending, ViewRef};
 use guildhall_proto::limits::CLIENT_OUTCOMES_MAX;
 use guildhall_proto::{
     Actor, CallError, Channel, ChannelId, ChannelKind, ClientId, Command, GuildId, Level, MemberFlags, Mentions, Name,
     NewMember, Nick, Payload, Permissions, Publish, SessionId, Status, UserId,
 };
-use guildhall_store::MemoryStore;
+use guildhall_store::Store;
 use tokio::time::sleep;
 
 use super::hearing::{Hearing, Until};
@@ -32,6 +32,8 @@ pub(crate) struct Stage {
     ids: Ids,
     operations: Operations,
     founded: bool,
+    /// The guild as an earlier replay left it.
+    stored: Option<ViewRef>,
     pending: VecDeque<Pending>,
     online: BTreeMap<UserId, Listener>,
     left: Vec<Left>,
@@ -45,26 +47,49 @@ struct Ids {
 }
 
 impl Stage {
-    /// Starts the node. Must be called within a runtime.
-    pub(crate) fn new() -> anyhow::Result<Self> {
+    /// Starts the node, and goes on with the guild that is stored, if there is one. Must be called within a runtime.
+    pub(crate) async fn new(store: Arc<dyn Store>) -> anyhow::Result<Self> {
         let mut config = NodeConfig::default();
         for ring in [&mut config.ring, &mut config.relay.ring] {
             ring.entries_max = RING_EVENTS;
             ring.bytes_max = RING_BYTES;
         }
-        let node = Node::start(config, Arc::new(MemoryStore::default())).context("the node does not start")?;
         let ids = Ids { guild: GuildId::new(1)?, channel: ChannelId::new(1)?, sessions: 0 };
-        Ok(Self {
+        let is_known = store.knows(ids.guild).context("the store cannot be asked")?;
+        let node = Node::start(config, store).context("the node does not start")?;
+        let stored = if is_known {
+            Some(node.view(ids.guild).await.context("the guild of the replay before cannot be read")?)
+        } else {
+            None
+        };
+        let lacks_channel = stored.as_ref().is_some_and(|view| view.rights().channel(ids.channel).is_none());
+        let mut stage = Self {
             backend: node.backend(),
             node,
             ids,
-            operations: Operations::of(ClientId::MIN),
-            founded: false,
+            operations: Operations::of_now(ClientId::MIN)?,
+            founded: stored.is_some(),
+            stored,
             pending: VecDeque::new(),
             online: BTreeMap::new(),
             left: Vec::new(),
             progress: Arc::new(Progress::new()),
-        })
+        };
+        // A replay that was killed may have come no further than to the guild itself.
+        if lacks_channel {
+            stage.create_channel().await?;
+        }
+        Ok(stage)
+    }
+
+    /// How many members the guild had when the replay began.
+    pub(crate) fn stored(&self) -> usize {
+        self.stored.as_ref().map_or(0, |view| view.len())
+    }
+
+    /// How a user is called who was a member when the replay began.
+    pub(crate) fn stored_nick(&self, user: UserId) -> Option<Nick> {
+        self.stored.as_ref()?.member(user).map(|member| member.nick)
     }
 
     /// Adds a member. The first one gets the guild: without a member there can be none.
@@ -73,13 +98,16 @@ impl Stage {
         if self.founded {
             return self.begin(Actor::System, Command::AddMember(member)).await;
         }
-        let name = Name::parse("replay")?;
+        let name = Name::parse(NAME)?;
         let everyone = Permissions::VIEW_CHANNEL | Permissions::SEND_MESSAGES;
-        let create = self
-            .operations
-            .call(Actor::System, Command::CreateGuild { name: name.clone(), everyone, owner: member })?;
+        let create = self.operations.call(Actor::System, Command::CreateGuild { name, everyone, owner: member })?;
         self.node.call(self.ids.guild, create).await.context("the guild is not created")?;
         self.founded = true;
+        self.create_channel().await
+    }
+
+    async fn create_channel(&mut self) -> anyhow::Result<()> {
+        let name = Name::parse(NAME)?;
         let channel = Channel { id: self.ids.channel, name, kind: ChannelKind::Text, parent: None, position: 0 };
         self.begin(Actor::System, Command::CreateChannel { channel, overwrites: Vec::new() }).await
     }
@@ -192,6 +220,8 @@ impl Ids {
     }
 }
 
+/// What the guild and its channel are called.
+const NAME: &str = "replay";
 /// Events that the guild's ring and the relay's hold, each.
 pub(crate) const RING_EVENTS: usize = 4_096;
 /// Bytes that they hold, each.

@@ -1,0 +1,149 @@
+//! Directories of guilds' data, as commands take them: made, opened to be written, or looked at as they are.
+
+mod error;
+mod running;
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context;
+use guildhall_proto::{GuildId, NodeId};
+use guildhall_store::{Alone, Directory, EmbeddedConfig, EmbeddedStore, Identity, Inspection};
+
+pub(crate) use error::DataError;
+pub(crate) use running::Running;
+
+/// Opens a directory's store to be written, and starts its writers. A directory that is not there, or in which nothing was ever stored,
+/// becomes one of `cluster`.
+///
+/// # Errors
+/// [`DataError`] if the directory is not ours to write; anything else if its store cannot be opened.
+pub(crate) fn open(path: &Path, cluster: u128, config: &EmbeddedConfig) -> anyhow::Result<Running> {
+    let directory = make(path)?;
+    let identity = Identity::new(cluster, NodeId::new(NODE)?, random()?);
+    match EmbeddedStore::create(&directory, &identity, config) {
+        Ok(()) | Err(guildhall_store::OpenError::Exists) => {}
+        Err(error) => return Err(DataError::opening(path, error)),
+    }
+    let running = Running::open(path, directory, config.clone())?;
+    let found = running.store().identity().cluster;
+    if found != cluster {
+        return Err(DataError::Cluster { path: path.into(), found, expected: cluster }.into());
+    }
+    Ok(running)
+}
+
+/// Locks a directory that a store may be made in: one that is not there, is empty, or was made by us.
+///
+/// # Errors
+/// [`DataError`].
+pub(crate) fn make(path: &Path) -> Result<Directory, DataError> {
+    match fs::read_dir(path) {
+        Ok(entries) => {
+            let names: io::Result<Vec<_>> = entries.map(|entry| entry.map(|entry| entry.file_name())).collect();
+            let names = names.map_err(|source| DataError::Unreadable { path: path.into(), source })?;
+            // What a start leaves that was broken off before anything could be stored.
+            let is_begun = |name: &std::ffi::OsString| BEGUN.iter().any(|begun| name == begun);
+            if !names.iter().any(|name| name == "guildhall") && !names.iter().all(is_begun) {
+                return Err(DataError::Foreign { path: path.into() });
+            }
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(source) => return Err(DataError::Unreadable { path: path.into(), source }),
+    }
+    Ok(Directory::make(path)?)
+}
+
+/// Looks at the store of a directory that no process has open. Changes nothing of what is stored.
+///
+/// # Errors
+/// [`DataError`] if there is none, or another process has it; anything else if it cannot be read.
+pub(crate) fn inspect(path: &Path) -> anyhow::Result<Inspection> {
+    let directory = Directory::lock(path).map_err(DataError::from)?;
+    Inspection::open(directory, Arc::new(Alone)).map_err(|error| DataError::opening(path, error))
+}
+
+/// The guild that was asked for: by its id, or as the only one there is.
+///
+/// # Errors
+/// [`DataError::UnknownGuild`], [`DataError::WhichGuild`].
+pub(crate) fn choose(path: &Path, guilds: &[GuildId], asked: Option<GuildId>) -> Result<GuildId, DataError> {
+    match (asked, guilds) {
+        (Some(guild), guilds) if guilds.contains(&guild) => Ok(guild),
+        (Some(guild), _) => Err(DataError::UnknownGuild { path: path.into(), guild }),
+        (None, [guild]) => Ok(*guild),
+        (None, guilds) => Err(DataError::WhichGuild { path: path.into(), guilds: guilds.len() }),
+    }
+}
+
+/// What nobody else has: for the names of a new directory's logs.
+///
+/// # Errors
+/// If the system has no randomness.
+pub(crate) fn random() -> anyhow::Result<[u8; 40]> {
+    let mut bytes = [0; 40];
+    getrandom::fill(&mut bytes).context("the system gives no randomness")?;
+    Ok(bytes)
+}
+
+/// The node that a directory made by a command belongs to: the only one of its cluster.
+pub(crate) const NODE: u64 = 1;
+const BEGUN: [&str; 4] = ["lock", "records", "checkpoints", "guildhall.new"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CLUSTER: u128 = 7;
+
+    #[test]
+    fn a_directory_is_made_once_and_then_only_its_own_cluster_may_write_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("new");
+        let config = EmbeddedConfig::default();
+        open(&path, CLUSTER, &config).unwrap().close().unwrap();
+        open(&path, CLUSTER, &config).unwrap().close().unwrap();
+        let error = open(&path, CLUSTER + 1, &config).unwrap_err();
+        assert!(matches!(error.downcast_ref(), Some(DataError::Cluster { found: CLUSTER, .. })), "{error}");
+    }
+
+    #[test]
+    fn a_directory_with_other_files_in_it_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("thesis.tex"), "years of work").unwrap();
+        let error = open(dir.path(), CLUSTER, &EmbeddedConfig::default()).unwrap_err();
+        assert!(matches!(error.downcast_ref(), Some(DataError::Foreign { .. })), "{error}");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_start_that_was_broken_off_is_begun_again() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(Directory::make(dir.path()).unwrap());
+        open(dir.path(), CLUSTER, &EmbeddedConfig::default()).unwrap().close().unwrap();
+    }
+
+    #[test]
+    fn a_directory_in_use_and_one_without_data_are_told_apart() {
+        let dir = tempfile::tempdir().unwrap();
+        let is_in = |error: anyhow::Error, text: &str| assert!(error.to_string().contains(text), "{error}");
+        is_in(inspect(dir.path()).unwrap_err(), "no data of Guildhall");
+        let running = open(dir.path(), CLUSTER, &EmbeddedConfig::default()).unwrap();
+        is_in(inspect(dir.path()).unwrap_err(), "in use");
+        running.close().unwrap();
+        assert_eq!(inspect(dir.path()).unwrap().guilds(), []);
+    }
+
+    #[test]
+    fn a_guild_must_be_named_if_there_are_several() {
+        let [one, two, three] = [1, 2, 3].map(|id| GuildId::new(id).unwrap());
+        let path = Path::new("data");
+        assert_eq!(choose(path, &[one], None).unwrap(), one);
+        assert_eq!(choose(path, &[one, two], Some(two)).unwrap(), two);
+        assert!(matches!(choose(path, &[one, two], None), Err(DataError::WhichGuild { guilds: 2, .. })));
+        assert!(matches!(choose(path, &[], None), Err(DataError::WhichGuild { guilds: 0, .. })));
+        assert!(matches!(choose(path, &[one], Some(three)), Err(DataError::UnknownGuild { .. })));
+    }
+}
