@@ -14,6 +14,8 @@
 
 mod calls;
 mod falling_asleep;
+#[cfg(test)]
+mod held;
 mod rest;
 mod storing;
 
