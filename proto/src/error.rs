@@ -275,6 +275,9 @@ pub enum CommandError {
         /// The guild's last.
         at: Position,
     },
+    /// The store has no room for what the command would change. Nothing is kept of the attempt: it may be made again.
+    #[error("the store has no room")]
+    StoreFull,
 }
 
 /// Why no answer of the guild came back.

@@ -9,7 +9,7 @@ mod told;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use guildhall_guild::{Answer, CallId, GuildConfig, Reply};
+use guildhall_guild::{Answer, CallId, CheckpointConfig, GuildConfig, Reply};
 use guildhall_members::MembersConfig;
 use guildhall_proto::{Actor, Command, Event, EventKind, Level, SessionId, Status};
 use guildhall_ring::Reader;
@@ -48,7 +48,8 @@ impl History {
             fold_at: 1 + dice.below(8),
             inline_fold_members: dice.below(3) * 8,
         };
-        let config = GuildConfig { members, checkpoint_records: 5 + dice.below(60) as u64 };
+        let checkpoints = CheckpointConfig { changes_min: 5 + dice.below(60) as u64, ..CheckpointConfig::default() };
+        let config = GuildConfig { members, checkpoints };
         let ring_entries = [6, 12, 15, 4_096][dice.below(4)];
         // Up to 15 entries a ring keeps exactly as many as it may: each lies in a chunk of its own.
         let relay_sizes: Vec<Size> = (0..2 - usize::from(dice.one_in(4))).map(|_| size(&mut dice)).collect();

@@ -3,12 +3,12 @@
 //! Invariants:
 //! - `position` names the last event made; seqs are dense within an epoch;
 //! - `clock` never falls;
-//! - `folding` holds the structure as of the fold under way, and only then.
+//! - `folding` holds what the fold under way began with, and only then.
 
 use std::mem::take;
 use std::sync::Arc;
 
-use guildhall_members::{Base, Folded, MemberRef, Members, MembersConfig, View};
+use guildhall_members::{Base, MemberRef, Members, MembersConfig, View};
 use guildhall_permissions::Rights;
 use guildhall_proto::{
     Actor, AppliedOp, Ban, BodyHash, Command, CommandError, Ephemeral, EphemeralKind, Epoch, Event, EventKind,
@@ -19,8 +19,9 @@ use crate::decide::{Change, Decision, Scene, create_guild};
 use crate::effect::{Answer, Attached, Effect, Reply, Tell};
 use crate::input::{Call, Input, SessionCall, SessionRequest, TypingCall};
 use crate::operations::{Operations, Seen};
+use crate::saving::{CheckpointConfig, Folding, changes_of};
 use crate::sessions::Sessions;
-use crate::snapshot::{Checkpoint, Life, StructureSeed};
+use crate::snapshot::Life;
 use crate::work::{Asked, Works};
 
 /// One community's live state.
@@ -36,32 +37,29 @@ pub struct Guild {
     pub(crate) operations: Operations,
     pub(crate) works: Works,
     /// The number of the last record made.
-    records: u64,
+    pub(crate) records: u64,
     /// The number of the last record made when the last checkpoint was begun.
-    checkpointed: u64,
+    pub(crate) checkpointed: u64,
+    /// The changes recorded since.
+    pub(crate) changes: u64,
     /// Whether anything has happened since that no record holds: a message has a position and an outcome.
-    unsaved: bool,
-    pub(crate) folding: Option<Box<StructureSeed>>,
+    pub(crate) unsaved: bool,
+    /// Whether the store takes records.
+    has_room: bool,
+    pub(crate) folding: Option<Box<Folding>>,
     /// Roles deleted up to here may have been cleaned out of records.
-    cleaned: Seq,
+    pub(crate) cleaned: Seq,
     /// Reused for fingerprints.
     buffer: Vec<u8>,
 }
 
 /// How a guild is kept.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct GuildConfig {
     /// How its members are kept.
     pub members: MembersConfig,
-    /// After how many records a checkpoint is begun even if no fold is due (default 10,000). Fewer: checkpoints cost more than
-    /// the records they save. More: recovery replays longer.
-    pub checkpoint_records: u64,
-}
-
-impl Default for GuildConfig {
-    fn default() -> Self {
-        Self { members: MembersConfig::default(), checkpoint_records: 10_000 }
-    }
+    /// When checkpoints are worth their cost.
+    pub checkpoints: CheckpointConfig,
 }
 
 /// Why stored records are not a guild's history.
@@ -102,7 +100,9 @@ impl Guild {
             works: Works::default(),
             records: 0,
             checkpointed: 0,
+            changes: 0,
             unsaved: false,
+            has_room: true,
             folding: None,
             cleaned: Seq::default(),
             buffer: Vec::new(),
@@ -149,6 +149,7 @@ impl Guild {
             return Err(RecoverError::Missing { expected: self.records + 1, got: record.number });
         }
         self.clock = self.clock.max(record.at);
+        self.changes += changes_of(record.event.as_deref());
         self.operations.keep_applied(&record.op);
         match &record.event {
             // Messages are not stored, so seqs may jump, but never stand still.
@@ -206,29 +207,20 @@ impl Guild {
         !self.works.is_empty()
     }
 
-    /// Whether a fold is under way.
-    pub fn is_folding(&self) -> bool {
-        self.folding.is_some()
+    /// Tells whether the store has room for records. While it has none, durable commands are refused before they are applied, and
+    /// whole-guild changes pause; all else goes on.
+    pub fn set_room(&mut self, has_room: bool) {
+        self.has_room = has_room;
     }
 
-    /// Tells that the store has not taken a checkpoint: what it alone would have held is not saved.
-    pub fn checkpoint_refused(&mut self) {
-        self.unsaved = true;
+    /// Whether the store has room, as last told.
+    pub fn has_room(&self) -> bool {
+        self.has_room
     }
 
-    /// Whether the last checkpoint that was begun has all that happened, unless the store
-    /// [refused](Self::checkpoint_refused) one since: then a guild restored from it goes on where this one is, which no records could
-    /// promise, for they know nothing of messages.
-    pub fn is_checkpointed(&self) -> bool {
-        self.records == self.checkpointed && !self.unsaved
-    }
-
-    /// Begins a checkpoint, and a fold before it if there is something to fold, though none is due. Does nothing while a fold is
-    /// under way, or if the last checkpoint has all.
-    pub fn checkpoint(&mut self, effects: &mut Vec<Effect>) {
-        if !self.is_folding() && !self.is_checkpointed() {
-            self.begin_checkpoint(effects);
-        }
+    /// Whether an operation is held up by nothing but the store's want of room.
+    pub fn waits_for_room(&self) -> bool {
+        !self.has_room && self.works.is_ready()
     }
 
     /// Frees what is kept for the next command alone, and forgets outcomes that have expired: for a guild that is idle.
@@ -271,7 +263,7 @@ impl Guild {
             Err(refusal) => effects.push(Effect::Answer(id, Err(refusal))),
         }
         self.give_up_works_if_deleted(effects);
-        self.begin_checkpoint_if_due(effects);
+        self.begin_fold_if_due(effects);
     }
 
     fn perform(&mut self, call: Call, effects: &mut Vec<Effect>) -> Result<Performed, CommandError> {
@@ -288,6 +280,10 @@ impl Guild {
             Seen::New => None,
         };
         let (durable, bytes) = (command.is_durable(), command.weight_bytes());
+        if durable && !self.has_room {
+            // Not kept, and not decided: what is refused for another reason now may not be so once there is room.
+            return Err(CommandError::StoreFull);
+        }
         match self.decide(actor, command, so_far) {
             Ok(Decision::Now(change)) => {
                 let outcome = self.carry_out(change, durable.then_some((op, body)), effects);
@@ -360,6 +356,7 @@ impl Guild {
     /// Has a step of an operation stored, with its event, if it made one.
     pub(crate) fn record(&mut self, op: AppliedOp, event: Option<&Arc<Event>>, effects: &mut Vec<Effect>) {
         self.records += 1;
+        self.changes += changes_of(event.map(|event| &**event));
         let event = event.map(Arc::clone);
         let number = self.records;
         effects.push(Effect::Record(Record { number, position: self.position, at: self.clock, op, event }));
@@ -446,72 +443,6 @@ impl Guild {
 
     fn tell(&self, kind: EphemeralKind) -> Effect {
         Effect::Tell(Tell::Latest(Ephemeral { at: self.position, kind }))
-    }
-
-    /// Begins a fold, and with it a checkpoint, when the overlay or the records since the last one are many enough.
-    pub(crate) fn begin_checkpoint_if_due(&mut self, effects: &mut Vec<Effect>) {
-        let since = self.records - self.checkpointed;
-        // Of a deleted guild nothing but that is worth keeping.
-        let many_records = since >= self.config.checkpoint_records || since > 0 && matches!(self.life, Life::Deleted);
-        if self.folding.is_some() || !(many_records || self.members.fold_due()) {
-            return;
-        }
-        self.begin_checkpoint(effects);
-    }
-
-    fn begin_checkpoint(&mut self, effects: &mut Vec<Effect>) {
-        self.checkpointed = self.records;
-        self.unsaved = false;
-        let structure = self.structure();
-        match self.members.begin_fold() {
-            None => effects.push(Effect::Checkpoint(Checkpoint { structure, base: self.members.base() })),
-            Some(job) if self.members.folds_inline() => self.install(job.run(), structure, effects),
-            Some(job) => {
-                self.folding = Some(Box::new(structure));
-                effects.push(Effect::Fold(job));
-            }
-        }
-    }
-
-    fn fold_done(&mut self, folded: Folded, effects: &mut Vec<Effect>) {
-        match self.folding.take() {
-            Some(structure) => self.install(folded, *structure, effects),
-            // The guild was deleted while the fold ran.
-            None => effects.push(Effect::Discard(Box::new(folded))),
-        }
-    }
-
-    fn install(&mut self, folded: Folded, structure: StructureSeed, effects: &mut Vec<Effect>) {
-        let base = folded.base();
-        if folded.cleans_roles() {
-            self.cleaned = structure.position.seq;
-        }
-        let superseded = self.members.install(folded);
-        effects.push(Effect::Discard(Box::new(superseded)));
-        effects.push(Effect::Checkpoint(Checkpoint { structure, base }));
-    }
-
-    fn structure(&self) -> StructureSeed {
-        StructureSeed {
-            position: self.position,
-            records: self.records,
-            clock: self.clock,
-            standing: self.life.clone(),
-            bans: self.members.bans().clone(),
-            operations: self.operations.clone(),
-        }
-    }
-
-    /// Recovery has no worker and nobody waits for it turn by turn: it folds where it stands, and at other moments than the owner
-    /// did. A role that comes back was cleaned out of all members then, so it has to be now.
-    fn fold_before_recovering(&mut self, next: &EventKind) {
-        let comes_back = matches!(next, EventKind::RoleCreated { role } if self.members.is_masked(role.id));
-        if (comes_back || self.members.fold_due())
-            && let Some(job) = self.members.begin_fold()
-        {
-            let folded = job.run();
-            drop(self.members.install(folded));
-        }
     }
 }
 

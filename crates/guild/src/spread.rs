@@ -11,16 +11,17 @@ use crate::work::{Candidates, Next, Task, Work};
 impl Guild {
     /// Whether [`proceed`](Self::proceed) has something to do now. The shell then does not wait for inputs.
     ///
-    /// Not while members change faster than they are folded, nor while all that is under way waits for workers.
+    /// Not while members change faster than they are folded, nor while all that is under way waits for workers, nor while the store
+    /// has no room.
     pub fn has_work(&self) -> bool {
-        self.works.is_ready() && !self.is_congested()
+        self.works.is_ready() && !self.is_congested() && self.has_room()
     }
 
     /// Carries the first of the operations under way on by one batch, and appends, in order, what the shell must now do: at most
     /// one event, and with the last batch the answers. To be called once a turn. O(256 log n) in members.
     pub fn proceed(&mut self, now: Millis, effects: &mut Vec<Effect>) {
         self.clock = self.clock.max(now);
-        if self.is_congested() {
+        if self.is_congested() || !self.has_room() {
             return;
         }
         let Some(mut work) = self.works.take_ready() else {
@@ -53,7 +54,7 @@ impl Guild {
             }
             Stage::Unfinished => self.carry_on(work, effects),
         }
-        self.begin_checkpoint_if_due(effects);
+        self.begin_fold_if_due(effects);
     }
 
     /// Takes on an operation that has just been accepted.

@@ -41,6 +41,10 @@ counters! {
     LoadsGivenUp: "loads_given_up_total",
     /// Loads refused because too many waited.
     RefusedLoad: "loads_refused_total{reason=\"queue_full\"}",
+    /// Loads given up because the store had too much to do, or no room for the claim.
+    RefusedLoadByStore: "loads_refused_total{reason=\"store_busy\"}",
+    /// Loads that failed: the store is not available, or what it has of the guild is damaged.
+    LoadsFailed: "loads_failed_total",
     /// Loads refused because as many guilds were awake as may be.
     RefusedGuild: "loads_refused_total{reason=\"guilds_max\"}",
     /// Callers refused because too many waited for the same guild.
@@ -51,6 +55,8 @@ counters! {
     RetiredByJob: "guilds_retired_total{reason=\"job_panic\"}",
     /// Guilds retired because their owner panicked.
     RetiredByOwner: "guilds_retired_total{reason=\"owner_panic\"}",
+    /// Reads answered from the last view of a guild whose owner ended before its time, while it is brought back.
+    ReadsStale: "reads_stale_total",
     /// Turns of owners.
     Turns: "owner_turns_total",
     /// Inputs that owners handled.
@@ -67,6 +73,8 @@ counters! {
     Checkpoints: "store_checkpoints_total",
     /// Checkpoints that the store did not take; the records stay, and the next checkpoint covers them.
     CheckpointsFailed: "store_checkpoints_failed_total",
+    /// Durable commands refused because the store had no room.
+    RefusedStoreFull: "store_refused_total{reason=\"full\"}",
     /// Durable commands refused because the mailbox had no room.
     RefusedDurable: "mailbox_refused_total{class=\"durable\"}",
     /// Messages refused because the mailbox had no room.

@@ -15,6 +15,7 @@ use guildhall_store::StoreError;
 use tokio::sync::{Notify, oneshot};
 
 use crate::counters::{Counter, Counters};
+use crate::last::Last;
 use crate::mailbox::{Class, Mailbox, Refused};
 use crate::offload::{JobPanicked, Offload};
 use crate::owner::Bedtime;
@@ -46,10 +47,6 @@ pub(crate) struct Live {
 /// A relay's feed, which keeps its guild awake.
 #[derive(Debug)]
 pub(crate) struct Feed(Arc<Live>);
-
-/// A scan of a guild that runs or waits.
-#[derive(Debug)]
-pub(crate) struct GuildScan(Arc<Live>);
 
 /// What is posted to an owner.
 #[derive(Debug)]
@@ -102,8 +99,10 @@ pub(crate) enum Control {
     Sleep(Bedtime),
     /// Other guilds' rings are short of bytes: give back what the ring has beyond its share.
     GiveBack,
-    /// The node stops: take nothing more, let out what is under way, end.
+    /// The node stops: take nothing more, and let out what is under way.
     Stop,
+    /// After that: hand the store a last checkpoint, and end. Told to a few guilds at a time.
+    Leave,
 }
 
 /// The answer to a posted request, to be waited for.
@@ -177,6 +176,16 @@ impl Live {
         self.view.load_full().ok_or(CallError::Refused(CommandError::UnknownGuild))
     }
 
+    /// What is to be read once the owner is gone before its time; `None` if the guild does not exist.
+    pub(crate) fn last(&self) -> Option<Last> {
+        self.view.load_full().map(|view| Last::new(view, self.offload.clone()))
+    }
+
+    /// The scans that run or wait over the guild's views.
+    pub(crate) fn scans(&self) -> &AtomicUsize {
+        &self.scans
+    }
+
     /// Whether the owner is gone: no events follow, and posting is in vain.
     pub(crate) fn has_ended(&self) -> bool {
         self.ended.load(Ordering::Acquire)
@@ -192,6 +201,12 @@ impl Live {
             }
             news.await;
         }
+    }
+
+    /// Has a guild end that was told to stop, and waits until it has.
+    pub(crate) async fn leave(self: Arc<Self>) {
+        self.mailbox.post_control(Control::Leave);
+        self.ended().await;
     }
 
     /// Whether the owner is gone because the guild fell asleep: it has handled all it ever took.
@@ -225,21 +240,6 @@ impl Live {
     pub(crate) fn end(&self) {
         self.ended.store(true, Ordering::Release);
         self.news.notify_waiters();
-    }
-}
-
-impl GuildScan {
-    /// One more, if there are fewer than `max`; otherwise how many there are.
-    pub(crate) fn take(live: &Arc<Live>, max: usize) -> Result<Self, usize> {
-        let before = live.scans.fetch_add(1, Ordering::Relaxed);
-        let scan = Self(Arc::clone(live));
-        if before < max { Ok(scan) } else { Err(before) }
-    }
-}
-
-impl Drop for GuildScan {
-    fn drop(&mut self) {
-        self.0.scans.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -16,6 +16,7 @@ use crate::backend::Backend;
 use crate::config::{NodeConfig, ResumeConfig};
 use crate::counters::{Counter, Counters, Counts};
 use crate::keys::{Keys, NoRandomness};
+use crate::last::Readable;
 use crate::live::{self, Live, NoReply, Request};
 use crate::offload::Offload;
 use crate::owner::{SleepError, Surroundings};
@@ -249,6 +250,10 @@ impl Node {
 
     pub(crate) async fn live(&self, guild: GuildId) -> Result<Arc<Live>, CallError> {
         self.shared.registry.load(guild, Purpose::Use).await
+    }
+
+    pub(crate) async fn readable(&self, guild: GuildId) -> Result<Readable, CallError> {
+        self.shared.registry.readable(guild).await
     }
 
     pub(crate) fn offload(&self) -> &Offload {

@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 
 use crate::config::OffloadConfig;
 use crate::counters::{Counter, Counters};
-use crate::live::{GuildScan, Live};
+use crate::last::Readable;
 use crate::pace::spread;
 
 /// A handle on the pool; clones share it.
@@ -47,20 +47,7 @@ pub(crate) struct JobPanicked {
 
 impl Offload {
     pub(crate) fn start(config: OffloadConfig, counters: Arc<Counters>) -> Result<Self, ThreadPoolBuildError> {
-        let pool = ThreadPoolBuilder::new()
-            .num_threads(config.threads)
-            .thread_name(|idx| format!("offload-{idx}"))
-            // Beside two scan threads of equal priority, calls had a p99 of 12-17 times the idle one; beside nice ones about one.
-            .start_handler(|_| {
-                if let Err(error) = rustix::process::nice(NICE) {
-                    tracing::warn!(%error, "offload worker keeps its priority");
-                }
-            })
-            // What jobs do is caught; this is for what they drop.
-            .panic_handler(
-                |panic| tracing::error!(panic = %JobPanicked::of(panic), "a drop on an offload worker panicked"),
-            )
-            .build()?;
+        let pool = pool("offload", config.threads)?;
         let (scans, scan_micros, discards) = (AtomicUsize::new(0), AtomicU64::new(0), AtomicUsize::new(0));
         Ok(Self { shared: Arc::new(Shared { pool, config, counters, scans, scan_micros, discards }) })
     }
@@ -107,8 +94,8 @@ impl Offload {
     ///
     /// # Errors
     /// `Overloaded` if the guild has too many.
-    pub(crate) fn guild_scan(&self, live: &Arc<Live>) -> Result<GuildScan, CallError> {
-        GuildScan::take(live, self.shared.config.guild_scans_max).map_err(|before| self.shared.refuse_scan(before))
+    pub(crate) fn guild_scan(&self, of: &Readable) -> Result<GuildScan, CallError> {
+        GuildScan::take(of, self.shared.config.guild_scans_max).map_err(|before| self.shared.refuse_scan(before))
     }
 
     /// Runs a scan on a worker, where it may use the whole pool, and waits for it. If it panics, `panicked` is told.
@@ -164,6 +151,25 @@ impl JobPanicked {
     }
 }
 
+/// One of a guild's places for scans, given back when dropped.
+#[derive(Debug)]
+pub(crate) struct GuildScan(Readable);
+
+impl GuildScan {
+    /// One more, if there are fewer than `max`; otherwise how many there are.
+    fn take(of: &Readable, max: usize) -> Result<Self, usize> {
+        let before = of.scans().fetch_add(1, Ordering::Relaxed);
+        let scan = Self(of.clone());
+        if before < max { Ok(scan) } else { Err(before) }
+    }
+}
+
+impl Drop for GuildScan {
+    fn drop(&mut self) {
+        self.0.scans().fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// One of the places for scans, given back when dropped.
 struct ScanPlace(Arc<Shared>);
 
@@ -189,6 +195,22 @@ impl Drop for ScanPlace {
     fn drop(&mut self) {
         self.0.scans.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+/// Workers at the lowest priority, named by what they do.
+pub(crate) fn pool(name: &'static str, threads: usize) -> Result<ThreadPool, ThreadPoolBuildError> {
+    ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .thread_name(move |idx| format!("{name}-{idx}"))
+        // Beside two scan threads of equal priority, calls had a p99 of 12-17 times the idle one; beside nice ones about one.
+        .start_handler(|_| {
+            if let Err(error) = rustix::process::setpriority_process(None, NICE) {
+                tracing::warn!(%error, "a worker keeps its priority");
+            }
+        })
+        // What jobs do is caught; this is for what they drop.
+        .panic_handler(|panic| tracing::error!(panic = %JobPanicked::of(panic), "a drop on a worker panicked"))
+        .build()
 }
 
 /// The lowest priority there is.

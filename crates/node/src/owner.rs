@@ -14,6 +14,8 @@
 
 mod calls;
 mod falling_asleep;
+#[cfg(test)]
+mod held;
 mod storing;
 
 use std::mem::take;
@@ -24,9 +26,10 @@ use guildhall_guild::{
     Call, Effect, Gate, Guild, GuildConfig, Input, Outcomes, ScanJob, SessionCall, Tell, TypingCall,
 };
 use guildhall_members::{FoldJob, View};
-use guildhall_proto::{Ephemeral, Event, Subject};
+use guildhall_proto::{CommandError, Ephemeral, Event, Subject};
 use guildhall_ring::{LatestWriter, Writer};
 use guildhall_store::{Store, StoreError};
+use tokio::time::timeout;
 
 use crate::clock::Clock;
 use crate::config::TurnConfig;
@@ -66,13 +69,27 @@ pub(crate) struct Owner {
     effects: Vec<Effect>,
     /// Views that were replaced, on their way to a worker.
     old_views: Vec<Arc<View>>,
+    /// Whether one of them may hold what the guild has replaced since.
+    folded: bool,
     checkpoints: Checkpoints,
     /// By whom the guild is to fall asleep, if it is.
     drowsy: Option<Bedtime>,
     /// Whether what is kept for the next turn is to be freed.
     tidying: bool,
-    stopping: bool,
+    stopping: Stopping,
     ended: Option<End>,
+}
+
+/// How far an owner is on its way out because the node stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stopping {
+    No,
+    /// It takes no requests, and lets out what it has accepted.
+    Refusing,
+    /// It is its turn to leave: the store has room for its last checkpoint.
+    Leaving,
+    /// The last checkpoint has been begun.
+    Saving,
 }
 
 /// Why an owner ends.
@@ -105,10 +122,11 @@ impl Owner {
             calls: Calls::default(),
             effects: Vec::new(),
             old_views: Vec::new(),
+            folded: false,
             checkpoints: Checkpoints::default(),
             drowsy: None,
             tidying: false,
-            stopping: false,
+            stopping: Stopping::No,
             ended: None,
         }
     }
@@ -116,11 +134,20 @@ impl Owner {
     /// Drives the guild until the node stops or the guild retires. In a box: a task keeps what it is started with twice.
     pub(crate) async fn run(mut self: Box<Self>) {
         let mut taken = Taken::default();
+        // Recovery may have left much to fold, and to save.
+        self.guild.begin_fold_if_due(&mut self.effects);
+        self.admit();
+        self.release();
         while self.ended.is_none() {
             let wanted = self.inputs_wanted().min(CHUNK_INPUTS);
             if self.has_work() {
                 // The turn has something to do even if nothing has come.
                 self.live.mailbox.try_take(wanted, &mut taken);
+            } else if self.guild.waits_for_room() && wanted > 0 {
+                // Of new room nobody sends word. In a box: few owners ever come here.
+                let taking = Box::pin(timeout(ROOM_PAUSE, self.live.mailbox.take(wanted, &mut taken)));
+                // Without an input it is a turn all the same: it looks for room.
+                drop(taking.await);
             } else {
                 self.live.mailbox.take(wanted, &mut taken).await;
             }
@@ -135,7 +162,7 @@ impl Owner {
         let turn = &self.around.turn;
         let gate_full = self.gate.len() >= turn.unsettled_max || self.gate.bytes() >= turn.unsettled_bytes_max;
         let held_up = gate_full || self.guild.is_congested();
-        if held_up || self.stopping || self.ended.is_some() { 0 } else { self.around.turn.inputs_max }
+        if held_up || self.is_stopping() || self.ended.is_some() { 0 } else { self.around.turn.inputs_max }
     }
 
     /// Whether the guild carries on with what it has spread over turns: while it takes inputs, and few turns wait for the store.
@@ -145,6 +172,7 @@ impl Owner {
 
     fn turn(&mut self, taken: &mut Taken<Posted, Control>) {
         self.around.counters.bump(Counter::Turns);
+        self.guild.set_room(self.around.store.has_room());
         let begin = Instant::now();
         let time = Duration::from_micros(self.around.turn.micros_max);
         let mut inputs = 0;
@@ -168,8 +196,8 @@ impl Owner {
         }
         self.release();
         if self.gate.is_empty() && self.checkpoints.are_done() {
-            if self.stopping {
-                self.end(End::Stopped);
+            if self.is_stopping() {
+                self.leave();
             } else if !self.guild.exists() {
                 self.end(End::NoGuild);
             }
@@ -206,6 +234,7 @@ impl Owner {
         let now = self.around.clock.now();
         self.around.counters.add(Counter::Inputs, taken.items.len() as u64);
         let mut waited = Duration::ZERO;
+        let before = self.effects.len();
         for queued in taken.items.drain(..) {
             waited += turn_began.saturating_duration_since(queued.since);
             let Posted { request, reply } = queued.item;
@@ -217,8 +246,19 @@ impl Owner {
             };
             self.guild.handle(now, input, &mut self.effects);
         }
+        self.count_refused_for_room(before);
         let waited = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX);
         self.around.counters.add(Counter::MailboxWaitMicros, waited);
+    }
+
+    /// Counts what the guild has refused for want of room, of the effects behind the first `before`.
+    fn count_refused_for_room(&self, before: usize) {
+        if self.guild.has_room() {
+            return;
+        }
+        let refused = |effect: &&Effect| matches!(effect, Effect::Answer(_, Err(CommandError::StoreFull)));
+        let refused = self.effects[before..].iter().filter(refused).count();
+        self.around.counters.add(Counter::RefusedStoreFull, refused as u64);
     }
 
     fn control(&mut self, control: Control) {
@@ -237,6 +277,8 @@ impl Owner {
             Control::Tidy => self.tidying = true,
             Control::Sleep(bedtime) => self.become_drowsy(bedtime),
             Control::Stop => self.stop(),
+            Control::Leave if self.stopping == Stopping::Refusing => self.stopping = Stopping::Leaving,
+            Control::Leave => {}
         }
     }
 
@@ -250,7 +292,30 @@ impl Owner {
         for posted in self.live.mailbox.close() {
             posted.reply(Err(NoReply::Stopping));
         }
-        self.stopping = true;
+        if !self.is_stopping() {
+            self.stopping = Stopping::Refusing;
+        }
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stopping != Stopping::No
+    }
+
+    /// Ends, with all that the guild is in the store: the next node has nothing to replay, and goes on at the same position. To be
+    /// called when all that was accepted has been let out.
+    fn leave(&mut self) {
+        match self.stopping {
+            Stopping::Leaving if self.guild.is_folding() => {}
+            Stopping::Leaving if !self.guild.is_checkpointed() => {
+                self.stopping = Stopping::Saving;
+                self.guild.checkpoint(&mut self.effects);
+                self.admit();
+                self.release();
+            }
+            // If the store has not taken it, the records are there all the same.
+            Stopping::Leaving | Stopping::Saving => self.end(End::Stopped),
+            Stopping::No | Stopping::Refusing => {}
+        }
     }
 
     /// Hands the turn's effects to the gate, its records to the store and its jobs to workers.
@@ -270,6 +335,7 @@ impl Owner {
             self.scan(job);
         }
         for garbage in admitted.discard {
+            self.folded = true;
             self.around.offload.discard(garbage);
         }
     }
@@ -319,9 +385,12 @@ impl Owner {
             }
             for checkpoint in checkpoints {
                 self.checkpoint(checkpoint);
-                // A fold has gone before: the old views may hold the base that it replaced, however long this guild is idle now.
-                self.bury_views();
             }
+        }
+        if self.folded && self.gate.is_empty() {
+            // The old views may hold the base that a fold has replaced, however long this guild is idle now.
+            self.folded = false;
+            self.bury_views();
         }
         if events + ephemerals > 0 {
             self.around.counters.add(Counter::Events, events as u64);
@@ -361,9 +430,12 @@ impl Drop for Owner {
             posted.reply(Err(NoReply::Unhandled));
         }
         let (guild, epoch, seq) = (self.live.guild, self.live.epoch.0, self.guild.position().seq.0);
+        // What was let out stays readable if the guild has to be brought back.
+        let mut last = self.live.last();
         match &self.ended {
-            Some(End::Stopped | End::NoGuild) => {}
+            Some(End::Stopped | End::NoGuild) => last = None,
             Some(End::Asleep) => {
+                last = None;
                 self.around.counters.bump(Counter::GuildsAsleep);
                 tracing::info!(%guild, epoch, seq, "guild asleep");
             }
@@ -380,14 +452,17 @@ impl Drop for Owner {
                 self.around.counters.bump(Counter::RetiredByOwner);
                 tracing::error!(%guild, epoch, seq, "guild retired: its owner panicked");
             }
-            None => {}
+            None => last = None,
         }
         // Before the end is told: whoever hears that looks for the guild anew, and is not to find this owner.
-        self.around.places.vacate(guild, &self.live);
+        self.around.places.vacate(guild, &self.live, last);
         if let (Some(End::Asleep), Some(Bedtime::Asked(tell))) = (&self.ended, self.drowsy.take()) {
             drop(tell.send(Ok(())));
         }
         self.live.end();
+        if self.listed {
+            self.around.rings.leave();
+        }
         let empty = Guild::new(GuildConfig::default(), guild, self.live.epoch);
         let state = std::mem::replace(&mut self.guild, empty);
         let held = (take(&mut self.effects), take(&mut self.gate), take(&mut self.checkpoints));
@@ -398,6 +473,8 @@ impl Drop for Owner {
 /// Turns that wait for the store, at which batches of whole-guild changes pause: a call that comes meanwhile has few of them
 /// ahead. Fewer would leave the store idle between two batches.
 const WORK_UNSETTLED_MAX: usize = 4;
+/// How often an owner looks for room at the store that has an operation to carry on and none for it.
+const ROOM_PAUSE: Duration = Duration::from_millis(100);
 /// Inputs taken out of the mailbox at once; the clock is looked at between.
 const CHUNK_INPUTS: usize = 32;
 /// Replaced views that an owner holds before it sends them to a worker: one job for many.

@@ -1,13 +1,18 @@
 //! Reads: answered from a view, on the caller's thread or a worker's, never by the owner.
+//!
+//! A guild whose owner ended before its time is read from its last view until it is back, and each read tells so.
 
 use std::ops::Deref;
 use std::sync::Arc;
+use std::time::Duration;
 
 use guildhall_members::{MemberRef, Question, UnknownInView, View};
 use guildhall_proto::{CallError, ChannelId, CommandError, GuildId, Member, Permissions, Position, Status, UserId};
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
-use crate::live::{Control, Live};
+use crate::counters::Counter;
+use crate::last::Readable;
+use crate::live::Live;
 use crate::node::Node;
 use crate::offload::{JobPanicked, Offload};
 
@@ -17,7 +22,25 @@ use crate::offload::{JobPanicked, Offload};
 pub struct ViewRef {
     /// `None` only while it is dropped.
     view: Option<Arc<View>>,
+    stale_for: Option<Duration>,
     offload: Offload,
+}
+
+/// When a read is true.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AsOf {
+    /// The position up to which it has everything.
+    pub at: Position,
+    /// `None` if the guild had an owner when it was read: it was the latest that may be seen. Otherwise how long it had none then; its
+    /// next owner, who is on the way, may find more in the store.
+    pub stale_for: Option<Duration>,
+}
+
+impl ViewRef {
+    /// When it is true.
+    pub fn as_of(&self) -> AsOf {
+        AsOf { at: self.position(), stale_for: self.stale_for }
+    }
 }
 
 impl Deref for ViewRef {
@@ -39,8 +62,8 @@ impl Drop for ViewRef {
 /// The members that a question names, in chunks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recipients {
-    /// The answer is true at this position.
-    pub at: Position,
+    /// When the answer is true.
+    pub as_of: AsOf,
     /// Ids, ascending within and over the chunks.
     pub chunks: Vec<Vec<UserId>>,
 }
@@ -63,22 +86,31 @@ impl Recipients {
 }
 
 impl Node {
-    /// The guild's latest view. Loads the guild if it sleeps; otherwise a few tens of nanoseconds.
+    /// The guild's latest view. Loads the guild if it sleeps; otherwise a few tens of nanoseconds. If its owner ended before its time,
+    /// it is the last one that this owner let out, at once, while the guild is brought back: [`ViewRef::as_of`] tells how old it is.
     ///
     /// # Errors
-    /// `UnknownGuild`, `Unavailable` or `Stopping`.
+    /// `UnknownGuild`, `Overloaded`, `Unavailable` or `Stopping`.
     pub async fn view(&self, guild: GuildId) -> Result<ViewRef, CallError> {
+        self.view_in(&self.readable(guild).await?)
+    }
+
+    /// The same, but of a guild that has no owner now, waits for the next one: never the view of an owner that is known to be gone.
+    ///
+    /// # Errors
+    /// As [`view`](Self::view).
+    pub async fn current_view(&self, guild: GuildId) -> Result<ViewRef, CallError> {
         self.view_of(&*self.live(guild).await?)
     }
 
-    /// A member's record, with the position at which it is true.
+    /// A member's record, with when it is true.
     ///
     /// # Errors
     /// As [`view`](Self::view), and `UnknownMember`.
-    pub async fn member(&self, guild: GuildId, user: UserId) -> Result<(Position, Member), CallError> {
+    pub async fn member(&self, guild: GuildId, user: UserId) -> Result<(AsOf, Member), CallError> {
         let view = self.view(guild).await?;
         let member = view.member(user).ok_or(CommandError::UnknownMember { user })?;
-        Ok((view.position(), member))
+        Ok((view.as_of(), member))
     }
 
     /// What a member may do, in a channel or in the guild as a whole.
@@ -90,9 +122,9 @@ impl Node {
         guild: GuildId,
         user: UserId,
         channel: Option<ChannelId>,
-    ) -> Result<(Position, Permissions), CallError> {
+    ) -> Result<(AsOf, Permissions), CallError> {
         let view = self.view(guild).await?;
-        Ok((view.position(), view.can(user, channel).map_err(unknown)?))
+        Ok((view.as_of(), view.can(user, channel).map_err(unknown)?))
     }
 
     /// Members in the order of their ids, after `after`, at most `limit`.
@@ -104,9 +136,9 @@ impl Node {
         guild: GuildId,
         after: Option<UserId>,
         limit: usize,
-    ) -> Result<(Position, Vec<Member>), CallError> {
+    ) -> Result<(AsOf, Vec<Member>), CallError> {
         let view = self.view(guild).await?;
-        Ok((view.position(), view.range(after, limit)))
+        Ok((view.as_of(), view.range(after, limit)))
     }
 
     /// Members whose nick begins with `prefix`, whatever the case, in the order of their nicks, at most `limit`. Runs on a worker.
@@ -118,9 +150,9 @@ impl Node {
         guild: GuildId,
         prefix: &str,
         limit: usize,
-    ) -> Result<(Position, Vec<Member>), CallError> {
+    ) -> Result<(AsOf, Vec<Member>), CallError> {
         let prefix = prefix.to_owned();
-        self.scan(guild, move |view| Ok((view.position(), view.by_prefix(&prefix, limit)))).await
+        self.scan(guild, move |view| Ok((view.as_of(), view.by_prefix(&prefix, limit)))).await
     }
 
     /// The members that a question names. Runs on all workers, over the view as it is now.
@@ -131,7 +163,7 @@ impl Node {
         self.scan(guild, move |view| {
             let scan = view.scan(question).map_err(unknown)?;
             let chunks = on_all_workers(scan.chunks(), |chunk, ids| scan.run_chunk(chunk, ids));
-            Ok(Recipients { at: view.position(), chunks })
+            Ok(Recipients { as_of: view.as_of(), chunks })
         })
         .await
     }
@@ -148,7 +180,7 @@ impl Node {
         self.scan(guild, move |view| {
             let filter = view.filter(keep);
             let chunks = on_all_workers(filter.chunks(), |chunk, ids| filter.run_chunk(chunk, ids));
-            Ok(Recipients { at: view.position(), chunks })
+            Ok(Recipients { as_of: view.as_of(), chunks })
         })
         .await
     }
@@ -156,13 +188,13 @@ impl Node {
     async fn scan<R: Send + 'static>(
         &self,
         guild: GuildId,
-        scan: impl FnOnce(&View) -> Result<R, CallError> + Send + 'static,
+        scan: impl FnOnce(&ViewRef) -> Result<R, CallError> + Send + 'static,
     ) -> Result<R, CallError> {
-        let live = self.live(guild).await?;
-        let view = self.view_of(&live)?;
-        let place = self.offload().guild_scan(&live)?;
+        let of = self.readable(guild).await?;
+        let view = self.view_in(&of)?;
+        let place = self.offload().guild_scan(&of)?;
         // On the worker, so that the guild hears of it also if the caller has gone.
-        let retire = move |panic: &JobPanicked| live.mailbox.post_control(Control::JobPanicked(panic.clone()));
+        let retire = move |panic: &JobPanicked| of.retire(panic);
         let job = move || {
             let _place = place;
             scan(&view)
@@ -171,8 +203,16 @@ impl Node {
         done.unwrap_or_else(|panic| Err(CallError::Unavailable { reason: panic.to_string() }))
     }
 
+    fn view_in(&self, of: &Readable) -> Result<ViewRef, CallError> {
+        let (view, stale_for) = of.view()?;
+        if stale_for.is_some() {
+            self.counters().bump(Counter::ReadsStale);
+        }
+        Ok(ViewRef { view: Some(view), stale_for, offload: self.offload().clone() })
+    }
+
     pub(crate) fn view_of(&self, live: &Live) -> Result<ViewRef, CallError> {
-        Ok(ViewRef { view: Some(live.view()?), offload: self.offload().clone() })
+        Ok(ViewRef { view: Some(live.view()?), stale_for: None, offload: self.offload().clone() })
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! A guild is loaded by the first call that needs it, once however many need it at that moment, and again after its owner ended.
 //! A guild of which the store knows nothing is loaded only to be created, so that asking for guilds that are not there costs nothing.
+//! While one whose owner ended before its time is brought back, its last view is there to be read.
 //! One that nobody asks for falls asleep and leaves nothing behind here: the next call loads it again.
 //!
 //! Bounds: [`guilds_max`](crate::NodeConfig::guilds_max) guilds awake or being loaded; of loads see [`LoadConfig`](crate::LoadConfig). Past each a
@@ -18,15 +19,17 @@ use std::time::Duration;
 use guildhall_proto::{CallError, CommandError, GuildId};
 use guildhall_store::Store;
 use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 
 use crate::config::NodeConfig;
 use crate::counters::Counter;
+use crate::last::Readable;
 use crate::live::{Control, Live};
 use crate::owner::{Bedtime, SleepError, Surroundings};
 use crate::pace::spread;
 use loading::Loader;
 pub(crate) use places::Places;
-use places::{Begun, Found};
+use places::{Begun, Found, Glance};
 
 pub(crate) struct Registry {
     places: Arc<Places>,
@@ -78,8 +81,8 @@ impl Registry {
     /// is given up, unless somebody else waits for it.
     ///
     /// # Errors
-    /// `UnknownGuild` if it is only to be used and the store does not know it; `Overloaded` if there is no room; `Stopping`;
-    /// `Unavailable` if the store fails.
+    /// `UnknownGuild` if it is only to be used and the store does not know it; `StoreFull` if it is to be created and the store has no
+    /// room; `Overloaded` if there is no room here; `Stopping`; `Unavailable` if the store fails.
     pub(crate) async fn load(&self, guild: GuildId, purpose: Purpose) -> Result<Arc<Live>, CallError> {
         loop {
             let load = match self.find_or_begin(guild, purpose)? {
@@ -98,6 +101,32 @@ impl Registry {
         }
     }
 
+    /// Where the guild can be read, loaded if need be. One whose owner ended before its time is read as it was, and loaded meanwhile.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub(crate) async fn readable(&self, guild: GuildId) -> Result<Readable, CallError> {
+        match self.places.glance(guild) {
+            Some(Glance::Awake(live)) => Ok(Readable::Live(live)),
+            Some(Glance::Last { .. }) if self.is_stopping() => Err(CallError::Stopping),
+            Some(Glance::Last { last, due }) => {
+                if due {
+                    self.load_aside(guild);
+                }
+                Ok(Readable::Last(last))
+            }
+            None => self.load(guild, Purpose::Use).await.map(Readable::Live),
+        }
+    }
+
+    /// Has a guild loaded for whoever comes next. What stands against it is told to who needs the guild.
+    fn load_aside(&self, guild: GuildId) {
+        if let Ok(Found::Loading(load)) = self.find_or_begin(guild, Purpose::Use) {
+            // It waits, so that the load is not given up.
+            tokio::spawn(async move { drop(load.done().await) });
+        }
+    }
+
     /// Has a guild fall asleep that is awake.
     pub(crate) async fn sleep(&self, guild: GuildId) -> Result<(), SleepError> {
         loop {
@@ -105,7 +134,10 @@ impl Registry {
                 return Err(SleepError::Stopping);
             }
             let live = match self.places.find(guild) {
-                None => return Ok(()),
+                None => {
+                    self.places.forget_last(guild);
+                    return Ok(());
+                }
                 Some(Found::Awake(live)) => live,
                 Some(Found::Loading(load)) => {
                     // Awake or not there: looked for again.
@@ -123,7 +155,8 @@ impl Registry {
         }
     }
 
-    /// Stops every owner, after what each has accepted has been let out, and loads no more. Nothing is left when it returns.
+    /// Stops every owner, after what each has accepted has been let out, and loads no more. Nothing is left when it returns. Dropped
+    /// while it waits, it leaves owners that take no requests; the next stop has them end.
     pub(crate) async fn stop(&self) {
         self.places.set_stopping();
         self.loader.stop();
@@ -133,12 +166,33 @@ impl Registry {
                 live.mailbox.post_control(Control::Stop);
             }
         }
+        let mut leaving = JoinSet::new();
         for place in places {
             match place {
-                Found::Awake(live) => live.ended().await,
+                Found::Awake(live) => {
+                    if leaving.len() >= LEAVING_MAX {
+                        leaving.join_next().await;
+                    }
+                    leaving.spawn(live.leave());
+                }
                 // It stops what it has loaded before it says that it is done.
                 Found::Loading(load) => drop(load.done().await),
             }
+        }
+        leaving.join_all().await;
+        self.places.forget_lasts(self.places.round(), None);
+    }
+
+    /// Refuses what would be claimed in vain: each claim takes room in the store.
+    fn require_worth(&self, guild: GuildId, purpose: Purpose) -> Result<(), CallError> {
+        let known = || self.store.knows(guild).map_err(unavailable);
+        match purpose {
+            Purpose::Use if !known()? => Err(CallError::Refused(CommandError::UnknownGuild)),
+            Purpose::Create if !self.store.has_room() && !known()? => {
+                self.loader.counters().bump(Counter::RefusedStoreFull);
+                Err(CallError::Refused(CommandError::StoreFull))
+            }
+            Purpose::Use | Purpose::Create => Ok(()),
         }
     }
 
@@ -149,11 +203,14 @@ impl Registry {
         if self.is_stopping() {
             return Err(CallError::Stopping);
         }
-        if purpose == Purpose::Use && !self.store.knows(guild).map_err(unavailable)? {
-            return Err(CallError::Refused(CommandError::UnknownGuild));
-        }
+        self.require_worth(guild, purpose)?;
         let ticket = self.loader.queue()?;
-        match self.places.begin(guild, purpose) {
+        let mut begun = self.places.begin(guild, purpose);
+        if matches!(begun, Begun::Full) && self.places.forget_lasts(self.places.round(), None) > 0 {
+            // What is only read as it was makes room for who is needed.
+            begun = self.places.begin(guild, purpose);
+        }
+        match begun {
             Begun::Found(found) => Ok(found),
             Begun::Load(load, waiting) => {
                 // A task of its own: a claim that a caller leaves halfway would fence out the owner that the next caller starts.
@@ -169,6 +226,9 @@ impl Registry {
         }
     }
 }
+
+/// Guilds that hand the store their last checkpoints at a time: enough to keep it busy, few enough for its queue.
+const LEAVING_MAX: usize = 64;
 
 fn unavailable(error: impl std::fmt::Display) -> CallError {
     CallError::Unavailable { reason: error.to_string() }

@@ -1,6 +1,6 @@
 //! The node's budget for all its rings, and how idle ones are made to give back when busy ones are short.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -23,13 +23,21 @@ pub(crate) struct Rings {
     counters: Arc<Counters>,
     /// Those that have leased something, some of them gone.
     holders: Mutex<Vec<Weak<dyn Holder>>>,
+    /// How many have said that they go since those who are gone were last taken out.
+    leaving: AtomicUsize,
     /// Whether they are just being asked, or were a moment ago.
     asking: AtomicBool,
 }
 
 impl Rings {
     pub(crate) fn new(bytes_max: usize, counters: Arc<Counters>) -> Self {
-        Self { budget: Budget::new(bytes_max), counters, holders: Mutex::default(), asking: AtomicBool::new(false) }
+        Self {
+            budget: Budget::new(bytes_max),
+            counters,
+            holders: Mutex::default(),
+            leaving: AtomicUsize::new(0),
+            asking: AtomicBool::new(false),
+        }
     }
 
     pub(crate) fn budget(&self) -> &Arc<Budget> {
@@ -50,6 +58,19 @@ impl Rings {
         }
         if self.budget.is_short() && !self.asking.swap(true, Ordering::AcqRel) {
             tokio::spawn(Arc::clone(self).ask());
+        }
+    }
+
+    /// To be called by a holder that is listed and about to go. Its place in the list holds the memory that it lies in, so those who are
+    /// gone are taken out when they are about half: O(1), counted over many.
+    pub(crate) fn leave(&self) {
+        let leaving = 1 + self.leaving.fetch_add(1, Ordering::Relaxed);
+        let mut holders = self.holders.lock();
+        if leaving * 2 > holders.len() {
+            self.leaving.store(0, Ordering::Relaxed);
+            holders.retain(|holder| holder.strong_count() > 0);
+            let kept = 2 * holders.len();
+            holders.shrink_to(kept);
         }
     }
 
@@ -77,3 +98,30 @@ impl Rings {
 
 /// The least time between two rounds of asking.
 const ASK_EVERY: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Leaser;
+
+    impl Holder for Leaser {
+        fn leased(&self) -> usize {
+            1
+        }
+
+        fn give_back(&self) {}
+    }
+
+    #[test]
+    fn who_is_gone_leaves_the_list() {
+        let rings = Arc::new(Rings::new(1, Arc::default()));
+        let holders: Vec<_> = (0..1_000).map(|_| Arc::new(Leaser)).collect();
+        holders.iter().for_each(|holder| rings.note(holder, &mut false));
+        for holder in holders {
+            drop(holder);
+            rings.leave();
+        }
+        assert!(rings.holders.lock().capacity() <= 8, "{}", rings.holders.lock().capacity());
+    }
+}

@@ -22,7 +22,7 @@ variants!(CommandError:
     UnknownSession, ForeignSession, MemberExists, RoleExists, ChannelExists, Duplicate, LimitExceeded,
     MissingPermissions, ExcessPermissions, Outranked, OwnerOnly, SystemOnly, OwnerStays, EveryoneRole, NotText,
     NotCategory, PositionReserved, Expired, OpReused, IssuedAhead, TooLarge, UserBanned,
-    UnknownBan, SessionSuperseded, PositionAhead,
+    UnknownBan, SessionSuperseded, PositionAhead, StoreFull,
 );
 
 pub(crate) fn variants() -> Vec<String> {
@@ -97,6 +97,7 @@ fn refusals() -> Vec<Sample> {
         CommandError::UnknownBan { user: user(7) },
         CommandError::SessionSuperseded { session },
         CommandError::PositionAhead { got: position(3, 1_000), at: position(3, 999) },
+        CommandError::StoreFull,
     ]
     .into_iter()
     .map(|error| Sample::variant("", error))

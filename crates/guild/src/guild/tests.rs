@@ -137,7 +137,8 @@ impl Run {
             fold_at: 1 + dice.below(6),
             inline_fold_members: dice.below(2) * 100,
         };
-        let config = GuildConfig { members, checkpoint_records: 3 + dice.below(30) as u64 };
+        let checkpoints = CheckpointConfig { changes_min: 3 + dice.below(30) as u64, ..CheckpointConfig::default() };
+        let config = GuildConfig { members, checkpoints };
         let guild = Guild::new(config.clone(), GuildId::new(GUILD).unwrap(), Epoch(1));
         Self {
             config,

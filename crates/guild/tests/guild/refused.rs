@@ -5,5 +5,6 @@ mod ids;
 mod limits;
 mod operations;
 mod publishing;
+mod room;
 mod shapes;
 mod typing;

@@ -120,7 +120,7 @@ fn bans_outlive_the_owner_from_records_and_from_a_checkpoint() {
     let kept = [(STRANGER, Some("raid".to_owned()))];
     world.crash();
     assert_eq!(reasons(&mut world), kept);
-    // Enough changes for a fold, and with it a checkpoint.
+    // Enough changes for a checkpoint.
     world.add(1_000..5_000, &[]);
     assert!(world.records.len() < 3, "a checkpoint covers the bans' records");
     world.crash();

@@ -177,3 +177,22 @@ fn a_role_that_is_deleted_on_the_way_stops_the_import_where_it_is() {
     let fault = LineFault::UnknownRole { role: role_id(GUESTS) };
     assert_eq!(taken(outcome(world.answer(call).unwrap())), Taken { stopped: Some(fault), ..all(256, 0) });
 }
+
+#[test]
+fn an_import_pauses_while_the_store_has_no_room_and_then_goes_on() {
+    let mut world = World::new();
+    let op = world.op();
+    let call = world.send(op, Actor::System, import(lines(1_000..1_600)));
+    world.turn();
+    assert!(!world.guild.waits_for_room());
+    world.guild.set_room(false);
+    assert!(!world.turn() && world.guild.waits_for_room());
+    // A shell that lets it proceed all the same gets nothing out of it.
+    let mut effects = Vec::new();
+    world.guild.proceed(world.now, &mut effects);
+    assert!(effects.is_empty());
+    world.guild.set_room(true);
+    world.settle();
+    let outcome = outcome(world.answer(call).unwrap());
+    assert_eq!(taken(outcome), all(600, 0));
+}

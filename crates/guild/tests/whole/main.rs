@@ -6,4 +6,5 @@
 mod bans;
 mod import;
 mod prune;
+mod saving;
 mod world;

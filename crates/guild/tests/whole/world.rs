@@ -36,6 +36,8 @@ pub(crate) struct World {
     /// As the store has them: those that the checkpoint does not cover.
     pub(crate) records: Vec<Record>,
     checkpoint: Option<(Vec<u8>, Base)>,
+    /// How many were made.
+    pub(crate) checkpoints: usize,
     pub(crate) events: Vec<Arc<Event>>,
     pub(crate) answers: BTreeMap<CallId, Answer>,
     pub(crate) scans: Vec<ScanJob>,
@@ -51,6 +53,7 @@ impl World {
             calls: 0,
             records: Vec::new(),
             checkpoint: None,
+            checkpoints: 0,
             events: Vec::new(),
             answers: BTreeMap::new(),
             scans: Vec::new(),
@@ -214,6 +217,7 @@ impl World {
                 Effect::Checkpoint(checkpoint) => {
                     let structure = checkpoint.structure.structure();
                     self.records.retain(|record| record.number > structure.records);
+                    self.checkpoints += 1;
                     self.checkpoint = Some((codec::encode(&structure).unwrap(), checkpoint.base));
                 }
                 Effect::Discard(_) | Effect::Tell(_) => {}

@@ -186,6 +186,9 @@ impl LocalRelay {
             }
         }
         self.close();
+        if listed {
+            self.node.rings().leave();
+        }
     }
 
     /// Applies a bounded run of events, then tells a few of what was told up to there, and wakes those who hear them.

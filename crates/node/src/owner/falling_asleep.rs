@@ -83,7 +83,7 @@ impl Owner {
 
     fn obstacle(&self, inputs: usize) -> Option<SleepError> {
         let sessions = self.guild.sessions();
-        if self.stopping {
+        if self.is_stopping() {
             Some(SleepError::Stopping)
         } else if sessions > 0 || self.live.is_heard() {
             Some(SleepError::Heard { sessions })

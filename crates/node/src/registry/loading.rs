@@ -15,7 +15,9 @@ use crate::config::NodeConfig;
 use crate::counters::{Counter, Counters};
 use crate::live::{Control, Live};
 use crate::mailbox::Mailbox;
+use crate::offload::JobPanicked;
 use crate::owner::{Owner, Surroundings};
+use crate::pace::spread;
 
 /// What it takes to load a guild, shared with the tasks that do.
 pub(super) struct Loader {
@@ -75,28 +77,41 @@ impl Loader {
                 // A stop that looked before the place was settled has missed this owner.
                 if places.is_stopping() {
                     live.mailbox.post_control(Control::Stop);
-                    live.ended().await;
+                    live.leave().await;
                     return under_way.tell(Err(CallError::Stopping));
                 }
                 under_way.tell(Ok(live));
             }
             Err(error) => {
-                places.abandon(guild);
+                // One that is refused is gone for good.
+                places.abandon(guild, !matches!(error, CallError::Refused(_)));
                 under_way.tell(Err(error));
             }
         }
     }
 
+    /// Claims a guild and recovers it. The claim waits for the disk: on a thread that may wait, for workers may not. There are no more of
+    /// these threads than loads at a time.
+    async fn bring_back(&self, guild: GuildId) -> Result<Guild, LoadError> {
+        let (store, config) = (Arc::clone(&self.around.store), self.config.guild.clone());
+        let claim = tokio::task::spawn_blocking(move || store.claim(guild, Grant::default())).await??;
+        self.around.offload.call(move || recover(guild, config, claim)).await?
+    }
+
+    /// What callers are told of a load that failed.
+    fn failed(&self, guild: GuildId, error: LoadError) -> CallError {
+        if let LoadError::Store(StoreError::Busy | StoreError::Full) = error {
+            self.counters().bump(Counter::RefusedLoadByStore);
+            return CallError::Overloaded { retry_after: self.retry_after().max(spread(STORE_PAUSE)) };
+        }
+        self.counters().bump(Counter::LoadsFailed);
+        tracing::error!(%guild, %error, "guild not loaded");
+        unavailable(error)
+    }
+
     /// Claims the guild, brings it back from the store, and makes its owner, if there is something to own.
     async fn start(&self, guild: GuildId, purpose: Purpose) -> Result<(Arc<Live>, Box<Owner>), CallError> {
-        let (store, config) = (Arc::clone(&self.around.store), self.config.guild.clone());
-        let recover = move || recover(guild, config, store.claim(guild, Grant::default())?);
-        let recovered = self.around.offload.call(recover).await;
-        let mut state = match recovered {
-            Ok(Ok(state)) => state,
-            Ok(Err(error)) => return Err(unavailable(error)),
-            Err(panic) => return Err(unavailable(panic)),
-        };
+        let mut state = self.bring_back(guild).await.map_err(|error| self.failed(guild, error))?;
         let none = match purpose {
             _ if state.exists() => None,
             Purpose::Create => state.was_deleted().then_some(CommandError::GuildExists),
@@ -136,7 +151,7 @@ impl UnderWay {
 impl Drop for UnderWay {
     fn drop(&mut self) {
         if !self.told {
-            self.places.abandon(self.guild);
+            self.places.abandon(self.guild, false);
             self.load.tell(Err(CallError::Stopping));
         }
     }
@@ -149,6 +164,10 @@ enum LoadError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Recover(#[from] guildhall_guild::RecoverError),
+    #[error(transparent)]
+    Panicked(#[from] JobPanicked),
+    #[error("the claim came to no end: {0}")]
+    Claim(#[from] tokio::task::JoinError),
 }
 
 fn recover(guild: GuildId, config: GuildConfig, claim: Claim) -> Result<Guild, LoadError> {
@@ -162,3 +181,6 @@ fn recover(guild: GuildId, config: GuildConfig, claim: Claim) -> Result<Guild, L
     state.open(claim.epoch);
     Ok(state)
 }
+
+/// The pause for who finds that the store has no room for a claim, or too much to do.
+const STORE_PAUSE: Duration = Duration::from_secs(1);

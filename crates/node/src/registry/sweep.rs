@@ -79,6 +79,7 @@ impl Sweeper {
 
     /// Has up to `some` guilds fall asleep of those that nobody has asked for in more than `rounds`.
     async fn sweep(&self, round: u32, rounds: u32, some: usize) {
+        self.places.forget_lasts(round, Some(rounds));
         let mut told = 0;
         for awake in self.places.awake_by_shard().filter(|awake| !awake.is_empty()) {
             for live in awake {

@@ -67,6 +67,7 @@ async fn a_fold_that_ends_on_an_idle_guild_leaves_its_checkpoint_at_once() {
     let world = World::with(|config| {
         config.guild.members.inline_fold_members = 1;
         config.guild.members.fold_at = 100;
+        config.guild.checkpoints.changes_min = 100;
     });
     let guild = world.found(1, 500).await;
     // No further input comes: the checkpoint is the fold's own doing.

@@ -111,6 +111,6 @@ async fn a_guild_that_retires_again_and_again_disturbs_no_other() {
         assert_eq!(number_in(soon(session.next()).await), number);
         until(|| world.count(Counter::RetiredByJob) == number + 1).await;
         settle().await;
-        assert_eq!(soon(world.view(hit)).await.unwrap().len(), 3);
+        assert_eq!(soon(world.current_view(hit)).await.unwrap().len(), 3);
     }
 }

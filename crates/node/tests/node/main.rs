@@ -4,8 +4,10 @@
 
 mod batches;
 mod checkpoints;
+mod durable;
 mod gate;
 mod isolation;
+mod last_view;
 mod levels;
 mod limits;
 mod loading;
@@ -13,6 +15,7 @@ mod reads;
 mod resume;
 mod retiring;
 mod rings;
+mod room;
 mod sessions;
 mod sleep;
 mod spread;

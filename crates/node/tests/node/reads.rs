@@ -1,6 +1,6 @@
 //! Reads are answered from the last view that may be seen, whatever the owner does.
 
-use guildhall_node::{Counter, Question};
+use guildhall_node::{AsOf, Counter, Question};
 use guildhall_proto::{CallError, CommandError, Permissions};
 
 use crate::store::Mode;
@@ -19,21 +19,21 @@ async fn reads_never_wait_for_the_owner() {
     let inputs = world.count(Counter::Inputs);
 
     let (read_at, member) = world.member(guild, user(7)).await.unwrap();
-    assert_eq!((read_at, member.user), (at, user(7)));
+    assert_eq!((read_at, member.user), (AsOf { at, stale_for: None }, user(7)));
     let unknown = CommandError::UnknownMember { user: user(5_000) };
     assert_eq!(world.member(guild, user(5_000)).await, Err(CallError::Refused(unknown)));
     let (read_at, permissions) = world.can(guild, user(7), Some(channel_id(CHANNEL))).await.unwrap();
-    assert_eq!((read_at, permissions), (at, Permissions::VIEW_CHANNEL | Permissions::SEND_MESSAGES));
+    assert_eq!((read_at.at, permissions), (at, Permissions::VIEW_CHANNEL | Permissions::SEND_MESSAGES));
     let (read_at, members) = world.members(guild, Some(user(10)), 3).await.unwrap();
-    assert_eq!(read_at, at);
+    assert_eq!(read_at.at, at);
     assert!(members.iter().map(|member| member.user).eq([11, 12, 13].map(user)));
     let everyone = Question::Everyone { channel: channel_id(CHANNEL) };
     let recipients = soon(world.recipients(guild, everyone)).await.unwrap();
-    assert_eq!((recipients.at, recipients.len()), (at, 1_000));
+    assert_eq!((recipients.as_of.at, recipients.len()), (at, 1_000));
     let odd = soon(world.filter(guild, |member, _| member.user.get() % 2 == 1)).await.unwrap();
-    assert_eq!((odd.at, odd.len()), (at, 500));
+    assert_eq!((odd.as_of.at, odd.len()), (at, 500));
     let (read_at, found) = soon(world.members_by_prefix(guild, "USER 99", 100)).await.unwrap();
-    assert_eq!((read_at, found.len()), (at, 11));
+    assert_eq!((read_at.at, found.len()), (at, 11));
 
     // None of that passed the mailbox, and the owner is where it was.
     assert_eq!((world.count(Counter::Inputs), world.store.held()), (inputs, 1));

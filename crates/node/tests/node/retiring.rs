@@ -103,7 +103,7 @@ async fn a_panicking_job_is_heard_of_though_its_caller_has_gone() {
 
 #[tokio::test]
 async fn a_checkpoint_that_panics_retires_its_guild_and_nothing_is_lost() {
-    let world = World::with(|config| config.guild.checkpoint_records = 3);
+    let world = World::with(|config| config.guild.checkpoints.changes_min = 3);
     let guild = world.found(1, 1).await;
     world.store.set(Mode::PanicAtCheckpoints);
     for number in 10..14 {
@@ -111,7 +111,7 @@ async fn a_checkpoint_that_panics_retires_its_guild_and_nothing_is_lost() {
     }
     until(|| world.count(Counter::RetiredByJob) >= 1).await;
     world.store.set(Mode::Take);
-    assert_eq!(world.view(guild).await.unwrap().len(), 5);
+    assert_eq!(world.current_view(guild).await.unwrap().len(), 5);
     assert!(epoch(&world, guild).await > Epoch(1));
 }
 

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use guildhall_node::{AttachError, Delivery};
-use guildhall_proto::CallError;
+use guildhall_node::{AttachError, Counter, Delivery};
+use guildhall_proto::{CallError, Command};
 
 use crate::store::Mode;
-use crate::world::{ADA, World, add_member, attach, attachment, message, number_in, poll_once, settle, soon, until};
+use crate::world::{
+    ADA, World, add_member, attach, attachment, message, new_member, number_in, poll_once, settle, soon, until,
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_node_that_stops_under_load_answers_every_call_and_ends_every_stream() {
@@ -50,7 +52,7 @@ async fn a_node_that_stops_under_load_answers_every_call_and_ends_every_stream()
             })
         })
         .collect();
-    let published_enough = || world.count(guildhall_node::Counter::Events) > 2_000;
+    let published_enough = || world.count(Counter::Events) > 2_000;
     until(published_enough).await;
     soon(world.stop()).await;
 
@@ -140,4 +142,54 @@ async fn batches_show_all_that_was_let_out_and_then_end() {
     assert_eq!(shown, 1);
     assert_eq!(number_in(soon(stream.next()).await), 1);
     assert_eq!(soon(stream.next()).await, None);
+}
+
+#[tokio::test]
+async fn a_node_that_stops_leaves_nothing_to_replay_and_the_next_goes_on_where_it_was() {
+    let world = World::new();
+    let guild = world.found(1, 2_000).await;
+    let deleted = world.found(2, 1).await;
+    soon(world.ask(deleted, Command::DeleteGuild)).await.unwrap();
+    // A fold is under way, perhaps; a message is in no record.
+    soon(world.ask(guild, Command::AddMembers((3_000..6_000).map(new_member).collect()))).await.unwrap();
+    let last = soon(world.ask(guild, message(1))).await.unwrap().at();
+    soon(world.stop()).await;
+    assert_eq!((world.store.records(guild), world.store.records(deleted)), (0, 0));
+
+    let next = World::over(Arc::clone(&world.store), |_| {});
+    let view = soon(next.view(guild)).await.unwrap();
+    assert_eq!((view.position().seq, view.len()), (last.seq, 5_000));
+    // Nothing has happened: there is nothing to save.
+    soon(next.stop()).await;
+    assert_eq!(next.count(Counter::Checkpoints), 0);
+}
+
+#[tokio::test]
+async fn a_node_stops_though_the_store_takes_no_checkpoint() {
+    let world = World::new();
+    let guild = world.found(1, 3).await;
+    world.store.set(Mode::RefuseCheckpoints);
+    soon(world.stop()).await;
+    assert_eq!(world.count(Counter::CheckpointsFailed), 1);
+    let next = World::over(Arc::clone(&world.store), |_| {});
+    assert_eq!(soon(next.view(guild)).await.unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn guilds_that_stop_hand_over_their_last_checkpoints_a_few_at_a_time() {
+    let world = Arc::new(World::new());
+    for number in 1..=100 {
+        world.found(number, 1).await;
+    }
+    world.store.hold_checkpoints(true);
+    let stop = tokio::spawn({
+        let world = Arc::clone(&world);
+        async move { world.stop().await }
+    });
+    until(|| world.count(Counter::Checkpoints) == 64).await;
+    settle().await;
+    assert_eq!(world.count(Counter::Checkpoints), 64);
+    world.store.hold_checkpoints(false);
+    soon(stop).await.unwrap();
+    assert_eq!(world.count(Counter::Checkpoints), 100);
 }

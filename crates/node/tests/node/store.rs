@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::mem::take;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 
 use guildhall_proto::{Epoch, Grant, GuildId};
@@ -15,6 +15,8 @@ pub(crate) struct TestStore {
     script: Mutex<Script>,
     checkpoints_released: Condvar,
     claims: AtomicUsize,
+    is_full: AtomicBool,
+    refuses_claims: AtomicBool,
 }
 
 #[derive(Default)]
@@ -115,6 +117,16 @@ impl TestStore {
         self.checkpoints_released.notify_all();
     }
 
+    /// Has every claim fail from now on, or none any more.
+    pub(crate) fn refuse_claims(&self, refuses: bool) {
+        self.refuses_claims.store(refuses, Ordering::SeqCst);
+    }
+
+    /// Has the store say from now on that it has no room, or has it again. It takes what it is given.
+    pub(crate) fn set_full(&self, is_full: bool) {
+        self.is_full.store(is_full, Ordering::SeqCst);
+    }
+
     pub(crate) fn records(&self, guild: GuildId) -> usize {
         self.inner.records(guild)
     }
@@ -130,6 +142,9 @@ impl Store for TestStore {
         let gate = self.script.lock().claim_gate.take();
         if let Some(gate) = gate {
             gate.recv().expect("the test lets the claim go on");
+        }
+        if self.refuses_claims.load(Ordering::SeqCst) {
+            return Err(StoreError::Unavailable { reason: String::from("the test lets nobody claim") });
         }
         self.inner.claim(guild, grant)
     }
@@ -185,6 +200,6 @@ impl Store for TestStore {
     }
 
     fn has_room(&self) -> bool {
-        true
+        !self.is_full.load(Ordering::SeqCst)
     }
 }

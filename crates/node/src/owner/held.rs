@@ -1,0 +1,99 @@
+//! What is held of a guild, and when it is not any more.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use guildhall_members::View;
+use guildhall_proto::{
+    Actor, ClientId, Command, GuildId, Level, MemberFlags, Millis, Name, NewMember, Nick, OpId, Permissions, SessionId,
+    Status, UserId,
+};
+use guildhall_store::MemoryStore;
+
+use crate::live::Live;
+use crate::{Attach, Call, Clock, Node, NodeConfig};
+
+/// A node with a guild, large enough for folds on workers and for a ring with a lease.
+struct World {
+    node: Node,
+    store: Arc<MemoryStore>,
+    operations: AtomicU64,
+}
+
+impl World {
+    fn new() -> Self {
+        let clock = Clock::from_fn(|| Millis(1));
+        let config = NodeConfig { clock, sleep_after: Duration::MAX, ..NodeConfig::default() };
+        let store = Arc::new(MemoryStore::default());
+        let node = Node::start(config, Arc::clone(&store) as Arc<_>).unwrap();
+        Self { node, store, operations: AtomicU64::new(1) }
+    }
+
+    async fn found(&self) {
+        let name = Name::parse("guild").unwrap();
+        let owner = member(1);
+        self.ask(Command::CreateGuild { name, everyone: Permissions::VIEW_CHANNEL, owner }).await;
+        for first in (2..5_000).step_by(1_000) {
+            self.ask(Command::AddMembers((first..first + 1_000).map(member).collect())).await;
+        }
+    }
+
+    async fn ask(&self, command: Command) {
+        let counter = self.operations.fetch_add(1, Ordering::Relaxed);
+        let op = OpId { client: ClientId::MIN, counter, issued_at: Millis(1) };
+        self.node.call(GuildId::MIN, Call { op, actor: Actor::System, command }).await.unwrap();
+    }
+
+    async fn watch(&self) -> (Weak<Live>, Weak<View>) {
+        let live = self.node.live(GuildId::MIN).await.unwrap();
+        (Arc::downgrade(&live), Arc::downgrade(&live.view().unwrap()))
+    }
+}
+
+fn member(user: u64) -> NewMember {
+    let nick = Nick::parse("nick").unwrap();
+    NewMember { user: UserId::new(user).unwrap(), nick, roles: vec![], flags: MemberFlags::NONE }
+}
+
+/// Waits until something is so: what is large dies on a worker.
+async fn until(is_so: impl AsyncFn() -> bool) {
+    let waiting = async {
+        while !is_so().await {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), waiting).await.expect("it comes to be so");
+}
+
+#[tokio::test]
+async fn of_a_sleeping_guild_nothing_is_held_but_by_the_store() {
+    let world = World::new();
+    let holders = Arc::strong_count(&world.store);
+    world.found().await;
+    let backend = world.node.backend();
+    let (session, user) = (SessionId::MIN, UserId::new(1).unwrap());
+    let attach = Attach { session, user, status: Status::Online, members: true, level: Level::Active };
+    let mut stream = backend.attach(GuildId::MIN, attach).await.unwrap();
+    let (live, view) = world.watch().await;
+    assert!(world.node.ring_bytes() > 0);
+    stream.detach().await.unwrap();
+    drop(stream);
+    // The relay is still there for a moment.
+    until(async || world.node.sleep(GuildId::MIN).await.is_ok()).await;
+    until(async || (live.strong_count(), view.strong_count()) == (0, 0)).await;
+    until(async || (world.node.awake(), world.node.ring_bytes(), backend.relays()) == (0, 0, 0)).await;
+    until(async || Arc::strong_count(&world.store) == holders).await;
+}
+
+#[tokio::test]
+async fn what_a_fold_has_replaced_is_not_held_by_views_of_before_though_no_checkpoint_is_made() {
+    let world = World::new();
+    world.found().await;
+    let (_, view) = world.watch().await;
+    // Two changes of a view are too few to have it buried, and enough for a fold.
+    for first in [10_000, 20_000] {
+        world.ask(Command::AddMembers((first..first + 1_500).map(member).collect())).await;
+    }
+    until(async || view.strong_count() == 0).await;
+}
