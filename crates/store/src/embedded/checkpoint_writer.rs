@@ -125,6 +125,21 @@ struct Pending {
     stored: Option<Stored>,
 }
 
+/// Where a manifest was pushed, and where the checkpoint is live once that is in force, and the one before now.
+struct Pushed {
+    spot: Spot,
+    shares: Vec<(u32, u64)>,
+    shares_before: Vec<(u32, u64)>,
+}
+
+/// Of the checkpoint in force: how far it reaches, the parts that are records of their own, and where it is live.
+#[derive(Default)]
+struct InForce {
+    records: u64,
+    parts: BTreeMap<u128, Spot>,
+    shares: Vec<(u32, u64)>,
+}
+
 impl CheckpointWriter {
     pub(crate) fn new(shared: Arc<Shared>, log: Log) -> Self {
         Self { shared, log, pending: Vec::new(), pushed_bytes: 0, stuck: None, taken: Vec::new(), places: Vec::new() }
@@ -193,7 +208,7 @@ impl CheckpointWriter {
             Err(error) => Err(error),
         };
         match pushed {
-            Ok(Ok(Some((spot, shares, shares_before)))) => {
+            Ok(Ok(Some(Pushed { spot, shares, shares_before }))) => {
                 self.pending.push(Pending { title, spot, shares, shares_before, stored: Some(stored) });
             }
             // A later one is in force.
@@ -223,20 +238,25 @@ impl CheckpointWriter {
         }))
     }
 
-    #[expect(clippy::type_complexity, reason = "the place of a manifest and two lists of shares, taken apart at once")]
+    /// Pushes what is new of a checkpoint, and its manifest. `None` if a later one is in force. The inner error leaves that in force
+    /// which is.
     fn push_checkpoint(
         &mut self,
         title: Title,
         parts: &[JobPart],
         is_small: bool,
         before: Option<Spot>,
-    ) -> Result<Result<Option<(Spot, Vec<(u32, u64)>, Vec<(u32, u64)>)>, StoreError>, LogError> {
-        let (mut known, shares_before) = match before.map(|spot| self.known(title.guild, spot)).transpose() {
-            Ok(Some((in_force, _, _))) if in_force.records > title.records => return Ok(Ok(None)),
-            Ok(Some((_, known, shares))) => (known, shares),
-            Ok(None) => (BTreeMap::new(), Vec::new()),
-            Err(error) => return Ok(Err(error)),
+    ) -> Result<Result<Option<Pushed>, StoreError>, LogError> {
+        let InForce { records, parts: mut known, shares: shares_before } = match before {
+            None => InForce::default(),
+            Some(spot) => match self.in_force(title.guild, spot) {
+                Ok(in_force) => in_force,
+                Err(error) => return Ok(Err(error)),
+            },
         };
+        if records > title.records {
+            return Ok(Ok(None));
+        }
         let mut listed = Vec::new();
         for JobPart { of, hash, bytes } in parts {
             let content = match (known.get(hash), bytes) {
@@ -261,16 +281,14 @@ impl CheckpointWriter {
         let manifest = Manifest { title, parts: listed };
         let kind = if is_small { WHOLE } else { MANIFEST };
         let pushed = self.push_record(kind, &title, &manifest.encode())?;
-        Ok(pushed.map(|spot| Some((spot, manifest.shares(spot), shares_before))))
+        Ok(pushed.map(|spot| Some(Pushed { spot, shares: manifest.shares(spot), shares_before })))
     }
 
-    /// What the checkpoint in force covers, its parts, and where it is live.
-    #[expect(clippy::type_complexity, reason = "taken apart at once")]
-    fn known(&self, guild: GuildId, spot: Spot) -> Result<(Title, BTreeMap<u128, Spot>, Vec<(u32, u64)>), StoreError> {
+    fn in_force(&self, guild: GuildId, spot: Spot) -> Result<InForce, StoreError> {
         let bytes = self.shared.readers.manifest(spot)?;
         let manifest = Manifest::decode(&bytes).map_err(|error| damaged(guild, error))?;
-        let known = manifest.parts.iter().filter_map(Listed::there).collect();
-        Ok((manifest.title, known, manifest.shares(spot)))
+        let parts = manifest.parts.iter().filter_map(Listed::there).collect();
+        Ok(InForce { records: manifest.title.records, parts, shares: manifest.shares(spot) })
     }
 
     /// Pushes one record, syncing what has been pushed if that has become much or if it begins a new segment. The inner error leaves the

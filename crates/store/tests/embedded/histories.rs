@@ -9,7 +9,7 @@ use guildhall_log::files::{Failure, Fault, Site};
 use guildhall_proto::{Epoch, GuildId, Record};
 use guildhall_store::{EmbeddedConfig, IdentityError, OpenError, PendingClaim, StoreError};
 
-use crate::world::{Dice, Disk, Opened, Outcome1, assert_same, checkpoint, guild, outcome, record, tiny};
+use crate::world::{Dice, Disk, Opened, Told, assert_same, checkpoint, guild, outcome, record, tiny};
 
 #[test]
 fn what_was_acknowledged_survives_any_cut_once_and_in_order() {
@@ -88,13 +88,13 @@ struct Known {
     epochs: Vec<Epoch>,
     /// How far the last acknowledged checkpoint reaches.
     covered: u64,
-    saves: Vec<(u64, Outcome1)>,
+    saves: Vec<(u64, Told)>,
     claiming: Option<PendingClaim>,
 }
 
 struct Handed {
     records: Vec<Record>,
-    told: Outcome1,
+    told: Told,
     /// Known to be stored: found, or acknowledged and noticed.
     is_stored: bool,
 }

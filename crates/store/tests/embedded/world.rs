@@ -73,10 +73,10 @@ pub(crate) struct Opened {
 }
 
 /// What a call with a callback came to; `None` until it is told.
-pub(crate) type Outcome1 = Arc<Mutex<Option<Result<(), StoreError>>>>;
+pub(crate) type Told = Arc<Mutex<Option<Result<(), StoreError>>>>;
 
-pub(crate) fn told() -> (Outcome1, Stored) {
-    let outcome = Outcome1::default();
+pub(crate) fn told() -> (Told, Stored) {
+    let outcome = Told::default();
     let teller = Arc::clone(&outcome);
     let stored = move |stored| {
         let before = teller.lock().unwrap().replace(stored);
@@ -85,7 +85,7 @@ pub(crate) fn told() -> (Outcome1, Stored) {
     (outcome, Box::new(stored))
 }
 
-pub(crate) fn outcome(outcome: &Outcome1) -> Option<Result<(), StoreError>> {
+pub(crate) fn outcome(outcome: &Told) -> Option<Result<(), StoreError>> {
     outcome.lock().unwrap().clone()
 }
 
@@ -108,7 +108,7 @@ impl Opened {
         claim.finish()
     }
 
-    pub(crate) fn append(&self, guild: GuildId, epoch: Epoch, records: Vec<Record>) -> Outcome1 {
+    pub(crate) fn append(&self, guild: GuildId, epoch: Epoch, records: Vec<Record>) -> Told {
         let (outcome, stored) = told();
         self.store.append(Batch { guild, epoch, records }, stored);
         outcome
@@ -120,7 +120,7 @@ impl Opened {
         outcome(&told).expect("told once the writers have done all they can")
     }
 
-    pub(crate) fn save(&self, guild: GuildId, epoch: Epoch, checkpoint: StoredCheckpoint) -> Outcome1 {
+    pub(crate) fn save(&self, guild: GuildId, epoch: Epoch, checkpoint: StoredCheckpoint) -> Told {
         let (outcome, stored) = told();
         self.store.checkpoint(guild, epoch, checkpoint, stored);
         outcome
