@@ -1,6 +1,6 @@
 //! One history: several guilds, what happens to them one thing at a time, and the ends of the process that come between.
 
-use guildhall_guild::GuildConfig;
+use guildhall_guild::{CheckpointConfig, GuildConfig};
 use guildhall_log::MemoryFiles;
 use guildhall_log::files::{Failure, Fault, Site};
 use guildhall_members::MembersConfig;
@@ -70,12 +70,14 @@ impl History {
             fold_at: 8 + dice.below(64) as usize,
             inline_fold_members: if dice.one_in(2) { 0 } else { 64 },
         };
-        let guild_config = GuildConfig { members, checkpoint_records: 5 + dice.below(40) };
+        let guild_config = GuildConfig {
+            members,
+            checkpoints: CheckpointConfig { changes_min: 5 + dice.below(40), ..CheckpointConfig::default() },
+        };
         let place =
             |number| Place { ledger: Ledger::new(guild_id(number)), owner: None, claiming: None, handed: Some(0) };
         let places = (1..=2 + dice.below(3)).map(place).collect();
         let disk = Disk::default();
-        disk.records.ignore_sync(cheat == Cheat::IgnoredSyncs);
         let now = Millis(1_700_000_000_000);
         Self { dice, cheat, disk, config, guild_config, opened: None, places, now, cut: Cut::Between }
     }
@@ -84,6 +86,7 @@ impl History {
     pub(crate) fn run(mut self, seen: &mut Seen) {
         self.create(seen);
         self.open(seen);
+        self.disk.records.ignore_sync(self.cheat == Cheat::IgnoredSyncs);
         for _ in 0..CUTS {
             self.arm();
             if self.dice.one_in(4) {
