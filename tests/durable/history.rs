@@ -78,7 +78,6 @@ impl History {
             |number| Place { ledger: Ledger::new(guild_id(number)), owner: None, claiming: None, handed: Some(0) };
         let places = (1..=2 + dice.below(3)).map(place).collect();
         let disk = Disk::default();
-        disk.records.ignore_sync(cheat == Cheat::IgnoredSyncs);
         let now = Millis(1_700_000_000_000);
         Self { dice, cheat, disk, config, guild_config, opened: None, places, now, cut: Cut::Between }
     }
@@ -87,6 +86,7 @@ impl History {
     pub(crate) fn run(mut self, seen: &mut Seen) {
         self.create(seen);
         self.open(seen);
+        self.disk.records.ignore_sync(self.cheat == Cheat::IgnoredSyncs);
         for _ in 0..CUTS {
             self.arm();
             if self.dice.one_in(4) {
