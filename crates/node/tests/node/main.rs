@@ -5,6 +5,7 @@
 mod batches;
 mod checkpoints;
 mod durable;
+mod failing_disk;
 mod gate;
 mod isolation;
 mod last_view;
