@@ -6,6 +6,7 @@ mod batches;
 mod checkpoints;
 mod durable;
 mod failing_disk;
+mod full_disk;
 mod gate;
 mod isolation;
 mod last_view;
