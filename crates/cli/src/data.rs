@@ -21,7 +21,16 @@ pub(crate) use running::Running;
 /// # Errors
 /// [`DataError`] if the directory is not ours to write; anything else if its store cannot be opened.
 pub(crate) fn open(path: &Path, cluster: u128, config: &EmbeddedConfig) -> anyhow::Result<Running> {
-    let directory = make(path)?;
+    open_in(path, make(path)?, cluster, config)
+}
+
+/// As [`open`], in a directory that is locked. `path` is only told.
+pub(crate) fn open_in(
+    path: &Path,
+    directory: Directory,
+    cluster: u128,
+    config: &EmbeddedConfig,
+) -> anyhow::Result<Running> {
     let identity = Identity::new(cluster, NodeId::new(NODE)?, random()?);
     match EmbeddedStore::create(&directory, &identity, config) {
         Ok(()) | Err(guildhall_store::OpenError::Exists) => {}

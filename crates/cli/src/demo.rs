@@ -73,11 +73,7 @@ pub(crate) fn demo(asked: Asked) -> anyhow::Result<Report> {
     let directory = tempfile::tempdir().context("there is no temporary directory")?;
     let running = data::open(directory.path(), CLUSTER, &EmbeddedConfig::default())?;
     let store = Arc::clone(running.store()) as Arc<dyn Store>;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_time().build();
-    let shown = runtime.context("the runtime does not start")?.block_on(Box::pin(run(asked, store)));
-    // A disk that failed is why the demo did.
-    running.close()?;
-    let mut report = shown?;
+    let mut report = running.run(Box::pin(run(asked, store)))?;
 
     // What is broken on purpose is to be found without help.
     if asked.tamper.is_none() {

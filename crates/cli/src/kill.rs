@@ -85,31 +85,24 @@ fn on_one_directory(
         totals.torn += u64::from(report.records.torn.is_some() || report.checkpoints.torn.is_some());
         let is_clean = random.below(2) == 0;
         let store = Arc::clone(running.store()) as Arc<dyn Store>;
-        within_runtime(async {
+        running.run(Box::pin(async {
             let node = ledger.check(store, totals).await?;
             // Half of the children find what a clean stop leaves, half what its lack does.
             if is_clean {
                 node.stop().await;
             }
             Ok(())
-        })?;
-        running.close()?;
+        }))?;
         killed(1);
     }
     Ok(())
-}
-
-/// Runs something to its end in a runtime of its own: nothing of it holds the directory afterwards.
-fn within_runtime<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_time().build().context("no runtime")?;
-    runtime.block_on(Box::pin(work))
 }
 
 /// Makes the guilds that outlive every child.
 fn found(path: &Path) -> anyhow::Result<()> {
     let running = data::open(path, CLUSTER, &store_config())?;
     let store = Arc::clone(running.store()) as Arc<dyn Store>;
-    within_runtime(async {
+    running.run(Box::pin(async {
         let node = Node::start(node_config(), store)?;
         for guild in hand::guilds() {
             let owner = NewMember {
@@ -124,9 +117,8 @@ fn found(path: &Path) -> anyhow::Result<()> {
             node.call(guild, operations.call(Actor::System, create)?).await.context("a guild is not founded")?;
         }
         node.stop().await;
-        anyhow::Ok(())
-    })?;
-    running.close()
+        Ok(())
+    }))
 }
 
 /// Who owns a guild of the load, and is none of its hands' users.
@@ -173,8 +165,7 @@ mod tests {
         ledger.note(SEED, 0, lines, &mut totals).unwrap();
         let running = data::open(directory.path(), CLUSTER, &store_config()).unwrap();
         let store = Arc::clone(running.store()) as Arc<dyn Store>;
-        within_runtime(async { ledger.check(store, &mut totals).await.map(drop) }).unwrap();
-        running.close().unwrap();
+        running.run(Box::pin(async { ledger.check(store, &mut totals).await.map(drop) })).unwrap();
         totals
     }
 

@@ -23,7 +23,7 @@ use guildhall_store::{EmbeddedConfig, MemoryStore, Store};
 use tracing::{info, warn};
 
 use crate::checks::{Spoken, Waited};
-use crate::data;
+use crate::data::{self, Running};
 use crate::irc::{IrcError, Line, LogFile, in_name_order};
 use model::{Known, Model, user_of};
 use stage::{RING_BYTES, RING_EVENTS, Stage};
@@ -43,24 +43,24 @@ pub(crate) fn replay(paths: Vec<PathBuf>, data: Option<&Path>) -> anyhow::Result
         LogFile::check(path)?;
     }
     let mut report = match data {
-        None => run(&paths, Arc::new(MemoryStore::default()))?,
-        Some(data) => {
-            let running = data::open(data, CLUSTER, &EmbeddedConfig::default())?;
-            let replayed = run(&paths, Arc::clone(running.store()) as Arc<dyn Store>);
-            // A disk that failed is why commands did.
-            running.close()?;
-            replayed?
-        }
+        None => in_memory(&paths)?,
+        Some(data) => on_disk(&paths, data::open(data, CLUSTER, &EmbeddedConfig::default())?)?,
     };
     report.time(began.elapsed());
     Ok(report)
 }
 
-fn run(paths: &[PathBuf], store: Arc<dyn Store>) -> anyhow::Result<Report> {
+// Both on this thread, which is none of the runtime's: so reading files holds up no session.
+
+fn in_memory(paths: &[PathBuf]) -> anyhow::Result<Report> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_time().build().context("the runtime does not start")?;
-    // On this thread, which is none of the runtime's: so reading files holds up no session.
-    runtime.block_on(Box::pin(replay_all(paths, store)))
+    runtime.block_on(Box::pin(replay_all(paths, Arc::new(MemoryStore::default()))))
+}
+
+fn on_disk(paths: &[PathBuf], running: Running) -> anyhow::Result<Report> {
+    let store = Arc::clone(running.store()) as Arc<dyn Store>;
+    running.run(Box::pin(replay_all(paths, store)))
 }
 
 async fn replay_all(paths: &[PathBuf], store: Arc<dyn Store>) -> anyhow::Result<Report> {
@@ -233,3 +233,34 @@ const _: () = assert!(LINES_AHEAD_MAX * LINE_EVENTS_MAX <= RING_EVENTS / 2);
 const _: () = assert!(
     BYTES_AHEAD_MAX + PAYLOAD_BYTES_MAX + LINES_AHEAD_MAX * LINE_EVENTS_MAX * EVENT_BYTES_MAX <= RING_BYTES * 3 / 4
 );
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use guildhall_log::MemoryFiles;
+    use guildhall_log::files::{Failure, Fault, Files, Site};
+    use guildhall_node::WriterFailure;
+    use guildhall_store::Directory;
+
+    use super::*;
+
+    #[test]
+    fn a_disk_that_fails_ends_a_replay_with_what_failed() {
+        let logs = tempfile::tempdir().unwrap();
+        let log = logs.path().join("log.txt");
+        let lines: String = (0..500).map(|nick| format!("[10:00] <nick{nick}> hears of it\n")).collect();
+        fs::write(&log, lines).unwrap();
+        for after in [0, 3, 9] {
+            let files: [MemoryFiles; 3] = Default::default();
+            let [root, records, checkpoints] = files.clone().map(|files| Arc::new(files) as Arc<dyn Files>);
+            let directory = Directory::new(root, records, checkpoints);
+            let running = data::open_in(logs.path(), directory, CLUSTER, &EmbeddedConfig::default()).unwrap();
+            files[1].fail(Fault { site: Site::Sync, after, times: 1, failure: Failure::Error(5) });
+            let error = on_disk(std::slice::from_ref(&log), running).unwrap_err();
+            assert!(error.is::<WriterFailure>(), "{error:#}");
+            let told = error.to_string();
+            assert!(told.contains("records/") && told.contains("cannot sync"), "{told}");
+        }
+    }
+}

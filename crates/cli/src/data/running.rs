@@ -41,6 +41,36 @@ impl Running {
         &self.report
     }
 
+    /// Does something over the store, in a runtime of its own, and closes it. A disk that fails ends that at once: nothing is stored any
+    /// more, whatever is still under way.
+    ///
+    /// # Errors
+    /// Those of `work`; [`WriterFailure`](guildhall_node::WriterFailure) if the disk failed, which is why `work` did.
+    pub(crate) fn run<T>(self, work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_time().build();
+        let runtime = runtime.context("the runtime does not start")?;
+        let done = runtime.block_on(async {
+            tokio::select! {
+                biased;
+                failure = self.durable.failed() => Err(failure.into()),
+                done = work => done,
+            }
+        });
+        match done {
+            Ok(done) => {
+                drop(runtime);
+                self.close()?;
+                Ok(done)
+            }
+            Err(error) => {
+                // What is under way in threads may wait for answers that never come.
+                runtime.shutdown_timeout(GIVEN_UP_AFTER);
+                self.close()?;
+                Err(error)
+            }
+        }
+    }
+
     /// Writes what waits, closes the store, and waits until another may open it. To be called when nothing of its node is left, outside of
     /// any runtime.
     ///
@@ -60,5 +90,7 @@ impl Running {
     }
 }
 
+/// How long what is under way may take to end when it has failed.
+const GIVEN_UP_AFTER: Duration = Duration::from_secs(1);
 /// How long a closed directory is waited for, at most.
 const RELEASE_MAX: Duration = Duration::from_secs(5);

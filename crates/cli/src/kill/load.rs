@@ -20,12 +20,12 @@ use crate::operations::now;
 /// Works the guilds of a directory until the process is killed, or for a minute.
 ///
 /// # Errors
-/// If the directory cannot be opened, or a line not be written.
+/// If the directory cannot be opened, or a line not be written; if its disk fails.
 pub(crate) fn load(path: &Path, round: u64, seed: u64) -> anyhow::Result<()> {
     let running = data::open(path, CLUSTER, &store_config())?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_time().build().context("no runtime")?;
-    runtime.block_on(async {
-        let node = Node::start(node_config(), Arc::clone(running.store()) as Arc<dyn Store>)?;
+    let store = Arc::clone(running.store()) as Arc<dyn Store>;
+    running.run(Box::pin(async {
+        let node = Node::start(node_config(), store)?;
         say(&Line::Begun)?;
         for guild in guilds().into_iter().filter(|guild| guild.get() <= GUILDS_AWAKE) {
             listen(&node, guild).await?;
@@ -35,8 +35,8 @@ pub(crate) fn load(path: &Path, round: u64, seed: u64) -> anyhow::Result<()> {
         }
         tokio::spawn(lull(node.clone()));
         sleep(LIFE_MAX).await;
-        anyhow::Ok(())
-    })
+        Ok(())
+    }))
 }
 
 /// Tells what a session of the guild's owner hears.

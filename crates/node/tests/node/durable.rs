@@ -17,9 +17,9 @@ use guildhall_store::{Directory, DirectoryError, EmbeddedConfig, OpenError, Open
 use crate::world::{ADA, NOW, add_member, create_channel, message, name, new_member, soon, until, until_async, user};
 
 /// A node, and the store that it runs over.
-struct World {
+pub(crate) struct World {
     node: Node,
-    durable: DurableStore,
+    pub(crate) durable: DurableStore,
     report: OpenReport,
     /// The operations of one process are not those of the next.
     client: ClientId,
@@ -39,7 +39,16 @@ impl World {
         Self::over(Directory::make(path).unwrap(), EmbeddedConfig::default(), client)
     }
 
-    fn over(directory: Directory, config: EmbeddedConfig, client: u64) -> Self {
+    pub(crate) fn over(directory: Directory, config: EmbeddedConfig, client: u64) -> Self {
+        Self::with(directory, config, client, |_| {})
+    }
+
+    pub(crate) fn with(
+        directory: Directory,
+        config: EmbeddedConfig,
+        client: u64,
+        change: impl FnOnce(&mut NodeConfig),
+    ) -> Self {
         match DurableStore::create(&directory, NodeId::MIN, &config) {
             Ok(()) | Err(DurableError::Open(OpenError::Exists)) => {}
             Err(error) => panic!("{error}"),
@@ -48,17 +57,22 @@ impl World {
         let clock = Clock::from_fn(|| NOW);
         let mut config = NodeConfig { clock, sleep_after: Duration::MAX, ..NodeConfig::default() };
         config.offload.threads = 2;
+        change(&mut config);
         let node = Node::start(config, Arc::clone(durable.store()) as Arc<_>).unwrap();
         Self { node, durable, report, client: ClientId::new(client).unwrap(), operations: AtomicU64::new(1) }
     }
 
-    async fn ask(&self, guild: GuildId, command: Command) -> Result<Outcome, CallError> {
+    pub(crate) fn operation(&self, command: Command) -> Call {
         let counter = self.operations.fetch_add(1, Ordering::Relaxed);
         let op = OpId { client: self.client, counter, issued_at: NOW };
-        soon(self.node.call(guild, Call { op, actor: Actor::System, command })).await
+        Call { op, actor: Actor::System, command }
     }
 
-    async fn found(&self, guild: GuildId, members: u64) {
+    pub(crate) async fn ask(&self, guild: GuildId, command: Command) -> Result<Outcome, CallError> {
+        soon(self.node.call(guild, self.operation(command))).await
+    }
+
+    pub(crate) async fn found(&self, guild: GuildId, members: u64) {
         let everyone = Permissions::VIEW_CHANNEL | Permissions::SEND_MESSAGES;
         let create = Command::CreateGuild { name: name("guild"), everyone, owner: new_member(ADA) };
         self.ask(guild, create).await.unwrap();
@@ -66,12 +80,12 @@ impl World {
         self.ask(guild, Command::AddMembers((2..=members).map(new_member).collect())).await.unwrap();
     }
 
-    async fn stop(self) -> Result<(), WriterFailure> {
+    pub(crate) async fn stop(self) -> Result<(), WriterFailure> {
         soon(self.node.stop()).await;
         soon(self.durable.stop()).await
     }
 
-    fn count(&self, counter: Counter) -> u64 {
+    pub(crate) fn count(&self, counter: Counter) -> u64 {
         self.node.counts().of(counter)
     }
 }
@@ -82,20 +96,24 @@ fn guild() -> GuildId {
 
 /// The three directories of a store, in memory.
 #[derive(Clone, Default)]
-struct Disk([MemoryFiles; 3]);
+pub(crate) struct Disk([MemoryFiles; 3]);
 
 impl Disk {
-    fn directory(&self) -> Directory {
+    pub(crate) fn directory(&self) -> Directory {
         let [root, records, checkpoints] = self.0.clone().map(|files| Arc::new(files) as Arc<dyn Files>);
         Directory::new(root, records, checkpoints)
     }
 
-    fn records(&self) -> &MemoryFiles {
+    pub(crate) fn records(&self) -> &MemoryFiles {
         &self.0[1]
     }
 
-    fn power_cut(&self) {
-        self.0.iter().zip(7..).for_each(|(files, seed)| files.power_cut(seed, 512));
+    pub(crate) fn checkpoints(&self) -> &MemoryFiles {
+        &self.0[2]
+    }
+
+    pub(crate) fn power_cut(&self, seed: u64) {
+        self.0.iter().zip(seed..).for_each(|(files, seed)| files.power_cut(seed, 512));
     }
 }
 
@@ -193,7 +211,7 @@ async fn a_disk_that_fails_is_told_reads_go_on_and_the_next_start_has_all_that_w
     assert!(world.ask(guild(), add_member(501)).await.is_err());
     assert_eq!(world.stop().await, Err(failure));
 
-    disk.power_cut();
+    disk.power_cut(7);
     disk.records().mend();
     let next = World::over(disk.directory(), EmbeddedConfig::default(), 2);
     let members = soon(next.view(guild())).await.unwrap().len();
@@ -230,4 +248,4 @@ async fn a_full_disk_refuses_what_is_durable_and_nothing_else_until_there_is_roo
     world.stop().await.unwrap();
 }
 
-const EIO: i32 = 5;
+pub(crate) const EIO: i32 = 5;

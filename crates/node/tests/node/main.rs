@@ -5,6 +5,8 @@
 mod batches;
 mod checkpoints;
 mod durable;
+mod failing_disk;
+mod full_disk;
 mod gate;
 mod isolation;
 mod last_view;
