@@ -11,9 +11,10 @@
 //! | reader, batch that never read | ≤ 1.5 × | a cursor that nobody moves: nothing is done for it |
 //! | whole-guild change | p99 ≤ 2 × idle | a batch of 256 holds the owner for 300 µs, then it rests for a millisecond: one call in four waits for the rest of a batch |
 //!
-//! Measured on two shared cores: hot guild 1.1-1.3, panicking job 1.2, reader 1.0, batch 0.8; role deletion and @everyone below 1; the
-//! prune 1.8-2.5 on a machine that others used, 2-5 before an owner rested between batches and before workers dropped what its ring
-//! evicts (1-4.6 ms a chunk of import events). What is left is the scheduler: a thread woken on a busy core waits 1.4 ms for its turn.
+//! Measured on two shared cores, with others' work stopped: hot guild 1.13, panicking job 0.98, reader 1.07, batch 1.06, prune 1.76, role
+//! deletion 0.41, @everyone 0.55; with a compiler beside it the prune had 1.8-2.6. It had 2-5 before an owner rested between batches and
+//! before workers dropped what its ring evicts (1-4.6 ms a chunk of import events). What is left is the scheduler: a thread woken on a busy
+//! core waits 1.4 ms for its turn.
 //!
 //! `cargo bench -p guildhall-benches --bench isolation [-- [--quick] [ROW…]]`, where a row is a part of its name.
 
