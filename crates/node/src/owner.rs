@@ -321,7 +321,8 @@ impl Owner {
     /// called when all that was accepted has been let out.
     fn leave(&mut self) {
         match self.stopping {
-            Stopping::Leaving if self.guild.is_folding() => {}
+            // A last checkpoint is a fold first.
+            Stopping::Leaving | Stopping::Saving if self.guild.is_folding() => {}
             Stopping::Leaving if !self.guild.is_checkpointed() => {
                 self.stopping = Stopping::Saving;
                 self.guild.checkpoint(&mut self.effects);
