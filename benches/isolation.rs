@@ -11,10 +11,10 @@
 //! | reader, batch that never read | ≤ 1.5 × | a cursor that nobody moves: nothing is done for it |
 //! | whole-guild change | p99 ≤ 2 × idle | a batch of 256 holds the owner for 300 µs, then it rests for a millisecond: one call in four waits for the rest of a batch |
 //!
-//! Measured on two shared cores, with others' work stopped: hot guild 1.13, panicking job 0.98, reader 1.07, batch 1.06, prune 1.76, role
-//! deletion 0.41, @everyone 0.55; with a compiler beside it the prune had 1.8-2.6. It had 2-5 before an owner rested between batches and
-//! before workers dropped what its ring evicts (1-4.6 ms a chunk of import events). What is left is the scheduler: a thread woken on a busy
-//! core waits 1.4 ms for its turn.
+//! Measured on two shared cores, all runs since an owner rests between batches and workers drop what its ring evicts; no full run has had
+//! every row within its reach yet: hot guild 1.13, 1.31; panicking job 0.98, 0.48; reader 2.98, 1.07, 1.88, 0.59; batch 1.06, 0.70; prune 2.62,
+//! 1.76, 1.43, 0.40; role deletion 0.41, 1.15; @everyone 5.51, 0.55, 0.89. The first of each had compilers beside it; in the last of reader
+//! and prune the idle p99 was 7 and 41 ms, so they say little. Before, the prune had 2-5.
 //!
 //! `cargo bench -p guildhall-benches --bench isolation [-- [--quick] [ROW…]]`, where a row is a part of its name.
 
