@@ -1,6 +1,6 @@
 //! A node that stops: what it has accepted leaves, the rest is told, and nothing is left.
 
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::Arc;
 
 use guildhall_node::{AttachError, Counter, Delivery};
 use guildhall_proto::{CallError, Command};
@@ -162,35 +162,6 @@ async fn a_node_that_stops_leaves_nothing_to_replay_and_the_next_goes_on_where_i
     // Nothing has happened: there is nothing to save.
     soon(next.stop()).await;
     assert_eq!(next.count(Counter::Checkpoints), 0);
-}
-
-#[tokio::test]
-async fn a_guild_that_is_told_something_while_its_last_checkpoint_is_made_is_saved_all_the_same() {
-    let world = Arc::new(World::with(|config| {
-        config.guild.members.inline_fold_members = 1;
-        config.offload.threads = 1;
-    }));
-    let (guild, other) = (world.found(1, 100).await, world.found(2, 1).await);
-    // The only worker is busy, so the fold of the last checkpoint waits.
-    let (free, busy) = mpsc::channel();
-    let busy = Mutex::new(busy);
-    let scan = tokio::spawn({
-        let world = Arc::clone(&world);
-        async move { world.filter(other, move |_, _| busy.lock().unwrap().recv().is_ok()).await }
-    });
-    settle().await;
-    let stops = [(), ()].map(|()| {
-        let world = Arc::clone(&world);
-        tokio::spawn(async move { world.stop().await })
-    });
-    settle().await;
-    // What the second stop tells the owners wakes them.
-    free.send(()).unwrap();
-    for stop in stops {
-        soon(stop).await.unwrap();
-    }
-    drop(soon(scan).await.unwrap());
-    assert_eq!(world.store.records(guild), 0, "nothing is to be replayed");
 }
 
 #[tokio::test]
