@@ -34,7 +34,7 @@ pub(crate) struct Live {
     /// Told when there are new events or something is told beside them, and at the end.
     pub(crate) news: Notify,
     ended: AtomicBool,
-    asleep: AtomicBool,
+    handled_all: AtomicBool,
     /// Scans of the guild that run or wait.
     scans: AtomicUsize,
     /// The feeds of relays that read `events`.
@@ -138,7 +138,7 @@ impl Live {
             told,
             news: Notify::new(),
             ended: AtomicBool::new(false),
-            asleep: AtomicBool::new(false),
+            handled_all: AtomicBool::new(false),
             scans: AtomicUsize::new(0),
             feeds: AtomicUsize::new(0),
             used: AtomicU32::new(0),
@@ -209,14 +209,14 @@ impl Live {
         self.ended().await;
     }
 
-    /// Whether the owner is gone because the guild fell asleep: it has handled all it ever took.
-    pub(crate) fn fell_asleep(&self) -> bool {
-        self.asleep.load(Ordering::Acquire)
+    /// Whether the owner is gone and has handled all it ever took: its guild fell asleep, or there is none.
+    pub(crate) fn handled_all(&self) -> bool {
+        self.handled_all.load(Ordering::Acquire)
     }
 
-    /// Says that the guild falls asleep; the [end](Self::end) follows.
-    pub(crate) fn set_asleep(&self) {
-        self.asleep.store(true, Ordering::Release);
+    /// Says that all is handled, and the mailbox closed; the [end](Self::end) follows.
+    pub(crate) fn set_handled_all(&self) {
+        self.handled_all.store(true, Ordering::Release);
     }
 
     /// Whether a relay listens.

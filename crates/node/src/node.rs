@@ -102,7 +102,11 @@ impl Node {
             // Before a guild is loaded for it: it would take a place to be refused there.
             return Err(CallError::Refused(CommandError::SystemOnly));
         }
-        let purpose = if creates { Purpose::Create } else { Purpose::Use };
+        let purpose = match creates {
+            true => Purpose::Create,
+            false if durable => Purpose::Change,
+            false => Purpose::Use,
+        };
         let mut lost = false;
         let mut tried = 0;
         while tried < OWNERS_TRIED_MAX {
@@ -120,7 +124,7 @@ impl Node {
                     Err(_) => return Err(CallError::OutcomeUnknown),
                 },
             }
-            tried += usize::from(ended_awake(&live).await);
+            tried += usize::from(ended_early(&live).await);
         }
         Err(after(lost, ended_too_often()))
     }
@@ -236,7 +240,7 @@ impl Node {
                     Ok(Ok(reply)) => return Ok(reply),
                 }
             }
-            tried += usize::from(ended_awake(&live).await);
+            tried += usize::from(ended_early(&live).await);
         }
         Err(ended_too_often())
     }
@@ -325,10 +329,10 @@ fn after(lost: bool, error: CallError) -> CallError {
     }
 }
 
-/// Waits for the end of an owner; whether it was another than sleep, of which nobody is to notice anything.
-async fn ended_awake(live: &Live) -> bool {
+/// Waits for the end of an owner; whether it may have left something undone. Of another end, as by sleep, nobody is to notice anything.
+async fn ended_early(live: &Live) -> bool {
     live.ended().await;
-    !live.fell_asleep()
+    !live.handled_all()
 }
 
 fn ended_too_often() -> CallError {

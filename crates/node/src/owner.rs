@@ -101,7 +101,7 @@ enum Stopping {
 #[derive(Debug)]
 enum End {
     Stopped,
-    /// Its creation was refused, or it was deleted: there is nothing to own.
+    /// Its creation was refused, or it was deleted, and nobody asks any more: there is nothing to own.
     NoGuild,
     Asleep,
     StoreFailed(StoreError),
@@ -211,7 +211,8 @@ impl Owner {
         if self.gate.is_empty() && self.checkpoints.are_done() {
             if self.is_stopping() {
                 self.leave();
-            } else if !self.guild.exists() {
+            } else if !self.guild.exists() && self.live.mailbox.close_if_empty() {
+                self.live.set_handled_all();
                 self.end(End::NoGuild);
             }
         }

@@ -47,6 +47,8 @@ pub(crate) struct Registry {
 pub(crate) enum Purpose {
     /// To create it, if it is not there.
     Create,
+    /// To change it. If it was deleted, its owner still knows what was answered before, and answers so again.
+    Change,
     /// To use it; it must be there.
     Use,
 }
@@ -81,7 +83,7 @@ impl Registry {
     /// is given up, unless somebody else waits for it.
     ///
     /// # Errors
-    /// `UnknownGuild` if it is only to be used and the store does not know it; `StoreFull` if it is to be created and the store has no
+    /// `UnknownGuild` if it is not to be created and the store does not know it; `StoreFull` if it is to be created and the store has no
     /// room; `Overloaded` if there is no room here; `Stopping`; `Unavailable` if the store fails.
     pub(crate) async fn load(&self, guild: GuildId, purpose: Purpose) -> Result<Arc<Live>, CallError> {
         loop {
@@ -187,12 +189,12 @@ impl Registry {
     fn require_worth(&self, guild: GuildId, purpose: Purpose) -> Result<(), CallError> {
         let known = || self.store.knows(guild).map_err(unavailable);
         match purpose {
-            Purpose::Use if !known()? => Err(CallError::Refused(CommandError::UnknownGuild)),
+            Purpose::Change | Purpose::Use if !known()? => Err(CallError::Refused(CommandError::UnknownGuild)),
             Purpose::Create if !self.store.has_room() && !known()? => {
                 self.loader.counters().bump(Counter::RefusedStoreFull);
                 Err(CallError::Refused(CommandError::StoreFull))
             }
-            Purpose::Use | Purpose::Create => Ok(()),
+            Purpose::Create | Purpose::Change | Purpose::Use => Ok(()),
         }
     }
 

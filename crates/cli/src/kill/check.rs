@@ -208,11 +208,7 @@ impl Known {
         for Answer { issued, guild, command, outcome } in &answers {
             totals.retried += 1;
             let again = call(node, *guild, operation(self.hand.id, *issued, command)).await;
-            let is_same = match &again {
-                Ok(again) => format!("{again:?}") == *outcome,
-                Err(refusal) => is_gone(refusal) && !matches!(self.hand.places().get(guild), Some(Some(_))),
-            };
-            if !is_same {
+            if !matches!(&again, Ok(again) if format!("{again:?}") == *outcome) {
                 totals.doubled += 1;
                 error!(hand = ?self.hand.id, step = issued.step, outcome, ?again, "a retry is answered otherwise");
             }
@@ -227,7 +223,6 @@ impl Known {
         };
         let at = match call(node, step.guild, operation(self.hand.id, issued, &step.command)).await {
             Ok(outcome) => outcome.at(),
-            Err(refusal) if step.command == Command::DeleteGuild && is_gone(&refusal) => self.answered_at,
             Err(error) => {
                 return Err(error).with_context(|| format!("{:?} is not finished: {step:?}", self.hand.id));
             }
@@ -240,11 +235,6 @@ impl Known {
         }
         Ok(())
     }
-}
-
-/// Whether a refusal says that the guild was deleted: of such a one no outcomes are told any more.
-fn is_gone(refusal: &CallError) -> bool {
-    matches!(refusal, CallError::Refused(CommandError::UnknownGuild | CommandError::GuildExists))
 }
 
 /// What is there of a guild, compared with what it was before a step and what after.

@@ -74,7 +74,7 @@ impl Owner {
             return;
         }
         if self.live.mailbox.close_if_empty() {
-            self.live.set_asleep();
+            self.live.set_handled_all();
             self.end(End::Asleep);
         } else {
             self.stay_awake(SleepError::InUse);

@@ -112,13 +112,13 @@ impl Loader {
     /// Claims the guild, brings it back from the store, and makes its owner, if there is something to own.
     async fn start(&self, guild: GuildId, purpose: Purpose) -> Result<(Arc<Live>, Box<Owner>), CallError> {
         let mut state = self.bring_back(guild).await.map_err(|error| self.failed(guild, error))?;
-        let none = match purpose {
-            _ if state.exists() => None,
-            Purpose::Create => state.was_deleted().then_some(CommandError::GuildExists),
-            Purpose::Use => Some(CommandError::UnknownGuild),
+        let is_owned = match purpose {
+            Purpose::Create => true,
+            Purpose::Change => state.exists() || state.was_deleted(),
+            Purpose::Use => state.exists(),
         };
-        if let Some(refusal) = none {
-            return Err(CallError::Refused(refusal));
+        if !is_owned {
+            return Err(CallError::Refused(CommandError::UnknownGuild));
         }
         let Position { epoch, seq } = state.position();
         let (writer, events) = ring_within(self.around.rings.budget(), self.config.ring, Cursor::after(seq));

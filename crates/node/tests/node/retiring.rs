@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use guildhall_node::{Counter, Delivery, SessionStream};
-use guildhall_proto::{CallError, Epoch, GuildId};
+use guildhall_proto::{CallError, Command, CommandError, Epoch, GuildId};
 
 use crate::store::Mode;
 use crate::world::{ADA, World, add_member, attach, message, number_in, poll_once, settle, soon, until};
@@ -220,4 +220,40 @@ async fn a_command_that_no_owner_survives_is_given_up_and_the_guild_comes_back()
     hear_of_new_owners(&world, guild, &mut session).await;
     soon(world.ask(guild, message(1))).await.unwrap();
     assert_eq!(number_in(soon(session.next()).await), 1);
+}
+
+#[tokio::test]
+async fn a_retry_is_answered_as_before_though_the_guild_was_deleted_since() {
+    let world = World::new();
+    let guild = world.found(1, 3).await;
+    let (added, deleted) = (world.operation(add_member(50)), world.operation(Command::DeleteGuild));
+    let first = soon(world.call(guild, added.clone())).await.unwrap();
+    let last = soon(world.call(guild, deleted.clone())).await.unwrap();
+
+    for _ in 0..3 {
+        assert_eq!(soon(world.call(guild, added.clone())).await, Ok(first));
+        assert_eq!(soon(world.call(guild, deleted.clone())).await, Ok(last));
+        let unknown = Err(CallError::Refused(CommandError::UnknownGuild));
+        assert_eq!(soon(world.ask(guild, add_member(51))).await, unknown);
+        assert_eq!(soon(world.ask(guild, message(1))).await, unknown);
+        // Its owner has left again.
+        until(|| world.awake() == 0).await;
+    }
+}
+
+#[tokio::test]
+async fn a_storm_of_retries_to_a_deleted_guild_is_answered() {
+    let world = Arc::new(World::new());
+    let guild = world.found(1, 3).await;
+    let deleted = world.operation(Command::DeleteGuild);
+    let first = soon(world.call(guild, deleted.clone())).await.unwrap();
+    let retries: Vec<_> = (0..200)
+        .map(|_| {
+            let (world, deleted) = (Arc::clone(&world), deleted.clone());
+            tokio::spawn(async move { world.call(guild, deleted).await })
+        })
+        .collect();
+    for retry in retries {
+        assert_eq!(soon(retry).await.unwrap(), Ok(first));
+    }
 }
