@@ -464,7 +464,8 @@ Exit codes:
 
 const RESTORE_AFTER_HELP: &str = "\
 Every guild's next epoch is above all that the old directory gave, also after the
-backup was made: what it lost is never taken for what comes.
+backup was made: what it lost is never taken for what comes. That rests on the
+clock of this machine: it must not be behind what it was at the last restore.
 
 Examples:
   guildhall restore --from guilds.backup --data DIR

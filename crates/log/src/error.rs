@@ -3,6 +3,8 @@
 use std::fmt;
 use std::io;
 
+use rustix::io::Errno;
+
 /// Why a log could not be opened, read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
@@ -96,9 +98,12 @@ impl LogError {
     }
 }
 
-/// A disk without room, or an owner of files without leave to take more.
+/// A disk without room, an owner of files without leave to take more, or a process or system that may open no more: nothing is in
+/// doubt, and it may be otherwise in a moment.
 pub(crate) fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+    let may_open_none = [Errno::MFILE, Errno::NFILE].map(|errno| Some(errno.raw_os_error()));
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::OutOfMemory)
+        || may_open_none.contains(&error.raw_os_error())
 }
 
 /// What is wrong with bytes.

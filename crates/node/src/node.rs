@@ -107,6 +107,9 @@ impl Node {
             false if durable => Purpose::Change,
             false => Purpose::Use,
         };
+        if creates {
+            self.shared.registry.rehearse_creation(guild, &call)?;
+        }
         let mut lost = false;
         let mut tried = 0;
         while tried < OWNERS_TRIED_MAX {

@@ -17,10 +17,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use guildhall_proto::{CallError, CommandError, GuildId};
-use guildhall_store::Store;
+use guildhall_store::{Known, Store};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
+use crate::Call;
 use crate::config::NodeConfig;
 use crate::counters::Counter;
 use crate::last::Readable;
@@ -187,15 +188,30 @@ impl Registry {
 
     /// Refuses what would be claimed in vain: each claim takes room in the store.
     fn require_worth(&self, guild: GuildId, purpose: Purpose) -> Result<(), CallError> {
-        let known = || self.store.knows(guild).map_err(unavailable);
-        match purpose {
-            Purpose::Change | Purpose::Use if !known()? => Err(CallError::Refused(CommandError::UnknownGuild)),
-            Purpose::Create if !self.store.has_room() && !known()? => {
+        match (self.store.knows(guild).map_err(unavailable)?, purpose) {
+            (Known::Something, _) => Ok(()),
+            (Known::Nothing, Purpose::Change | Purpose::Use) | (Known::Deleted, Purpose::Use) => {
+                Err(CallError::Refused(CommandError::UnknownGuild))
+            }
+            (Known::Nothing, Purpose::Create) | (Known::Deleted, Purpose::Create | Purpose::Change) => {
+                if self.store.has_room() {
+                    return Ok(());
+                }
                 self.loader.counters().bump(Counter::RefusedStoreFull);
                 Err(CallError::Refused(CommandError::StoreFull))
             }
-            Purpose::Create | Purpose::Change | Purpose::Use => Ok(()),
         }
+    }
+
+    /// What stands against a creation that no claim is worth: of a guild that nobody knows all is known without one.
+    ///
+    /// # Errors
+    /// As the guild itself would refuse it; `Unavailable`.
+    pub(crate) fn rehearse_creation(&self, guild: GuildId, call: &Call) -> Result<(), CallError> {
+        if self.awake(guild).is_some() || self.store.knows(guild).map_err(unavailable)? != Known::Nothing {
+            return Ok(());
+        }
+        self.loader.rehearse(guild, call).map_err(CallError::Refused)
     }
 
     fn find_or_begin(&self, guild: GuildId, purpose: Purpose) -> Result<Found, CallError> {

@@ -79,10 +79,10 @@ use loading::Readers;
 use manifest::{Listed, Manifest};
 use record_writer::Work;
 use recovery::{Fault, Recovery};
-use rows::{Row, Spot};
+use rows::Spot;
 use shared::Shared;
 
-use crate::{Batch, Claim, Store, StoreError, Stored, StoredCheckpoint};
+use crate::{Batch, Claim, Known, Store, StoreError, Stored, StoredCheckpoint};
 
 /// Guilds' durable state on one machine. The handle for owners; the two writers that come with it need a thread each.
 ///
@@ -286,9 +286,13 @@ impl EmbeddedStore {
 }
 
 impl Store for EmbeddedStore {
-    fn knows(&self, guild: GuildId) -> Result<bool, StoreError> {
+    fn knows(&self, guild: GuildId) -> Result<Known, StoreError> {
         let rows = self.shared.rows();
-        Ok(rows.guilds.get(&guild).is_some_and(Row::is_stored))
+        Ok(match rows.guilds.get(&guild) {
+            Some(_) if rows.deleted.contains(&guild) => Known::Deleted,
+            Some(row) if row.is_stored() => Known::Something,
+            Some(_) | None => Known::Nothing,
+        })
     }
 
     fn claim(&self, guild: GuildId, grant: Grant) -> Result<Claim, StoreError> {
@@ -327,6 +331,10 @@ impl Store for EmbeddedStore {
     fn checkpoint(&self, guild: GuildId, epoch: Epoch, checkpoint: StoredCheckpoint, stored: Stored) {
         match self.write_out(guild, epoch, &checkpoint) {
             Ok(WrittenOut { title, parts, is_small, bytes }) => {
+                if checkpoint.is_deleted() {
+                    // The records that say so are stored.
+                    self.shared.rows().deleted.insert(guild);
+                }
                 // One that is larger than the whole queue waits alone.
                 let bytes = bytes.min(self.shared.config.checkpoints.bytes_max);
                 if let Err(refused) = self.shared.jobs.push(Job { title, parts, is_small, stored }, bytes) {

@@ -61,7 +61,7 @@ mod memory;
 pub mod structure;
 
 use guildhall_members::Base;
-use guildhall_proto::{Epoch, Grant, GuildId, Record, Structure};
+use guildhall_proto::{Epoch, EventKind, Grant, GuildId, Record, Standing, Structure};
 
 pub use embedded::{
     Alone, ArchiveError, BackupError, BackupReport, CheckpointWriter, Directory, DirectoryError, EmbeddedConfig,
@@ -70,13 +70,24 @@ pub use embedded::{
 };
 pub use memory::MemoryStore;
 
+/// What a store knows of a guild without reading it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Known {
+    /// Nothing was ever stored of it.
+    Nothing,
+    /// Something is; it may be deleted all the same, which shows when it is claimed.
+    Something,
+    /// It was deleted: a claim is worth its room for who may have to be told an outcome from before.
+    Deleted,
+}
+
 /// Keeps guilds' durable state.
 pub trait Store: Send + Sync + 'static {
-    /// Whether anything was ever stored of this guild. Never waits: it is asked on callers' threads.
+    /// What is stored of a guild, as far as that is known without waiting: it is asked on callers' threads.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] if that cannot be told.
-    fn knows(&self, guild: GuildId) -> Result<bool, StoreError>;
+    fn knows(&self, guild: GuildId) -> Result<Known, StoreError>;
 
     /// Takes a guild over: raises its epoch, and returns all that is stored of it. May wait for the disk; call it on a thread that
     /// may wait too.
@@ -127,6 +138,16 @@ pub struct Claim {
     pub tail: Vec<Record>,
 }
 
+impl Claim {
+    /// Whether the guild was deleted: that is the last thing that ever happens to one.
+    fn is_deleted(&self) -> bool {
+        match self.tail.iter().rev().find_map(|record| record.event.as_ref()) {
+            Some(event) => matches!(event.kind, EventKind::GuildDeleted),
+            None => self.checkpoint.as_ref().is_some_and(|checkpoint| checkpoint.is_deleted()),
+        }
+    }
+}
+
 /// A guild's durable state at the position of its structure.
 #[derive(Debug, Clone)]
 pub struct StoredCheckpoint {
@@ -134,6 +155,12 @@ pub struct StoredCheckpoint {
     pub structure: Structure,
     /// The members.
     pub base: Base,
+}
+
+impl StoredCheckpoint {
+    fn is_deleted(&self) -> bool {
+        matches!(self.structure.standing, Standing::Deleted)
+    }
 }
 
 /// Why a store did not do what it was asked.

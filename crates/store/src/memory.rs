@@ -8,7 +8,7 @@ use std::mem::replace;
 use guildhall_proto::{Epoch, Grant, GuildId, Record};
 use parking_lot::Mutex;
 
-use crate::{Batch, Claim, Store, StoreError, Stored, StoredCheckpoint};
+use crate::{Batch, Claim, Known, Store, StoreError, Stored, StoredCheckpoint};
 
 /// Guilds' durable state in memory. Appends are stored when the call returns.
 #[derive(Debug, Default)]
@@ -52,9 +52,13 @@ impl MemoryStore {
 }
 
 impl Store for MemoryStore {
-    fn knows(&self, guild: GuildId) -> Result<bool, StoreError> {
+    fn knows(&self, guild: GuildId) -> Result<Known, StoreError> {
         let guilds = self.guilds.lock();
-        Ok(guilds.get(&guild).is_some_and(|kept| kept.checkpoint.is_some() || !kept.records.is_empty()))
+        Ok(match guilds.get(&guild) {
+            Some(Kept { checkpoint: Some(checkpoint), .. }) if checkpoint.is_deleted() => Known::Deleted,
+            Some(kept) if kept.checkpoint.is_some() || !kept.records.is_empty() => Known::Something,
+            Some(_) | None => Known::Nothing,
+        })
     }
 
     fn claim(&self, guild: GuildId, grant: Grant) -> Result<Claim, StoreError> {
@@ -179,11 +183,11 @@ mod tests {
     #[test]
     fn a_guild_is_unknown_until_something_is_stored_and_cannot_be_written_unclaimed() {
         let store = MemoryStore::default();
-        assert_eq!(store.knows(guild()), Ok(false));
+        assert_eq!(store.knows(guild()), Ok(Known::Nothing));
         assert!(append(&store, Epoch(1), 1..=1).is_err());
         let epoch = store.claim(guild(), Grant(1)).unwrap().epoch;
-        assert_eq!(store.knows(guild()), Ok(false), "a claim stores nothing of the guild");
+        assert_eq!(store.knows(guild()), Ok(Known::Nothing), "a claim stores nothing of the guild");
         append(&store, epoch, 1..=1).unwrap();
-        assert_eq!(store.knows(guild()), Ok(true));
+        assert_eq!(store.knows(guild()), Ok(Known::Something));
     }
 }

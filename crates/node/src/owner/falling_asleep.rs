@@ -23,6 +23,9 @@ pub enum SleepError {
     /// The store did not take the guild's checkpoint. The records are stored, so nothing is lost.
     #[error("the store did not take the guild's checkpoint")]
     NotStored,
+    /// The store has no room: what it keeps for claims is to wake those who sleep already.
+    #[error("the store has no room")]
+    NoRoom,
     /// The node is stopping.
     #[error("the node is stopping")]
     Stopping,
@@ -89,6 +92,8 @@ impl Owner {
             Some(SleepError::Heard { sessions })
         } else if inputs > 0 || self.guild.is_at_work() {
             Some(SleepError::InUse)
+        } else if !self.guild.has_room() {
+            Some(SleepError::NoRoom)
         } else {
             None
         }

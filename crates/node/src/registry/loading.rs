@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use guildhall_guild::{Guild, GuildConfig};
+use guildhall_guild::{CallId, Effect, Guild, GuildConfig, Input};
 use guildhall_proto::{CallError, CommandError, Epoch, Grant, GuildId, Position};
 use guildhall_ring::{Cursor, latest, ring_within};
 use guildhall_store::{Claim, StoreError};
@@ -11,6 +11,7 @@ use guildhall_store::{Claim, StoreError};
 use super::places::{Load, Places};
 use super::queue::{Queue, Ticket};
 use super::{Purpose, unavailable};
+use crate::Call;
 use crate::config::NodeConfig;
 use crate::counters::{Counter, Counters};
 use crate::live::{Control, Live};
@@ -88,6 +89,25 @@ impl Loader {
                 under_way.tell(Err(error));
             }
         }
+    }
+
+    /// What a guild that is not there yet says to a call.
+    pub(super) fn rehearse(&self, guild: GuildId, call: &Call) -> Result<(), CommandError> {
+        let Call { op, actor, command } = call.clone();
+        let call = guildhall_guild::Call { id: CallId(0), op, actor, command };
+        let mut effects = Vec::new();
+        let mut unborn = Guild::new(self.config.guild.clone(), guild, Epoch::default());
+        unborn.handle(self.around.clock.now(), Input::Command(call), &mut effects);
+        effects.into_iter().try_for_each(|effect| match effect {
+            Effect::Answer(_, answer) => answer.map(drop),
+            Effect::Fold(_)
+            | Effect::Scan(_)
+            | Effect::Discard(_)
+            | Effect::Record(_)
+            | Effect::Append(_)
+            | Effect::Tell(_)
+            | Effect::Checkpoint(_) => Ok(()),
+        })
     }
 
     /// Claims a guild and recovers it. The claim waits for the disk: on a thread that may wait, for workers may not. There are no more of

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use guildhall_node::{AttachError, Counter, Question};
 use guildhall_proto::{CallError, CommandError, GuildId};
-use guildhall_store::Store;
+use guildhall_store::{Known, Store};
 
 use crate::world::{ADA, World, add_member, attachment, message, poll_once, settle, soon, until, user};
 
@@ -53,7 +53,7 @@ async fn a_guild_that_is_not_there_is_neither_loaded_nor_kept() {
         assert_eq!(refused, AttachError::Call(CommandError::UnknownGuild.into()));
         assert!(backend.batches(guild).await.is_err());
         assert!(world.post(guild, message(5)).is_err());
-        assert_eq!(world.store.knows(guild), Ok(false));
+        assert_eq!(world.store.knows(guild), Ok(Known::Nothing));
     }
     assert_eq!((world.count(Counter::GuildsLoaded), world.store.claims(), backend.relays()), (0, 0, 0));
     // No place was taken by any of them.

@@ -1,14 +1,19 @@
 //! A store without room: durable commands are refused before they are applied, all else goes on, and so do they once there is room.
 
 use guildhall_node::{Counter, SleepError};
-use guildhall_proto::{CallError, Command, CommandError, GuildId, Permissions};
+use guildhall_proto::{CallError, Command, CommandError, GuildId, Millis, Permissions};
 
 use crate::store::Mode;
 use crate::world::{
-    ADA, World, add_member, attach, channel_id, message, name, new_member, number_in, poll_once, settle, soon, user,
+    ADA, World, add_member, attach, channel_id, message, name, new_member, number_in, poll_once, settle, soon, until,
+    user,
 };
 
 const FULL: CallError = CallError::Refused(CommandError::StoreFull);
+
+fn creation() -> Command {
+    Command::CreateGuild { name: name("full"), everyone: Permissions::NONE, owner: new_member(ADA) }
+}
 
 #[tokio::test]
 async fn without_room_only_durable_commands_are_refused_and_then_taken_again() {
@@ -45,25 +50,25 @@ async fn without_room_no_guild_is_claimed_to_be_created() {
     world.store.set_full(true);
     let claims = world.store.claims();
     let guild = GuildId::new(1).unwrap();
-    let create = || Command::CreateGuild { name: name("full"), everyone: Permissions::NONE, owner: new_member(ADA) };
-    assert_eq!(soon(world.ask(guild, create())).await, Err(FULL));
+    assert_eq!(soon(world.ask(guild, creation())).await, Err(FULL));
     assert_eq!((world.store.claims(), world.awake()), (claims, 0));
     assert_eq!(world.count(Counter::RefusedStoreFull), 1);
     world.store.set_full(false);
-    soon(world.ask(guild, create())).await.unwrap();
+    soon(world.ask(guild, creation())).await.unwrap();
 }
 
 #[tokio::test]
 async fn a_guild_whose_checkpoint_finds_no_room_stays_awake() {
     let world = World::new();
     let guild = world.found(1, 3).await;
-    world.store.set_full(true);
     world.store.set(Mode::RefuseCheckpoints);
     soon(world.ask(guild, message(1))).await.unwrap();
     assert_eq!(soon(world.sleep(guild)).await, Err(SleepError::NotStored));
+    world.store.set_full(true);
+    world.store.set(Mode::Take);
+    assert_eq!(soon(world.sleep(guild)).await, Err(SleepError::NoRoom), "to wake it takes room");
     assert_eq!(world.view(guild).await.unwrap().len(), 3);
     world.store.set_full(false);
-    world.store.set(Mode::Take);
     soon(world.sleep(guild)).await.unwrap();
 }
 
@@ -90,4 +95,32 @@ async fn an_import_that_finds_no_room_goes_on_by_itself_when_there_is_some() {
     world.store.set_full(false);
     soon(import).await.unwrap();
     assert_eq!(world.view(guild).await.unwrap().len(), 4_002);
+}
+
+#[tokio::test]
+async fn what_is_deleted_or_refused_before_it_is_created_takes_no_room() {
+    let world = World::new();
+    let guild = world.found(1, 3).await;
+    let deletion = world.operation(Command::DeleteGuild);
+    let deleted = soon(world.call(guild, deletion.clone())).await.unwrap();
+    until(|| world.awake() == 0).await;
+    let claims = world.store.claims();
+
+    let unknown = Err(CallError::Refused(CommandError::UnknownGuild));
+    for _ in 0..10 {
+        assert_eq!(soon(world.view(guild)).await.map(drop), unknown);
+    }
+    for number in 100..110 {
+        let mut late = world.operation(creation());
+        late.op.issued_at = Millis(1);
+        let refused = soon(world.call(GuildId::new(number).unwrap(), late)).await;
+        assert!(matches!(refused, Err(CallError::Refused(CommandError::Expired { .. }))), "{refused:?}");
+    }
+    assert_eq!((world.store.claims(), world.awake()), (claims, 0));
+
+    world.store.set_full(true);
+    assert_eq!(soon(world.call(guild, deletion.clone())).await, Err(FULL));
+    assert_eq!(world.store.claims(), claims);
+    world.store.set_full(false);
+    assert_eq!(soon(world.call(guild, deletion.clone())).await, Ok(deleted));
 }

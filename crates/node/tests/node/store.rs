@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 
 use guildhall_proto::{Epoch, Grant, GuildId};
-use guildhall_store::{Batch, Claim, MemoryStore, Store, StoreError, Stored, StoredCheckpoint};
+use guildhall_store::{Batch, Claim, Known, MemoryStore, Store, StoreError, Stored, StoredCheckpoint};
 use parking_lot::{Condvar, Mutex};
 
 #[derive(Default)]
@@ -133,7 +133,7 @@ impl TestStore {
 }
 
 impl Store for TestStore {
-    fn knows(&self, guild: GuildId) -> Result<bool, StoreError> {
+    fn knows(&self, guild: GuildId) -> Result<Known, StoreError> {
         self.inner.knows(guild)
     }
 

@@ -69,7 +69,11 @@ impl PendingClaim {
         outcome?;
         let found = self.shared.load(self.guild, Some(self.epoch))?;
         let checkpoint = found.checkpoint.map(|(_, checkpoint)| checkpoint);
-        Ok(Claim { epoch: self.epoch, checkpoint, tail: found.tail })
+        let claim = Claim { epoch: self.epoch, checkpoint, tail: found.tail };
+        if claim.is_deleted() {
+            self.shared.rows().deleted.insert(self.guild);
+        }
+        Ok(claim)
     }
 
     /// How it turned out. `None` also while a checkpoint of the owner before is put in place: it was begun before the claim, and is the

@@ -39,8 +39,9 @@ pub enum RestoreError {
 /// Makes a store in a directory without one, of an archive. It is not open yet. Waits for the disk.
 ///
 /// It is a node's of the archive's cluster. Every claim will give an epoch above all that the archive's store gave, and above all that it may
-/// have given since: above the time `now`, in seconds since 1970, moved left by 32 bits; so what was lost with the old store cannot be taken for what
-/// comes. `random` are 40 bytes that nobody else has.
+/// have given since: above the time `now`, in milliseconds since 1970, moved left by 22 bits; so what was lost with the old store cannot be taken for what
+/// comes, if the clock is right: one that is behind the last restore's makes epochs that were given before. `random` are 40 bytes that nobody
+/// else has.
 ///
 /// # Errors
 /// [`RestoreError`].
@@ -88,7 +89,7 @@ pub fn restore(
     frames.end()?;
     into.records.commit()?;
     into.checkpoints.commit()?;
-    identity.epochs_from = highest.max(given).max(Epoch((now.0 / 1_000) << 32));
+    identity.epochs_from = highest.max(given).max(Epoch(now.0.min(MILLIS_MAX) << 22));
     identity.is_ready = true;
     identity.write(&*directory.root).map_err(OpenError::from)?;
     Ok(into.report)
@@ -140,6 +141,9 @@ impl Restoring {
             let joined = join(guild, &here, |listed| Ok(listed.here().to_vec()), &*self.workers);
             let (structure, base) = joined.map_err(|error| frames.damaged(error))?;
             let Structure { position, records, clock, .. } = structure;
+            if records.max(position.seq.0) > NUMBER_MAX {
+                return Err(frames.damaged("it numbers more than can ever have happened").into());
+            }
             let members = base.len() as u64;
             let title = Title { guild, epoch: Epoch(checkpoint_epoch), grant, position, records, clock, members };
             covered = records;
@@ -227,3 +231,8 @@ fn chunk(frames: &mut FrameReader<'_>) -> Result<(u64, Vec<u8>), ArchiveError> {
 
 /// Bytes that are written before they are synced.
 const GROUP_BYTES: usize = 4 * 1024 * 1024;
+
+/// What no count of records or events comes to: whoever goes on counting from there comes to no end of numbers.
+const NUMBER_MAX: u64 = u64::MAX >> 1;
+/// The last time that can be in an epoch.
+const MILLIS_MAX: u64 = u64::MAX >> 23;

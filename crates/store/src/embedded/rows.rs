@@ -19,6 +19,8 @@ use crate::StoreError;
 #[derive(Debug, Default)]
 pub(crate) struct Rows {
     pub(crate) guilds: BTreeMap<GuildId, Row>,
+    /// Those that are known to be deleted, for nobody has looked at the others since the store was opened.
+    pub(crate) deleted: BTreeSet<GuildId>,
     pub(crate) records: Live,
     pub(crate) checkpoints: Live,
     /// Claims on their way to the disk, with how they turned out.

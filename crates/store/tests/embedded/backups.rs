@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use guildhall_proto::{Epoch, Millis, NodeId, Record};
+use guildhall_proto::{Epoch, Millis, NodeId, Record, Seq};
 use guildhall_store::{
-    Alone, ArchiveError, BackupReport, EmbeddedConfig, EmbeddedStore, Inspection, RestoreError, Store, restore,
+    Alone, ArchiveError, BackupReport, EmbeddedConfig, EmbeddedStore, Inspection, Known, RestoreError, Store, restore,
 };
 
 use crate::world::{Disk, Opened, assert_same, checkpoint, guild, record, tiny};
@@ -55,7 +55,7 @@ fn a_store_restored_from_a_backup_made_while_it_runs_has_all_guilds_under_higher
         let stale = opened.store.begin_claim(guild(number), guildhall_proto::Grant(number - 1));
         assert!(stale.is_err(), "grants never fall");
         let claim = opened.claim(guild(number), number).unwrap();
-        assert_eq!(claim.epoch, Epoch((1_700_000_000 << 32) + 1));
+        assert_eq!(claim.epoch, Epoch((1_700_000_000_000 << 22) + 1));
         let covered = claim.checkpoint.as_ref().map_or(0, |found| found.structure.records) as usize;
         if let Some(found) = &claim.checkpoint {
             assert_same(found, &checkpoint(&records[..covered]));
@@ -67,7 +67,35 @@ fn a_store_restored_from_a_backup_made_while_it_runs_has_all_guilds_under_higher
     opened.store.backup(&mut archive, Millis(6)).unwrap();
     let (disk, _) = restored(&archive, Millis(0)).unwrap();
     let claim = disk.open(&tiny()).unwrap().claim(guild(1), 1).unwrap();
-    assert!(claim.epoch > Epoch((1_700_000_000 << 32) + 1));
+    assert!(claim.epoch > Epoch((1_700_000_000_000 << 22) + 1));
+}
+
+#[test]
+fn a_backup_restored_twice_within_a_moment_gives_no_epoch_twice() {
+    let disk = Disk::with_store(&tiny());
+    let mut opened = disk.open(&tiny()).unwrap();
+    fill(&mut opened);
+    let mut archive = Vec::new();
+    opened.store.backup(&mut archive, Millis(5)).unwrap();
+    let epoch_from = |now| restored(&archive, now).unwrap().0.open(&tiny()).unwrap().claim(guild(1), 1).unwrap().epoch;
+    let first = epoch_from(Millis(1_700_000_000_000));
+    assert!(epoch_from(Millis(1_700_000_000_001)).0 > first.0 + (1 << 20), "and many claims come between");
+}
+
+#[test]
+fn an_archive_that_numbers_more_than_can_be_is_refused() {
+    for (records, seq) in [(u64::MAX, 1), (u64::MAX >> 1, u64::MAX), (1, u64::MAX)] {
+        let disk = Disk::with_store(&tiny());
+        let mut opened = disk.open(&tiny()).unwrap();
+        let epoch = opened.claim(guild(1), 1).unwrap().epoch;
+        let mut hostile = checkpoint(&[record(epoch, 1, 1, 1)]);
+        (hostile.structure.records, hostile.structure.position.seq) = (records, Seq(seq));
+        opened.save_now(guild(1), epoch, hostile).unwrap();
+        let mut archive = Vec::new();
+        opened.store.backup(&mut archive, Millis(5)).unwrap();
+        let refused = restored(&archive, Millis(0)).unwrap_err();
+        assert!(matches!(refused, RestoreError::Archive(ArchiveError::Damaged { .. })), "{refused}");
+    }
 }
 
 #[test]
@@ -126,5 +154,5 @@ fn a_store_is_not_restored_over() {
     let refused = restore(&mut &*archive, &disk.directory(), NodeId::MIN, [3; 40], Millis(5), &tiny(), Arc::new(Alone));
     assert!(matches!(refused, Err(RestoreError::Store(guildhall_store::OpenError::Exists))));
     let (store, ..) = EmbeddedStore::open(disk.directory(), tiny(), Arc::new(Alone)).unwrap();
-    assert_eq!(store.knows(guild(1)), Ok(true));
+    assert_eq!(store.knows(guild(1)), Ok(Known::Something));
 }

@@ -6,10 +6,10 @@ use std::thread;
 
 use guildhall_log::QueueConfig;
 use guildhall_log::files::Files;
-use guildhall_proto::{Epoch, Grant};
+use guildhall_proto::{Epoch, Event, EventKind, Grant, Standing};
 use guildhall_store::{
-    Alone, Batch, Directory, DirectoryError, EmbeddedConfig, EmbeddedStore, Identity, IdentityError, OpenError, Store,
-    StoreError,
+    Alone, Batch, Directory, DirectoryError, EmbeddedConfig, EmbeddedStore, Identity, IdentityError, Known, OpenError,
+    Store, StoreError,
 };
 
 use crate::world::{Disk, assert_same, checkpoint, guild, identity, outcome, record, tiny, told};
@@ -20,22 +20,44 @@ fn what_was_stored_is_there_when_the_store_is_opened_again() {
     let records: Vec<_> = (1..=5).map(|number| record(Epoch(1), number, number * 7, 2)).collect();
     {
         let mut opened = disk.open(&tiny()).unwrap();
-        assert_eq!(opened.store.knows(guild(1)), Ok(false));
+        assert_eq!(opened.store.knows(guild(1)), Ok(Known::Nothing));
         let claim = opened.claim(guild(1), 3).unwrap();
         assert_eq!((claim.epoch, claim.checkpoint.is_none(), claim.tail.len()), (Epoch(1), true, 0));
-        assert_eq!(opened.store.knows(guild(1)), Ok(false), "a claim stores nothing of the guild");
+        assert_eq!(opened.store.knows(guild(1)), Ok(Known::Nothing), "a claim stores nothing of the guild");
         opened.append_now(guild(1), Epoch(1), records[..3].to_vec()).unwrap();
         opened.append_now(guild(1), Epoch(1), records[3..].to_vec()).unwrap();
         opened.save_now(guild(1), Epoch(1), checkpoint(&records[..4])).unwrap();
-        assert_eq!(opened.store.knows(guild(1)), Ok(true));
+        assert_eq!(opened.store.knows(guild(1)), Ok(Known::Something));
     }
     let mut opened = disk.open(&tiny()).unwrap();
     assert_eq!(opened.report.guilds, 1);
-    assert_eq!(opened.store.knows(guild(1)), Ok(true));
+    assert_eq!(opened.store.knows(guild(1)), Ok(Known::Something));
     let claim = opened.claim(guild(1), 3).unwrap();
     assert_eq!(claim.epoch, Epoch(2));
     assert_same(&claim.checkpoint.unwrap(), &checkpoint(&records[..4]));
     assert_eq!(claim.tail, records[4..]);
+}
+
+#[test]
+fn a_deleted_guild_is_known_as_such_once_somebody_has_looked() {
+    let disk = Disk::with_store(&tiny());
+    let mut opened = disk.open(&tiny()).unwrap();
+    let epoch = opened.claim(guild(1), 1).unwrap().epoch;
+    let mut last = record(epoch, 2, 2, 1);
+    last.event = last.event.map(|event| Arc::new(Event { kind: EventKind::GuildDeleted, ..(*event).clone() }));
+    opened.append_now(guild(1), epoch, vec![record(epoch, 1, 1, 1), last.clone()]).unwrap();
+    let claim = opened.claim(guild(1), 1).unwrap();
+    assert_eq!(opened.store.knows(guild(1)), Ok(Known::Deleted), "its last record says so");
+
+    let mut deleted = checkpoint(&[record(epoch, 1, 1, 1), last]);
+    deleted.structure.standing = Standing::Deleted;
+    opened.save_now(guild(1), claim.epoch, deleted).unwrap();
+    assert_eq!(opened.store.knows(guild(1)), Ok(Known::Deleted));
+    drop(opened);
+    let mut opened = disk.open(&tiny()).unwrap();
+    assert_eq!(opened.store.knows(guild(1)), Ok(Known::Something), "nobody has looked");
+    opened.claim(guild(1), 1).unwrap();
+    assert_eq!(opened.store.knows(guild(1)), Ok(Known::Deleted), "its checkpoint says so");
 }
 
 #[test]
