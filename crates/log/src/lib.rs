@@ -109,7 +109,7 @@ pub use files::{DirFiles, MemoryFiles};
 pub use queue::{Queue, QueueConfig, Refused, Taken};
 pub use reader::LogReader;
 pub use record::{Head, Kind, Place};
-pub use repair::{Repaired, foresee, repair};
+pub use repair::{Repaired, foresee, heads, repair};
 pub use survey::{Found, Torn};
 pub use verify::{Verified, identify, scan, verify};
 pub use writer::{Log, LogConfig, LogId};

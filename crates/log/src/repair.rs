@@ -7,15 +7,16 @@
 //! the end on, then the segment with the cut gets its successor.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::sync::Arc;
 
-use crate::files::Files;
-use crate::record::{Meaning, Seal};
+use crate::files::{File, Files};
+use crate::record::{Head, Meaning, Seal};
 use crate::segment::{self, HEADER_BYTES, Header};
 use crate::survey::{self, Found, Heads, Next, Segment};
 use crate::window::Window;
 use crate::writer::{begin, make_spare};
-use crate::{Log, LogConfig, LogError, LogId, verify};
+use crate::{Damage, Log, LogConfig, LogError, LogId, verify};
 
 /// What a repair has done.
 #[derive(Debug, Default)]
@@ -24,8 +25,10 @@ pub struct Repaired {
     pub found: Found,
     /// What was wrong; `None` if there was nothing to repair, and nothing was done.
     pub bad: Option<LogError>,
-    /// Records with whole heads behind the cut.
+    /// Records behind the cut: those with whole heads, and one for each stretch that is none, where there may have been several.
     pub records_lost: u64,
+    /// Of these the stretches: whose records they were cannot be told.
+    pub unreadable: u64,
     /// Bytes behind the cut, zeros at the end of a segment apart.
     pub bytes_lost: u64,
     /// Segments that are cut off, by their new names.
@@ -189,7 +192,12 @@ impl Repaired {
         if let Some(cut) = cut {
             self.count_lost(files, id, cut.segment, cut.end)?;
         }
-        numbers.range(first_lost(cut)..).try_for_each(|number| self.count_lost(files, id, *number, HEADER_BYTES))
+        numbers.range(first_lost(cut)..).try_for_each(|number| self.count_lost(files, id, *number, HEADER_BYTES))?;
+        // Of a file that is gone, or shorter than it was, nothing is left to be counted.
+        let is_known = matches!(self.bad, Some(LogError::Corrupt { what: Damage::Body | Damage::Batch, .. }));
+        self.unreadable = self.unreadable.max(u64::from(!is_known));
+        self.records_lost += self.unreadable;
+        Ok(())
     }
 
     /// Counts what lies behind the cut in a segment.
@@ -198,21 +206,58 @@ impl Repaired {
         let reading = || LogError::io(&name, "read");
         let file = files.open(&name).map_err(LogError::io(&name, "open"))?;
         let len = file.len().map_err(LogError::io(&name, "measure"))?;
-        let mut window = Window::new(&*file, len);
-        let Some(used) = window.used_end(from).map_err(reading())? else {
-            return Ok(());
-        };
-        self.bytes_lost += used - from;
-        let mut heads = Heads::starting_at(window, Seal { id, segment: number }, from);
-        while heads.at < used {
-            match heads.next().map_err(reading())? {
-                Next::Head { head, .. } => self.records_lost += u64::from(matches!(head.meaning(), Meaning::Record(_))),
-                Next::End => break,
-                Next::Stop(_) => heads.at += 8,
-            }
-        }
+        let used = Window::new(&*file, len).used_end(from).map_err(reading())?;
+        self.bytes_lost += used.map_or(0, |used| used - from);
+        let mut records = 0;
+        self.unreadable +=
+            heads_in(&*file, Seal { id, segment: number }, from, &mut |_| records += 1).map_err(reading())?;
+        self.records_lost += records;
         Ok(())
     }
+}
+
+/// Shows the head of each record that is whole, in all segments, before what is bad and behind it. Nobody may have the log open. Waits
+/// for the disk.
+///
+/// # Errors
+/// [`LogError::Io`].
+pub fn heads(files: &dyn Files, id: LogId, mut visit: impl FnMut(Head)) -> Result<(), LogError> {
+    for number in survey::numbers(files)? {
+        let name = segment::name(number);
+        let file = files.open(&name).map_err(LogError::io(&name, "open"))?;
+        let seal = Seal { id, segment: number };
+        heads_in(&*file, seal, HEADER_BYTES, &mut visit).map_err(LogError::io(&name, "read"))?;
+    }
+    Ok(())
+}
+
+/// Shows the heads of records in one segment from an offset on, and counts the stretches between them that are no records.
+fn heads_in(file: &dyn File, seal: Seal, from: u64, visit: &mut impl FnMut(Head)) -> io::Result<u64> {
+    let mut window = Window::new(file, file.len()?);
+    let Some(used) = window.used_end(from)? else {
+        return Ok(0);
+    };
+    let mut heads = Heads::starting_at(window, seal, from);
+    let (mut stretches, mut in_stretch) = (0, false);
+    while heads.at < used {
+        match heads.next()? {
+            Next::Head { head, .. } => {
+                in_stretch = false;
+                if let Meaning::Record(head) = head.meaning() {
+                    visit(head);
+                }
+            }
+            Next::End => break,
+            Next::Stop(_) => {
+                heads.at += 8;
+                if !in_stretch {
+                    stretches += 1;
+                    in_stretch = true;
+                }
+            }
+        }
+    }
+    Ok(stretches)
 }
 
 /// Renames a segment that is cut off, to a name that no other has.
