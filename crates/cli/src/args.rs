@@ -198,6 +198,10 @@ pub(crate) struct RepairArgs {
     /// Do it
     #[arg(long)]
     pub(crate) yes: bool,
+
+    /// Have guilds that a repair has cut come back as it left them
+    #[arg(long, requires = "yes")]
+    pub(crate) accept: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -449,7 +453,9 @@ Cut a damaged log off at its first bad record; without --yes, tell what would be
 
 What is behind the bad record was acknowledged once, and is lost to the guilds: take a copy of the directory, or restore a backup, \
 rather than repair. Later segments are kept beside the log as `*.cut`. Every guild's next epoch is above all that were given before, so \
-that nobody takes what comes for what was lost. A guild whose checkpoint or records are missing afterwards is named, and stays away.";
+that nobody takes what comes for what was lost. A guild of which records or a checkpoint are lost is named, and stays away, until a \
+repair with --accept: then it comes back as of what is left, if that is without a hole, and what it is asked for again is done again. What is so bad that it cannot be told \
+whose it was is counted; a guild whose last records or checkpoint that was comes back without them.";
 
 const BACKUP_AFTER_HELP: &str = "\
 The file is checksummed throughout, and is there only when it is whole.

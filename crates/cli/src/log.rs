@@ -38,6 +38,8 @@ struct LogLine {
     /// Behind the damage.
     records_lost: u64,
     bytes_lost: u64,
+    /// Of the records those that cannot be read at all.
+    unreadable: u64,
     /// Segments cut off, by their names then.
     cut: Vec<String>,
 }
@@ -52,7 +54,7 @@ fn verify(args: &GuildsArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
 }
 
 fn repair(args: &RepairArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
-    let RepairArgs { of, yes } = args;
+    let RepairArgs { of, yes, accept } = args;
     let logs = logs(of)?;
     let config = EmbeddedConfig::default();
     let repaired = if *yes { logs.repair(&config, now()?) } else { logs.foresee() };
@@ -60,12 +62,13 @@ fn repair(args: &RepairArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
     let lines = [LogLine::of("records", records), LogLine::of("checkpoints", checkpoints)];
     show(&lines, of.json, out)?;
     let is_damaged = tell_damage(&lines);
-    if !is_damaged {
-        return Ok(ExitCode::SUCCESS);
-    }
-    if !yes {
+    tell_unreadable(&lines);
+    if is_damaged && !yes {
         drop(writeln!(io::stderr(), "guildhall: nothing is changed yet: --yes cuts off what is lost"));
         return Ok(ExitCode::from(EXIT_FAILED));
+    }
+    if *accept {
+        logs.accept().map_err(|error| DataError::opening(&of.data, error))?;
     }
     drop(logs);
     // What was cut may have been a guild's only checkpoint, or records between others.
@@ -125,7 +128,8 @@ fn show(lines: &[LogLine], is_json: bool, out: &mut dyn Write) -> anyhow::Result
             out.write_all(b"\n")?;
             continue;
         }
-        let LogLine { log, segments, records, bytes, torn_bytes, damage, records_lost, bytes_lost, cut } = line;
+        let LogLine { log, segments, records, bytes, torn_bytes, damage, records_lost, bytes_lost, unreadable: _, cut } =
+            line;
         write!(out, "{log}\t{records} records\t{bytes} bytes\t{segments} segments")?;
         if *torn_bytes > 0 {
             write!(out, "\t{torn_bytes} bytes of an unfinished write behind them")?;
@@ -142,6 +146,17 @@ fn show(lines: &[LogLine], is_json: bool, out: &mut dyn Write) -> anyhow::Result
     Ok(())
 }
 
+/// Says on standard error that it is not known whose some of the lost records were.
+fn tell_unreadable(lines: &[LogLine]) {
+    for LogLine { log, unreadable, .. } in lines.iter().filter(|line| line.unreadable > 0) {
+        drop(writeln!(
+            io::stderr(),
+            "guildhall: {log}: of {unreadable} lost records or more it cannot be told whose they were: \
+             a guild that is not named may lack them"
+        ));
+    }
+}
+
 /// Says on standard error what is damaged. Returns whether anything is.
 fn tell_damage(lines: &[LogLine]) -> bool {
     let damage: Vec<&Damaged> = lines.iter().filter_map(|line| line.damage.as_ref()).collect();
@@ -153,7 +168,7 @@ fn tell_damage(lines: &[LogLine]) -> bool {
 
 impl LogLine {
     fn of(log: &'static str, repaired: Repaired) -> Self {
-        let Repaired { found, bad, records_lost, bytes_lost, renamed } = repaired;
+        let Repaired { found, bad, records_lost, bytes_lost, unreadable, renamed } = repaired;
         let Found { segments, records, bytes, unmarked: _, torn } = found;
         Self {
             log,
@@ -164,6 +179,7 @@ impl LogLine {
             damage: bad.map(|bad| Damaged::in_log(log, &bad)),
             records_lost,
             bytes_lost,
+            unreadable,
             cut: renamed,
         }
     }

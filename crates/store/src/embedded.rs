@@ -210,7 +210,7 @@ impl EmbeddedStore {
             |place, head, _| recovery.record(place, head),
         )
         .map_err(in_log(RECORDS))?;
-        let rows = recovery.finish()?;
+        let rows = recovery.finish(&identity.reached)?;
         let readers =
             Readers { records: record_log.reader(), checkpoints: checkpoint_log.reader(), seed: identity.seed };
         let report =
@@ -230,7 +230,7 @@ impl EmbeddedStore {
     ///
     /// # Errors
     /// [`StoreError::StaleGrant`], [`StoreError::Busy`], [`StoreError::Unavailable`]; [`StoreError::Corrupt`] if the latest grant cannot
-    /// be read.
+    /// be read, or a repair has cut off some of the guild.
     pub fn begin_claim(&self, guild: GuildId, grant: Grant) -> Result<PendingClaim, StoreError> {
         PendingClaim::begin(&self.shared, guild, grant)
     }
@@ -289,6 +289,7 @@ impl Store for EmbeddedStore {
     fn knows(&self, guild: GuildId) -> Result<Known, StoreError> {
         let rows = self.shared.rows();
         Ok(match rows.guilds.get(&guild) {
+            _ if rows.cut.contains_key(&guild) => Known::Something,
             Some(_) if rows.deleted.contains(&guild) => Known::Deleted,
             Some(row) if row.is_stored() => Known::Something,
             Some(_) | None => Known::Nothing,

@@ -23,6 +23,7 @@ impl PendingClaim {
         let seen = shared.grant(guild)?;
         let mut rows = shared.rows();
         rows.working()?;
+        rows.whole(guild)?;
         let (before, seen) = rows.guilds.get(&guild).map_or((Epoch(0), seen), |row| (row.epoch, row.grant.max(seen)));
         if grant < seen {
             return Err(StoreError::StaleGrant { got: grant, seen });

@@ -1,19 +1,20 @@
 //! Whose directory it is: the file `guildhall`.
 //!
 //! A few lines of text, so that an operator can read them: the format, the cluster and the node, the names of the two logs (a log's
-//! records prove that they belong to it), the seed of content hashes, and the epochs that a restored directory begins with. The last
-//! line is a sum over all before it.
+//! records prove that they belong to it), the seed of content hashes, the epochs that a restored directory begins with, and, after a
+//! repair, the guilds that lack what they had. The last line is a sum over all before it.
 //!
 //! The file is replaced whole: written beside, synced, renamed, and the directory synced. It is there before the logs are, marked as
 //! unfinished; so a directory with logs and without it is not taken for a new one.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io;
 use std::sync::Arc;
 
 use guildhall_log::LogId;
 use guildhall_log::files::{File, Files};
-use guildhall_proto::{Epoch, NodeId};
+use guildhall_proto::{Epoch, GuildId, NodeId};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// The name of the file.
@@ -22,8 +23,8 @@ const BESIDE: &str = "guildhall.new";
 /// The format of the directory that this version reads and writes.
 pub const FORMAT: u32 = 1;
 const TITLE: &str = "guildhall data, format ";
-/// An identity takes some 300 bytes; a longer file is none.
-const BYTES_MAX: u64 = 4_096;
+/// An identity takes some 300 bytes, and 30 for each guild that a repair may have cut; a longer file is none.
+const BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// Who a directory belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +41,9 @@ pub struct Identity {
     pub(crate) seed: u64,
     /// Whether the logs have been made. Until then nothing was ever stored in the directory.
     pub(crate) is_ready: bool,
+    /// Guilds of which a repair has cut off records or checkpoints, with the number of the last record that they had stored. Those that
+    /// do not reach it stay away.
+    pub(crate) reached: BTreeMap<GuildId, u64>,
 }
 
 /// Why the identity of a directory cannot be told.
@@ -82,6 +86,7 @@ impl Identity {
             checkpoints: LogId(number(16)),
             seed: u64::from_le_bytes(random[32..].try_into().expect("40 bytes without 32 are 8")),
             is_ready: false,
+            reached: BTreeMap::new(),
         }
     }
 
@@ -95,7 +100,7 @@ impl Identity {
         if len > BYTES_MAX {
             return Err(damaged(format!("{len} bytes are more than any has")));
         }
-        let mut bytes = vec![0; usize::try_from(len).expect("at most 4,096 bytes")];
+        let mut bytes = vec![0; usize::try_from(len).expect("at most 64 MiB")];
         let mut read = 0;
         while read < bytes.len() {
             match file.read_at(&mut bytes[read..], read as u64).map_err(io)? {
@@ -121,7 +126,7 @@ impl Identity {
     }
 
     fn text(&self) -> String {
-        let Self { cluster, node, epochs_from, records, checkpoints, seed, is_ready } = self;
+        let Self { cluster, node, epochs_from, records, checkpoints, seed, is_ready, reached } = self;
         let mut text = format!(
             "{TITLE}{FORMAT}\ncluster {cluster:032x}\nnode {node}\nepochs-from {}\nrecords {:032x}\ncheckpoints {:032x}\nseed {seed:016x}\nready {}\n",
             epochs_from.0,
@@ -129,8 +134,11 @@ impl Identity {
             checkpoints.0,
             u8::from(*is_ready),
         );
+        for (guild, number) in reached {
+            writeln!(text, "{REACHED}{guild} {number}").expect(INFALLIBLE);
+        }
         let sum = xxh3_64(text.as_bytes());
-        writeln!(text, "sum {sum:016x}").expect("text takes whatever is written to it");
+        writeln!(text, "sum {sum:016x}").expect(INFALLIBLE);
         text
     }
 
@@ -151,6 +159,7 @@ impl Identity {
             checkpoints: LogId(lines.hex("checkpoints ")?),
             seed: u64::try_from(lines.hex("seed ")?).map_err(|_| damaged("its seed is too long".to_owned()))?,
             is_ready: lines.number("ready ")? == 1,
+            reached: lines.0.map_while(|line| reached(line.strip_prefix(REACHED)?)).collect(),
         };
         // There is one way to write an identity: so the sum, and all that was not looked at, is right if the text is the same.
         if parsed.text() == text { Ok(parsed) } else { Err(damaged("its sum does not match".to_owned())) }
@@ -174,6 +183,14 @@ impl<'a, I: Iterator<Item = &'a str>> Lines<'a, I> {
         u128::from_str_radix(value, 16).map_err(|_| damaged(format!("the line {:?} has no number", name.trim_end())))
     }
 }
+
+fn reached(line: &str) -> Option<(GuildId, u64)> {
+    let (guild, number) = line.split_once(' ')?;
+    Some((guild.parse::<u64>().ok()?.try_into().ok()?, number.parse().ok()?))
+}
+
+const REACHED: &str = "reached ";
+const INFALLIBLE: &str = "text takes whatever is written to it";
 
 fn damaged(what: String) -> IdentityError {
     IdentityError::Damaged { what }

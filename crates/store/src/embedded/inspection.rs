@@ -12,7 +12,7 @@ use super::directory::{CHECKPOINTS, Directory, RECORDS};
 use super::identity::{Identity, IdentityError};
 use super::loading;
 use super::recovery::Recovery;
-use super::rows::Row;
+use super::rows::{Row, Rows};
 use super::shared::Shared;
 use super::workers::Workers;
 use super::{OpenError, OpenReport, in_log};
@@ -58,16 +58,7 @@ impl Inspection {
     /// [`OpenError`].
     pub fn open(directory: Directory, workers: Arc<dyn Workers>) -> Result<Self, OpenError> {
         let identity = ready_identity(&directory)?;
-        let mut recovery = Recovery::default();
-        let checkpoints = scan(&*directory.checkpoints, identity.checkpoints, Recovery::wants, |place, head, bytes| {
-            recovery.checkpoint(place, head, bytes);
-        })
-        .map_err(in_log(CHECKPOINTS))?;
-        let records =
-            scan(&*directory.records, identity.records, |_| false, |place, head, _| recovery.record(place, head))
-                .map_err(in_log(RECORDS))?;
-        let rows = recovery.finish()?;
-        let report = OpenReport { guilds: rows.stored().count(), records, checkpoints };
+        let (rows, report) = rows(&directory, &identity)?;
         let readers = loading::Readers {
             records: LogReader::new(Arc::clone(&directory.records), identity.records),
             checkpoints: LogReader::new(Arc::clone(&directory.checkpoints), identity.checkpoints),
@@ -159,6 +150,20 @@ impl StoredGuild {
         };
         Ok(Some(Self { epoch: *epoch, grant, checkpoint, tail: found.tail }))
     }
+}
+
+/// The rows, from the heads of all records.
+pub(crate) fn rows(directory: &Directory, identity: &Identity) -> Result<(Rows, OpenReport), OpenError> {
+    let mut recovery = Recovery::default();
+    let checkpoints = scan(&*directory.checkpoints, identity.checkpoints, Recovery::wants, |place, head, bytes| {
+        recovery.checkpoint(place, head, bytes);
+    })
+    .map_err(in_log(CHECKPOINTS))?;
+    let records = scan(&*directory.records, identity.records, |_| false, |place, head, _| recovery.record(place, head))
+        .map_err(in_log(RECORDS))?;
+    let rows = recovery.finish(&identity.reached)?;
+    let report = OpenReport { guilds: rows.stored().count(), records, checkpoints };
+    Ok((rows, report))
 }
 
 /// The identity of a directory that holds a store.

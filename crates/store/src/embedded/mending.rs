@@ -1,14 +1,18 @@
 //! The two logs of a directory that nobody has open, as logs: checked, cut off where they are damaged, and shown record by record.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use guildhall_log::{Found, Head, LogConfig, LogError, Place, Repaired, Verified, foresee, repair, scan, verify};
-use guildhall_proto::{Epoch, Millis};
+use guildhall_log::{
+    Found, Head, LogConfig, LogError, Place, Repaired, Verified, foresee, heads, repair, scan, verify,
+};
+use guildhall_proto::{Epoch, GuildId, Millis};
 
 use super::checkpoint_writer::{MANIFEST, PART, WHOLE};
 use super::config::EmbeddedConfig;
 use super::directory::{CHECKPOINTS, Directory, RECORDS};
-use super::inspection::ready_identity;
+use super::identity::Identity;
+use super::inspection::{ready_identity, rows};
 use super::record_writer::{CLAIM, RECORD};
 use super::{OpenError, in_log};
 
@@ -69,8 +73,9 @@ impl Logs {
     }
 
     /// Cuts each log that is damaged off at its first bad record; where one is, every claim from then on gives an epoch above all that were
-    /// given before: above those that are left, and above the time `now`, in seconds since 1970, moved left by 32 bits. Waits for the
-    /// disk.
+    /// given before: above those that are left, and above the time `now`, in seconds since 1970, moved left by 32 bits. A guild that has
+    /// fewer records afterwards than any whole head of a record says that it had stays away until it is [accepted](Self::accept); of what
+    /// has no whole head that cannot be told. Waits for the disk.
     ///
     /// # Errors
     /// [`OpenError`]: broken off, it can be begun again.
@@ -78,18 +83,51 @@ impl Logs {
         let identity = ready_identity(&self.0)?;
         let logs = self.foresee()?;
         if logs.records.bad.is_some() || logs.checkpoints.bad.is_some() {
-            // First, so that no epoch is ever given twice, wherever this is broken off. What is lost was given after what is left.
-            let mut highest = identity.epochs_from.0;
-            // A log that is damaged shows what stands before the damage, and then the error, which is known.
-            drop(self.read(|seen| highest = highest.max(seen.head.epoch)));
+            // First, so that no epoch is ever given twice and no guild forgotten, wherever this is broken off. What is lost was given after
+            // what is left.
+            let (mut highest, mut reached) = (identity.epochs_from.0, identity.reached.clone());
+            let mut see = |head: Head, number: u64| {
+                highest = highest.max(head.epoch);
+                if let Ok(guild) = GuildId::new(head.guild) {
+                    let before = reached.entry(guild).or_default();
+                    *before = number.max(*before);
+                }
+            };
+            // The number of a claim is its grant.
+            let number = |head: Head| if head.kind == CLAIM { 0 } else { head.seq };
+            heads(&*self.0.records, identity.records, |head| see(head, number(head))).map_err(in_log(RECORDS))?;
+            // That of a part too is of a record that was stored before.
+            heads(&*self.0.checkpoints, identity.checkpoints, |head| see(head, head.seq))
+                .map_err(in_log(CHECKPOINTS))?;
+            reached.retain(|_, number| *number > 0);
             let above = highest.saturating_add(1 << 32).max((now.0 / 1_000) << 32);
-            let raised = super::Identity { epochs_from: Epoch(above), ..identity.clone() };
+            let raised = Identity { epochs_from: Epoch(above), reached, ..identity.clone() };
             raised.write(&*self.0.root)?;
         }
         let log = LogConfig { segment_bytes: config.segment_bytes };
         let records = repair(Arc::clone(&self.0.records), identity.records, log).map_err(in_log(RECORDS))?;
         let checkpoints = repair(Arc::clone(&self.0.checkpoints), identity.checkpoints, log);
-        Ok(OfEach { records, checkpoints: checkpoints.map_err(in_log(CHECKPOINTS))? })
+        let repaired = OfEach { records, checkpoints: checkpoints.map_err(in_log(CHECKPOINTS))? };
+        // Most guilds lack nothing.
+        let identity = ready_identity(&self.0)?;
+        let (rows, _) = rows(&self.0, &identity)?;
+        if rows.cut != identity.reached {
+            Identity { reached: rows.cut, ..identity }.write(&*self.0.root)?;
+        }
+        Ok(repaired)
+    }
+
+    /// Has the guilds that a repair has cut come back as it left them: what they had stored since is given up, and will be applied anew if it
+    /// is asked for again. Waits for the disk.
+    ///
+    /// # Errors
+    /// [`OpenError::Identity`].
+    pub fn accept(&self) -> Result<(), OpenError> {
+        let identity = ready_identity(&self.0)?;
+        if !identity.reached.is_empty() {
+            Identity { reached: BTreeMap::new(), ..identity }.write(&*self.0.root)?;
+        }
+        Ok(())
     }
 
     /// Shows every record, those of the log of records first, each log in its order. Waits for the disk.

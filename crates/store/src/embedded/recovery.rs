@@ -113,12 +113,20 @@ impl Recovery {
         }
     }
 
-    /// The rows.
-    pub(crate) fn finish(self) -> Result<Rows, Fault> {
+    /// The rows. Of `reached`, which a repair has left, those guilds stay away that have fewer records.
+    pub(crate) fn finish(self, reached: &BTreeMap<GuildId, u64>) -> Result<Rows, Fault> {
         if let Some(fault) = self.fault {
             return Err(fault);
         }
         let mut rows = Rows::default();
+        for (guild, number) in reached {
+            let covered = self.checkpoints.get(guild).map_or(0, |found| found.records);
+            let last = self.guilds.get(guild).and_then(|found| found.entries.last_key_value());
+            if covered.max(last.map_or(0, |(last, _)| *last)) < *number {
+                rows.cut.insert(*guild, *number);
+                rows.guilds.entry(*guild).or_default();
+            }
+        }
         for (guild, found) in self.checkpoints {
             rows.guilds.entry(guild).or_default().epoch = found.epoch;
             let CheckpointFound { spot, epoch, records, shares } = found;

@@ -13,6 +13,7 @@ use guildhall_log::Place;
 use guildhall_proto::{Epoch, Grant, GuildId};
 
 use super::bytes::{Cursor, Malformed, Put};
+use super::loading::damaged;
 use crate::StoreError;
 
 /// All rows, and what else the two writers and the callers share.
@@ -21,6 +22,8 @@ pub(crate) struct Rows {
     pub(crate) guilds: BTreeMap<GuildId, Row>,
     /// Those that are known to be deleted, for nobody has looked at the others since the store was opened.
     pub(crate) deleted: BTreeSet<GuildId>,
+    /// Those that a repair has cut, with the number of the last record that they had: they stay away. They have rows too.
+    pub(crate) cut: BTreeMap<GuildId, u64>,
     pub(crate) records: Live,
     pub(crate) checkpoints: Live,
     /// Claims on their way to the disk, with how they turned out.
@@ -84,9 +87,18 @@ impl Rows {
         if got == current { Ok(()) } else { Err(StoreError::Fenced { got, current }) }
     }
 
-    /// The guilds of which anything is stored, ascending.
+    /// Refuses to read a guild that is not what it was.
+    pub(crate) fn whole(&self, guild: GuildId) -> Result<(), StoreError> {
+        match self.cut.get(&guild) {
+            Some(number) => Err(damaged(guild, format!("a repair cut off what it had stored, up to record {number}"))),
+            None => Ok(()),
+        }
+    }
+
+    /// The guilds of which anything is stored, or was before a repair cut it off, ascending.
     pub(crate) fn stored(&self) -> impl Iterator<Item = GuildId> {
-        self.guilds.iter().filter(|(_, row)| row.is_stored()).map(|(guild, _)| *guild)
+        let is_one = |(guild, row): &(&GuildId, &Row)| row.is_stored() || self.cut.contains_key(guild);
+        self.guilds.iter().filter(is_one).map(|(guild, _)| *guild)
     }
 
     /// A batch of this epoch was refused.

@@ -126,6 +126,7 @@ impl Shared {
         loop {
             let (checkpoint, entries) = {
                 let rows = self.rows();
+                rows.whole(guild)?;
                 if let Some(owner) = owner {
                     rows.fence(guild, owner)?;
                 }

@@ -6,5 +6,6 @@ mod backups;
 mod damage;
 mod histories;
 mod ordinary;
+mod repairs;
 mod room;
 mod world;
