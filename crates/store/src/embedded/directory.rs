@@ -71,7 +71,7 @@ impl Directory {
     /// # Errors
     /// [`DirectoryError`].
     pub fn make(path: &Path) -> Result<Self, DirectoryError> {
-        make_dir(path)?;
+        make_dir(path, &mut sync_dir)?;
         let lock_path = path.join(LOCK_FILE);
         let lock = OpenOptions::new().create(true).truncate(false).write(true).open(&lock_path);
         let lock = lock.map_err(io("opening", &lock_path))?;
@@ -81,8 +81,8 @@ impl Directory {
             Err(TryLockError::Error(source)) => return Err(io("locking", &lock_path)(source)),
         }
         let [records, checkpoints] = [path.join(RECORDS), path.join(CHECKPOINTS)];
-        make_dir(&records)?;
-        make_dir(&checkpoints)?;
+        make_dir(&records, &mut sync_dir)?;
+        make_dir(&checkpoints, &mut sync_dir)?;
         let open = |path: &Path| {
             let files = DirFiles::open(path).map_err(io("opening", path))?;
             Ok(Arc::new(files) as Arc<dyn Files>)
@@ -96,14 +96,32 @@ impl Directory {
     }
 }
 
-/// Makes a directory that outlasts a power cut.
-fn make_dir(path: &Path) -> Result<(), DirectoryError> {
-    if path.is_dir() {
+/// Makes a directory that outlasts a power cut, and those above it. `sync` makes durable what names there are in one.
+///
+/// The name of one that is there is synced too: whoever made it may have been killed before that.
+fn make_dir(path: &Path, sync: &mut impl FnMut(&Path) -> io::Result<()>) -> Result<(), DirectoryError> {
+    let is_there = path.is_dir();
+    let Some(parent) = path.parent() else {
         return Ok(());
+    };
+    let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+    if !is_there {
+        make_dir(parent, sync)?;
+        match fs::create_dir(path) {
+            // Somebody else was faster.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
+            made => made.map_err(io("making", path))?,
+        }
     }
-    fs::create_dir_all(path).map_err(io("making", path))?;
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fs::File::open(parent).and_then(|parent| parent.sync_all()).map_err(io("syncing", parent))
+    match sync(parent) {
+        // Whoever made it there, where this process may not even look, has seen to it.
+        Err(error) if is_there && error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        synced => synced.map_err(io("syncing", parent)),
+    }
+}
+
+fn sync_dir(path: &Path) -> io::Result<()> {
+    fs::File::open(path)?.sync_all()
 }
 
 fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> DirectoryError {
@@ -114,3 +132,37 @@ fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> DirectoryEr
 pub(crate) const RECORDS: &str = "records";
 pub(crate) const CHECKPOINTS: &str = "checkpoints";
 const LOCK_FILE: &str = "lock";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_each_directory_made_is_synced_and_that_of_the_one_it_was_made_in() {
+        let dir = tempfile::tempdir().unwrap();
+        let base = dir.path().join("there");
+        fs::create_dir(&base).unwrap();
+        let mut synced = Vec::new();
+        let mut sync = |path: &Path| {
+            synced.push(path.to_owned());
+            Ok(())
+        };
+        make_dir(&base.join("a/b/c"), &mut sync).unwrap();
+        assert_eq!(synced, [dir.path().into(), base.clone(), base.join("a"), base.join("a/b")]);
+        // What a start that was killed has made, and not synced.
+        synced.clear();
+        let mut sync = |path: &Path| {
+            synced.push(path.to_owned());
+            Ok(())
+        };
+        make_dir(&base.join("a/b/c"), &mut sync).unwrap();
+        assert_eq!(synced, [base.join("a/b")]);
+    }
+
+    #[test]
+    fn a_directory_whose_name_cannot_be_synced_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut fails = |_: &Path| Err(io::ErrorKind::Other.into());
+        assert!(make_dir(&dir.path().join("new"), &mut fails).is_err());
+    }
+}
