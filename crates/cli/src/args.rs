@@ -417,9 +417,10 @@ Exit codes:
      and why";
 
 const GUILD_AFTER_HELP: &str = "\
-The directory must not be open in another process. Nothing in it is changed, and
-no guild is claimed: what is shown is what the next owner would find. Ids are
-strings in JSON, for they are beyond the numbers that many programs read exactly.
+The directory must not be open in a process that writes it; leave to read it is
+enough. Nothing in it is changed, and no guild is claimed: what is shown is what
+the next owner would find. Ids are strings in JSON, for they are beyond the
+numbers that many programs read exactly.
 
 Examples:
   guildhall guild list --data DIR

@@ -70,7 +70,7 @@ pub(crate) fn make(path: &Path) -> Result<Directory, DataError> {
 /// # Errors
 /// [`DataError`] if there is none, or another process has it; anything else if it cannot be read.
 pub(crate) fn inspect(path: &Path) -> anyhow::Result<Inspection> {
-    let directory = Directory::lock(path).map_err(DataError::from)?;
+    let directory = Directory::look(path).map_err(DataError::from)?;
     Inspection::open(directory, Arc::new(Alone)).map_err(|error| DataError::opening(path, error))
 }
 
@@ -99,7 +99,7 @@ pub(crate) fn random() -> anyhow::Result<[u8; 40]> {
 
 /// The node that a directory made by a command belongs to: the only one of its cluster.
 pub(crate) const NODE: u64 = 1;
-const BEGUN: [&str; 4] = ["lock", "records", "checkpoints", "guildhall.new"];
+const BEGUN: [&str; 3] = ["records", "checkpoints", "guildhall.new"];
 
 #[cfg(test)]
 mod tests {

@@ -55,7 +55,7 @@ fn verify(args: &GuildsArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
 
 fn repair(args: &RepairArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
     let RepairArgs { of, yes, accept } = args;
-    let logs = logs(of)?;
+    let logs = if *yes { Logs::of(Directory::lock(&of.data).map_err(DataError::from)?) } else { logs(of)? };
     let config = EmbeddedConfig::default();
     let repaired = if *yes { logs.repair(&config, now()?) } else { logs.foresee() };
     let OfEach { records, checkpoints } = repaired.map_err(|error| DataError::opening(&of.data, error))?;
@@ -72,7 +72,7 @@ fn repair(args: &RepairArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
     }
     drop(logs);
     // What was cut may have been a guild's only checkpoint, or records between others.
-    let directory = Directory::lock(&of.data).map_err(DataError::from)?;
+    let directory = Directory::look(&of.data).map_err(DataError::from)?;
     let verification = Inspection::verify(directory, Arc::new(Alone));
     let verification = verification.map_err(|error| DataError::opening(&of.data, error))?;
     for (guild, error) in &verification.damaged {
@@ -118,7 +118,7 @@ fn cat(args: &CatArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
 }
 
 fn logs(args: &GuildsArgs) -> Result<Logs, DataError> {
-    Ok(Logs::of(Directory::lock(&args.data)?))
+    Ok(Logs::of(Directory::look(&args.data)?))
 }
 
 fn show(lines: &[LogLine], is_json: bool, out: &mut dyn Write) -> anyhow::Result<()> {

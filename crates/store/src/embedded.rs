@@ -2,7 +2,6 @@
 //!
 //! ```text
 //! guildhall      whose directory it is, in which format           (identity)
-//! lock           held while a process has it open                 (directory)
 //! records/       a log: claims and batches of records, of all guilds, in the order in which they were stored
 //! checkpoints/   a log: parts and manifests
 //! ```

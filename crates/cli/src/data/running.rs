@@ -83,7 +83,7 @@ impl Running {
         drop(durable);
         // The last jobs of a node's workers may hold the store for a moment more. Nothing depends on it but who opens the directory next.
         let began = Instant::now();
-        while Directory::lock(&path).is_err() && began.elapsed() < RELEASE_MAX {
+        while Directory::look(&path).is_err() && began.elapsed() < RELEASE_MAX {
             thread::sleep(Duration::from_millis(1));
         }
         Ok(())

@@ -37,7 +37,7 @@ pub(crate) struct Damaged {
 }
 
 pub(super) fn verify(args: &GuildsArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
-    let directory = Directory::lock(&args.data).map_err(DataError::from)?;
+    let directory = Directory::look(&args.data).map_err(DataError::from)?;
     let report = match Inspection::verify(directory.clone(), Arc::new(Alone)) {
         Ok(verification) => Report::of(&verification).with_guilds(directory, &verification),
         Err(error @ (OpenError::Log { .. } | OpenError::Content { .. })) => {

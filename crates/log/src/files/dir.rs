@@ -17,6 +17,7 @@ pub struct DirFiles {
     path: PathBuf,
     /// The directory itself, open, for its syncs.
     entries: fs::File,
+    is_read_only: bool,
 }
 
 impl DirFiles {
@@ -25,12 +26,24 @@ impl DirFiles {
     /// # Errors
     /// Those of the operating system; [`io::ErrorKind::NotADirectory`] if it is something else.
     pub fn open(path: impl Into<PathBuf>) -> io::Result<Self> {
-        let path = path.into();
+        Self::of(path.into(), false)
+    }
+
+    /// Opens a directory of which nothing is to be changed: whatever would is [`io::ErrorKind::ReadOnlyFilesystem`]. Leave to read it is
+    /// enough.
+    ///
+    /// # Errors
+    /// As of [`open`](Self::open).
+    pub fn open_read_only(path: impl Into<PathBuf>) -> io::Result<Self> {
+        Self::of(path.into(), true)
+    }
+
+    fn of(path: PathBuf, is_read_only: bool) -> io::Result<Self> {
         let entries = fs::File::open(&path)?;
         if !entries.metadata()?.is_dir() {
             return Err(io::ErrorKind::NotADirectory.into());
         }
-        Ok(Self { path, entries })
+        Ok(Self { path, entries, is_read_only })
     }
 
     /// Where it is.
@@ -41,6 +54,11 @@ impl DirFiles {
     fn within(&self, name: &str) -> io::Result<PathBuf> {
         let plain = !name.is_empty() && name != "." && name != ".." && !name.contains('/');
         if plain { Ok(self.path.join(name)) } else { Err(io::ErrorKind::InvalidInput.into()) }
+    }
+
+    /// The path of a name that is to be changed.
+    fn written(&self, name: &str) -> io::Result<PathBuf> {
+        if self.is_read_only { Err(io::ErrorKind::ReadOnlyFilesystem.into()) } else { self.within(name) }
     }
 }
 
@@ -61,19 +79,19 @@ impl Files for DirFiles {
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {
-        Ok(Arc::new(OpenOptions::new().read(true).write(true).create_new(true).open(self.within(name)?)?))
+        Ok(Arc::new(OpenOptions::new().read(true).write(true).create_new(true).open(self.written(name)?)?))
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
-        Ok(Arc::new(OpenOptions::new().read(true).write(true).open(self.within(name)?)?))
+        Ok(Arc::new(OpenOptions::new().read(true).write(!self.is_read_only).open(self.within(name)?)?))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        fs::rename(self.within(from)?, self.within(to)?)
+        fs::rename(self.written(from)?, self.written(to)?)
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        fs::remove_file(self.within(name)?)
+        fs::remove_file(self.written(name)?)
     }
 
     fn sync(&self) -> io::Result<()> {
@@ -149,6 +167,22 @@ mod tests {
         for name in ["", ".", "..", "a/b", "/a"] {
             assert_eq!(files.create(name).unwrap_err().kind(), io::ErrorKind::InvalidInput, "{name:?}");
         }
+    }
+
+    #[test]
+    fn what_is_opened_to_be_read_cannot_be_changed() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("there"), "before").unwrap();
+        let files = DirFiles::open_read_only(dir.path()).unwrap();
+        let file = files.open("there").unwrap();
+        let mut bytes = [0; 6];
+        assert_eq!((file.read_at(&mut bytes, 0).unwrap(), &bytes), (6, b"before"));
+        assert!(file.write_at(b"after", 0).is_err() && file.set_len(1).is_err());
+        let refused = [files.create("new").map(drop), files.rename("there", "gone"), files.remove("there")];
+        for refusal in refused {
+            assert_eq!(refusal.unwrap_err().kind(), io::ErrorKind::ReadOnlyFilesystem);
+        }
+        assert_eq!(fs::read(dir.path().join("there")).unwrap(), b"before");
     }
 
     #[test]

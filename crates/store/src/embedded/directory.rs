@@ -1,6 +1,9 @@
 //! Where a store lies: three flat directories, and the lock that keeps a second process out.
+//!
+//! The lock is one of the operating system on the directory itself, not on a file in it: it leaves nothing behind, and no file can be
+//! removed under it.
 
-use std::fs::{self, OpenOptions, TryLockError};
+use std::fs::{self, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -60,10 +63,19 @@ impl Directory {
     /// # Errors
     /// [`DirectoryError`]; nothing is made where there is nothing.
     pub fn lock(path: &Path) -> Result<Self, DirectoryError> {
-        if !path.join(IDENTITY_FILE).exists() {
-            return Err(DirectoryError::NoData { path: path.to_owned() });
-        }
+        holds_data(path)?;
         Self::make(path)
+    }
+
+    /// A directory on a disk that holds data already, to be looked at: nothing in it is changed, and leave to read it is enough. Others may
+    /// look at it too, and nobody may write it meanwhile.
+    ///
+    /// # Errors
+    /// [`DirectoryError`].
+    pub fn look(path: &Path) -> Result<Self, DirectoryError> {
+        holds_data(path)?;
+        let lock = locked(path, fs::File::try_lock_shared)?;
+        Self::with(path, lock, |path| DirFiles::open_read_only(path))
     }
 
     /// A directory on a disk, made if it is not there, and locked.
@@ -72,27 +84,38 @@ impl Directory {
     /// [`DirectoryError`].
     pub fn make(path: &Path) -> Result<Self, DirectoryError> {
         make_dir(path, &mut sync_dir)?;
-        let lock_path = path.join(LOCK_FILE);
-        let lock = OpenOptions::new().create(true).truncate(false).write(true).open(&lock_path);
-        let lock = lock.map_err(io("opening", &lock_path))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(DirectoryError::InUse { path: path.to_owned() }),
-            Err(TryLockError::Error(source)) => return Err(io("locking", &lock_path)(source)),
-        }
-        let [records, checkpoints] = [path.join(RECORDS), path.join(CHECKPOINTS)];
-        make_dir(&records, &mut sync_dir)?;
-        make_dir(&checkpoints, &mut sync_dir)?;
+        let lock = locked(path, fs::File::try_lock)?;
+        make_dir(&path.join(RECORDS), &mut sync_dir)?;
+        make_dir(&path.join(CHECKPOINTS), &mut sync_dir)?;
+        Self::with(path, lock, |path| DirFiles::open(path))
+    }
+
+    fn with(path: &Path, lock: fs::File, open: impl Fn(&Path) -> io::Result<DirFiles>) -> Result<Self, DirectoryError> {
         let open = |path: &Path| {
-            let files = DirFiles::open(path).map_err(io("opening", path))?;
+            let files = open(path).map_err(io("opening", path))?;
             Ok(Arc::new(files) as Arc<dyn Files>)
         };
         Ok(Self {
             root: open(path)?,
-            records: open(&records)?,
-            checkpoints: open(&checkpoints)?,
+            records: open(&path.join(RECORDS))?,
+            checkpoints: open(&path.join(CHECKPOINTS))?,
             _lock: Some(Arc::new(lock)),
         })
+    }
+}
+
+fn holds_data(path: &Path) -> Result<(), DirectoryError> {
+    let holds_data = path.join(IDENTITY_FILE).exists();
+    if holds_data { Ok(()) } else { Err(DirectoryError::NoData { path: path.to_owned() }) }
+}
+
+/// Opens a directory and locks it, for as long as it is open.
+fn locked(path: &Path, lock: impl FnOnce(&fs::File) -> Result<(), TryLockError>) -> Result<fs::File, DirectoryError> {
+    let directory = fs::File::open(path).map_err(io("opening", path))?;
+    match lock(&directory) {
+        Ok(()) => Ok(directory),
+        Err(TryLockError::WouldBlock) => Err(DirectoryError::InUse { path: path.to_owned() }),
+        Err(TryLockError::Error(source)) => Err(io("locking", path)(source)),
     }
 }
 
@@ -131,7 +154,6 @@ fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> DirectoryEr
 
 pub(crate) const RECORDS: &str = "records";
 pub(crate) const CHECKPOINTS: &str = "checkpoints";
-const LOCK_FILE: &str = "lock";
 
 #[cfg(test)]
 mod tests {

@@ -1,5 +1,8 @@
 //! What a store does when nothing goes wrong, and what it refuses.
 
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
@@ -8,8 +11,8 @@ use guildhall_log::QueueConfig;
 use guildhall_log::files::Files;
 use guildhall_proto::{Epoch, Event, EventKind, Grant, Standing};
 use guildhall_store::{
-    Alone, Batch, Directory, DirectoryError, EmbeddedConfig, EmbeddedStore, Identity, IdentityError, Known, OpenError,
-    Store, StoreError,
+    Alone, Batch, Directory, DirectoryError, EmbeddedConfig, EmbeddedStore, Identity, IdentityError, Inspection, Known,
+    OpenError, Store, StoreError,
 };
 
 use crate::world::{Disk, assert_same, checkpoint, guild, identity, outcome, record, tiny, told};
@@ -360,4 +363,43 @@ fn a_directory_is_opened_once() {
     let (store, ..) = EmbeddedStore::open(directory, config, Arc::new(Alone)).unwrap();
     let expected: Identity = identity(1);
     assert_eq!((store.identity().cluster, store.identity().node), (expected.cluster, expected.node));
+}
+
+#[test]
+fn no_file_can_be_removed_under_the_lock_and_many_may_look_while_nobody_writes() {
+    let temp = tempfile::tempdir().unwrap();
+    let path = temp.path().join("data");
+    let config = EmbeddedConfig { segment_bytes: 64 * 1024, ..EmbeddedConfig::default() };
+    let directory = Directory::make(&path).unwrap();
+    EmbeddedStore::create(&directory, &identity(1), &config).unwrap();
+    for entry in fs::read_dir(&path).unwrap() {
+        let file = entry.unwrap().path();
+        if file.is_file() && file.file_name().unwrap() != "guildhall" {
+            fs::remove_file(file).unwrap();
+        }
+    }
+    let in_use = |opened: Result<Directory, DirectoryError>| matches!(opened, Err(DirectoryError::InUse { .. }));
+    assert!(in_use(Directory::make(&path)) && in_use(Directory::lock(&path)) && in_use(Directory::look(&path)));
+    drop(directory);
+
+    let before = contents(&path);
+    let [one, other] = [(); 2].map(|()| Inspection::open(Directory::look(&path).unwrap(), Arc::new(Alone)).unwrap());
+    assert!(in_use(Directory::lock(&path)));
+    assert_eq!((one.guilds(), other.guilds()), (vec![], vec![]));
+    drop((one, other));
+    assert!(Inspection::verify(Directory::look(&path).unwrap(), Arc::new(Alone)).unwrap().is_whole());
+    assert_eq!(contents(&path), before);
+    let read_only = EmbeddedStore::open(Directory::look(&path).unwrap(), config, Arc::new(Alone));
+    assert!(matches!(read_only, Err(OpenError::Log { .. })), "it is for looking alone");
+    assert_eq!(contents(&path), before);
+}
+
+/// The files in a directory and those under it, with what is in them.
+fn contents(path: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let entries = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path());
+    let files = entries.flat_map(|path| match path.is_dir() {
+        true => contents(&path).into_iter().collect(),
+        false => vec![(path.clone(), fs::read(&path).unwrap())],
+    });
+    files.collect()
 }
