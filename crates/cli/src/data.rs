@@ -3,6 +3,7 @@
 mod error;
 mod running;
 
+use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -10,7 +11,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use guildhall_proto::{GuildId, NodeId};
-use guildhall_store::{Alone, Directory, EmbeddedConfig, EmbeddedStore, Identity, Inspection};
+use guildhall_store::{Alone, Directory, EmbeddedConfig, EmbeddedStore, Identity, IdentityError, Inspection};
 
 pub(crate) use error::DataError;
 pub(crate) use running::Running;
@@ -31,17 +32,30 @@ pub(crate) fn open_in(
     cluster: u128,
     config: &EmbeddedConfig,
 ) -> anyhow::Result<Running> {
-    let identity = Identity::new(cluster, NodeId::new(NODE)?, random()?);
-    match EmbeddedStore::create(&directory, &identity, config) {
-        Ok(()) | Err(guildhall_store::OpenError::Exists) => {}
-        Err(error) => return Err(DataError::opening(path, error)),
+    match found(path, &directory)? {
+        Some(Identity { cluster: found, .. }) if found != cluster => {
+            return Err(DataError::Cluster { path: path.into(), found, expected: cluster }.into());
+        }
+        Some(_) => {}
+        None => {
+            let identity = Identity::new(cluster, NodeId::new(NODE)?, random()?);
+            let created = EmbeddedStore::create(&directory, &identity, config);
+            created.map_err(|error| DataError::opening(path, error))?;
+        }
     }
-    let running = Running::open(path, directory, config.clone())?;
-    let found = running.store().identity().cluster;
-    if found != cluster {
-        return Err(DataError::Cluster { path: path.into(), found, expected: cluster }.into());
+    Running::open(path, directory, config.clone())
+}
+
+/// Whose a directory is that is locked; `None` if it holds no data, or what was begun in it was never finished.
+///
+/// # Errors
+/// [`DataError`] for another format; anything else if it cannot be told.
+pub(crate) fn found(path: &Path, directory: &Directory) -> anyhow::Result<Option<Identity>> {
+    match directory.identity() {
+        Ok(identity) => Ok(Some(identity)),
+        Err(IdentityError::Missing | IdentityError::Unfinished) => Ok(None),
+        Err(error) => Err(DataError::opening(path, error.into())),
     }
-    Ok(running)
 }
 
 /// Locks a directory that a store may be made in: one that is not there, is empty, or was made by us.
@@ -54,7 +68,11 @@ pub(crate) fn make(path: &Path) -> Result<Directory, DataError> {
             let names: io::Result<Vec<_>> = entries.map(|entry| entry.map(|entry| entry.file_name())).collect();
             let names = names.map_err(|source| DataError::Unreadable { path: path.into(), source })?;
             // What a start leaves that was broken off before anything could be stored.
-            let is_begun = |name: &std::ffi::OsString| BEGUN.iter().any(|begun| name == begun);
+            let is_begun = |name: &OsString| match name.to_str() {
+                Some("guildhall.new") => true,
+                Some("records" | "checkpoints") => is_of_a_log(&path.join(name)),
+                Some(_) | None => false,
+            };
             if !names.iter().any(|name| name == "guildhall") && !names.iter().all(is_begun) {
                 return Err(DataError::Foreign { path: path.into() });
             }
@@ -63,6 +81,15 @@ pub(crate) fn make(path: &Path) -> Result<Directory, DataError> {
         Err(source) => return Err(DataError::Unreadable { path: path.into(), source }),
     }
     Ok(Directory::make(path)?)
+}
+
+/// Whether a folder has nothing in it but what a log may have.
+fn is_of_a_log(path: &Path) -> bool {
+    let is_segment = |name: &str| {
+        name == "spare.log" || name.split_once(".log").is_some_and(|(number, _)| number.parse::<u64>().is_ok())
+    };
+    let is_ours = |entry: fs::DirEntry| entry.file_name().to_str().is_some_and(is_segment);
+    fs::read_dir(path).is_ok_and(|mut entries| entries.all(|entry| entry.is_ok_and(is_ours)))
 }
 
 /// Looks at the store of a directory that no process has open. Changes nothing of what is stored.
@@ -99,10 +126,12 @@ pub(crate) fn random() -> anyhow::Result<[u8; 40]> {
 
 /// The node that a directory made by a command belongs to: the only one of its cluster.
 pub(crate) const NODE: u64 = 1;
-const BEGUN: [&str; 3] = ["records", "checkpoints", "guildhall.new"];
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+    use std::path::PathBuf;
+
     use super::*;
 
     const CLUSTER: u128 = 7;
@@ -114,8 +143,23 @@ mod tests {
         let config = EmbeddedConfig::default();
         open(&path, CLUSTER, &config).unwrap().close().unwrap();
         open(&path, CLUSTER, &config).unwrap().close().unwrap();
+        // Under another configuration the segments that are kept ahead would be made anew.
+        let (before, config) = (contents(&path), EmbeddedConfig { segment_bytes: 64 * 1024, ..config });
         let error = open(&path, CLUSTER + 1, &config).unwrap_err();
         assert!(matches!(error.downcast_ref(), Some(DataError::Cluster { found: CLUSTER, .. })), "{error}");
+        assert!(contents(&path) == before, "not a byte of it is changed");
+        open(&path, CLUSTER, &config).unwrap().close().unwrap();
+        assert!(contents(&path) != before);
+    }
+
+    /// The files in a directory and those under it, with what is in them.
+    fn contents(path: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+        let entries = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path());
+        let files = entries.flat_map(|path| match path.is_dir() {
+            true => contents(&path).into_iter().collect(),
+            false => vec![(path.clone(), fs::read(&path).unwrap())],
+        });
+        files.collect()
     }
 
     #[test]
@@ -125,6 +169,35 @@ mod tests {
         let error = open(dir.path(), CLUSTER, &EmbeddedConfig::default()).unwrap_err();
         assert!(matches!(error.downcast_ref(), Some(DataError::Foreign { .. })), "{error}");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_folder_that_is_named_as_one_of_ours_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("checkpoints")).unwrap();
+        fs::write(dir.path().join("checkpoints/epoch-7.pt"), "weeks of training").unwrap();
+        let error = open(dir.path(), CLUSTER, &EmbeddedConfig::default()).unwrap_err();
+        assert!(matches!(error.downcast_ref(), Some(DataError::Foreign { .. })), "{error}");
+        assert_eq!(contents(dir.path()).len(), 1);
+        assert!(!dir.path().join("records").exists());
+    }
+
+    #[test]
+    fn a_directory_that_has_lost_its_identity_is_not_given_another() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("data");
+        let config = EmbeddedConfig { segment_bytes: 64 * 1024, ..EmbeddedConfig::default() };
+        let running = open(&path, CLUSTER, &config).unwrap();
+        let store = Arc::clone(running.store());
+        drop(store.claim(GuildId::MIN, guildhall_proto::Grant(1)).unwrap());
+        drop(store);
+        running.close().unwrap();
+        let identity = fs::read(path.join("guildhall")).unwrap();
+        fs::remove_file(path.join("guildhall")).unwrap();
+        let error = format!("{:#}", open(&path, CLUSTER, &config).unwrap_err());
+        assert!(error.contains("there is a log already: 000000000001.log"), "{error}");
+        fs::write(path.join("guildhall"), identity).unwrap();
+        open(&path, CLUSTER, &config).unwrap().close().unwrap();
     }
 
     #[test]

@@ -66,7 +66,7 @@ pub fn identify(files: &dyn Files) -> Result<LogId, LogError> {
     outcome.map(|header| header.id)
 }
 
-fn header(files: &dyn Files, name: &str) -> Result<Header, LogError> {
+pub(crate) fn header(files: &dyn Files, name: &str) -> Result<Header, LogError> {
     let file = files.open(name).map_err(LogError::io(name, "open"))?;
     let len = file.len().map_err(LogError::io(name, "measure"))?;
     let mut window = Window::new(&*file, len.min(HEADER_BYTES));

@@ -15,6 +15,7 @@ use crate::files::{File, Files};
 use crate::record::{self, HEAD_BYTES, Head, Kind, Place, Seal};
 use crate::segment::{self, HEADER_BYTES, Header, SPARE};
 use crate::survey::{self, Found, Survey};
+use crate::vacancy::vacant;
 use crate::window::read_exact;
 use crate::{LogError, LogReader};
 
@@ -100,12 +101,9 @@ impl Log {
     /// [`LogError::Exists`], [`LogError::Full`], [`LogError::Io`].
     pub fn create(files: Arc<dyn Files>, id: LogId, config: LogConfig) -> Result<Self, LogError> {
         let config = config.checked();
-        for number in survey::numbers(&*files)? {
-            let file = segment::name(number);
-            if number != 1 || !survey::has_only_zeros(&*files, &file, HEADER_BYTES)? {
-                return Err(LogError::Exists { file });
-            }
-            files.remove(&file).map_err(LogError::io(file, "remove"))?;
+        vacant(&*files)?;
+        for file in survey::numbers(&*files)?.into_iter().map(segment::name) {
+            files.remove(&file).map_err(LogError::io(&file, "remove"))?;
         }
         let spare = make_spare(&*files, config.segment_bytes)?;
         let header = Header { id, number: 1, allocated: spare.bytes, previous_end: 0, oldest: 1 };

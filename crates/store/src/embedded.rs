@@ -55,7 +55,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
-use guildhall_log::{Found, Log, LogConfig, LogError, Refused};
+use guildhall_log::{Found, Log, LogConfig, LogError, Refused, discard, vacant};
 use guildhall_proto::{Epoch, Grant, GuildId, Millis};
 
 pub use archive::ArchiveError;
@@ -163,12 +163,22 @@ impl EmbeddedStore {
         Ok(())
     }
 
-    /// Makes the logs of records and of checkpoints, in a directory that is not one of a store until its identity is said to be ready.
+    /// Makes the logs of records and of checkpoints, in a directory that is not one of a store until its identity is said to be ready. What
+    /// an earlier attempt has left is removed.
     fn begin(directory: &Directory, identity: &Identity, config: &EmbeddedConfig) -> Result<(Log, Log), OpenError> {
+        let logs = [(RECORDS, &directory.records), (CHECKPOINTS, &directory.checkpoints)];
         match Identity::read(&*directory.root) {
             Ok(before) if before.is_ready => return Err(OpenError::Exists),
-            // Begun, and never finished.
-            Ok(_) | Err(IdentityError::Missing) => {}
+            // Begun, and never finished: nobody was told that anything is stored.
+            Ok(before) => {
+                for ((name, files), id) in logs.into_iter().zip([before.records, before.checkpoints]) {
+                    discard(&**files, id).map_err(in_log(name))?;
+                }
+            }
+            // Before another identity is in the place of one that was lost.
+            Err(IdentityError::Missing) => {
+                logs.into_iter().try_for_each(|(name, files)| vacant(&**files).map_err(in_log(name)))?;
+            }
             Err(error) => return Err(error.into()),
         }
         Identity { is_ready: false, ..identity.clone() }.write(&*directory.root)?;
@@ -190,7 +200,7 @@ impl EmbeddedStore {
         config: EmbeddedConfig,
         workers: Arc<dyn Workers>,
     ) -> Result<(Self, RecordWriter, CheckpointWriter, OpenReport), OpenError> {
-        let identity = inspection::ready_identity(&directory)?;
+        let identity = directory.identity()?;
         let log = LogConfig { segment_bytes: config.segment_bytes };
         let mut recovery = Recovery::default();
         let (checkpoint_log, checkpoints_found) = Log::open(

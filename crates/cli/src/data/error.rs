@@ -38,9 +38,9 @@ impl DataError {
     /// Tells a directory that is another one than was meant from one that is damaged.
     pub(crate) fn opening(path: &Path, error: OpenError) -> anyhow::Error {
         match error {
-            OpenError::Identity(source @ (IdentityError::Missing | IdentityError::Format { .. })) => {
-                Self::Identity { path: path.into(), source }.into()
-            }
+            OpenError::Identity(
+                source @ (IdentityError::Missing | IdentityError::Unfinished | IdentityError::Format { .. }),
+            ) => Self::Identity { path: path.into(), source }.into(),
             error @ (OpenError::Identity(IdentityError::Damaged { .. } | IdentityError::Io { .. })
             | OpenError::Exists
             | OpenError::Log { .. }

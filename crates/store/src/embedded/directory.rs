@@ -11,7 +11,7 @@ use std::sync::Arc;
 use guildhall_log::DirFiles;
 use guildhall_log::files::Files;
 
-use super::identity::IDENTITY_FILE;
+use super::identity::{IDENTITY_FILE, Identity, IdentityError};
 
 /// The files of one store. On a disk, it holds the directory's lock for as long as it lives.
 ///
@@ -56,6 +56,15 @@ impl Directory {
     /// A store's files, wherever they lie; nobody else may use them meanwhile.
     pub fn new(root: Arc<dyn Files>, records: Arc<dyn Files>, checkpoints: Arc<dyn Files>) -> Self {
         Self { root, records, checkpoints, _lock: None }
+    }
+
+    /// Whose directory it is. Changes nothing.
+    ///
+    /// # Errors
+    /// [`IdentityError`]: [`Missing`](IdentityError::Missing) or [`Unfinished`](IdentityError::Unfinished) where there is no store.
+    pub fn identity(&self) -> Result<Identity, IdentityError> {
+        let identity = Identity::read(&*self.root)?;
+        if identity.is_ready { Ok(identity) } else { Err(IdentityError::Unfinished) }
     }
 
     /// A directory on a disk that holds data already, locked.

@@ -49,9 +49,12 @@ pub struct Identity {
 /// Why the identity of a directory cannot be told.
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
-    /// There is none: nobody made a store there, or not to the end.
+    /// There is none: nobody made a store there.
     #[error("there is no data of Guildhall: the file {IDENTITY_FILE:?} is missing")]
     Missing,
+    /// A store was begun there, or a restore, and not finished: nothing is stored, and both can be begun again.
+    #[error("there is no data of Guildhall: what was begun there was never finished")]
+    Unfinished,
     /// The directory is of another format than this version reads.
     #[error("the file {IDENTITY_FILE:?} names format {found}; this version reads and writes format {FORMAT}")]
     Format {

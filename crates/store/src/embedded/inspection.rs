@@ -9,7 +9,7 @@ use guildhall_proto::{Epoch, Grant, GuildId, Millis, Record};
 use super::backup::{self, BackupError, BackupReport};
 use super::config::EmbeddedConfig;
 use super::directory::{CHECKPOINTS, Directory, RECORDS};
-use super::identity::{Identity, IdentityError};
+use super::identity::Identity;
 use super::loading;
 use super::recovery::Recovery;
 use super::rows::{Row, Rows};
@@ -57,7 +57,7 @@ impl Inspection {
     /// # Errors
     /// [`OpenError`].
     pub fn open(directory: Directory, workers: Arc<dyn Workers>) -> Result<Self, OpenError> {
-        let identity = ready_identity(&directory)?;
+        let identity = directory.identity()?;
         let (rows, report) = rows(&directory, &identity)?;
         let readers = loading::Readers {
             records: LogReader::new(Arc::clone(&directory.records), identity.records),
@@ -73,7 +73,7 @@ impl Inspection {
     /// # Errors
     /// [`OpenError`] if it cannot be read at all; damage is in the answer.
     pub fn verify(directory: Directory, workers: Arc<dyn Workers>) -> Result<Verification, OpenError> {
-        let identity = ready_identity(&directory)?;
+        let identity = directory.identity()?;
         let records = verify(&*directory.records, identity.records).map_err(in_log(RECORDS))?;
         let checkpoints = verify(&*directory.checkpoints, identity.checkpoints).map_err(in_log(CHECKPOINTS))?;
         let mut verification = Verification { records, checkpoints, guilds: Vec::new(), damaged: Vec::new() };
@@ -164,10 +164,4 @@ pub(crate) fn rows(directory: &Directory, identity: &Identity) -> Result<(Rows, 
     let rows = recovery.finish(&identity.reached)?;
     let report = OpenReport { guilds: rows.stored().count(), records, checkpoints };
     Ok((rows, report))
-}
-
-/// The identity of a directory that holds a store.
-pub(crate) fn ready_identity(directory: &Directory) -> Result<Identity, OpenError> {
-    let identity = Identity::read(&*directory.root)?;
-    if identity.is_ready { Ok(identity) } else { Err(IdentityError::Missing.into()) }
 }

@@ -12,7 +12,7 @@ use super::checkpoint_writer::{MANIFEST, PART, WHOLE};
 use super::config::EmbeddedConfig;
 use super::directory::{CHECKPOINTS, Directory, RECORDS};
 use super::identity::Identity;
-use super::inspection::{ready_identity, rows};
+use super::inspection::rows;
 use super::record_writer::{CLAIM, RECORD};
 use super::{OpenError, in_log};
 
@@ -53,7 +53,7 @@ impl Logs {
     /// # Errors
     /// [`OpenError`] if a log cannot be read; damage is in the answer.
     pub fn verify(&self) -> Result<OfEach<Verified>, OpenError> {
-        let identity = ready_identity(&self.0)?;
+        let identity = self.0.identity()?;
         Ok(OfEach {
             records: verify(&*self.0.records, identity.records).map_err(in_log(RECORDS))?,
             checkpoints: verify(&*self.0.checkpoints, identity.checkpoints).map_err(in_log(CHECKPOINTS))?,
@@ -65,7 +65,7 @@ impl Logs {
     /// # Errors
     /// [`OpenError`] if a log cannot be read.
     pub fn foresee(&self) -> Result<OfEach<Repaired>, OpenError> {
-        let identity = ready_identity(&self.0)?;
+        let identity = self.0.identity()?;
         Ok(OfEach {
             records: foresee(&*self.0.records, identity.records).map_err(in_log(RECORDS))?,
             checkpoints: foresee(&*self.0.checkpoints, identity.checkpoints).map_err(in_log(CHECKPOINTS))?,
@@ -80,7 +80,7 @@ impl Logs {
     /// # Errors
     /// [`OpenError`]: broken off, it can be begun again.
     pub fn repair(&self, config: &EmbeddedConfig, now: Millis) -> Result<OfEach<Repaired>, OpenError> {
-        let identity = ready_identity(&self.0)?;
+        let identity = self.0.identity()?;
         let logs = self.foresee()?;
         if logs.records.bad.is_some() || logs.checkpoints.bad.is_some() {
             // First, so that no epoch is ever given twice and no guild forgotten, wherever this is broken off. What is lost was given after
@@ -109,7 +109,7 @@ impl Logs {
         let checkpoints = repair(Arc::clone(&self.0.checkpoints), identity.checkpoints, log);
         let repaired = OfEach { records, checkpoints: checkpoints.map_err(in_log(CHECKPOINTS))? };
         // Most guilds lack nothing.
-        let identity = ready_identity(&self.0)?;
+        let identity = self.0.identity()?;
         let (rows, _) = rows(&self.0, &identity)?;
         if rows.cut != identity.reached {
             Identity { reached: rows.cut, ..identity }.write(&*self.0.root)?;
@@ -123,7 +123,7 @@ impl Logs {
     /// # Errors
     /// [`OpenError::Identity`].
     pub fn accept(&self) -> Result<(), OpenError> {
-        let identity = ready_identity(&self.0)?;
+        let identity = self.0.identity()?;
         if !identity.reached.is_empty() {
             Identity { reached: BTreeMap::new(), ..identity }.write(&*self.0.root)?;
         }
@@ -135,7 +135,7 @@ impl Logs {
     /// # Errors
     /// [`OpenError`] at the first record that is bad.
     pub fn read(&self, mut visit: impl FnMut(Seen)) -> Result<OfEach<Found>, OpenError> {
-        let identity = ready_identity(&self.0)?;
+        let identity = self.0.identity()?;
         let mut read = |log, files, id| -> Result<Found, LogError> {
             scan(files, id, |_| true, |place, head, _| visit(Seen { log, kind: kind(log, head), place, head }))
         };

@@ -337,8 +337,12 @@ fn another_format_is_refused_by_name_and_a_directory_that_has_logs_and_no_identi
         // Something was stored.
         let disk = Disk::with_store(&tiny());
         disk.open(&tiny()).unwrap().claim(guild(1), 1).unwrap();
+        let identity = disk.root.contents("guildhall").unwrap();
         let lost = Disk { root: Default::default(), ..disk };
         assert!(matches!(lost.create(&tiny()), Err(OpenError::Log { .. })));
+        assert_eq!(lost.root.list().unwrap(), [""; 0], "no other identity is planted");
+        lost.root.replace("guildhall", identity);
+        assert_eq!(lost.open(&tiny()).unwrap().claim(guild(1), 1).unwrap().epoch, Epoch(2));
     }
 }
 
