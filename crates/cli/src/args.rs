@@ -235,7 +235,7 @@ pub(crate) struct RestoreArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) from: PathBuf,
 
-    /// The directory to make: one that is not there, or is empty
+    /// The directory to make: one that is not there, is empty, or holds what an earlier restore left unfinished
     #[arg(long, value_name = "DIR")]
     pub(crate) data: PathBuf,
 
@@ -480,7 +480,7 @@ Examples:
 Exit codes:
   0  restored
   1  the backup is damaged, or the directory cannot be written; the directory
-     holds no data then
+     holds no data then, and may be restored into again, as after a kill
   2  the command line, the backup's format or the directory is not acceptable";
 
 const COMPLETIONS_AFTER_HELP: &str = "\

@@ -56,10 +56,10 @@ pub(crate) fn backup(args: &BackupArgs, out: &mut dyn Write) -> anyhow::Result<E
 pub(crate) fn restore(args: &RestoreArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
     let unreadable = |source| DataError::Unreadable { path: args.from.clone(), source };
     let mut archive = BufReader::with_capacity(BUFFER_BYTES, File::open(&args.from).map_err(unreadable)?);
-    if args.data.join("guildhall").exists() {
+    let directory = data::make(&args.data)?;
+    if data::found(&args.data, &directory)?.is_some() {
         return Err(DataError::HasData { path: args.data.clone() }.into());
     }
-    let directory = data::make(&args.data)?;
     let (node, config) = (NodeId::new(data::NODE)?, EmbeddedConfig::default());
     let workers = Arc::new(Alone);
     let restored = guildhall_store::restore(&mut archive, &directory, node, data::random()?, now()?, &config, workers);

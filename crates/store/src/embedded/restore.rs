@@ -25,7 +25,7 @@ use super::rows::Spot;
 use super::workers::Workers;
 use super::{EmbeddedStore, OpenError, in_log};
 
-/// Why an archive was not made into a store. The directory is to be emptied.
+/// Why an archive was not made into a store. The directory holds none, and the same or another can be restored into it.
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
     /// The archive is not whole.
@@ -36,7 +36,8 @@ pub enum RestoreError {
     Store(#[from] OpenError),
 }
 
-/// Makes a store in a directory without one, of an archive. It is not open yet. Waits for the disk.
+/// Makes a store in a directory without one, of an archive. What an attempt before has left, which failed or was killed, is removed. It
+/// is not open yet. Waits for the disk.
 ///
 /// It is a node's of the archive's cluster. Every claim will give an epoch above all that the archive's store gave, and above all that it may
 /// have given since: above the time `now`, in milliseconds since 1970, moved left by 22 bits; so what was lost with the old store cannot be taken for what

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use guildhall_log::files::{Failure, Fault, Files, Site};
 use guildhall_proto::{Epoch, Millis, NodeId, Record, Seq};
 use guildhall_store::{
-    Alone, ArchiveError, BackupReport, EmbeddedConfig, EmbeddedStore, Inspection, Known, RestoreError, Store, restore,
+    Alone, ArchiveError, BackupReport, EmbeddedConfig, EmbeddedStore, IdentityError, Inspection, Known, OpenError,
+    RestoreError, Store, restore,
 };
 
 use crate::world::{Disk, Opened, assert_same, checkpoint, guild, record, tiny};
@@ -152,7 +154,51 @@ fn a_store_is_not_restored_over() {
     opened.store.backup(&mut archive, Millis(5)).unwrap();
     drop(opened);
     let refused = restore(&mut &*archive, &disk.directory(), NodeId::MIN, [3; 40], Millis(5), &tiny(), Arc::new(Alone));
-    assert!(matches!(refused, Err(RestoreError::Store(guildhall_store::OpenError::Exists))));
+    assert!(matches!(refused, Err(RestoreError::Store(OpenError::Exists))));
     let (store, ..) = EmbeddedStore::open(disk.directory(), tiny(), Arc::new(Alone)).unwrap();
     assert_eq!(store.knows(guild(1)), Ok(Known::Something));
+}
+
+#[test]
+fn a_restore_that_failed_or_was_killed_is_begun_again() {
+    let disk = Disk::with_store(&tiny());
+    let mut opened = disk.open(&tiny()).unwrap();
+    fill(&mut opened);
+    let mut archive = Vec::new();
+    opened.store.backup(&mut archive, Millis(5)).unwrap();
+    let guilds = opened.store.guilds();
+    let restore_into = |disk: &Disk, mut archive: &[u8]| {
+        restore(&mut archive, &disk.directory(), NodeId::MIN, [3; 40], Millis(5), &tiny(), Arc::new(Alone))
+    };
+    let is_whole = |disk: &Disk| disk.open(&tiny()).unwrap().store.guilds() == guilds;
+
+    let cut = Disk::default();
+    assert!(restore_into(&cut, &archive[..archive.len() / 2]).is_err());
+    let unfinished = cut.open(&tiny()).unwrap_err();
+    assert!(matches!(unfinished, OpenError::Identity(IdentityError::Unfinished)), "{unfinished}");
+    restore_into(&cut, &archive).unwrap();
+    assert!(is_whole(&cut));
+
+    let mut killed = 0;
+    for after in 0..60 {
+        let disk = Disk::default();
+        for files in disk.all() {
+            files.fail(Fault { site: Site::Any, after, times: 1, failure: Failure::PowerOff });
+        }
+        killed += u64::from(restore_into(&disk, &archive).is_err());
+        disk.power_cut(after, 512);
+        match restore_into(&disk, &archive) {
+            Ok(_) | Err(RestoreError::Store(OpenError::Exists)) => assert!(is_whole(&disk)),
+            Err(error) => panic!("{after}: {error}"),
+        }
+    }
+    assert!(killed > 20, "{killed}");
+
+    // Another log in its place is not one of the restore's to remove.
+    let unfinished = Disk::default();
+    assert!(restore_into(&unfinished, &archive[..archive.len() / 2]).is_err());
+    let other = Disk { records: disk.records.copy(), ..unfinished };
+    let before = other.records.list().unwrap();
+    assert!(matches!(restore_into(&other, &archive), Err(RestoreError::Store(OpenError::Log { .. }))));
+    assert_eq!(other.records.list().unwrap(), before);
 }
