@@ -31,8 +31,8 @@ pub(crate) fn backup(args: &BackupArgs, out: &mut dyn Write) -> anyhow::Result<E
     if args.to.exists() {
         return Err(DataError::FileExists { path: args.to.clone() }.into());
     }
-    let beside = beside(&args.to);
-    let file = OpenOptions::new().write(true).create(true).truncate(true).open(&beside);
+    let beside = beside(&args.to)?;
+    let file = OpenOptions::new().write(true).create_new(true).open(&beside);
     let file = file.map_err(|source| DataError::Unreadable { path: beside.clone(), source })?;
     let written = (|| {
         let mut archive = BufWriter::with_capacity(BUFFER_BYTES, file);
@@ -84,10 +84,12 @@ fn tell(report: BackupReport, is_json: bool, out: &mut dyn Write) -> anyhow::Res
     Ok(ExitCode::SUCCESS)
 }
 
-fn beside(path: &Path) -> PathBuf {
+/// A name beside that of the file, which no other file has: two backups to the same one do not meet.
+fn beside(path: &Path) -> anyhow::Result<PathBuf> {
     let mut name = path.as_os_str().to_owned();
-    name.push(".unfinished");
-    PathBuf::from(name)
+    let [a, b, c, d, ..] = data::random()?;
+    name.push(format!(".{:08x}.unfinished", u32::from_le_bytes([a, b, c, d])));
+    Ok(PathBuf::from(name))
 }
 
 /// So that the file's name outlasts a power cut.
