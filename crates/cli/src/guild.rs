@@ -42,7 +42,7 @@ fn list(args: &GuildsArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
             Ok((line, _)) if args.json => json(out, &line)?,
             Ok((line, _)) => writeln!(out, "{line}")?,
             Err(error) => {
-                drop(writeln!(io::stderr(), "guildhall: {error:#}"));
+                drop(writeln!(io::stderr(), "guildhall: {}", crate::told(&error)));
                 code = ExitCode::from(EXIT_FAILED);
             }
         }

@@ -113,10 +113,33 @@ fn print(text: &[u8]) -> io::Result<()> {
     }
 }
 
+/// An error with its causes, each said once: many messages end with that of their cause.
+fn told(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |told, cause| match told.as_str() {
+        "" => cause,
+        before if before.ends_with(&cause) => told,
+        before => format!("{before}: {cause}"),
+    })
+}
+
 /// Says what went wrong, and whose fault it is.
 fn failed(error: &anyhow::Error) -> ExitCode {
     // There is nobody left to tell if this fails.
-    drop(writeln!(io::stderr(), "guildhall: {error:#}"));
+    drop(writeln!(io::stderr(), "guildhall: {}", told(error)));
     let is_input = error.is::<IrcError>() || error.is::<DemoError>() || error.is::<DataError>();
     ExitCode::from(if is_input { args::EXIT_BAD_INPUT } else { args::EXIT_FAILED })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_is_said_once_whether_its_error_says_it_or_not() {
+        let cause = || io::Error::other("the disk is on fire");
+        let said = |error: &anyhow::Error| assert_eq!(told(error), "no backup: guilds: the disk is on fire");
+        let path = std::path::PathBuf::from("guilds");
+        said(&anyhow::Error::new(DataError::Unreadable { path, source: cause() }).context("no backup"));
+        said(&anyhow::Error::new(cause()).context("guilds").context("no backup"));
+    }
 }

@@ -122,6 +122,18 @@ fn a_backup_is_restored_elsewhere_under_higher_epochs_and_a_damaged_one_is_not()
     world.told(&["backup", "--to", path]);
     assert_eq!(world.run(&["backup", "--to", path, "--data", world.data()]).status.code(), Some(2), "it is there");
 
+    // What it is written as meanwhile is a name of its own, and not a user's.
+    let (again, users) = (world.dir.path().join("again"), world.dir.path().join("again.unfinished"));
+    fs::write(&users, "notes").unwrap();
+    world.told(&["backup", "--to", again.to_str().unwrap()]);
+    assert_eq!(
+        (fs::read(&users).unwrap(), fs::read(&again).unwrap().len()),
+        (b"notes".to_vec(), fs::read(&backup).unwrap().len())
+    );
+    let left = fs::read_dir(world.dir.path()).unwrap();
+    let left = left.filter(|entry| entry.as_ref().unwrap().path().to_str().unwrap().ends_with(".unfinished"));
+    assert_eq!(left.count(), 1);
+
     let other = World::new();
     other.told(&["restore", "--from", path]);
     let export =
@@ -140,9 +152,17 @@ fn a_backup_is_restored_elsewhere_under_higher_epochs_and_a_damaged_one_is_not()
     let third = World::new();
     let output = third.run(&["restore", "--from", path, "--data", third.data()]);
     assert_eq!(output.status.code(), Some(1));
-    assert_eq!(third.run(&["guild", "list", "--data", third.data()]).status.code(), Some(2), "nothing is there");
-    fs::write(&backup, "a letter").unwrap();
-    assert_eq!(third.run(&["restore", "--from", path, "--data", third.data()]).status.code(), Some(2));
+    let listed = third.run(&["guild", "list", "--data", third.data()]);
+    assert_eq!(listed.status.code(), Some(2), "nothing is there");
+    let why = String::from_utf8(listed.stderr).unwrap();
+    assert_eq!(why.matches("no data of Guildhall").count(), 1, "{why}");
+    let letter = world.dir.path().join("letter");
+    fs::write(&letter, "a letter").unwrap();
+    let output = third.run(&["restore", "--from", letter.to_str().unwrap(), "--data", third.data()]);
+    assert_eq!(output.status.code(), Some(2));
+    // The one that failed is begun again.
+    third.told(&["restore", "--from", again.to_str().unwrap()]);
+    assert_eq!(export(&third), export(&world));
 }
 
 const MONDAY: &str =
