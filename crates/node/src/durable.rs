@@ -8,6 +8,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use guildhall_proto::NodeId;
 use guildhall_store::{
@@ -33,7 +34,7 @@ pub enum DurableError {
     /// The directory cannot be used; another process may have it.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
-    /// What lies there cannot be opened. Nothing was changed.
+    /// What lies there cannot be opened. Nothing that is stored was changed.
     #[error(transparent)]
     Open(#[from] OpenError),
     /// There are no names for a new store.
@@ -92,7 +93,8 @@ impl DurableStore {
     }
 
     /// Opens the store of a directory and starts its writers. Waits for the disk: O(guilds and records since their checkpoints).
-    /// `threads` read the pages of large guilds, at the lowest priority.
+    /// `threads` read the pages of large guilds, at the lowest priority. Every owner asks a full disk for room with each of its turns, so
+    /// the disk is tried no more often than once in 100 ms, whatever the configuration says.
     ///
     /// # Errors
     /// [`DurableError`].
@@ -102,6 +104,7 @@ impl DurableStore {
         threads: usize,
     ) -> Result<(Self, OpenReport), DurableError> {
         let readers = Arc::new(Readers(pool("read", threads)?));
+        let config = EmbeddedConfig { room_pause: config.room_pause.max(ROOM_PAUSE), ..config };
         let (store, records, checkpoints, report) = EmbeddedStore::open(directory, config, readers)?;
         let (told, writers) = watch::channel(Writers::default());
         // Here already: if the second thread does not start, its drop has the first end.
@@ -182,3 +185,6 @@ fn start(
     let started = thread::Builder::new().name(String::from(name)).spawn(body);
     started.map(drop).map_err(|source| DurableError::Thread { name, source })
 }
+
+/// How often a full disk is tried, at most: a tenth of a second later nobody minds, and a directory changes a dozen times a second for it.
+const ROOM_PAUSE: Duration = Duration::from_millis(100);

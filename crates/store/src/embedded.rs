@@ -25,7 +25,8 @@
 //! that sleeps.
 //!
 //! **The disk is full:** as long as the next segment of `records` cannot be had, [`has_room`](Store::has_room) is false and no batch
-//! is taken beyond what is left, of which a quarter of a segment is kept for claims. The writer tries again whenever somebody asks.
+//! is taken beyond what is left, of which a quarter of a segment is kept for claims. The writer tries again when
+//! somebody asks, at most once in [`EmbeddedConfig::room_pause`].
 //!
 //! **The disk fails:** after a write or sync that failed for another reason nothing is known, so nothing more is written: everybody is
 //! told [`StoreError::Unavailable`], the writers end with a [`StoreFailure`], and the process should end. The next open reads what there is.
@@ -194,7 +195,8 @@ impl EmbeddedStore {
     /// them.
     ///
     /// # Errors
-    /// [`OpenError`]: nothing was changed.
+    /// [`OpenError`]: nothing that is stored was changed. What a crash had left undone may be finished in the one log, though the other
+    /// cannot be opened.
     pub fn open(
         directory: Directory,
         config: EmbeddedConfig,
@@ -359,7 +361,7 @@ impl Store for EmbeddedStore {
     fn has_room(&self) -> bool {
         let has_room = self.shared.has_room();
         if !has_room {
-            self.shared.nudge();
+            self.shared.ask_for_room();
         }
         has_room
     }

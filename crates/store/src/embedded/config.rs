@@ -1,5 +1,7 @@
 //! What a store on one machine is given.
 
+use std::time::Duration;
+
 use guildhall_log::QueueConfig;
 
 /// What a store on one machine is given.
@@ -21,6 +23,10 @@ pub struct EmbeddedConfig {
     /// Checkpoints that wait for their writer (default 4,096, 256 MiB). Fewer are refused when many guilds fall asleep at once; more take
     /// memory.
     pub checkpoints: QueueConfig,
+    /// How long nobody's question for room has the disk tried again after the last that had (default 0: each does, which takes no clock). Less has
+    /// a full disk's directory change with every turn of every owner, and takes what room there comes to be from others; more finds
+    /// new room later.
+    pub room_pause: Duration,
 }
 
 impl Default for EmbeddedConfig {
@@ -37,6 +43,7 @@ impl Default for EmbeddedConfig {
                 group_bytes: 8 * 1024 * 1024,
                 ..QueueConfig::default()
             },
+            room_pause: Duration::ZERO,
         }
     }
 }

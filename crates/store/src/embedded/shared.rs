@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use guildhall_log::Queue;
 use guildhall_proto::{Epoch, Grant, GuildId};
@@ -39,6 +40,8 @@ pub(crate) struct Shared {
     has_room: AtomicBool,
     /// Whether the writer of records has been asked to look at what it need not keep any more.
     is_nudged: AtomicBool,
+    /// When somebody last asked for room, and the disk was to be tried.
+    asked: Mutex<Option<Instant>>,
 }
 
 impl Shared {
@@ -63,6 +66,7 @@ impl Shared {
             changed: Condvar::new(),
             has_room: AtomicBool::new(true),
             is_nudged: AtomicBool::new(false),
+            asked: Mutex::new(None),
         }
     }
 
@@ -103,6 +107,19 @@ impl Shared {
             // It has much to do, and looks behind each group.
             self.looked();
         }
+    }
+
+    /// As [`nudge`](Self::nudge), for who has found that there is no room: not more often than that is worth.
+    pub(crate) fn ask_for_room(&self) {
+        let pause = self.config.room_pause;
+        if !pause.is_zero() {
+            let mut asked = self.asked.lock();
+            if asked.is_some_and(|at| at.elapsed() < pause) {
+                return;
+            }
+            *asked = Some(Instant::now());
+        }
+        self.nudge();
     }
 
     pub(crate) fn looked(&self) {

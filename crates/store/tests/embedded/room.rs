@@ -1,9 +1,11 @@
 //! A disk that is full, and one that fails.
 
+use std::time::Duration;
+
 use guildhall_log::MemoryFiles;
 use guildhall_log::files::{Failure, Fault, Files, Site};
 use guildhall_proto::{Epoch, Record};
-use guildhall_store::{Store, StoreError};
+use guildhall_store::{EmbeddedConfig, Store, StoreError};
 
 use crate::world::{Disk, Opened, assert_same, checkpoint, guild, outcome, record, tiny};
 
@@ -222,4 +224,24 @@ fn after_a_failed_sync_nothing_is_acknowledged_and_the_next_open_is_right() {
         }
     }
     assert!(failed > 20, "{failed}");
+}
+
+#[test]
+fn a_full_disk_is_not_tried_with_each_question_for_room() {
+    let changes = |config: &EmbeddedConfig| {
+        let disk = Disk::with_store(&tiny());
+        disk.records.remove("spare.log").unwrap();
+        fill(&disk.records);
+        let mut opened = disk.open(config).unwrap();
+        let before = disk.records.counters().changes;
+        for _ in 0..100 {
+            assert!(!opened.store.has_room());
+            opened.drive().unwrap();
+        }
+        disk.records.counters().changes - before
+    };
+    let [each, paced] = [Duration::ZERO, Duration::from_secs(3_600)]
+        .map(|room_pause| changes(&EmbeddedConfig { room_pause, ..tiny() }));
+    assert_eq!((each, paced), (100 * paced, paced), "once is tried in any case");
+    assert!(paced > 0);
 }
