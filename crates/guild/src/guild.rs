@@ -177,6 +177,11 @@ impl Guild {
         self.cleaned = self.position.seq;
     }
 
+    /// The latest time that the guild has been told, which is its time until it is told a later one.
+    pub fn clock(&self) -> Millis {
+        self.clock
+    }
+
     /// The position of the last event.
     pub fn position(&self) -> Position {
         self.position

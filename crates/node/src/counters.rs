@@ -45,6 +45,8 @@ counters! {
     RefusedLoadByStore: "loads_refused_total{reason=\"store_busy\"}",
     /// Loads that failed: the store is not available, or what it has of the guild is damaged.
     LoadsFailed: "loads_failed_total",
+    /// Guilds loaded whose time was more than an hour ahead of the node's.
+    LoadsAhead: "loads_clock_ahead_total",
     /// Loads refused because as many guilds were awake as may be.
     RefusedGuild: "loads_refused_total{reason=\"guilds_max\"}",
     /// Callers refused because too many waited for the same guild.

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use guildhall_node::{AttachError, Counter, Question};
-use guildhall_proto::{CallError, CommandError, GuildId};
+use guildhall_node::{AttachError, Clock, Counter, Question};
+use guildhall_proto::{CallError, CommandError, GuildId, Millis};
 use guildhall_store::{Known, Store};
 
 use crate::world::{ADA, World, add_member, attachment, message, poll_once, settle, soon, until, user};
@@ -33,6 +33,32 @@ async fn a_hundred_first_calls_load_a_guild_once() {
     }
     assert_eq!((world.count(Counter::GuildsLoaded), world.store.claims() - claims), (1, 1));
     assert_eq!(world.view(guild).await.unwrap().len(), 133);
+}
+
+#[tokio::test]
+async fn a_guild_whose_time_is_far_ahead_of_the_nodes_is_counted_and_its_operations_are_expired() {
+    let founder = World::new();
+    let guild = founder.found(1, 100).await;
+    founder.ask(guild, add_member(900)).await.unwrap();
+    founder.stop().await;
+
+    // A moment behind, which is nothing; then days: the founder's clock was wrong, or this one is.
+    for (behind_ms, ahead) in [(60_000, 0), (3 * 24 * 60 * 60 * 1_000, 1)] {
+        let world = World::over(Arc::clone(&founder.store), |config| {
+            let now = Millis(config.clock.now().0 - behind_ms);
+            config.clock = Clock::from_fn(move || now);
+        });
+        world.view(guild).await.unwrap();
+        assert_eq!(world.count(Counter::LoadsAhead), ahead);
+        let mut late = world.operation(add_member(901 + behind_ms));
+        late.op.issued_at = Millis(late.op.issued_at.0 - behind_ms);
+        let answer = world.call(guild, late).await;
+        match ahead {
+            0 => drop(answer.unwrap()),
+            _ => assert!(matches!(answer, Err(CallError::Refused(CommandError::Expired { .. }))), "{answer:?}"),
+        }
+        world.stop().await;
+    }
 }
 
 #[tokio::test]
