@@ -211,7 +211,7 @@ async fn populate(node: &Node, call: &mut impl FnMut(Command) -> Call, heard: &A
     let create = Command::CreateChannel { channel: text, overwrites: Vec::new() };
     node.call(guild_id(), call(create)).await.expect("the channel is new");
     let new = (0..SESSIONS).map(|number| member(number + 10_000, cohort_roles(number))).collect();
-    node.call(guild_id(), call(Command::AddMembers(new))).await.expect("the members are new");
+    node.call(guild_id(), call(Command::ImportMembers(new))).await.expect("the members are new");
     let backend = node.backend();
     for number in 0..SESSIONS {
         let attach = NodeAttach {

@@ -128,7 +128,7 @@ fn small_guild() -> Vec<Command> {
             Channel { id: channel(number), name: name("channel"), kind: ChannelKind::Text, parent: None, position: 0 };
         Command::CreateChannel { channel, overwrites: vec![] }
     }));
-    commands.push(Command::AddMembers((1..GUILD_MEMBERS).map(member).collect()));
+    commands.push(Command::ImportMembers((1..GUILD_MEMBERS).map(member).collect()));
     commands
 }
 
@@ -321,7 +321,7 @@ fn sessions(way: Way) -> Held {
         for first in (GUILD_MEMBERS..SESSIONS).step_by(10_000) {
             let new =
                 |number| NewMember { user: user(number), nick: nick(number), roles: vec![], flags: MemberFlags::NONE };
-            world.ask(guild, Command::AddMembers((first..SESSIONS.min(first + 10_000)).map(new).collect())).await;
+            world.ask(guild, Command::ImportMembers((first..SESSIONS.min(first + 10_000)).map(new).collect())).await;
         }
         let backend = world.node.backend();
         let mut batches = backend.batches(guild).await.expect("a guild").expect("the only consumer");

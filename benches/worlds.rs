@@ -165,7 +165,7 @@ pub fn guild(count: u64) -> Guild {
             roles: zipf_roles(&mut random),
             flags: MemberFlags::NONE,
         };
-        operations.run(&mut guild, Command::AddMembers(numbers.iter().map(new).collect()));
+        operations.run(&mut guild, Command::ImportMembers(numbers.iter().map(new).collect()));
     }
     guild
 }

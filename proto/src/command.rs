@@ -97,9 +97,6 @@ pub enum Command {
     },
     /// Adds one member, who may not be banned. System only: who may join is the chat backend's business.
     AddMember(NewMember),
-    /// Adds up to 10,000 members at once, in one turn and with one event, or refuses them all: none may be banned. Those who are
-    /// members already stay as they are and are counted. System only.
-    AddMembers(Vec<NewMember>),
     /// Changes a member. A nick needs `CHANGE_NICKNAME` (own) or `MANAGE_NICKNAMES` (others below the actor), roles need
     /// `MANAGE_ROLES` and must lie below the actor's own, flags are the system's.
     UpdateMember {
@@ -233,7 +230,7 @@ impl Command {
         !matches!(self, Self::Publish(_))
     }
 
-    /// About how much memory the command takes, in bytes: what bounds of queues count. O(members) for a bulk add.
+    /// About how much memory the command takes, in bytes: what bounds of queues count. O(members) for an import.
     pub fn weight_bytes(&self) -> usize {
         let heap = match self {
             Self::CreateGuild { name, owner, .. } => name.as_str().len() + owner.heap_bytes(),
@@ -245,9 +242,7 @@ impl Command {
             Self::UpdateChannel { edit, .. } => text_bytes(edit.name.as_ref()),
             Self::ReorderChannels { positions } => size_of_val(&positions[..]),
             Self::AddMember(new) => new.heap_bytes(),
-            Self::AddMembers(new) | Self::ImportMembers(new) => {
-                new.iter().map(|new| size_of::<NewMember>() + new.heap_bytes()).sum()
-            }
+            Self::ImportMembers(new) => new.iter().map(|new| size_of::<NewMember>() + new.heap_bytes()).sum(),
             Self::UpdateMember { edit, .. } => {
                 edit.nick.as_ref().map_or(0, |nick| nick.as_str().len())
                     + edit.roles.as_ref().map_or(0, |roles| size_of_val(&roles[..]))

@@ -19,15 +19,6 @@ pub enum Outcome {
         /// From where on.
         at: Position,
     },
-    /// The bulk add is done.
-    MembersAdded {
-        /// From where on.
-        at: Position,
-        /// How many became members.
-        added: u32,
-        /// How many were members already and stayed as they were.
-        existing: u32,
-    },
     /// The prune is done.
     MembersPruned {
         /// From where on.
@@ -88,10 +79,7 @@ impl Outcome {
     /// From which position on the command's effect can be read.
     pub const fn at(self) -> Position {
         match self {
-            Self::Applied { at }
-            | Self::MembersAdded { at, .. }
-            | Self::MembersPruned { at, .. }
-            | Self::MembersImported { at, .. } => at,
+            Self::Applied { at } | Self::MembersPruned { at, .. } | Self::MembersImported { at, .. } => at,
         }
     }
 }
@@ -366,7 +354,7 @@ limited! {
     MemberRoles: "roles of the member", MEMBER_ROLES_MAX;
     /// Members of the guild.
     Members: "members of the guild", MEMBERS_MAX;
-    /// Members of one bulk add.
+    /// Members of one import.
     BulkMembers: "members in one call", BULK_MEMBERS_MAX;
     /// Users mentioned by a message.
     MentionUsers: "mentioned users", MENTION_USERS_MAX;

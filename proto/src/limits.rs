@@ -10,7 +10,7 @@ pub const CHANNELS_MAX: usize = 1_000;
 pub const OVERWRITES_MAX: usize = 512;
 /// Roles that one member may hold, the everyone role apart.
 pub const MEMBER_ROLES_MAX: usize = 250;
-/// Members of one bulk add, import or list of absent ones.
+/// Members of one import or list of absent ones.
 pub const BULK_MEMBERS_MAX: usize = 10_000;
 /// Members of one guild; what the member store's 32-bit counts leave ample room for.
 pub const MEMBERS_MAX: usize = 20_000_000;
@@ -54,7 +54,7 @@ pub const OUTCOME_KEPT: Duration = Duration::from_secs(600);
 /// How far an operation's issue time may lie ahead of the owner's clock.
 pub const ISSUE_AHEAD_MAX: Duration = Duration::from_secs(10);
 
-/// Bytes of the largest encoded command, outcome, event or record: a bulk add of [`BULK_MEMBERS_MAX`] members of the
+/// Bytes of the largest encoded command, outcome, event or record: an import of [`BULK_MEMBERS_MAX`] members of the
 /// greatest size (250 roles of 10 bytes, 32 characters of 4 bytes) fits.
 pub const ENCODED_BYTES_MAX: usize = 32 * 1024 * 1024;
 

@@ -306,8 +306,7 @@ fn command(dice: &mut Dice) -> Command {
         }
         13..19 => Command::SetOverwrite { channel: dice.channel(), overwrite: dice.overwrite() },
         19 => Command::RemoveOverwrite { channel: dice.channel(), target: dice.target() },
-        20..24 => Command::AddMember(new_member(dice)),
-        24 => Command::AddMembers((0..1 + dice.below(4)).map(|_| new_member(dice)).collect()),
+        20..25 => Command::AddMember(new_member(dice)),
         25..30 => {
             let user = dice.user();
             let edit = match dice.below(4) {

@@ -221,7 +221,6 @@ impl Community {
             | Command::ReorderRoles { .. }
             | Command::ReorderChannels { .. }
             | Command::RemoveOverwrite { .. }
-            | Command::AddMembers(_)
             | Command::PruneMembers(_)
             | Command::ImportMembers(_) => unreachable!("{command:?} is not asked here"),
         }

@@ -35,14 +35,6 @@ pub(crate) struct Change {
     pub(crate) ahead: Option<EventKind>,
     /// The event, unless the guild is as the command asks already.
     pub(crate) event: Option<EventKind>,
-    /// What a bulk add counts.
-    pub(crate) tally: Option<Tally>,
-}
-
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Tally {
-    pub(crate) added: u32,
-    pub(crate) existing: u32,
 }
 
 /// A guild that exists, as a command finds it.
@@ -86,7 +78,6 @@ impl Scene<'_> {
             Command::SetOverwrite { channel, overwrite } => self.set_overwrite(&authority, channel, overwrite),
             Command::RemoveOverwrite { channel, target } => self.remove_overwrite(&authority, channel, target),
             Command::AddMember(new) => self.add_member(&authority, new),
-            Command::AddMembers(new) => self.add_members(&authority, new),
             Command::UpdateMember { user, edit } => self.update_member(&authority, user, edit),
             Command::RemoveMember { user } => self.remove_member(&authority, user),
             Command::Publish(publish) => self.publish(&authority, publish),
@@ -124,16 +115,14 @@ impl Decision {
 fn removed(so_far: Option<Outcome>) -> u32 {
     match so_far {
         Some(Outcome::MembersPruned { removed, .. }) => removed,
-        Some(Outcome::Applied { .. } | Outcome::MembersAdded { .. } | Outcome::MembersImported { .. }) | None => 0,
+        Some(Outcome::Applied { .. } | Outcome::MembersImported { .. }) | None => 0,
     }
 }
 
 fn taken(so_far: Option<Outcome>) -> Taken {
     match so_far {
         Some(Outcome::MembersImported { added, existing, banned, .. }) => Taken { added, existing, banned },
-        Some(Outcome::Applied { .. } | Outcome::MembersAdded { .. } | Outcome::MembersPruned { .. }) | None => {
-            Taken::default()
-        }
+        Some(Outcome::Applied { .. } | Outcome::MembersPruned { .. }) | None => Taken::default(),
     }
 }
 

@@ -338,10 +338,7 @@ impl Guild {
         }
         let event = change.event.map(|kind| self.happen(kind, effects));
         let at = self.position;
-        let outcome = match change.tally {
-            Some(tally) => Outcome::MembersAdded { at, added: tally.added, existing: tally.existing },
-            None => Outcome::Applied { at },
-        };
+        let outcome = Outcome::Applied { at };
         if let Some((id, body)) = durable {
             self.record(AppliedOp { id, body, outcome, stage: Stage::Finished }, event.as_ref(), effects);
         }

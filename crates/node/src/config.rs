@@ -89,7 +89,7 @@ impl Default for ResumeConfig {
 /// A mailbox's quotas, one for each class, so that no class can crowd out another.
 #[derive(Debug, Clone)]
 pub struct MailboxConfig {
-    /// For commands that change durable state (default 8,192 items, 64 MiB: two of the largest bulk adds).
+    /// For commands that change durable state (default 8,192 items, 64 MiB: two of the largest imports).
     pub durable: Quota,
     /// For messages (default 16,384 items, 32 MiB).
     pub message: Quota,

@@ -13,7 +13,7 @@ use crate::values::{
     settings, user, user_overwrite,
 };
 
-variants!(Outcome: Applied, MembersAdded, MembersPruned, MembersImported);
+variants!(Outcome: Applied, MembersPruned, MembersImported);
 variants!(LineFault: UserTwice, TooManyRoles, RoleTwice, EveryoneRole, UnknownRole, GuildFull);
 variants!(Stage: Finished, Unfinished);
 variants!(Standing: Uncreated, Alive, Deleted);
@@ -56,7 +56,6 @@ fn outcomes() -> Vec<Sample> {
         Sample::variant("all", imported(None)),
         Sample::variant("stopped", imported(Some(LineFault::UnknownRole { role }))),
         Sample::variant("", Outcome::Applied { at: position(3, 1_000) }),
-        Sample::variant("", Outcome::MembersAdded { at: position(3, 1_000), added: 9_999, existing: 1 }),
     ];
     samples.extend(faults.map(|fault| Sample::variant("", fault)));
     samples

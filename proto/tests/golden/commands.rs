@@ -13,7 +13,7 @@ use crate::values::{
 
 variants!(Command:
     CreateGuild, UpdateGuild, DeleteGuild, TransferOwnership, CreateRole, UpdateRole, DeleteRole, ReorderRoles,
-    CreateChannel, UpdateChannel, DeleteChannel, ReorderChannels, SetOverwrite, RemoveOverwrite, AddMember, AddMembers,
+    CreateChannel, UpdateChannel, DeleteChannel, ReorderChannels, SetOverwrite, RemoveOverwrite, AddMember,
     UpdateMember, RemoveMember, Publish, Ban, Unban, PruneMembers, ImportMembers,
 );
 variants!(PruneBy: Role, Idle, Absent);
@@ -92,13 +92,10 @@ fn channels() -> Vec<Sample> {
 fn members() -> Vec<Sample> {
     let edit =
         MemberEdit { nick: Some(nick("Countess")), roles: Some(vec![role_id(21)]), flags: Some(MemberFlags(u16::MAX)) };
-    let bob = NewMember { user: user(8), nick: nick("Bob"), roles: Vec::new(), flags: MemberFlags::NONE };
     vec![
         Sample::plain("NewMember", ada()),
         Sample::plain("MemberEdit", edit.clone()),
         Sample::variant("", Command::AddMember(ada())),
-        Sample::variant("none", Command::AddMembers(Vec::new())),
-        Sample::variant("two", Command::AddMembers(vec![ada(), bob])),
         Sample::variant("nothing", Command::UpdateMember { user: user(7), edit: MemberEdit::default() }),
         Sample::variant("all", Command::UpdateMember { user: user(7), edit }),
         Sample::variant("", Command::RemoveMember { user: user(7) }),

@@ -140,7 +140,7 @@ fn damaged_vectors_are_read_in_bounded_memory() {
 }
 
 #[test]
-fn the_largest_bulk_add_can_be_encoded() {
+fn the_largest_import_can_be_encoded() {
     let nick = Nick::parse(&"\u{1f3db}".repeat(NICK_CHARS_MAX)).unwrap();
     let roles: Vec<RoleId> = (0..MEMBER_ROLES_MAX as u64).map(|nth| RoleId::new(u64::MAX - 1 - nth).unwrap()).collect();
     let members: Vec<NewMember> = (0..BULK_MEMBERS_MAX as u64)
@@ -151,7 +151,7 @@ fn the_largest_bulk_add_can_be_encoded() {
             flags: MemberFlags(u16::MAX),
         })
         .collect();
-    let command = guildhall_proto::Command::AddMembers(members);
+    let command = guildhall_proto::Command::ImportMembers(members);
     let bytes = codec::encode(&command).unwrap();
     assert_eq!(codec::decode::<guildhall_proto::Command>(&bytes).unwrap(), command);
 }

@@ -24,8 +24,6 @@ pub(crate) enum Verdict {
 pub(crate) struct Accepted {
     pub(crate) after: Model,
     pub(crate) scope: Option<Scope>,
-    /// What a bulk add counts: new members, and those there already.
-    pub(crate) tally: Option<(u32, u32)>,
 }
 
 /// Stops at the first rule that is broken.
@@ -42,26 +40,19 @@ impl Model {
     /// Decides a command on a guild that exists.
     pub(crate) fn decide(&self, now: Millis, actor: Actor, command: &Command) -> Verdict {
         let mut after = self.clone();
-        let mut tally = None;
-        let Some(scope) = after.carry_out(now, actor, command, &mut tally) else {
+        let Some(scope) = after.carry_out(now, actor, command) else {
             return Verdict::Refused;
         };
         if scope.is_some() {
             after.seq += 1;
         }
-        let accepted = Accepted { after, scope, tally };
+        let accepted = Accepted { after, scope };
         let comes_back = matches!(command, Command::CreateRole(role) if self.deleted_roles.contains(&role.id));
         if comes_back { Verdict::Either(accepted) } else { Verdict::Accepted(accepted) }
     }
 
     /// Changes the guild as the command asks. `None`: refused; `Some(None)`: nothing to change.
-    fn carry_out(
-        &mut self,
-        now: Millis,
-        actor: Actor,
-        command: &Command,
-        tally: &mut Option<(u32, u32)>,
-    ) -> Option<Option<Scope>> {
+    fn carry_out(&mut self, now: Millis, actor: Actor, command: &Command) -> Option<Option<Scope>> {
         must(self.alive)?;
         let system = actor == Actor::System;
         let (user, own, place) = match actor {
@@ -216,17 +207,6 @@ impl Model {
                 self.members.insert(new.user, self.new_member(now, new)?);
                 Some(Some(Scope::Member(new.user)))
             }
-            Command::AddMembers(new) => {
-                must(system && new.len() <= 10_000 && distinct(new.iter().map(|new| new.user)))?;
-                for new in new {
-                    must(!self.bans.contains_key(&new.user))?;
-                    let member = self.new_member(now, new)?;
-                    self.members.entry(new.user).or_insert(member);
-                }
-                let added = self.members.len() - before.members.len();
-                *tally = Some((u32::try_from(added).ok()?, u32::try_from(new.len() - added).ok()?));
-                Some((added > 0).then_some(Scope::Members))
-            }
             Command::UpdateMember { user: target, edit } => {
                 let after = self.edited(before.members.get(target)?, edit, actor, own, place)?;
                 let changes = before.members[target] != after;
@@ -324,7 +304,7 @@ impl Model {
         let command = Command::PruneMembers(by.clone());
         let (Verdict::Accepted(mut accepted) | Verdict::Either(mut accepted)) = self.decide(now, actor, &command)
         else {
-            return Accepted { after: self.clone(), scope: None, tally: None };
+            return Accepted { after: self.clone(), scope: None };
         };
         let after = &mut accepted.after;
         for (user, member) in self.members.iter().filter(|(user, _)| !candidates.contains(user)) {

@@ -51,7 +51,7 @@ impl Hamlets {
             hamlets.call(guild, &mut operations, create).await?;
             hamlets.call(guild, &mut operations, Command::CreateChannel { channel, overwrites: Vec::new() }).await?;
             let others = (1..MEMBERS).map(|idx| member(number, idx)).collect();
-            let outcome = hamlets.call(guild, &mut operations, Command::AddMembers(others)).await?;
+            let outcome = hamlets.call(guild, &mut operations, Command::ImportMembers(others)).await?;
             hamlets.founded.push((guild, outcome.at()));
             founded(1);
         }

@@ -158,7 +158,7 @@ async fn prune(node: Node, after: Duration) -> anyhow::Result<(u64, Latencies)> 
     latencies.note(Kind::Prune, begun.elapsed());
     match outcome {
         Outcome::MembersPruned { removed, .. } => Ok((u64::from(removed), latencies)),
-        outcome @ (Outcome::Applied { .. } | Outcome::MembersAdded { .. } | Outcome::MembersImported { .. }) => {
+        outcome @ (Outcome::Applied { .. } | Outcome::MembersImported { .. }) => {
             unreachable!("a prune is answered by how many it removed, not {outcome:?}")
         }
     }

@@ -91,7 +91,6 @@ impl Things {
             | Command::ReorderChannels { .. }
             | Command::SetOverwrite { .. }
             | Command::RemoveOverwrite { .. }
-            | Command::AddMembers(_)
             | Command::Publish(_)
             | Command::PruneMembers(PruneBy::Role(_) | PruneBy::Idle { .. }) => {
                 unreachable!("the load makes no such command within a guild: {command:?}")

@@ -32,7 +32,6 @@ impl Scene<'_> {
         Ok(Decision::Now(Change {
             ahead: member.map(|member| EventKind::MemberLeft { member }),
             event: changes.then_some(EventKind::UserBanned { user, reason }),
-            tally: None,
         }))
     }
 

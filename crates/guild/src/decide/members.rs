@@ -6,7 +6,7 @@ use guildhall_proto::{
     CommandError, EventKind, Limited, ListedThing, Member, MemberEdit, NewMember, Nick, Permissions, RoleId, UserId,
 };
 
-use super::{Change, Decision, Scene, Tally, denied, sort_distinct, system_only, within};
+use super::{Decision, Scene, denied, system_only, within};
 
 impl Scene<'_> {
     pub(super) fn add_member(&self, authority: &Authority<'_>, new: NewMember) -> Result<Decision, CommandError> {
@@ -17,31 +17,6 @@ impl Scene<'_> {
         self.require_welcome(new.user)?;
         within(Limited::Members, self.members.len() + 1)?;
         Ok(Decision::change(EventKind::MemberJoined { member: self.member(new)? }))
-    }
-
-    pub(super) fn add_members(
-        &self,
-        authority: &Authority<'_>,
-        mut new: Vec<NewMember>,
-    ) -> Result<Decision, CommandError> {
-        system_only(authority)?;
-        within(Limited::BulkMembers, new.len())?;
-        sort_distinct(&mut new, ListedThing::User, |new| new.user, UserId::get)?;
-        let asked = new.len();
-        let mut members = Vec::with_capacity(asked);
-        for new in new {
-            // Checked even for those who stay as they are: a call is well-formed or refused, whoever is there.
-            self.require_welcome(new.user)?;
-            let member = self.member(new)?;
-            if !self.members.contains(member.user) {
-                members.push(member);
-            }
-        }
-        within(Limited::Members, self.members.len() + members.len())?;
-        let count = |members: usize| u32::try_from(members).expect("a bulk add has at most 10,000 members");
-        let tally = Tally { added: count(members.len()), existing: count(asked - members.len()) };
-        let event = (!members.is_empty()).then_some(EventKind::MembersJoined { members });
-        Ok(Decision::Now(Change { ahead: None, event, tally: Some(tally) }))
     }
 
     pub(super) fn update_member(

@@ -452,14 +452,9 @@ impl Step {
         let mut dice = Dice(word);
         let actor = if dice.below(5) == 0 { Actor::User(dice.user()) } else { Actor::System };
         match dice.below(48) {
-            0..8 => {
+            0..9 => {
                 let (user, roles) = (dice.user().get(), dice.roles());
                 Self::Command(actor, Command::AddMember(new(user, roles, dice.below(9))))
-            }
-            8 => {
-                let (first, roles) = (dice.user().get(), dice.roles());
-                let members = (first..first + 4).map(|user| new(user, roles.clone(), 0)).collect();
-                Self::Command(actor, Command::AddMembers(members))
             }
             9..13 => Self::Command(actor, Command::RemoveMember { user: dice.user() }),
             13..19 => {

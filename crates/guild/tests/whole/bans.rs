@@ -49,13 +49,11 @@ fn who_is_banned_is_not_added_until_unbanned() {
     assert_eq!(world.kinds(), [banned(STRANGER, "raid")]);
     let refused = CommandError::UserBanned { user: user_id(STRANGER) };
     assert_eq!(world.refuses(Actor::System, Command::AddMember(new_member(STRANGER, &[]))), refused);
-    let several = vec![new_member(98, &[]), new_member(STRANGER, &[])];
-    assert_eq!(world.refuses(Actor::System, Command::AddMembers(several.clone())), refused);
     assert!(world.attach(STRANGER, 1, Status::Online).is_err());
 
     world.by(by(MOD), unban(STRANGER)).unwrap();
     assert_eq!(world.kinds().pop().unwrap(), EventKind::UserUnbanned { user: user_id(STRANGER) });
-    world.system(Command::AddMembers(several));
+    world.system(Command::AddMember(new_member(STRANGER, &[])));
     assert!(world.is_member(STRANGER));
 }
 
@@ -122,7 +120,7 @@ fn bans_outlive_the_owner_from_records_and_from_a_checkpoint() {
     assert_eq!(reasons(&mut world), kept);
     // Enough changes for a checkpoint.
     world.add(1_000..5_000, &[]);
-    assert!(world.records.len() < 3, "a checkpoint covers the bans' records");
+    assert!(world.checkpoints > 0, "it covers the bans' records");
     world.crash();
     assert_eq!(reasons(&mut world), kept);
 }

@@ -20,7 +20,7 @@ fn absent(users: impl IntoIterator<Item = u64>) -> Command {
 fn removed(outcome: Outcome) -> u32 {
     match outcome {
         Outcome::MembersPruned { removed, .. } => removed,
-        other @ (Outcome::Applied { .. } | Outcome::MembersAdded { .. } | Outcome::MembersImported { .. }) => {
+        other @ (Outcome::Applied { .. } | Outcome::MembersImported { .. }) => {
             panic!("a prune comes to a number of removed members, not to {other:?}")
         }
     }

@@ -78,7 +78,7 @@ impl World {
     pub(crate) fn add(&mut self, users: std::ops::Range<u64>, roles: &[u64]) {
         for first in users.clone().step_by(10_000) {
             let some = (first..users.end.min(first + 10_000)).map(|user| new_member(user, roles)).collect();
-            self.system(Command::AddMembers(some));
+            self.system(Command::ImportMembers(some));
             self.settle();
         }
         self.events.clear();

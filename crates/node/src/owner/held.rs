@@ -35,7 +35,7 @@ impl World {
         let owner = member(1);
         self.ask(Command::CreateGuild { name, everyone: Permissions::VIEW_CHANNEL, owner }).await;
         for first in (2..5_000).step_by(1_000) {
-            self.ask(Command::AddMembers((first..first + 1_000).map(member).collect())).await;
+            self.ask(Command::ImportMembers((first..first + 1_000).map(member).collect())).await;
         }
     }
 
@@ -93,7 +93,7 @@ async fn what_a_fold_has_replaced_is_not_held_by_views_of_before_though_no_check
     let (_, view) = world.watch().await;
     // Two changes of a view are too few to have it buried, and enough for a fold.
     for first in [10_000, 20_000] {
-        world.ask(Command::AddMembers((first..first + 1_500).map(member).collect())).await;
+        world.ask(Command::ImportMembers((first..first + 1_500).map(member).collect())).await;
     }
     until(async || view.strong_count() == 0).await;
 }

@@ -77,7 +77,7 @@ impl World {
         let create = Command::CreateGuild { name: name("guild"), everyone, owner: new_member(ADA) };
         self.ask(guild, create).await.unwrap();
         self.ask(guild, create_channel(2)).await.unwrap();
-        self.ask(guild, Command::AddMembers((2..=members).map(new_member).collect())).await.unwrap();
+        self.ask(guild, Command::ImportMembers((2..=members).map(new_member).collect())).await.unwrap();
     }
 
     pub(crate) async fn stop(self) -> Result<(), WriterFailure> {

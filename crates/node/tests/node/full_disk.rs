@@ -133,7 +133,7 @@ impl Hall {
 
     async fn add(&mut self) -> Result<(), CallError> {
         let new = self.next..self.next + ADDED;
-        self.world.ask(HOT, Command::AddMembers(new.clone().map(newcomer).collect())).await?;
+        self.world.ask(HOT, Command::ImportMembers(new.clone().map(newcomer).collect())).await?;
         self.members.extend(new);
         self.next += ADDED;
         Ok(())

@@ -41,7 +41,7 @@ async fn all(mut session: SessionStream) -> Vec<Delivery> {
 fn removed(outcome: Outcome) -> u32 {
     match outcome {
         Outcome::MembersPruned { removed, .. } => removed,
-        other @ (Outcome::Applied { .. } | Outcome::MembersAdded { .. } | Outcome::MembersImported { .. }) => {
+        other @ (Outcome::Applied { .. } | Outcome::MembersImported { .. }) => {
             panic!("not a prune's: {other:?}")
         }
     }

@@ -151,7 +151,7 @@ async fn a_node_that_stops_leaves_nothing_to_replay_and_the_next_goes_on_where_i
     let deleted = world.found(2, 1).await;
     soon(world.ask(deleted, Command::DeleteGuild)).await.unwrap();
     // A fold is under way, perhaps; a message is in no record.
-    soon(world.ask(guild, Command::AddMembers((3_000..6_000).map(new_member).collect()))).await.unwrap();
+    soon(world.ask(guild, Command::ImportMembers((3_000..6_000).map(new_member).collect()))).await.unwrap();
     let last = soon(world.ask(guild, message(1))).await.unwrap().at();
     soon(world.stop()).await;
     assert_eq!((world.store.records(guild), world.store.records(deleted)), (0, 0));

@@ -94,7 +94,7 @@ impl World {
         self.ask(guild, create_channel(CHANNEL)).await.unwrap();
         for first in (2..=members).step_by(10_000) {
             let new = (first..=members.min(first + 9_999)).map(new_member).collect();
-            self.ask(guild, Command::AddMembers(new)).await.unwrap();
+            self.ask(guild, Command::ImportMembers(new)).await.unwrap();
         }
         guild
     }

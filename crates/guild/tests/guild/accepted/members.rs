@@ -1,6 +1,6 @@
 //! Members coming, changing, going.
 
-use guildhall_proto::{Actor, Command, EventKind, Member, MemberEdit, MemberFlags, NewMember, Outcome, Permissions};
+use guildhall_proto::{Actor, Command, EventKind, Member, MemberEdit, MemberFlags, NewMember, Permissions};
 
 use crate::world::*;
 
@@ -16,22 +16,6 @@ fn a_member_joins_with_roles_in_order() {
     let member = joined(&world, 98, &[CHIEFS, HELPERS]);
     assert_eq!(event, EventKind::MemberJoined { member: member.clone() });
     assert_eq!(world.member(98), Some(member));
-}
-
-#[test]
-fn a_bulk_add_counts_those_who_were_there_and_leaves_them_as_they_are() {
-    let mut world = World::new();
-    let new = vec![new_member(98, &[]), new_member(MOD, &[HELPERS]), new_member(97, &[HELPERS])];
-    let event = world.applies(Actor::System, Command::AddMembers(new.clone()));
-    let members = vec![joined(&world, 97, &[HELPERS]), joined(&world, 98, &[])];
-    assert_eq!(event, EventKind::MembersJoined { members });
-    assert_eq!(world.member(MOD).unwrap().roles, [role_id(MODS)]);
-
-    let at = world.guild.position();
-    let again = world.changes_nothing(Actor::System, Command::AddMembers(new));
-    assert_eq!(again, Outcome::MembersAdded { at, added: 0, existing: 3 });
-    let outcome = world.system(Command::AddMembers(vec![new_member(96, &[]), new_member(97, &[])]));
-    assert_eq!(outcome, Outcome::MembersAdded { at: world.guild.position(), added: 1, existing: 1 });
 }
 
 #[test]

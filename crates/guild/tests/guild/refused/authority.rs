@@ -29,7 +29,7 @@ fn what_is_the_systems_is_refused_to_the_owner_too() {
     let flags = MemberEdit { flags: Some(MemberFlags(1)), ..MemberEdit::default() };
     for command in [
         Command::AddMember(new_member(98, &[])),
-        Command::AddMembers(vec![new_member(98, &[])]),
+        Command::ImportMembers(vec![new_member(98, &[])]),
         Command::UpdateMember { user: user_id(OWNER), edit: flags },
     ] {
         assert_eq!(world.refuses(by(OWNER), command), CommandError::SystemOnly);

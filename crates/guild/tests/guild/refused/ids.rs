@@ -91,7 +91,6 @@ fn a_role_that_is_not_there_is_refused_wherever_it_is_named() {
         Command::DeleteRole { role: no_role },
         Command::ReorderRoles { positions: vec![(no_role, 1)] },
         Command::AddMember(new_member(STRANGER, &[NO_ROLE])),
-        Command::AddMembers(vec![new_member(STRANGER, &[NO_ROLE])]),
         grant(PLAIN, &[NO_ROLE]),
         // A foreign role: of another guild, or of none.
         set_overwrite(GENERAL, overwritten[0]),

@@ -14,7 +14,6 @@ fn what_one_list_names_twice_is_refused() {
     let (user, role, channel) = (user_id(PLAIN), role_id(MODS), channel_id(GENERAL));
     let none = |target| overwrite(target, Permissions::NONE, Permissions::NONE);
     for (command, error) in [
-        (Command::AddMembers(vec![new_member(98, &[]); 2]), twice(ListedThing::User, 98)),
         (Command::AddMember(new_member(98, &[MODS, MODS])), twice(ListedThing::Role, MODS)),
         (grant(PLAIN, &[MODS, HELPERS, MODS]), twice(ListedThing::Role, MODS)),
         (Command::ReorderRoles { positions: vec![(role, 1), (role, 2)] }, twice(ListedThing::Role, MODS)),
@@ -55,7 +54,6 @@ fn the_everyone_role_is_not_deleted_moved_renamed_held_created_or_mentioned() {
         Command::ReorderRoles { positions: vec![(everyone, 3)] },
         Command::CreateRole(role(GUILD, 3, Permissions::NONE)),
         Command::AddMember(new_member(98, &[GUILD])),
-        Command::AddMembers(vec![new_member(98, &[GUILD])]),
         grant(PLAIN, &[GUILD]),
         mentioning(GENERAL, Mentions { roles: vec![everyone], ..Mentions::default() }),
     ];
