@@ -20,7 +20,6 @@ pub(crate) use guild::create as create_guild;
 
 /// What an accepted command comes to.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "it is taken apart where it is made, a call later")]
 pub(crate) enum Decision {
     /// A change, made at once.
     Now(Change),

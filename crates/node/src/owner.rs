@@ -484,8 +484,8 @@ impl Drop for Owner {
         }
         // Before the end is told: whoever hears that looks for the guild anew, and is not to find this owner.
         self.around.places.vacate(guild, &self.live, last);
-        if let (Some(End::Asleep), Some(Bedtime::Asked(tell))) = (&self.ended, self.drowsy.take()) {
-            drop(tell.send(Ok(())));
+        if let (Some(End::Asleep), Some(bedtime)) = (&self.ended, self.drowsy.take()) {
+            bedtime.tell(Ok(()));
         }
         self.live.end();
         if self.listed {

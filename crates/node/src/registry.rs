@@ -149,10 +149,10 @@ impl Registry {
                 }
             };
             let (tell, told) = oneshot::channel();
-            live.mailbox.post_control(Control::Sleep(Bedtime::Asked(tell)));
+            live.mailbox.post_control(Control::Sleep(Bedtime::Asked(vec![tell])));
             match told.await {
                 Ok(answer) => return answer,
-                // Its owner ended otherwise, or somebody else asked too.
+                // Its owner ended otherwise.
                 Err(_) => live.ended().await,
             }
         }

@@ -15,7 +15,7 @@ use guildhall_proto::{
     Actor, CallError, Channel, ChannelId, ChannelKind, ClientId, Command, GuildId, Level, MemberFlags, Mentions, Name,
     NewMember, Nick, Payload, Permissions, Publish, SessionId, Status, UserId,
 };
-use guildhall_store::Store;
+use guildhall_store::{Known, Store};
 use tokio::time::sleep;
 
 use super::hearing::{Hearing, Until};
@@ -55,12 +55,13 @@ impl Stage {
             ring.bytes_max = RING_BYTES;
         }
         let ids = Ids { guild: GuildId::new(1)?, channel: ChannelId::new(1)?, sessions: 0 };
-        let is_known = store.knows(ids.guild).context("the store cannot be asked")?;
+        let known = store.knows(ids.guild).context("the store cannot be asked")?;
         let node = Node::start(config, store).context("the node does not start")?;
-        let stored = if is_known {
-            Some(node.view(ids.guild).await.context("the guild of the replay before cannot be read")?)
-        } else {
-            None
+        let stored = match known {
+            Known::Something | Known::Deleted => {
+                Some(node.view(ids.guild).await.context("the guild of the replay before cannot be read")?)
+            }
+            Known::Nothing => None,
         };
         let lacks_channel = stored.as_ref().is_some_and(|view| view.rights().channel(ids.channel).is_none());
         let mut stage = Self {

@@ -36,25 +36,47 @@ pub enum SleepError {
 pub(crate) enum Bedtime {
     /// It was idle for long. The permit is one of few, so that not all of a node's guilds go to the store at once.
     Idle { _pace: OwnedSemaphorePermit },
-    /// Somebody asks for it, and is told what stands against it. Dropped without a word, the owner has ended.
-    Asked(oneshot::Sender<Result<(), SleepError>>),
+    /// Somebody asks for it, and is told what stands against it, as are those who ask too. Dropped without a word, the owner has ended.
+    Asked(Vec<oneshot::Sender<Result<(), SleepError>>>),
+}
+
+impl Bedtime {
+    /// Answers whoever has asked.
+    pub(super) fn tell(self, outcome: Result<(), SleepError>) {
+        match self {
+            Self::Idle { .. } => {}
+            Self::Asked(all) => all.into_iter().for_each(|tell| {
+                // Who went away needs no answer.
+                drop(tell.send(outcome.clone()));
+            }),
+        }
+    }
 }
 
 impl Owner {
     /// Has the guild fall asleep as soon as it may.
     pub(super) fn become_drowsy(&mut self, bedtime: Bedtime) {
-        match (&self.drowsy, bedtime) {
+        match (&mut self.drowsy, bedtime) {
             // Somebody waits for an answer: the node's own request may come again.
             (Some(_), Bedtime::Idle { .. }) => {}
+            (Some(Bedtime::Asked(before)), Bedtime::Asked(more)) => {
+                for tell in more {
+                    if before.len() < ASKERS_MAX {
+                        before.push(tell);
+                    } else {
+                        // Who went away needs no answer.
+                        drop(tell.send(Err(SleepError::InUse)));
+                    }
+                }
+            }
             (_, bedtime) => self.drowsy = Some(bedtime),
         }
     }
 
     /// Goes on as if the guild had never been asked to sleep.
     pub(super) fn stay_awake(&mut self, because: SleepError) {
-        if let Some(Bedtime::Asked(tell)) = self.drowsy.take() {
-            // Who went away needs no answer.
-            drop(tell.send(Err(because)));
+        if let Some(bedtime) = self.drowsy.take() {
+            bedtime.tell(Err(because));
         }
     }
 
@@ -104,3 +126,6 @@ impl Owner {
         self.gate.is_empty() && self.checkpoints.are_done() && !self.guild.is_folding()
     }
 }
+
+/// How many may wait for one guild to fall asleep; one more is told that it is in use.
+const ASKERS_MAX: usize = 64;

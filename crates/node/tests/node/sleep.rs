@@ -419,3 +419,24 @@ async fn a_session_that_attaches_to_a_sleeping_guild_hears_all_from_then_on() {
         settle().await;
     }
 }
+
+#[tokio::test]
+async fn all_who_ask_a_guild_to_sleep_at_once_are_answered() {
+    let world = Arc::new(World::new());
+    let guild = world.found(1, 3).await;
+    let backend = world.backend();
+    let session = attach(&backend, guild, 1, ADA).await;
+    let heard = Err(SleepError::Heard { sessions: 1 });
+    assert_eq!(soon(async { tokio::join!(world.sleep(guild), world.sleep(guild)) }).await, (heard.clone(), heard));
+    drop(session);
+    drop(backend);
+    world.store.set(Mode::RefuseCheckpoints);
+    soon(world.ask(guild, message(1))).await.unwrap();
+    let mut asked = tokio::task::JoinSet::new();
+    for _ in 0..100 {
+        let world = Arc::clone(&world);
+        asked.spawn(async move { world.sleep(guild).await });
+    }
+    let answers = soon(asked.join_all()).await;
+    assert!(answers.iter().all(Result::is_err), "{answers:?}");
+}
