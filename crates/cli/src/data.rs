@@ -132,6 +132,9 @@ mod tests {
     use std::collections::BTreeMap;
     use std::path::PathBuf;
 
+    use guildhall_proto::Grant;
+    use guildhall_store::Store;
+
     use super::*;
 
     const CLUSTER: u128 = 7;
@@ -189,7 +192,7 @@ mod tests {
         let config = EmbeddedConfig { segment_bytes: 64 * 1024, ..EmbeddedConfig::default() };
         let running = open(&path, CLUSTER, &config).unwrap();
         let store = Arc::clone(running.store());
-        drop(store.claim(GuildId::MIN, guildhall_proto::Grant(1)).unwrap());
+        drop(store.claim(GuildId::MIN, Grant(1)).unwrap());
         drop(store);
         running.close().unwrap();
         let identity = fs::read(path.join("guildhall")).unwrap();

@@ -104,6 +104,8 @@ fn damage_is_told_with_its_place_and_cut_off_only_when_told() {
 
     let output = world.run(&["log", "repair", "--yes", "--data", world.data()]);
     assert!(String::from_utf8(output.stdout).unwrap().contains("lost"));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains("of 1 lost records or more it cannot be told whose they were"), "{stderr}");
     assert!(world.told(&["log", "verify"]).contains("not damaged"));
     // The checkpoint of the second replay was made when it ended, and has all of it: nothing is missing.
     assert_eq!(world.told(&["guild", "members", "--count"]), "4\n");
