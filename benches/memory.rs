@@ -50,6 +50,8 @@ const MEMBERS: u64 = 1_000_000;
 
 /// Of the node's looks for idle guilds: longer than it takes to wake all.
 const ROUND: Duration = Duration::from_secs(2);
+/// To wake them all takes a minute, and none is to sleep again meanwhile.
+const ROUND_ON_DISK: Duration = Duration::from_secs(20);
 
 /// How many of what a row holds, and how many bytes the process has gained by it.
 struct Held {
@@ -185,15 +187,15 @@ struct World {
 
 impl World {
     fn start() -> Self {
-        Self::over(Arc::new(MemoryStore::default()))
+        Self::over(Arc::new(MemoryStore::default()), ROUND)
     }
 
-    fn over(store: Arc<dyn Store>) -> Self {
+    fn over(store: Arc<dyn Store>, round: Duration) -> Self {
         let now = Arc::new(AtomicU64::new(NOW.0));
         let clock = Arc::clone(&now);
         let clock = Clock::from_fn(move || Millis(clock.load(Ordering::Relaxed)));
         // Guilds are tidy after a quarter of it, and the row is over before they sleep.
-        let config = NodeConfig { clock, sleep_after: 8 * ROUND, ..NodeConfig::default() };
+        let config = NodeConfig { clock, sleep_after: 8 * round, ..NodeConfig::default() };
         let node = Node::start(config, store).expect("the workers start");
         Self { node, now, clients: Arc::new(AtomicU64::new(2)), client: 1, asked: 0, under_way: JoinSet::new() }
     }
@@ -270,7 +272,7 @@ fn on_disk(stage: Stage) -> Held {
         let directory = Directory::make(&path).expect("a directory");
         DurableStore::create(&directory, NodeId::new(1).expect("not 0"), &config).expect("nothing is there");
         let (durable, _) = DurableStore::open(directory, config, 2).expect("it was just made");
-        let mut world = World::over(Arc::clone(durable.store()) as Arc<dyn Store>);
+        let mut world = World::over(Arc::clone(durable.store()) as Arc<dyn Store>, ROUND_ON_DISK);
         let before = resident();
         let batches = (1..=GUILDS_ON_DISK).step_by(AT_A_TIME as usize);
         for first in batches.clone() {
@@ -293,7 +295,7 @@ fn on_disk(stage: Stage) -> Held {
                     .await;
             }
         }
-        tokio::time::sleep(4 * ROUND).await;
+        tokio::time::sleep(4 * ROUND_ON_DISK).await;
         let bytes = resident() - before;
         let expected = if stage == Stage::Asleep { 0 } else { GUILDS_ON_DISK };
         assert_eq!(world.node.awake() as u64, expected);

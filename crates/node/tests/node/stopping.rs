@@ -193,3 +193,41 @@ async fn guilds_that_stop_hand_over_their_last_checkpoints_a_few_at_a_time() {
     soon(stop).await.unwrap();
     assert_eq!(world.count(Counter::Checkpoints), 100);
 }
+
+#[tokio::test]
+async fn an_owner_that_is_woken_while_its_last_checkpoint_is_folded_does_not_end_without_it() {
+    let world = Arc::new(World::with(|config| {
+        config.offload.threads = 1;
+        config.guild.members.inline_fold_members = 0;
+    }));
+    let (guild, other) = (world.found(1, 3).await, world.found(2, 3).await);
+    soon(world.ask(guild, add_member(50))).await.unwrap();
+    let (enter, entered) = std::sync::mpsc::channel();
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let held = parking_lot::Mutex::new(held);
+    // The one worker is busy, so the fold waits for it.
+    let job = world.filter(other, move |_, _| {
+        enter.send(()).unwrap_or_default();
+        held.lock().recv().is_err()
+    });
+    let mut job = Box::pin(job);
+    assert!(poll_once(&mut job).await.is_pending());
+    entered.recv().unwrap();
+
+    let folds = world.count(Counter::Folds);
+    let stop = || {
+        let world = Arc::clone(&world);
+        tokio::spawn(async move { world.stop().await })
+    };
+    let first = stop();
+    until(|| world.count(Counter::Folds) > folds).await;
+    let turns = world.count(Counter::Turns);
+    let second = stop();
+    until(|| world.count(Counter::Turns) > turns + 1).await;
+    settle().await;
+    drop(release);
+    soon(first).await.unwrap();
+    soon(second).await.unwrap();
+    drop(job);
+    assert_eq!(world.store.records(guild), 0, "the checkpoint covers them");
+}
