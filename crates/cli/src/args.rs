@@ -459,14 +459,15 @@ repair with --accept: then it comes back as of what is left, if that is without 
 whose it was is counted; a guild whose last records or checkpoint that was comes back without them.";
 
 const BACKUP_AFTER_HELP: &str = "\
-The file is checksummed throughout, and is there only when it is whole.
+The file is checksummed throughout, and is there only when it is whole. A guild that
+is damaged is left out and named; the others are saved.
 
 Examples:
   guildhall backup --data DIR --to guilds.backup
 
 Exit codes:
   0  written
-  1  a guild is damaged, or the file cannot be written
+  1  a guild is damaged and left out, or the file cannot be written
   2  the command line, the directory or the file is not acceptable";
 
 const RESTORE_AFTER_HELP: &str = "\

@@ -20,6 +20,14 @@ struct Line {
     guilds: u64,
     records: u64,
     bytes: u64,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    left_out: Vec<LeftOut>,
+}
+
+#[derive(Serialize)]
+struct LeftOut {
+    guild: String,
+    why: String,
 }
 
 /// Writes a backup. The file is written under another name, synced, and then renamed: it is there only when it is whole.
@@ -75,13 +83,19 @@ pub(crate) fn restore(args: &RestoreArgs, out: &mut dyn Write) -> anyhow::Result
 }
 
 fn tell(report: BackupReport, is_json: bool, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
-    let BackupReport { guilds, records, bytes } = report;
+    let BackupReport { guilds, records, bytes, left_out } = report;
+    let left_out: Vec<LeftOut> =
+        left_out.into_iter().map(|(guild, why)| LeftOut { guild: guild.to_string(), why }).collect();
+    let exit = if left_out.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     if is_json {
-        writeln!(out, "{}", serde_json::to_string(&Line { guilds, records, bytes })?)?;
+        writeln!(out, "{}", serde_json::to_string(&Line { guilds, records, bytes, left_out })?)?;
     } else {
         writeln!(out, "{guilds} guilds, {records} records behind their checkpoints, {bytes} bytes")?;
+        for LeftOut { guild, why } in left_out {
+            writeln!(out, "guild {guild} is left out: {why}")?;
+        }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(exit)
 }
 
 /// A name beside that of the file, which no other file has: two backups to the same one do not meet.

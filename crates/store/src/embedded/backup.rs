@@ -17,7 +17,7 @@ use super::shared::Shared;
 use crate::StoreError;
 
 /// What was written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct BackupReport {
     /// Guilds in the archive.
     pub guilds: u64,
@@ -25,12 +25,14 @@ pub struct BackupReport {
     pub records: u64,
     /// Bytes of the archive.
     pub bytes: u64,
+    /// Guilds that are not in it, for they are damaged, each with what is wrong. The others are saved all the same.
+    pub left_out: Vec<(GuildId, String)>,
 }
 
 /// Why there is no backup.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
-    /// A guild cannot be read.
+    /// A guild cannot be read, though it may be whole.
     #[error("guild {guild}: {error}")]
     Guild {
         /// Which.
@@ -68,8 +70,19 @@ pub(crate) fn write(
     let mut report = BackupReport::default();
     let guilds: Vec<GuildId> = shared.rows().stored().collect();
     for guild in guilds {
-        let raw = shared.read(guild, None, |checkpoint, entries| Raw::read(shared, guild, checkpoint, entries));
-        let raw = raw.map_err(|error| BackupError::Guild { guild, error })?;
+        let read = |checkpoint, entries: &[Entry]| {
+            // As a restore will: an archive that has something else in it would be refused as a whole.
+            shared.readers.load(guild, checkpoint, entries, &*shared.workers)?;
+            Raw::read(shared, guild, checkpoint, entries)
+        };
+        let raw = match shared.read(guild, None, read) {
+            Ok(raw) => raw,
+            Err(StoreError::Corrupt { what }) => {
+                report.left_out.push((guild, what));
+                continue;
+            }
+            Err(error) => return Err(BackupError::Guild { guild, error }),
+        };
         let (epoch, grant) = {
             let rows = shared.rows();
             rows.guilds.get(&guild).map_or_else(Default::default, |row| (row.epoch, row.grant))

@@ -136,6 +136,9 @@ pub(crate) fn join<'a>(
         StructurePart::decode(&part(structure[at])?).map_err(|error| damaged(guild, error))
     })?;
     let structure = structure::join(structure).map_err(|error| damaged(guild, error))?;
+    if structure.records.max(structure.position.seq.0) > NUMBER_MAX {
+        return Err(damaged(guild, "its checkpoint numbers more than can ever have happened"));
+    }
     let dictionary = Dictionary::decode(&part(dictionary)?).map_err(|error| damaged(guild, error))?;
     let sets = gather(workers, sets.len(), |at| {
         dictionary.decode_sets(&part(sets[at])?).map_err(|error| damaged(guild, error))
@@ -170,3 +173,6 @@ pub(crate) fn unread(log: &str, error: LogError) -> StoreError {
 
 /// Entries that a worker reads in one piece: some hundred microseconds.
 const ENTRIES_AT_ONCE: usize = 64;
+
+/// What no count of records or events comes to: whoever goes on counting from there comes to no end of numbers.
+const NUMBER_MAX: u64 = u64::MAX >> 1;

@@ -9,7 +9,7 @@ use std::thread;
 
 use guildhall_log::QueueConfig;
 use guildhall_log::files::Files;
-use guildhall_proto::{Epoch, Event, EventKind, Grant, Standing};
+use guildhall_proto::{Epoch, Event, EventKind, Grant, Seq, Standing};
 use guildhall_store::{
     Alone, Batch, Directory, DirectoryError, EmbeddedConfig, EmbeddedStore, Identity, IdentityError, Inspection, Known,
     OpenError, Store, StoreError,
@@ -406,4 +406,18 @@ fn contents(path: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
         false => vec![(path.clone(), fs::read(&path).unwrap())],
     });
     files.collect()
+}
+
+#[test]
+fn a_checkpoint_that_numbers_more_than_can_have_happened_is_damage() {
+    for (records, seq) in [(u64::MAX, 1), (u64::MAX >> 1, u64::MAX), (1, u64::MAX)] {
+        let disk = Disk::with_store(&tiny());
+        let mut opened = disk.open(&tiny()).unwrap();
+        let epoch = opened.claim(guild(1), 1).unwrap().epoch;
+        let mut hostile = checkpoint(&[record(epoch, 1, 1, 1)]);
+        (hostile.structure.records, hostile.structure.position.seq) = (records, Seq(seq));
+        opened.save_now(guild(1), epoch, hostile).unwrap();
+        let claim = opened.claim(guild(1), 1);
+        assert!(matches!(claim, Err(StoreError::Corrupt { .. })), "{claim:?}");
+    }
 }
