@@ -141,6 +141,7 @@ impl Owner {
     /// Drives the guild until the node stops or the guild retires. In a box: a task keeps what it is started with twice.
     pub(crate) async fn run(mut self: Box<Self>) {
         let mut taken = Taken::default();
+        self.look_at_clock();
         // Recovery may have left much to fold, and to save.
         self.guild.begin_fold_if_due(&mut self.effects);
         self.admit();
@@ -162,6 +163,23 @@ impl Owner {
             self.turn(&mut taken);
             // Another guild's turn, however much waits here.
             tokio::task::yield_now().await;
+        }
+    }
+
+    /// Says if a guild has been told a time that is far ahead of the node's: then some clock is or was wrong, and until the node's has caught
+    /// up, each durable operation is `Expired`, for by the guild's time it was issued long ago.
+    fn look_at_clock(&self) {
+        let (guild, stored, now) = (self.live.guild, self.guild.clock(), self.around.clock.now());
+        let ahead = Duration::from_millis(stored.0.saturating_sub(now.0));
+        if ahead > CLOCK_AHEAD {
+            self.around.counters.bump(Counter::LoadsAhead);
+            tracing::warn!(
+                %guild,
+                guild_ms = stored.0,
+                node_ms = now.0,
+                ?ahead,
+                "the guild's time is ahead of the node's: its durable operations are refused until that has caught up"
+            );
         }
     }
 
@@ -498,6 +516,8 @@ impl Drop for Owner {
     }
 }
 
+/// Clocks that were set go back by seconds, and nothing follows from that; by this much, somebody is to look.
+const CLOCK_AHEAD: Duration = Duration::from_secs(60 * 60);
 /// Turns that wait for the store, at which batches of whole-guild changes pause: a call that comes meanwhile has few of them
 /// ahead. Fewer would leave the store idle between two batches.
 const WORK_UNSETTLED_MAX: usize = 4;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use guildhall_guild::{CallId, Effect, Guild, GuildConfig, Input};
-use guildhall_proto::{CallError, CommandError, Epoch, Grant, GuildId, Millis, Position};
+use guildhall_proto::{CallError, CommandError, Epoch, Grant, GuildId, Position};
 use guildhall_ring::{Cursor, latest, ring_within};
 use guildhall_store::{Claim, StoreError};
 
@@ -129,23 +129,6 @@ impl Loader {
         unavailable(error)
     }
 
-    /// Says if a guild has been told a time that is far ahead of the node's: then some clock is or was wrong, and until the node's has caught
-    /// up, each durable operation is `Expired`, for by the guild's time it was issued long ago.
-    fn look_at_clock(&self, guild: GuildId, stored: Millis) {
-        let now = self.around.clock.now();
-        let ahead = Duration::from_millis(stored.0.saturating_sub(now.0));
-        if ahead > CLOCK_AHEAD {
-            self.counters().bump(Counter::LoadsAhead);
-            tracing::warn!(
-                %guild,
-                guild_ms = stored.0,
-                node_ms = now.0,
-                ?ahead,
-                "the guild's time is ahead of the node's: its durable operations are refused until that has caught up"
-            );
-        }
-    }
-
     /// Claims the guild, brings it back from the store, and makes its owner, if there is something to own.
     async fn start(&self, guild: GuildId, purpose: Purpose) -> Result<(Arc<Live>, Box<Owner>), CallError> {
         let mut state = self.bring_back(guild).await.map_err(|error| self.failed(guild, error))?;
@@ -157,7 +140,6 @@ impl Loader {
         if !is_owned {
             return Err(CallError::Refused(CommandError::UnknownGuild));
         }
-        self.look_at_clock(guild, state.clock());
         let Position { epoch, seq } = state.position();
         let (writer, events) = ring_within(self.around.rings.budget(), self.config.ring, Cursor::after(seq));
         let (telling, told) = latest(self.config.told);
@@ -220,7 +202,5 @@ fn recover(guild: GuildId, config: GuildConfig, claim: Claim) -> Result<Guild, L
     Ok(state)
 }
 
-/// Clocks that were set go back by seconds, and nothing follows from that; by this much, somebody is to look.
-const CLOCK_AHEAD: Duration = Duration::from_secs(60 * 60);
 /// The pause for who finds that the store has no room for a claim, or too much to do.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
