@@ -174,7 +174,7 @@ impl Ear {
         self.wait(facts, facts.past.head())?;
         let is_left = self.leaves.is_some();
         self.require(Promise::Order, !is_left, || "was detached, and never told so".to_owned())?;
-        let since = self.passive_since(self.eye.at());
+        let since = self.turns.last().filter(|(_, level)| *level == Level::Passive).map(|(from, _)| *from);
         let untold = since.and_then(|since| self.sure_news(since).next());
         self.require(Promise::Order, untold.is_none(), || format!("was never told of the news {untold:?}"))
     }
@@ -398,10 +398,13 @@ impl Ear {
         turns.next().filter(|(_, level)| *level == Level::Passive).map(|(from, _)| *from)
     }
 
-    /// The news that the next summary must have.
+    /// The news that the next summary must have. Since when news are news to a session a relay knows by number alone: those of a later
+    /// epoch that begins before that number may be missing.
     fn sure_news(&self, since: Position) -> impl Iterator<Item = (ChannelId, Position)> {
-        let unsure_to = self.news_unsure_to.max(since);
-        self.news.iter().map(|(channel, at)| (*channel, *at)).filter(move |(_, at)| *at > unsure_to)
+        let (unsure_to, relay_at) = (self.news_unsure_to.max(since), self.begin.relay_at);
+        let repeats = |at: Position, known: Position| at.epoch > known.epoch && at.seq <= known.seq;
+        let is_sure = move |at| at > unsure_to && !repeats(at, since) && !repeats(at, relay_at);
+        self.news.iter().map(|(channel, at)| (*channel, *at)).filter(move |(_, at)| is_sure(*at))
     }
 
     fn must_be_as_made(&self, facts: &Facts<'_>, event: &Arc<Event>) -> Result<(), Breach> {

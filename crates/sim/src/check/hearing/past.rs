@@ -15,6 +15,8 @@ pub(super) struct Past {
     broken: BTreeSet<Epoch>,
     /// All that was told of each subject, in order.
     told: BTreeMap<Subject, Vec<Ephemeral>>,
+    /// Where the latest epoch began.
+    opened: Position,
     head: Position,
 }
 
@@ -32,12 +34,13 @@ impl Past {
 
     pub(super) fn open(&mut self, opening: Opening) {
         let Opening { epoch, after } = opening;
-        let begin = Position { epoch, ..Position::default() };
-        let is_missing = self.events.range(..begin).next_back().is_some_and(|(last, _)| last.seq > after.seq);
-        if is_missing {
+        let begin = |epoch| Position { epoch, ..Position::default() };
+        let last = self.events.range(begin(self.opened.epoch)..begin(epoch)).next_back();
+        if last.map_or(self.opened.seq, |(last, _)| last.seq) > after.seq {
             self.broken.insert(epoch);
         }
-        self.head = self.head.max(Position { epoch, seq: after.seq });
+        self.opened = Position { epoch, seq: after.seq };
+        self.head = self.head.max(self.opened);
     }
 
     /// Where the latest owner is, as far as it has let out anything.

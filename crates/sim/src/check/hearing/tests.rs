@@ -1,5 +1,6 @@
 //! Hand-made histories: each kind of fault is found and named by its promise, and what is right is not.
 
+mod relays;
 mod scene;
 
 use guildhall_proto::{Epoch, EventKind, Mentions, Message, Seq};

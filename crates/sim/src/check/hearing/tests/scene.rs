@@ -251,17 +251,17 @@ fn name(text: &str) -> Name {
     Name::parse(text).unwrap()
 }
 
-fn room(id: u64) -> Channel {
+pub(super) fn room(id: u64) -> Channel {
     Channel { id: channel(id), name: name("room"), kind: ChannelKind::Text, parent: None, position: 0 }
 }
 
-fn member(id: u64, roles: &[u64]) -> Member {
+pub(super) fn member(id: u64, roles: &[u64]) -> Member {
     let nick = Nick::parse("member").unwrap();
     let roles = roles.iter().map(|id| role(*id).id).collect();
     Member { user: user(id), nick, roles, joined_at: Millis(0), flags: MemberFlags::NONE }
 }
 
-fn message(to: u64) -> Message {
+pub(super) fn message(to: u64) -> Message {
     Message {
         channel: channel(to),
         author: Some(user(OWNER)),
