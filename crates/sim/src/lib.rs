@@ -4,7 +4,10 @@
 
 pub mod check;
 pub mod dice;
+pub mod faults;
 pub mod model;
 pub mod queue;
+pub mod run;
 pub mod seen;
 pub mod workload;
+mod world;

@@ -40,11 +40,20 @@ pub struct Setting {
     pub sleep_after: Micros,
     /// Events that a ring holds: of an owner, and of a relay. `None`: as drawn.
     pub ring_events: Option<usize>,
+    /// Members that one command adds at most.
+    pub bulk_members: usize,
+}
+
+impl Setting {
+    /// What a segment of a log must hold: the largest command's record.
+    pub(crate) fn bulk_bytes(&self) -> u64 {
+        self.bulk_members as u64 * 200
+    }
 }
 
 impl Default for Setting {
     fn default() -> Self {
-        Self { guilds: 3, backends: 2, sleep_after: Micros::seconds(10), ring_events: None }
+        Self { guilds: 3, backends: 2, sleep_after: Micros::seconds(10), ring_events: None, bulk_members: 100 }
     }
 }
 

@@ -73,14 +73,10 @@ impl Ears {
     }
 
     /// An owner has let out what holds now.
-    pub fn told(&mut self, _annals: &Annals, _ephemeral: &Ephemeral) -> Result<(), Breach> {
-        Ok(())
-    }
+    pub fn told(&mut self, _annals: &Annals, _ephemeral: &Ephemeral) {}
 
     /// An owner has begun.
-    pub fn opened(&mut self, _annals: &Annals) -> Result<(), Breach> {
-        Ok(())
-    }
+    pub fn opened(&mut self, _annals: &Annals) {}
 
     /// A session was placed at a relay.
     pub fn begins(&mut self, _annals: &Annals, ear: EarId, begin: Begin) -> Result<(), Breach> {
@@ -113,9 +109,7 @@ impl Ears {
     }
 
     /// A session was detached: it hears all up to `accepted`, then its end.
-    pub fn detached(&mut self, _annals: &Annals, _ear: EarId, _accepted: Position) -> Result<(), Breach> {
-        Ok(())
-    }
+    pub fn detached(&mut self, _ear: EarId, _accepted: Position) {}
 
     /// A session's connection broke, or its backend is gone: it hears no more.
     pub fn cut(&mut self, ear: EarId) {
@@ -129,6 +123,11 @@ impl Ears {
 
     /// A session has read all that there was, and waits at its relay, which is at `at`: what was for it up to there it has heard.
     pub fn waits(&mut self, _annals: &Annals, _ear: EarId, _at: Position) -> Result<(), Breach> {
+        Ok(())
+    }
+
+    /// All is quiet in a guild, and summaries were due since: whatever was for a session it has heard.
+    pub fn rests(&mut self, _annals: &Annals) -> Result<(), Breach> {
         Ok(())
     }
 }

@@ -72,7 +72,7 @@ struct Applied {
 /// What an owner did in one turn, in order.
 #[derive(Debug, Default)]
 pub(crate) struct Turn {
-    pub(crate) made: Vec<Made>,
+    made: Vec<Made>,
     /// Whether a later owner found it in the store.
     found: bool,
 }
@@ -104,6 +104,10 @@ pub(crate) enum By {
 }
 
 impl Turn {
+    pub(crate) fn of(made: Vec<Made>) -> Self {
+        Self { made, found: false }
+    }
+
     /// The number of its last record, if it has any.
     fn last_record(&self) -> Option<u64> {
         self.made.iter().rev().find_map(|made| made.records.last()).map(|record| record.number)
