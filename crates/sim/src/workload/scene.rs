@@ -3,6 +3,8 @@
 //! What is picked is mostly there, so that most of what is asked is possible. A few picks miss on purpose: refusals are part of every
 //! day.
 
+use std::time::Duration;
+
 use guildhall_proto::limits::CLIENT_OUTCOMES_MAX;
 use guildhall_proto::{
     Actor, ChannelId, Command, GuildId, Level, Mentions, Millis, Payload, Publish, RoleId, SessionId, Status, UserId,
@@ -32,16 +34,16 @@ impl<'k> Scene<'_, 'k> {
     pub fn settled(&mut self, town: &mut Town) -> Option<(GuildId, &'k Community)> {
         let guilds = self.known.guilds();
         if self.known.is_deleted(guilds[town.nth % guilds.len()]) {
-            (town.nth, town.founding) = (town.nth + 1, Founding::Tried(0));
+            (town.nth, town.founding) = (town.nth + 1, Founding::Tried(0, Millis(0)));
         }
         let guild = guilds[town.nth % guilds.len()];
         let known = self.known.community(guild);
-        if let Founding::Tried(times) = town.founding
-            && self.known.calls_open(guild) == 0
+        if let Founding::Tried(times, at) = town.founding
+            && (self.known.calls_open(guild) == 0 || self.now.since(at) >= FOUNDING_EVERY)
         {
             let missing = town.missing(guild, known, self.dice);
             let is_enough = missing.is_empty() || known.is_some() && times >= FOUNDING_TRIES;
-            town.founding = if is_enough { Founding::Done } else { Founding::Tried(times + 1) };
+            town.founding = if is_enough { Founding::Done } else { Founding::Tried(times + 1, self.now) };
             missing.into_iter().for_each(|command| self.ask(guild, command));
         }
         known.filter(|_| town.founding == Founding::Done).map(|known| (guild, known))
@@ -224,5 +226,7 @@ const CALLS_OPEN_MAX: usize = CLIENT_OUTCOMES_MAX / 2;
 const ATTACH_BURST: usize = 50;
 /// What a community lacks is asked for so often; then it makes do.
 const FOUNDING_TRIES: u32 = 8;
+/// And at least so often while others keep its guild busy: long enough for an answer.
+const FOUNDING_EVERY: Duration = Duration::from_millis(500);
 /// Sessions looked at until one fits.
 const LOOK_SESSIONS: usize = 32;

@@ -5,8 +5,8 @@
 //! says. Ids follow from numbers, so that a workload keeps no list of what it made.
 
 use guildhall_proto::{
-    Channel, ChannelId, ChannelKind, Command, GuildId, MemberFlags, Name, NewMember, Nick, Overwrite, OverwriteTarget,
-    Permissions, Role, RoleId, UserId,
+    Channel, ChannelId, ChannelKind, Command, GuildId, MemberFlags, Millis, Name, NewMember, Nick, Overwrite,
+    OverwriteTarget, Permissions, Role, RoleId, UserId,
 };
 
 use crate::dice::Dice;
@@ -30,8 +30,9 @@ pub struct Town {
 /// How far a community has come to be. What is taken from it once it is there is not put back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Founding {
-    /// What it lacks was asked for so many times. Who is banned, or a role that was deleted, may stay away however often.
-    Tried(u32),
+    /// What it lacks was asked for so many times, and lately at that time. Some of it may be refused however often: a role whose id is
+    /// still taken, a member who is banned.
+    Tried(u32, Millis),
     /// It is there.
     Done,
 }
@@ -40,12 +41,18 @@ impl Town {
     /// A community of ordinary size: of dozens, now and then of hundreds.
     pub fn ordinary(nth: usize, dice: &mut Dice) -> Self {
         let members = if dice.one_in(4) { dice.within(200, 800) } else { dice.within(20, 80) };
-        Self { nth, members, roles: dice.within(4, 16), channels: dice.within(3, 12), founding: Founding::Tried(0) }
+        Self {
+            nth,
+            members,
+            roles: dice.within(4, 16),
+            channels: dice.within(3, 12),
+            founding: Founding::Tried(0, Millis(0)),
+        }
     }
 
     /// One of a handful of people.
     pub fn hamlet(nth: usize, dice: &mut Dice) -> Self {
-        Self { nth, members: dice.within(2, 12), roles: 2, channels: 2, founding: Founding::Tried(0) }
+        Self { nth, members: dice.within(2, 12), roles: 2, channels: 2, founding: Founding::Tried(0, Millis(0)) }
     }
 
     /// What is to be asked next so that it comes to be; nothing once it is complete. To be asked again when that is answered.
