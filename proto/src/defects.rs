@@ -52,7 +52,8 @@ macro_rules! defects {
                 }
             }
 
-            /// The promises that it breaks, by number: a checker that finds it names one of them. The first is the one meant.
+            /// The promises that it breaks, as the simulation numbers them: a checker that finds it names one of them. The first is the
+            /// one meant.
             pub const fn promises(self) -> &'static [u8] {
                 match self {
                     $(Self::$defect => &[$($promise),+],)+
@@ -71,7 +72,7 @@ defects! {
         "An operation whose outcome may have been forgotten long ago is applied.";
     BodyIgnored "body-ignored" in guild breaks [3]:
         "Another body under the id of an operation that was answered gets that answer.";
-    RefusalDropped "refusal-dropped" in guild breaks [7]:
+    RefusalDropped "refusal-dropped" in guild breaks [11, 7]:
         "Who is refused never hears of it.";
     GateOpen "gate-open" in guild breaks [3, 9]:
         "A turn is let out before its records are stored.";
@@ -99,7 +100,7 @@ defects! {
         "Who sees a channel stays as it was when one of its overwrites changes.";
     RolesTakenLate "roles-taken-late" in relay breaks [5, 4]:
         "A session keeps its rights when its member's roles change, until they change again.";
-    WakeTooFew "wake-too-few" in relay breaks [4]:
+    WakeTooFew "wake-too-few" in relay breaks [4, 11]:
         "Of the waiting sessions that an event is for, only those of one cohort are woken.";
     MentionLost "mention-lost" in relay breaks [4]:
         "A passive session does not hear a message that calls its user.";
