@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::check::{Breach, Promise};
+use crate::dice::Dice;
 use crate::faults::Faults;
 use crate::queue::Micros;
 use crate::seen::Seen;
@@ -58,7 +59,8 @@ pub enum PlanError {
 /// # Errors
 /// [`PlanError`].
 pub fn run(plan: &Plan) -> Result<Report, PlanError> {
-    let workload = workload::named(&plan.workload).ok_or_else(|| PlanError::Workload(plan.workload.clone()))?;
+    let mut dice = Dice::new(plan.seed).fork("shape");
+    let workload = workload::named(&plan.workload, &mut dice).ok_or_else(|| PlanError::Workload(plan.workload.clone()))?;
     let faults = Faults::named(&plan.faults).ok_or_else(|| PlanError::Faults(plan.faults.clone()))?;
     // Kept outside, so that of a run that panics it is known how far it came.
     let world: RefCell<Option<World>> = RefCell::new(None);
