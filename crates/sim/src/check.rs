@@ -7,7 +7,7 @@ mod ledger;
 
 pub use chronicle::{Annals, Chronicle, Entry, Opening};
 pub use hearing::{Begin, EarId, Ears, Heard};
-pub(crate) use ledger::{Ledger, Made, Recovered, Turn};
+pub(crate) use ledger::{By, Ledger, Made, Recovered, Turn};
 
 /// What Guildhall promises, as the design numbers it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,10 +1,58 @@
 //! Guildhall in one thread, from one seed: virtual time, a simulated disk and network, and checks that watch it.
+//!
+//! # A workload in 30 lines
+//!
+//! A [`Workload`](workload::Workload) is asked again and again what happens next. A [`Scene`](workload::Scene) has short ways to pick
+//! among what is known and to say what happens; a [`Town`](workload::Town) founds a guild with roles, channels and members. What has no
+//! short way is a [`Doing`](workload::Doing).
+//!
+//! ```
+//! use guildhall_proto::{Command, Millis, OverwriteTarget, Permissions};
+//! use guildhall_sim::dice::Dice;
+//! use guildhall_sim::queue::Micros;
+//! use guildhall_sim::workload::{Doing, Known, Scene, Town, Workload, town};
+//!
+//! /// Guests are let into channels and shut out again, while others talk there.
+//! struct Doorman {
+//!     town: Town,
+//! }
+//!
+//! impl Workload for Doorman {
+//!     fn name(&self) -> &'static str {
+//!         "doorman"
+//!     }
+//!
+//!     fn next(&mut self, now: Millis, dice: &mut Dice, known: &Known<'_>, doings: &mut Vec<Doing>) -> Option<Micros> {
+//!         let mut scene = Scene { now, dice, known, doings };
+//!         // Until the guild is there, what it lacks is asked for.
+//!         let Some((guild, known)) = scene.settled(&mut self.town) else { return Some(Micros::millis(20)) };
+//!         scene.keep_listening(guild, known, 20);
+//!         if scene.dice.one_in(4) {
+//!             let (channel, guest) = (scene.channel(known), OverwriteTarget::User(scene.listener(guild, known)));
+//!             let overwrite = if scene.dice.one_in(2) { town::allow } else { town::deny };
+//!             scene.ask(guild, Command::SetOverwrite { channel, overwrite: overwrite(guest, Permissions::VIEW_CHANNEL) });
+//!         } else {
+//!             scene.say(guild, known);
+//!         }
+//!         Some(Micros(scene.dice.below(10_000))) // Until it is asked again.
+//!     }
+//! }
+//!
+//! let doorman = Doorman { town: Town::ordinary(0, &mut Dice::new(1)) };
+//! assert_eq!(doorman.setting().backends, 2);
+//! ```
+//!
+//! To be asked for by name it gets a line in the table at the end of `src/workload.rs`, and a test beside it that counts that it reaches
+//! what it is for.
 
 #![warn(missing_docs)]
 
 pub mod check;
 pub mod dice;
+pub mod faults;
 pub mod model;
 pub mod queue;
+pub mod run;
 pub mod seen;
 pub mod workload;
+mod world;

@@ -167,7 +167,9 @@ impl Community {
         let rooms = self.channels.iter().filter(|(_, room)| room.overwrites.contains_key(&target));
         let rooms: Vec<ChannelId> = rooms.map(|(channel, _)| *channel).collect();
         for channel in rooms {
-            self.change_room(channel, |room| drop(room.overwrites.remove(&target)));
+            self.change_room(channel, |room| {
+                room.overwrites.remove(&target);
+            });
         }
     }
 

@@ -56,10 +56,6 @@ impl<T> Queue<T> {
     pub(crate) fn pop(&mut self) -> Option<(Micros, T)> {
         self.happenings.pop_first().map(|((at, _), happening)| (at, happening))
     }
-
-    pub(crate) fn len(&self) -> usize {
-        self.happenings.len()
-    }
 }
 
 #[cfg(test)]

@@ -2,8 +2,38 @@
 //!
 //! A workload is asked again and again what happens next, and answers from its dice and from what a chat backend would [know](Known).
 //! It touches nothing; the world carries out what it says ([`Doing`]).
+//!
+//! | Workload | What it is about |
+//! |---|---|
+//! | `everyday` | a few talk in few channels, most who listen look elsewhere, now and then somebody comes or goes |
+//! | `raid` | thousands join at once and are thrown out again: bans, kicks, prunes |
+//! | `roles` | roles created, deleted, reordered, handed about, while messages for their holders are under way |
+//! | `doors` | channels made, moved, deleted; overwrites by role and by user |
+//! | `sweeps` | imports and prunes of a whole guild, cut in the middle and gone on with |
+//! | `bans` | people banned, forgiven, and trying to come back |
+//! | `lives` | guilds created, used, deleted, and asked for after that |
+//! | `sleepers` | many small guilds, idle for longer than it takes to fall asleep |
+//! | `reconnects` | hundreds or thousands of sessions cut at once, back at the same backend or at another |
+//! | `laggards` | readers that are slow or stop, small rings, large messages |
+//! | `hostile` | operation ids too old, ahead, or another's; what is not there or not theirs; one more than there may be |
+//! | `mixed` | some of these at a time, in the same guilds, and after a while others |
 
+mod bans;
+mod doors;
+mod everyday;
+mod hostile;
+mod laggards;
+mod lives;
 mod mixed;
+mod raid;
+mod reconnects;
+mod roles;
+mod scene;
+mod sleepers;
+mod sweeps;
+#[cfg(test)]
+mod tests;
+pub mod town;
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -14,6 +44,9 @@ use crate::check::Chronicle;
 use crate::dice::Dice;
 use crate::model::Community;
 use crate::queue::Micros;
+
+pub use scene::Scene;
+pub use town::Town;
 
 /// A kind of community, or of trouble with one.
 pub trait Workload {
@@ -40,16 +73,25 @@ pub struct Setting {
     pub sleep_after: Micros,
     /// Events that a ring holds: of an owner, and of a relay. `None`: as drawn.
     pub ring_events: Option<usize>,
+    /// Members that one command adds at most.
+    pub bulk_members: usize,
+}
+
+impl Setting {
+    /// What a segment of a log must hold: the largest command's record.
+    pub(crate) fn bulk_bytes(&self) -> u64 {
+        self.bulk_members as u64 * 200
+    }
 }
 
 impl Default for Setting {
     fn default() -> Self {
-        Self { guilds: 3, backends: 2, sleep_after: Micros::seconds(10), ring_events: None }
+        Self { guilds: 3, backends: 2, sleep_after: Micros::seconds(10), ring_events: None, bulk_members: 400 }
     }
 }
 
 /// One thing that happens.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Doing {
     /// A command is sent.
     Call {
@@ -248,13 +290,29 @@ impl<'a> Known<'a> {
     }
 }
 
-/// The names of all workloads.
-pub const NAMES: &[&str] = &["mixed"];
-
-/// A workload by its name.
-pub fn named(name: &str) -> Option<Box<dyn Workload>> {
-    match name {
-        "mixed" => Some(Box::new(mixed::Mixed::default())),
-        _ => None,
-    }
+/// A workload by its name; its shape is drawn. `None` if there is none of that name.
+pub fn named(name: &str, dice: &mut Dice) -> Option<Box<dyn Workload>> {
+    KINDS.iter().find(|(known, _)| *known == name).map(|(_, make)| make(dice))
 }
+
+/// The names of all workloads.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    KINDS.iter().map(|(name, _)| *name)
+}
+
+type Make = fn(&mut Dice) -> Box<dyn Workload>;
+
+const KINDS: &[(&str, Make)] = &[
+    ("mixed", |dice| Box::new(mixed::Mixed::new(dice))),
+    ("everyday", |dice| Box::new(everyday::Everyday::new(dice))),
+    ("raid", |dice| Box::new(raid::Raid::new(dice))),
+    ("roles", |dice| Box::new(roles::Roles::new(dice))),
+    ("doors", |dice| Box::new(doors::Doors::new(dice))),
+    ("sweeps", |dice| Box::new(sweeps::Sweeps::new(dice))),
+    ("bans", |dice| Box::new(bans::Bans::new(dice))),
+    ("lives", |dice| Box::new(lives::Lives::new(dice))),
+    ("sleepers", |dice| Box::new(sleepers::Sleepers::new(dice))),
+    ("reconnects", |dice| Box::new(reconnects::Reconnects::new(dice))),
+    ("laggards", |dice| Box::new(laggards::Laggards::new(dice))),
+    ("hostile", |dice| Box::new(hostile::Hostile::new(dice))),
+];

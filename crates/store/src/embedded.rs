@@ -39,6 +39,8 @@ mod checkpoint_writer;
 mod claiming;
 mod config;
 mod counters;
+#[cfg(feature = "defects")]
+mod defects;
 mod directory;
 mod identity;
 mod inspection;
@@ -191,6 +193,8 @@ impl EmbeddedStore {
         config: EmbeddedConfig,
         workers: Arc<dyn Workers>,
     ) -> Result<(Self, RecordWriter, CheckpointWriter, OpenReport), OpenError> {
+        #[cfg(feature = "defects")]
+        let directory = defects::careless(directory);
         let identity = inspection::ready_identity(&directory)?;
         let log = LogConfig { segment_bytes: config.segment_bytes };
         let mut recovery = Recovery::default();
@@ -296,6 +300,8 @@ impl Store for EmbeddedStore {
     }
 
     fn append(&self, batch: Batch, stored: Stored) {
+        #[cfg(feature = "defects")]
+        let stored = defects::told(stored);
         let (guild, epoch) = (batch.guild, batch.epoch);
         let bytes = batch.records.iter().map(record_bytes).sum();
         let refused = {
@@ -325,6 +331,8 @@ impl Store for EmbeddedStore {
     }
 
     fn checkpoint(&self, guild: GuildId, epoch: Epoch, checkpoint: StoredCheckpoint, stored: Stored) {
+        #[cfg(feature = "defects")]
+        let checkpoint = defects::covering(checkpoint);
         match self.write_out(guild, epoch, &checkpoint) {
             Ok(WrittenOut { title, parts, is_small, bytes }) => {
                 // One that is larger than the whole queue waits alone.

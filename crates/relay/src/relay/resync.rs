@@ -89,6 +89,12 @@ impl Relay {
         let behind = Mark { whole: place.whole.next(), slow: place.slow.next() };
         let entry =
             Entry { fact: Fact::Hole { through: at }, scope: Scope::Everyone, moves: moves.into(), made_bytes: 0 };
+        #[cfg(feature = "defects")]
+        let entry = if guildhall_proto::Defect::HoleUntold.is_on() {
+            Entry { scope: Scope::Around { before: None, after: None }, ..entry }
+        } else {
+            entry
+        };
         self.wake_for(&entry, woken);
         // What was news before is in the view that everybody begins again from.
         self.news.clear();

@@ -61,6 +61,20 @@ struct Op {
     so_far: u32,
 }
 
+impl Op {
+    fn new(actor: Actor, command: &Arc<Command>) -> Self {
+        Self {
+            actor,
+            command: Arc::clone(command),
+            applied: None,
+            acknowledged: false,
+            refused: None,
+            under_way: false,
+            so_far: 0,
+        }
+    }
+}
+
 /// That an operation was carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Applied {
@@ -72,7 +86,7 @@ struct Applied {
 /// What an owner did in one turn, in order.
 #[derive(Debug, Default)]
 pub(crate) struct Turn {
-    pub(crate) made: Vec<Made>,
+    made: Vec<Made>,
     /// Whether a later owner found it in the store.
     found: bool,
 }
@@ -104,6 +118,10 @@ pub(crate) enum By {
 }
 
 impl Turn {
+    pub(crate) fn of(made: Vec<Made>) -> Self {
+        Self { made, found: false }
+    }
+
     /// The number of its last record, if it has any.
     fn last_record(&self) -> Option<u64> {
         self.made.iter().rev().find_map(|made| made.records.last()).map(|record| record.number)

@@ -1,10 +1,11 @@
 //! What a new owner found in the store, held against what anyone has seen.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
-use guildhall_proto::{Epoch, GuildId, Position, Record};
+use guildhall_proto::{Command, Epoch, Event, GuildId, Position, Record};
 
-use super::{Breach, By, Ledger, Promise, Turn};
+use super::{Breach, By, Ledger, Op, Promise, Turn};
 use crate::check::Opening;
 use crate::seen::Seen;
 
@@ -22,8 +23,8 @@ pub(crate) struct Recovered<'a> {
 }
 
 impl Ledger {
-    /// A new owner has recovered a guild.
-    pub(crate) fn recovered(&mut self, found: &Recovered<'_>, seen: &mut Seen) -> Result<(), Breach> {
+    /// A new owner has recovered a guild. Returns the events that it found and that nobody had been told of.
+    pub(crate) fn recovered(&mut self, found: &Recovered<'_>, seen: &mut Seen) -> Result<Vec<Arc<Event>>, Breach> {
         let Recovered { guild, epoch, covered: (covered_at, covered), tail, at } = *found;
         let last = self.chronicle.annals(guild).epoch();
         Promise::Names.require(last.is_none_or(|last| epoch > last) && epoch > at.epoch, || {
@@ -46,6 +47,7 @@ impl Ledger {
         let mut pending = book.pending.remove(&before).unwrap_or_default();
         book.epoch = epoch;
         book.records.split_off(&(upto + 1));
+        let shown = self.chronicle.annals(guild).position();
         self.find(guild, before, upto, &mut pending, seen)?;
         let annals = self.chronicle.annals(guild);
         let lost = annals.between(at, Position { epoch, ..Position::default() });
@@ -54,6 +56,7 @@ impl Ledger {
         seen.messages_lost += lost.len() as u64;
         annals.forget_behind(at);
         annals.open(Opening { epoch, after: at });
+        let untold = annals.between(shown, at).iter().map(|entry| Arc::clone(&entry.event)).collect();
         let book = self.books.entry(guild).or_default();
         book.pending.insert(before, pending);
         for op in book.ops.values_mut() {
@@ -66,7 +69,19 @@ impl Ledger {
             let gone = op.acknowledged && op.applied.is_none() && op.command.is_durable();
             Promise::Durable.require(!gone, || format!("guild {guild}: {:?} was acknowledged and is gone", op.command))?;
         }
-        Ok(())
+        Ok(untold)
+    }
+
+    /// Operations that may have come to their first batch.
+    fn note_begun(&mut self, guild: GuildId, turn: &Turn) {
+        let book = self.books.entry(guild).or_default();
+        for made in &turn.made {
+            if let By::Call { op, actor, command, .. } = &made.by
+                && matches!(**command, Command::PruneMembers(_) | Command::ImportMembers(_))
+            {
+                book.ops.entry(*op).or_insert_with(|| Op::new(*actor, command));
+            }
+        }
     }
 
     /// Turns that nobody was told of, and that are there all the same: whole or not at all.
@@ -79,6 +94,7 @@ impl Ledger {
         seen: &mut Seen,
     ) -> Result<(), Breach> {
         for turn in pending.iter_mut() {
+            self.note_begun(guild, turn);
             let (Some(first), Some(last)) = (turn.first_record(), turn.last_record()) else { continue };
             if last > upto {
                 Promise::Durable.require(first > upto, || {
