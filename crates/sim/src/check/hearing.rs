@@ -6,11 +6,13 @@
 //!
 //! It is lenient where the design is:
 //! - a gap may be wider than what was lost, and may come where nothing was; it may not end ahead of the guild, and nothing up to its end
-//!   may come behind it. One that is told just before the end of a session covers all up to there;
+//!   may come behind it. One that is told just before the end of a session covers all up to there. The end of a guild needs none for a
+//!   session whose relay never came to where it was accepted;
 //! - an epoch may begin without a gap if nothing that was let out before is missing from it;
 //! - what is told of now may be lost, and may be told by the rights of any place between where it was accepted and the next event that
 //!   the session hears;
-//! - news may be left out of a summary if they are from before the end of a gap, or from before the session was attached at its relay;
+//! - news may be left out of a summary if they are from before the end of a gap, or from before the session was attached at its relay, or
+//!   bear a number up to which the session knew an epoch that lost it;
 //! - a batch may have been handed more than its session, which was detached meanwhile, would have heard. It may be told that.
 //!
 //! A session that passes nothing on is not judged, until it is cut: what it did not read it did not hear. O(1) an event and session, beside

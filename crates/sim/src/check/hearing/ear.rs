@@ -135,8 +135,9 @@ impl Ear {
         Ok(())
     }
 
+    /// It ends behind `at`, or before, if it was to end there already.
     pub(super) fn leave(&mut self, at: Position) {
-        self.leaves.get_or_insert(at);
+        self.leaves = Some(self.leaves.map_or(at, |before| before.min(at)));
     }
 
     pub(super) fn hear(&mut self, facts: &mut Facts<'_>, heard: &Heard) -> Result<(), Breach> {
@@ -297,7 +298,11 @@ impl Ear {
                 let mut ahead = facts.past.between(self.eye.at(), facts.past.head());
                 let user = self.begin.user;
                 let next = ahead.find_map(|event| Some((event.position, ends(&event.kind, user)?)));
-                if let (None, Some((at, _)), false) = (self.end, next, self.is_after_gap) {
+                // Its relay was told of the guild's end by others, and never came to where the session began.
+                let never_began = reason == DetachReason::GuildDeleted
+                    && self.known == self.begin.after
+                    && self.begin.after > self.begin.relay_at;
+                if let (None, Some((at, _)), false) = (self.end, next, self.is_after_gap || never_began) {
                     self.pass(facts, at, Passing::Hearing)?;
                 }
                 let end = self.end.or(next.map(|(_, reason)| reason));
@@ -331,9 +336,16 @@ impl Ear {
             facts.tally.epochs_continued += 1;
         }
         for event in past.between(from, through) {
+            let had_ended = self.end;
             let is_due = self.step(facts, event)?.is_due && self.leaves.is_none_or(|leaves| event.position <= leaves);
             match passing {
-                Passing::UnderGap => facts.tally.missed += u64::from(is_due),
+                Passing::UnderGap => {
+                    facts.tally.missed += u64::from(is_due);
+                    if self.begin.again && event.position <= self.begin.accepted {
+                        // Its owner knew it still when it came back: what ended there was an earlier time of its member.
+                        self.end = had_ended;
+                    }
+                }
                 Passing::Hearing if is_due => return Err(self.lost(facts, event)),
                 Passing::Hearing => {}
             }

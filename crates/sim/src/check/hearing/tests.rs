@@ -246,6 +246,32 @@ fn a_deleted_guild_is_heard_last() {
 }
 
 #[test]
+fn a_session_whose_relay_never_came_to_it_hears_of_the_end_of_its_guild_alone() {
+    let mut scene = Scene::new();
+    let relay_at = scene.head();
+    scene.say(OPEN);
+    let ahead = scene.attach_with(ADA, Level::Active, |begin| Begin { relay_at, ..begin });
+    let there = scene.attach(ADA, Level::Active);
+    scene.say(OPEN);
+    scene.make(EventKind::GuildDeleted);
+    scene.ends(ahead, DetachReason::GuildDeleted).unwrap();
+    assert_breach(scene.ends(there, DetachReason::GuildDeleted), Promise::Order);
+}
+
+#[test]
+fn who_comes_back_may_have_been_another_member_before_its_gap() {
+    let mut scene = Scene::new();
+    let known = scene.head();
+    scene.leave(ADA);
+    let joined = scene.join(ADA);
+    let said = scene.say(OPEN);
+    let ears = [scene.resume(ADA, Level::Active, known), scene.resume(ADA, Level::Active, known)];
+    scene.gap(ears[0], known, joined.position).unwrap();
+    scene.hears(ears[0], &said).unwrap();
+    assert_breach(scene.hears(ears[1], &said), Promise::Order);
+}
+
+#[test]
 fn an_end_that_nobody_asked_for_is_found() {
     let mut scene = Scene::new();
     let ears = [scene.attach(ADA, Level::Active), scene.attach(ADA, Level::Active)];
