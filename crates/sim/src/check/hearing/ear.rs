@@ -294,15 +294,16 @@ impl Ear {
                     self.pass(facts, leaves, Passing::Hearing)?;
                 }
             }
+            DetachReason::GuildDeleted if self.is_told_by_others() => {
+                let mut ahead = facts.past.between(self.begin.after, facts.past.head());
+                let is_deleted = ahead.any(|event| matches!(event.kind, EventKind::GuildDeleted));
+                self.require(Promise::Order, is_deleted, || "was told of the end of a guild that is there".to_owned())?;
+            }
             DetachReason::MemberLeft | DetachReason::GuildDeleted => {
                 let mut ahead = facts.past.between(self.eye.at(), facts.past.head());
                 let user = self.begin.user;
                 let next = ahead.find_map(|event| Some((event.position, ends(&event.kind, user)?)));
-                // Its relay was told of the guild's end by others, and never came to where the session began.
-                let never_began = reason == DetachReason::GuildDeleted
-                    && self.known == self.begin.after
-                    && self.begin.after > self.begin.relay_at;
-                if let (None, Some((at, _)), false) = (self.end, next, self.is_after_gap || never_began) {
+                if let (None, Some((at, _)), false) = (self.end, next, self.is_after_gap) {
                     self.pass(facts, at, Passing::Hearing)?;
                 }
                 let end = self.end.or(next.map(|(_, reason)| reason));
@@ -320,6 +321,13 @@ impl Ear {
         };
         *count += 1;
         Ok(())
+    }
+
+    /// Whether its relay may have been told of the guild's end by others: then it ends with a gap, however little that names, or where
+    /// its relay never came to its beginning.
+    fn is_told_by_others(&self) -> bool {
+        let never_began = self.known == self.begin.after && self.begin.after > self.begin.relay_at;
+        self.is_after_gap || never_began
     }
 
     /// Looks at what the session did not read, up to `through`.
