@@ -377,7 +377,7 @@ impl History {
         let rights = self.log.last().unwrap().1.clone();
         let member =
             |user: UserId| members.get(&user).filter(|_| !gone.contains(&user)).map(|member| (**member).clone());
-        self.hosts[host].relay.resync(at, rights, member, &mut Vec::new()).unwrap();
+        self.hosts[host].relay.resync(at, rights, member, &[], &mut Vec::new()).unwrap();
     }
 
     /// Where a user ended being a member, of what a relay has not applied.
