@@ -79,7 +79,7 @@ pub fn run(plan: &Plan) -> Result<Report, PlanError> {
         steps: world.as_ref().map_or(0, World::steps),
         time: world.as_ref().map_or(Micros(0), World::time),
         digest: world.as_ref().map_or_else(Digest::default, World::digest),
-        seen: world.as_ref().map(|world| world.seen().clone()).unwrap_or_default(),
+        seen: world.as_ref().map(World::seen).unwrap_or_default(),
         breach,
     })
 }

@@ -135,6 +135,20 @@ seen! {
     ended_with_member: "session ended with its member";
     /// Sessions that ended with their guild.
     ended_with_guild: "session ended with its guild";
+    /// Events heard by sessions that came back, from the time that they were away.
+    replayed: "past event heard";
+    /// Of these, such as their members would not see by the rights of when they came back.
+    replayed_hidden: "past event heard by past rights alone";
+    /// Events heard late, by members who did not see them any more by then.
+    hidden_meanwhile: "event heard late, after a revoke";
+    /// Calls heard by passive sessions.
+    calls: "passive session called";
+    /// Events that were for a session, and under its gap.
+    missed: "event under a gap";
+    /// Epochs that sessions came into by a gap.
+    epochs_over_gaps: "epoch begun with a gap";
+    /// Sessions that left.
+    left: "session left";
     /// Backends that were lost.
     backends_lost: "backend lost";
 }

@@ -164,8 +164,18 @@ impl World {
     }
 
     /// What happened.
-    pub(crate) fn seen(&self) -> &Seen {
-        &self.watch.seen
+    pub(crate) fn seen(&self) -> Seen {
+        let tally = self.watch.ears.tally();
+        Seen {
+            replayed: tally.replayed,
+            replayed_hidden: tally.replayed_hidden,
+            hidden_meanwhile: tally.hidden_meanwhile,
+            calls: tally.calls,
+            missed: tally.missed,
+            epochs_over_gaps: tally.epochs_over_gaps,
+            left: tally.left,
+            ..self.watch.seen.clone()
+        }
     }
 
     /// A number for all that happened.

@@ -121,6 +121,8 @@ impl Ledger {
             debug_assert_eq!(*by, asked.epoch);
             return asked.require(Promise::Durable, same, "a refusal is answered otherwise");
         }
+        // With its guild it was given up.
+        op.under_way &= life.community().is_some();
         if op.under_way {
             let joins = answer.is_none() || is_over_capacity(answer);
             return asked.require(Promise::Durable, joins && makes_nothing, "an operation is begun twice");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use guildhall_members::View;
 use guildhall_proto::{Ephemeral, Epoch, Event, EventKind, GuildId};
-use guildhall_relay::{ApplyError, Relay, SessionKey, TellError};
+use guildhall_relay::{ApplyError, Opened, Relay, SessionKey, TellError};
 
 use super::{Core, Errand, RelayHost, Seat, World};
 use crate::check::{Breach, Promise};
@@ -174,6 +174,14 @@ impl World {
         host.epoch = position.epoch;
         if position > core.relay.position() {
             let mut woken = Vec::new();
+            if is_new_owner {
+                // Of how the epoch before ended nobody knows.
+                let opened = core.relay.open_epoch(position.epoch, None, &mut woken);
+                if opened == Ok(Opened::Continued) {
+                    self.wake(at, &woken);
+                    return self.reattach_all(at.backend, at.guild);
+                }
+            }
             let synced =
                 core.relay.resync(position, view.rights().clone(), |user| view.member(user), &outlived, &mut woken);
             synced.map_err(|error| Promise::Order.breach(format!("guild {}: {error}", at.guild)))?;
