@@ -76,9 +76,9 @@ defects! {
         "Who is refused never hears of it.";
     GateOpen "gate-open" in guild breaks [3, 9]:
         "A turn is let out before its records are stored.";
-    SeqReused "seq-reused" in guild breaks [2, 4]:
+    SeqReused "seq-reused" in guild breaks [2, 4, 3]:
         "A guild that comes back from the store goes on in the epoch before, and names new events as others were named.";
-    StructureTooLate "structure-too-late" in guild breaks [3]:
+    StructureTooLate "structure-too-late" in guild breaks [3, 9]:
         "A checkpoint covers what was recorded while its fold ran, but has the members as of before.";
     FoldOverNewer "fold-over-newer" in members breaks [3, 9]:
         "A fold drops the changes that came while it ran.";
@@ -118,9 +118,9 @@ defects! {
         "A relay that starts again from a view does not tell its sessions of the hole.";
     UncleanTrusted "unclean-trusted" in relay breaks [4, 2]:
         "A relay takes an epoch that opened after an unclean end for a clean one.";
-    ToldAhead "told-ahead" in relay breaks [5]:
+    ToldAhead "told-ahead" in relay breaks [5, 4]:
         "Typing and presence are told before the events that they were accepted behind.";
-    HeardAfterLeaving "heard-after-leaving" in relay breaks [5]:
+    HeardAfterLeaving "heard-after-leaving" in relay breaks [5, 4]:
         "The sessions of a member that left hear on.";
     SyncSkipped "sync-skipped" in store breaks [3]:
         "No file is ever synced.";
@@ -138,11 +138,11 @@ defects! {
         "With the records that a checkpoint covers, those behind them are given up.";
     LiveGivenBack "live-given-back" in store breaks [3]:
         "With the segments in which nothing is live, the one behind them is removed.";
-    CheckpointTooFar "checkpoint-too-far" in store breaks [3]:
+    CheckpointTooFar "checkpoint-too-far" in store breaks [3, 9]:
         "A checkpoint is said to cover one record more than it does.";
-    ViewBeforeGate "view-before-gate" in sim breaks [3, 9]:
+    ViewBeforeGate "view-before-gate" in sim breaks [3, 9, 4]:
         "A view is published when its turn is admitted, not when it is let out.";
-    ViewAfterAnswer "view-after-answer" in sim breaks [9]:
+    ViewAfterAnswer "view-after-answer" in sim breaks [9, 11]:
         "A turn's view is published with the next turn, behind the answers.";
     FailureIgnored "failure-ignored" in sim breaks [3, 1]:
         "A turn whose records the store refused is let out, and its owner goes on.";

@@ -38,7 +38,7 @@ pub enum Trouble {
 pub struct Faults {
     name: &'static str,
     /// Each kind with the mean time between two, in milliseconds.
-    every: &'static [(Trouble, u64)],
+    every: Vec<(Trouble, u64)>,
     /// How many of a hundred durable calls arrive twice.
     pub(crate) duplicated_percent: u64,
     /// How many times as often as the plan says.
@@ -60,7 +60,19 @@ impl Faults {
             "mixed" => ("mixed", MIXED, 3),
             _ => return None,
         };
-        Some(Self { name, every, duplicated_percent, haste: 1 })
+        Some(Self { name, every: every.to_vec(), duplicated_percent, haste: 1 })
+    }
+
+    /// The same without some kinds of trouble.
+    #[must_use]
+    pub fn without(mut self, kinds: &[Trouble]) -> Self {
+        self.every.retain(|(kind, _)| !kinds.contains(kind));
+        self
+    }
+
+    /// The kinds of trouble that there are.
+    pub fn kinds(&self) -> Vec<Trouble> {
+        self.all().collect()
     }
 
     /// By which it is asked for.

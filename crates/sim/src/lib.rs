@@ -56,5 +56,6 @@ pub mod model;
 pub mod queue;
 pub mod run;
 pub mod seen;
+pub mod shrink;
 pub mod workload;
 mod world;

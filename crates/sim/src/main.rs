@@ -9,6 +9,7 @@ use clap::Parser;
 use guildhall_sim::faults::Faults;
 use guildhall_sim::run::{Plan, Report, run};
 use guildhall_sim::seen::Seen;
+use guildhall_sim::shrink::shrink;
 use guildhall_sim::workload;
 
 /// Runs Guildhall in one thread from one seed, and watches its promises.
@@ -69,6 +70,7 @@ fn main() -> ExitCode {
                     let report = run(&plan).expect("the arguments name what there is");
                     if let Some(breach) = &report.breach {
                         println!("seed {seed}, step {}: {breach}", report.steps);
+                        tell_shortest(report.clone());
                     }
                     reports.lock().expect("a thread that fails ends the process").push(report);
                 }
@@ -80,9 +82,23 @@ fn main() -> ExitCode {
     arguments.tell(&reports)
 }
 
+/// Tells the shortest run found that breaks the same promise, and what led to it.
+fn tell_shortest(broken: Report) {
+    let shortest = shrink(broken).expect("the arguments name what there is");
+    let Plan { seed, steps, workload, faults, without } = &shortest.plan;
+    let breach = shortest.breach.as_ref().map(ToString::to_string).unwrap_or_default();
+    let history = shortest.history.join("\n");
+    println!(
+        "{history}\nshrunk to {} steps by --seed {seed} --steps {steps} --workload {workload} --faults {faults} without \
+         {without:?}: {breach}",
+        shortest.steps
+    );
+}
+
 impl Arguments {
     fn plan(&self, seed: u64) -> Plan {
-        Plan { seed, steps: self.steps, workload: self.workload.clone(), faults: self.faults.clone() }
+        let (workload, faults) = (self.workload.clone(), self.faults.clone());
+        Plan { seed, steps: self.steps, workload, faults, without: Vec::new() }
     }
 
     fn tell(&self, reports: &[Report]) -> ExitCode {

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::check::{Breach, Promise};
 use crate::dice::Dice;
-use crate::faults::Faults;
+use crate::faults::{Faults, Trouble};
 use crate::queue::Micros;
 use crate::seen::Seen;
 use crate::workload;
@@ -24,6 +24,8 @@ pub struct Plan {
     pub workload: String,
     /// The name of the plan of faults.
     pub faults: String,
+    /// Kinds of trouble that are left out of it.
+    pub without: Vec<Trouble>,
 }
 
 /// What came of a run.
@@ -41,6 +43,8 @@ pub struct Report {
     pub seen: Seen,
     /// The promise that was broken, if one was.
     pub breach: Option<Breach>,
+    /// What was asked and what went wrong, the latest last.
+    pub history: Vec<String>,
 }
 
 /// A name that names nothing.
@@ -63,6 +67,7 @@ pub fn run(plan: &Plan) -> Result<Report, PlanError> {
     let workload =
         workload::named(&plan.workload, &mut dice).ok_or_else(|| PlanError::Workload(plan.workload.clone()))?;
     let faults = Faults::named(&plan.faults).ok_or_else(|| PlanError::Faults(plan.faults.clone()))?;
+    let faults = faults.without(&plan.without);
     // Kept outside, so that of a run that panics it is known how far it came.
     let world: RefCell<Option<World>> = RefCell::new(None);
     let ran = catch_unwind(AssertUnwindSafe(|| {
@@ -80,6 +85,7 @@ pub fn run(plan: &Plan) -> Result<Report, PlanError> {
         time: world.as_ref().map_or(Micros(0), World::time),
         digest: world.as_ref().map_or_else(Digest::default, World::digest),
         seen: world.as_ref().map(World::seen).unwrap_or_default(),
+        history: world.as_ref().map(World::history).unwrap_or_default(),
         breach,
     })
 }

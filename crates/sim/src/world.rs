@@ -14,7 +14,8 @@ mod watch;
 mod wire;
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
 
 use guildhall_guild::{CheckpointConfig, GuildConfig};
 use guildhall_members::MembersConfig;
@@ -25,7 +26,7 @@ use guildhall_store::EmbeddedConfig;
 
 use crate::check::{Breach, EarId, Promise};
 use crate::dice::Dice;
-use crate::faults::Faults;
+use crate::faults::{Faults, Trouble};
 use crate::queue::Micros;
 use crate::seen::Seen;
 use crate::workload::{CallAs, Doing, Known, KnownSession, KnownStage, Pace, Workload};
@@ -68,6 +69,27 @@ pub(crate) struct World {
     /// Whether everything is to be well from now on.
     is_healed: bool,
     steps: u64,
+    /// What was asked and what went wrong, lately.
+    history: VecDeque<(Micros, What)>,
+}
+
+/// What may have led to a breach.
+enum What {
+    Asked(Doing),
+    WentWrong(Trouble),
+    Ended { machine: usize, end: End },
+    Healed,
+}
+
+impl fmt::Display for What {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Asked(doing) => write!(f, "{doing:?}"),
+            Self::WentWrong(trouble) => write!(f, "{trouble:?}"),
+            Self::Ended { machine, end } => write!(f, "machine {machine} ends: {end:?}"),
+            Self::Healed => write!(f, "everything is healed"),
+        }
+    }
 }
 
 impl World {
@@ -129,6 +151,7 @@ impl World {
             fresh: Cell::new(FRESH_FROM),
             is_healed: false,
             steps: 0,
+            history: VecDeque::new(),
         };
         world.wire.later(Micros(0), Happening::Workload);
         world.begin_troubles();
@@ -176,6 +199,19 @@ impl World {
             left: tally.left,
             ..self.watch.seen.clone()
         }
+    }
+
+    /// What was asked and what went wrong, the latest last.
+    pub(crate) fn history(&self) -> Vec<String> {
+        let line = |(at, what): &(Micros, What)| format!("{:>12} µs  {what}", at.0);
+        self.history.iter().map(line).map(|line| line.chars().take(HISTORY_CHARS).collect()).collect()
+    }
+
+    fn remember(&mut self, what: What) {
+        if self.history.len() >= HISTORY_KEPT {
+            self.history.pop_front();
+        }
+        self.history.push_back((self.wire.now, what));
     }
 
     /// A number for all that happened.
@@ -314,6 +350,7 @@ impl World {
         let next = self.workload.next(now, &mut self.workload_dice, &known, &mut doings);
         for doing in doings {
             self.watch.digest.note(3);
+            self.remember(What::Asked(doing.clone()));
             self.carry_out(doing)?;
         }
         if let Some(after) = next {
@@ -370,6 +407,7 @@ impl World {
     /// Heals everything: from now on nothing goes wrong, and nobody asks for anything new.
     fn heal(&mut self) {
         self.is_healed = true;
+        self.remember(What::Healed);
         self.placed_before.clear();
         self.wire.mend_all();
         self.wire.duplicated_percent = 0;
@@ -489,3 +527,7 @@ const SETTLED_WITHIN: Micros = Micros::seconds(240);
 const SETTLED_WITHIN_STEPS: u64 = 400_000;
 /// Numbers that workloads are told begin here: above those that they choose themselves.
 const FRESH_FROM: u64 = 1_000_000;
+/// Of what led to a breach, so much is kept: the rest is for the seed to tell.
+const HISTORY_KEPT: usize = 40;
+/// A line of it.
+const HISTORY_CHARS: usize = 300;

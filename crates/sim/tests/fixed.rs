@@ -64,7 +64,7 @@ fn plan(seed: u64) -> Plan {
     let names: Vec<&str> = workload::names().collect();
     let nth = usize::try_from(seed / 2).unwrap() % names.len();
     let workload = if seed.is_multiple_of(2) { "mixed" } else { names[nth] };
-    Plan { seed, steps: STEPS, workload: workload.to_owned(), faults: "mixed".to_owned() }
+    Plan { seed, steps: STEPS, workload: workload.to_owned(), faults: "mixed".to_owned(), without: Vec::new() }
 }
 
 /// The arguments of a kept seed, as on a command line; other lines say what it found.
@@ -77,11 +77,12 @@ fn kept_plan(text: &str) -> Plan {
         steps: of("--steps").parse().unwrap(),
         workload: of("--workload").to_owned(),
         faults: of("--faults").to_owned(),
+        without: Vec::new(),
     }
 }
 
 fn words_of(report: &Report) -> Option<String> {
-    let Plan { seed, steps, workload, faults } = &report.plan;
+    let Plan { seed, steps, workload, faults, .. } = &report.plan;
     let breach = report.breach.as_ref()?;
     Some(format!("--seed {seed} --steps {steps} --workload {workload} --faults {faults}: {breach}"))
 }

@@ -105,13 +105,10 @@ impl Community {
             Some(made) => made,
             None => return Verdict::Refused,
         };
-        match command {
-            // A deleted role's id stays taken until no record names it.
-            Command::CreateRole(role) if self.deleted_roles.contains(&role.id) => Verdict::Perhaps(made),
-            // Which sessions are attached is the owner's to know.
-            Command::Publish(publish) if publish.session.is_some() => Verdict::Perhaps(made),
-            _ => Verdict::Makes(made),
-        }
+        // A deleted role's id stays taken until no record names it; which sessions are attached is the owner's to know.
+        let is_unknown = matches!(command, Command::CreateRole(role) if self.deleted_roles.contains(&role.id))
+            || matches!(command, Command::Publish(publish) if publish.session.is_some());
+        if is_unknown { Verdict::Perhaps(made) } else { Verdict::Makes(made) }
     }
 
     /// The events of a command; `None` if it is refused.

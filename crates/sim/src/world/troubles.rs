@@ -6,7 +6,7 @@ use super::backend::{Coming, Errand};
 use super::machine::End;
 use super::message::{Happening, Owned, Which};
 use super::wire::Host;
-use super::{Seen, World};
+use super::{Seen, What, World};
 use crate::check::{Breach, EarId};
 use crate::faults::Trouble;
 use crate::queue::Micros;
@@ -44,6 +44,7 @@ impl World {
         }
         self.trouble_later(trouble);
         self.watch.digest.note(trouble as u64);
+        self.remember(What::WentWrong(trouble));
         let (machine, node) = (self.any(self.machines.len()), self.any(self.nodes.len()));
         let backend = self.any(self.backends.len());
         let while_ms = self.fault_dice.within(20, 6_000 / self.faults.haste);
@@ -122,6 +123,7 @@ impl World {
         if !self.machines[machine].is_up() {
             return;
         }
+        self.remember(What::Ended { machine, end });
         let Seen { power_cuts, kills, .. } = &mut self.watch.seen;
         match end {
             End::PowerCut => *power_cuts += 1,

@@ -135,6 +135,7 @@ impl Ledger {
                 seen.refused += 1;
                 Ok(())
             }
+            (Verdict::Refused, None) => Err(asked.wrong(Promise::Liveness, "it is not answered")),
             (Verdict::Refused, _) => Err(asked.wrong(Promise::Durable, "it should be refused")),
             (Verdict::Makes(kinds) | Verdict::Perhaps(kinds), Some(Ok(outcome))) => {
                 let same = made.events.iter().map(|event| &event.kind).eq(&kinds);
@@ -180,11 +181,7 @@ impl Ledger {
             if !may_be_batch(&life, event.at, &op.command, &event.kind) {
                 return Err(wrong("a batch changes what it may not"));
             }
-            op.so_far += match &event.kind {
-                EventKind::MembersJoined { members } => u32::try_from(members.len()).unwrap_or(u32::MAX),
-                EventKind::MembersLeft { users } => u32::try_from(users.len()).unwrap_or(u32::MAX),
-                _ => 0,
-            };
+            op.so_far += members_in(&event.kind);
         }
         let told = match record.op.outcome {
             Outcome::MembersImported { added, .. } => added,
@@ -223,33 +220,34 @@ impl Book {
             asked.require(Promise::Durable, !is_late && !is_ahead, "it should be turned away")?;
             return Ok(false);
         };
-        match refusal {
-            CommandError::Expired { .. } => {
-                let forgotten = newer_than_it >= CLIENT_OUTCOMES_MAX;
-                asked.require(Promise::Durable, is_late || forgotten, "it has not expired")?;
-                Ok(true)
-            }
-            CommandError::IssuedAhead { .. } => {
-                asked.require(Promise::Durable, is_ahead, "it was not issued ahead")?;
-                Ok(true)
-            }
-            CommandError::OpReused { .. } => {
-                let other =
-                    self.ops.get(&op).is_some_and(|known| known.command != *command || known.actor != asked.actor);
-                asked.require(Promise::Durable, other, "its id was not used for another body")?;
-                Ok(true)
-            }
-            CommandError::StoreFull => {
-                let rightly = !made.has_room && command.is_durable();
-                asked.require(Promise::Durable, rightly, "there was room for it")?;
-                Ok(true)
-            }
-            _ => {
-                asked.require(Promise::Durable, !is_late && !is_ahead, "it should be turned away")?;
-                Ok(false)
-            }
-        }
+        let (is_right, what) = if matches!(refusal, CommandError::Expired { .. }) {
+            (is_late || newer_than_it >= CLIENT_OUTCOMES_MAX, "it has not expired")
+        } else if matches!(refusal, CommandError::IssuedAhead { .. }) {
+            (is_ahead, "it was not issued ahead")
+        } else if matches!(refusal, CommandError::OpReused { .. }) {
+            let other = |known: &Op| known.command != *command || known.actor != asked.actor;
+            (self.ops.get(&op).is_some_and(other), "its id was not used for another body")
+        } else if matches!(refusal, CommandError::StoreFull) {
+            (!made.has_room && command.is_durable(), "there was room for it")
+        } else {
+            asked.require(Promise::Durable, !is_late && !is_ahead, "it should be turned away")?;
+            return Ok(false);
+        };
+        asked.require(Promise::Durable, is_right, what)?;
+        Ok(true)
     }
+}
+
+/// How many members a bulk event adds or removes.
+fn members_in(kind: &EventKind) -> u32 {
+    let members = if let EventKind::MembersJoined { members } = kind {
+        members.len()
+    } else if let EventKind::MembersLeft { users } = kind {
+        users.len()
+    } else {
+        0
+    };
+    u32::try_from(members).unwrap_or(u32::MAX)
 }
 
 /// Whether a call was refused for want of room among what an owner holds in memory: the ledger does not count that.
@@ -261,12 +259,9 @@ fn is_over_capacity(answer: Option<Result<Outcome, &CommandError>>) -> bool {
 /// Whether an outcome is that of a command which made these events, the last of them at `at`.
 fn is_outcome(outcome: Outcome, at: Position, command: &Command, kinds: &[EventKind]) -> bool {
     let Command::AddMembers(lines) = command else { return outcome == Outcome::Applied { at } };
-    let added = match kinds.first() {
-        Some(EventKind::MembersJoined { members }) => members.len(),
-        _ => 0,
-    };
+    let added = kinds.first().map_or(0, members_in);
     let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-    outcome == Outcome::MembersAdded { at, added: count(added), existing: count(lines.len() - added) }
+    outcome == Outcome::MembersAdded { at, added, existing: count(lines.len()).saturating_sub(added) }
 }
 
 /// An event must come next in its epoch; over a recovery, later.

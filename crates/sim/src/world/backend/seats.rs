@@ -330,7 +330,7 @@ impl World {
         match placed {
             Ok((key, stream, gap)) => {
                 host.keys.insert(key, seat);
-                self.is_placed(backend, seat, (*attached).member, key, stream)?;
+                self.is_placed(backend, seat, attached.member, key, stream)?;
                 let again = known.is_some();
                 self.watch.seen.attached += u64::from(!again);
                 self.watch.seen.resumed += u64::from(again);

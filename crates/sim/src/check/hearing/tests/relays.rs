@@ -299,16 +299,13 @@ impl History {
     }
 
     fn make(&mut self, kind: EventKind) {
-        match &kind {
-            EventKind::MemberUpdated { after: member, .. } | EventKind::MemberJoined { member } => {
-                self.records.insert(member.user, member.roles.iter().copied().collect());
-            }
-            EventKind::MembersJoined { members } => {
-                self.records.insert(members[0].user, BTreeSet::new());
-            }
+        if let EventKind::MemberUpdated { after: member, .. } | EventKind::MemberJoined { member } = &kind {
+            self.records.insert(member.user, member.roles.iter().copied().collect());
+        } else if let EventKind::MembersJoined { members } = &kind {
+            self.records.insert(members[0].user, BTreeSet::new());
+        } else if matches!(kind, EventKind::RoleCreated { .. }) {
             // An id is free again once records are clean.
-            EventKind::RoleCreated { .. } => self.clean_records(),
-            _ => {}
+            self.clean_records();
         }
         self.scene.make(kind);
         self.note();
