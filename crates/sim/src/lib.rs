@@ -1,5 +1,23 @@
 //! Guildhall in one thread, from one seed: virtual time, a simulated disk and network, and checks that watch it.
 //!
+//! A run is made from a [plan](run::Plan): a seed, a [workload](workload), a [plan of faults](faults). It is a world of machines with their
+//! stores on disks in memory, nodes with owners, backends with relays and sessions, and callers, over one queue of happenings; the
+//! [checks](check) look at whatever leaves a host. [`run`](run::run) gives a [report](run::Report).
+//!
+//! # How to read a violation
+//!
+//! ```text
+//! seed 33, step 8201: promise 4 (Order): session:1000222 of user:4203543430 in guild:1 waits at 3.158, and was not told its end
+//!        886765 µs  Pause
+//!        …
+//! shrunk to 7310 steps by --seed 33 --steps 5400 --workload mixed --faults mixed without [Kill, SlowDisk]: promise 4 (Order): …
+//! ```
+//!
+//! The first line says which promise of the design was broken (11 is liveness, 12 a panic), by whom, and at which position `epoch.seq`.
+//! Then comes what was asked and what went wrong before it, in virtual microseconds. The last line is the shortest run found that breaks the same
+//! promise: nothing of a run hangs on the machine, so it can be run again with whatever is printed along the way. A seed that has found
+//! something is kept in `tests/seeds`, with a line that says what.
+//!
 //! # A workload in 30 lines
 //!
 //! A [`Workload`](workload::Workload) is asked again and again what happens next. A [`Scene`](workload::Scene) has short ways to pick
