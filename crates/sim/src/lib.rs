@@ -1,6 +1,6 @@
 //! Guildhall in one thread, from one seed: virtual time, a simulated disk and network, and checks that watch it.
 //!
-//! A run is made from a [plan](run::Plan): a seed, a [workload](workload), a [plan of faults](faults). It is a world of machines with their
+//! A run is made from a [plan](run::Plan): a seed, a [workload], a [plan of faults](faults). It is a world of machines with their
 //! stores on disks in memory, nodes with owners, backends with relays and sessions, and callers, over one queue of happenings; the
 //! [checks](check) look at whatever leaves a host. [`run`](run::run) gives a [report](run::Report).
 //!

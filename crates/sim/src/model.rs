@@ -1,6 +1,6 @@
 //! The naive guild: plain ordered maps, and the documented rules written out. Nothing is shared with the product but `proto`'s types.
 //!
-//! It is changed by [events](Life::apply) alone; [`rules`] says which events a command makes, if it is accepted. The maps are persistent,
+//! It is changed by events alone; `rules` says which events a command makes, if it is accepted. The maps are persistent,
 //! so that the guild as of every event can be kept.
 
 mod rules;
