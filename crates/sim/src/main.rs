@@ -25,7 +25,7 @@ struct Arguments {
     #[arg(long, default_value_t = 6_000)]
     steps: u64,
     /// Which workload.
-    #[arg(long, default_value = "mixed", value_parser = clap::builder::PossibleValuesParser::new(workload::NAMES))]
+    #[arg(long, default_value = "mixed", value_parser = clap::builder::PossibleValuesParser::new(workload::names()))]
     workload: String,
     /// Which plan of faults.
     #[arg(long, default_value = "mixed", value_parser = clap::builder::PossibleValuesParser::new(Faults::NAMES))]

@@ -4,10 +4,11 @@ use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::check::{Breach, Promise};
+use crate::dice::Dice;
 use crate::faults::Faults;
 use crate::queue::Micros;
 use crate::seen::Seen;
-use crate::workload;
+use crate::workload::{self, Workload};
 use crate::world::World;
 
 pub use crate::world::Digest;
@@ -58,7 +59,16 @@ pub enum PlanError {
 /// # Errors
 /// [`PlanError`].
 pub fn run(plan: &Plan) -> Result<Report, PlanError> {
-    let workload = workload::named(&plan.workload).ok_or_else(|| PlanError::Workload(plan.workload.clone()))?;
+    let workload = workload::named(&plan.workload, &mut Dice::new(plan.seed).fork("town"));
+    let workload = workload.ok_or_else(|| PlanError::Workload(plan.workload.clone()))?;
+    run_workload(plan, workload)
+}
+
+/// The same of a workload that has no name.
+///
+/// # Errors
+/// [`PlanError::Faults`].
+pub fn run_workload(plan: &Plan, workload: Box<dyn Workload>) -> Result<Report, PlanError> {
     let faults = Faults::named(&plan.faults).ok_or_else(|| PlanError::Faults(plan.faults.clone()))?;
     // Kept outside, so that of a run that panics it is known how far it came.
     let world: RefCell<Option<World>> = RefCell::new(None);
