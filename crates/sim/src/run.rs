@@ -59,7 +59,7 @@ pub enum PlanError {
 /// # Errors
 /// [`PlanError`].
 pub fn run(plan: &Plan) -> Result<Report, PlanError> {
-    let workload = workload::named(&plan.workload, &mut Dice::new(plan.seed).fork("town"));
+    let workload = workload::named(&plan.workload, &mut Dice::new(plan.seed).fork("shape"));
     let workload = workload.ok_or_else(|| PlanError::Workload(plan.workload.clone()))?;
     run_workload(plan, workload)
 }

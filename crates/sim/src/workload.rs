@@ -86,7 +86,7 @@ impl Setting {
 
 impl Default for Setting {
     fn default() -> Self {
-        Self { guilds: 3, backends: 2, sleep_after: Micros::seconds(10), ring_events: None, bulk_members: 100 }
+        Self { guilds: 3, backends: 2, sleep_after: Micros::seconds(10), ring_events: None, bulk_members: 400 }
     }
 }
 

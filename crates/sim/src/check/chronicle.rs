@@ -87,6 +87,12 @@ impl Annals {
         self.trunk.last().map_or(Position::default(), |entry| entry.event.position)
     }
 
+    /// Where an owner of this epoch stands after the last event of the trunk.
+    pub(crate) fn stands(&self, epoch: Epoch) -> Position {
+        let begun = self.opening(epoch).map_or(guildhall_proto::Seq(0), |opening| opening.after.seq);
+        Position { epoch, seq: begun.max(self.position().seq) }
+    }
+
     /// The guild just after the event at a position, or after the last event before it.
     pub fn as_of(&self, at: Position) -> &Life {
         let behind = self.trunk.partition_point(|entry| entry.event.position <= at);

@@ -61,6 +61,20 @@ struct Op {
     so_far: u32,
 }
 
+impl Op {
+    fn new(actor: Actor, command: &Arc<Command>) -> Self {
+        Self {
+            actor,
+            command: Arc::clone(command),
+            applied: None,
+            acknowledged: false,
+            refused: None,
+            under_way: false,
+            so_far: 0,
+        }
+    }
+}
+
 /// That an operation was carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Applied {

@@ -54,7 +54,7 @@ impl Ledger {
                 let own = made.answers.iter().find(|(call, _)| call == id);
                 let answer = own.and_then(|(_, answer)| outcome(answer));
                 let asked = Asked { guild, epoch, op: *op, actor: *actor, command, made, answer };
-                self.decide_again(&asked, seen)?;
+                self.decide_again(&asked, whole, seen)?;
                 self.append(guild, made, whole)?;
                 let others = made.answers.iter().filter(|(call, _)| call != id);
                 self.are_given_up(guild, others.map(|(call, answer)| (*call, answer)))
@@ -89,9 +89,9 @@ impl Ledger {
         Promise::Durable.require(all, || format!("guild {guild}: a call is answered by another's turn"))
     }
 
-    fn decide_again(&mut self, asked: &Asked<'_>, seen: &mut Seen) -> Result<(), Breach> {
+    fn decide_again(&mut self, asked: &Asked<'_>, whole: bool, seen: &mut Seen) -> Result<(), Breach> {
         let life = self.chronicle.annals(asked.guild).latest().clone();
-        let at = self.chronicle.annals(asked.guild).position();
+        let at = self.chronicle.annals(asked.guild).stands(asked.epoch);
         let book = self.books.entry(asked.guild).or_default();
         let Asked { op: id, command, made, answer, .. } = *asked;
         let makes_nothing = made.events.is_empty() && made.records.is_empty();
@@ -101,15 +101,7 @@ impl Ledger {
             seen.refused_for_room += u64::from(matches!(answer, Some(Err(CommandError::StoreFull))));
             return Ok(());
         }
-        let fresh = || Op {
-            actor: asked.actor,
-            command: Arc::clone(command),
-            applied: None,
-            acknowledged: false,
-            refused: None,
-            under_way: false,
-            so_far: 0,
-        };
+        let fresh = || Op::new(asked.actor, command);
         let op = book.ops.entry(id).or_insert_with(fresh);
         if op.command != *command && op.applied.is_none() {
             // Whatever was asked under this id before has left no trace.
@@ -143,6 +135,8 @@ impl Ledger {
             (Verdict::Makes(kinds) | Verdict::Perhaps(kinds), Some(Ok(outcome))) => {
                 let same = made.events.iter().map(|event| &event.kind).eq(&kinds);
                 asked.require(Promise::Durable, same, &format!("it should make {kinds:?}"))?;
+                // Behind messages that nobody was told of, where nothing was to be changed.
+                let at = if whole { at } else { outcome.at() };
                 let at = made.events.last().map_or(at, |event| event.position);
                 asked.require(Promise::Durable, is_outcome(outcome, at, command, &kinds), "its outcome is wrong")?;
                 let number = made.records.last().map(|record| record.number);

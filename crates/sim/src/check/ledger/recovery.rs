@@ -3,9 +3,9 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use guildhall_proto::{Epoch, Event, GuildId, Position, Record};
+use guildhall_proto::{Command, Epoch, Event, GuildId, Position, Record};
 
-use super::{Breach, By, Ledger, Promise, Turn};
+use super::{Breach, By, Ledger, Op, Promise, Turn};
 use crate::check::Opening;
 use crate::seen::Seen;
 
@@ -72,6 +72,18 @@ impl Ledger {
         Ok(untold)
     }
 
+    /// Operations that may have come to their first batch.
+    fn note_begun(&mut self, guild: GuildId, turn: &Turn) {
+        let book = self.books.entry(guild).or_default();
+        for made in &turn.made {
+            if let By::Call { op, actor, command, .. } = &made.by
+                && matches!(**command, Command::PruneMembers(_) | Command::ImportMembers(_))
+            {
+                book.ops.entry(*op).or_insert_with(|| Op::new(*actor, command));
+            }
+        }
+    }
+
     /// Turns that nobody was told of, and that are there all the same: whole or not at all.
     fn find(
         &mut self,
@@ -82,6 +94,7 @@ impl Ledger {
         seen: &mut Seen,
     ) -> Result<(), Breach> {
         for turn in pending.iter_mut() {
+            self.note_begun(guild, turn);
             let (Some(first), Some(last)) = (turn.first_record(), turn.last_record()) else { continue };
             if last > upto {
                 Promise::Durable.require(first > upto, || {
