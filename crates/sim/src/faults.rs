@@ -41,6 +41,8 @@ pub struct Faults {
     every: &'static [(Trouble, u64)],
     /// How many of a hundred durable calls arrive twice.
     pub(crate) duplicated_percent: u64,
+    /// How many times as often as the plan says.
+    pub(crate) haste: u64,
 }
 
 impl Faults {
@@ -58,7 +60,7 @@ impl Faults {
             "mixed" => ("mixed", MIXED, 3),
             _ => return None,
         };
-        Some(Self { name, every, duplicated_percent })
+        Some(Self { name, every, duplicated_percent, haste: 1 })
     }
 
     /// By which it is asked for.
@@ -73,7 +75,8 @@ impl Faults {
     /// How long it is until a kind of trouble comes.
     pub(crate) fn next(&self, trouble: Trouble, dice: &mut Dice) -> Option<Micros> {
         let (_, every) = self.every.iter().find(|(kind, _)| *kind == trouble)?;
-        Some(Micros::millis(dice.within(every / 4, every * 7 / 4)))
+        let every = every * 1_000 / self.haste.max(1);
+        Some(Micros(dice.within(every / 4, every * 7 / 4)))
     }
 }
 

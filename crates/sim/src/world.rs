@@ -50,6 +50,8 @@ pub(crate) struct World {
     callers: Callers,
     /// Which node has which guild, and by which grant.
     placement: BTreeMap<GuildId, (usize, u64)>,
+    /// Where guilds were that have moved, until it is known there.
+    placed_before: BTreeMap<GuildId, usize>,
     guilds: Vec<GuildId>,
     sessions: BTreeMap<SessionId, KnownSession>,
     holdings: BTreeMap<SessionId, Holding>,
@@ -69,12 +71,14 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new(seed: u64, workload: Box<dyn Workload>, faults: Faults) -> Result<Self, Breach> {
+    pub(crate) fn new(seed: u64, workload: Box<dyn Workload>, mut faults: Faults) -> Result<Self, Breach> {
         let dice = Dice::new(seed).fork(workload.name()).fork(faults.name());
         let mut drawn = dice.fork("world");
         let setting = workload.setting();
         let mut wire = Wire::new(&dice);
         wire.duplicated_percent = faults.duplicated_percent;
+        // Workloads differ in how much happens in a second.
+        faults.haste = [1, 4, 16, 48][drawn.index(4).unwrap_or(0)];
         let segment_bytes = setting.bulk_bytes().max([32, 64, 256][drawn.index(3).unwrap_or(0)] * 1024);
         let store = EmbeddedConfig {
             segment_bytes,
@@ -110,6 +114,7 @@ impl World {
             backends,
             callers: Callers::default(),
             placement,
+            placed_before: BTreeMap::new(),
             guilds,
             sessions: BTreeMap::new(),
             holdings: BTreeMap::new(),
@@ -355,6 +360,7 @@ impl World {
     /// Heals everything: from now on nothing goes wrong, and nobody asks for anything new.
     fn heal(&mut self) {
         self.is_healed = true;
+        self.placed_before.clear();
         self.wire.mend_all();
         self.wire.duplicated_percent = 0;
         for machine in 0..self.machines.len() {
@@ -387,10 +393,14 @@ impl World {
             if self.wire.now > deadline || self.steps > most {
                 return Err(Promise::Liveness.breach(format!("it does not come to rest: {unrest}")));
             }
+            let mut happens = true;
             for _ in 0..64 {
-                if !self.step()? {
-                    return Err(Promise::Liveness.breach(format!("nothing happens any more: {unrest}")));
-                }
+                happens = happens && self.step()?;
+            }
+            if let Err(unrest) = self.unrest()
+                && !happens
+            {
+                return Err(Promise::Liveness.breach(format!("nothing happens any more: {unrest}")));
             }
         }
     }

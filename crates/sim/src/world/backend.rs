@@ -35,6 +35,8 @@ pub(crate) struct RelayHost {
     pub(super) core: Option<Core>,
     /// Whether it is fed, or has asked to be.
     pub(super) is_listening: bool,
+    /// Whether there is no such guild, or not any more.
+    pub(super) is_over: bool,
     /// Told ahead of the events applied.
     pub(super) ahead: Vec<guildhall_proto::Ephemeral>,
     /// Of the owner that it was last fed by.
@@ -148,8 +150,12 @@ impl World {
             let node = self.placement[guild].0;
             let position = self.nodes[node].owner(*guild).map(super::owner::Owner::position);
             let at = host.core.as_ref().map(|core| core.relay.position());
-            if position.is_none() || at != position || host.is_batch_called {
-                return Err(format!("the relay of guild {guild} at backend {backend} is at {at:?}, its owner at {position:?}"));
+            if !host.is_over && (position.is_none() || at != position) || host.is_batch_called {
+                return Err(format!(
+                    "the relay of guild {guild} at backend {backend} is at {at:?}, its owner at {position:?}; \
+                     it listens: {}, its batch is to read: {}",
+                    host.is_listening, host.is_batch_called
+                ));
             }
         }
         for (seat, held) in seats {

@@ -127,7 +127,9 @@ impl World {
     fn send_call(&mut self, call: u64) {
         let Some(Call { guild, attempt, what }) = self.callers.calls.get(&call) else { return };
         let (guild, attempt, what) = (*guild, *attempt, what.clone());
-        let to = Host::Node(self.placement[&guild].0);
+        // Some callers do not know yet that a guild has moved.
+        let before = self.placed_before.get(&guild).copied().filter(|_| self.wire.between(Micros(0), Micros(2)).0 == 0);
+        let to = Host::Node(before.unwrap_or(self.placement[&guild].0));
         let twice = what.may_be_repeated() && self.wire.duplicates();
         self.watch.seen.duplicates += u64::from(twice);
         for _ in 0..1 + usize::from(twice) {

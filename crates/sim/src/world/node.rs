@@ -156,6 +156,7 @@ impl World {
 
     /// An owner learns that it is one no more.
     pub(super) fn learn(&mut self, owned: Owned) {
+        self.placed_before.remove(&owned.guild);
         if self.nodes[owned.node].owner(owned.guild).is_some_and(|owner| owner.owned == owned) {
             self.watch.seen.zombies += 1;
             self.end_if(owned, Some(End::Retired));

@@ -46,12 +46,13 @@ impl World {
         self.watch.digest.note(trouble as u64);
         let (machine, node) = (self.any(self.machines.len()), self.any(self.nodes.len()));
         let backend = self.any(self.backends.len());
-        let while_ms = self.fault_dice.within(20, 3_000);
+        let while_ms = self.fault_dice.within(20, 6_000 / self.faults.haste);
         match trouble {
             Trouble::PowerCut if self.fault_dice.one_in(3) => self.process_ends(machine, End::PowerCut),
             Trouble::PowerCut => self.machines[machine].arm(),
             Trouble::Kill => self.process_ends(machine, End::Killed),
-            Trouble::DiskError => self.machines[machine].fail_once(),
+            Trouble::DiskError if self.machines[machine].is_up() => self.machines[machine].fail_once(),
+            Trouble::DiskError => {}
             Trouble::SlowDisk => {
                 self.machines[machine].slowness = self.fault_dice.within(5, 100);
                 self.disk_well_later(machine, while_ms);
@@ -61,7 +62,7 @@ impl World {
                 self.machines[machine].fill(true);
                 self.disk_well_later(machine, while_ms);
             }
-            Trouble::Pause => self.pause(node, while_ms),
+            Trouble::Pause => self.pause(node, while_ms.max(60)),
             Trouble::CutLink => {
                 self.watch.seen.links_cut += 1;
                 self.wire.cut(Host::Backend(backend), Host::Node(node), false);
@@ -168,11 +169,12 @@ impl World {
         self.wire.later(Micros::millis(while_ms), Happening::Unpause { node });
         let other = (0..self.nodes.len())
             .find(|other| *other != node && self.nodes[*other].machine == machine && !self.nodes[*other].is_paused());
-        let Some(other) = other.filter(|_| while_ms > 500) else { return };
+        let Some(other) = other.filter(|_| while_ms > 40) else { return };
         let guilds: Vec<GuildId> = self.guilds.iter().copied().filter(|guild| self.placement[guild].0 == node).collect();
         for guild in guilds {
             let grant = self.placement[&guild].1;
             self.placement.insert(guild, (other, grant + 1));
+            self.placed_before.insert(guild, node);
             self.relays_move(guild);
             if let Some(owned) = self.nodes[node].owner(guild).map(|owner| owner.owned) {
                 self.learn_later(owned, while_ms);
@@ -181,7 +183,7 @@ impl World {
     }
 
     fn learn_later(&mut self, owned: Owned, while_ms: u64) {
-        let after = self.fault_dice.within(while_ms, while_ms + 1_500);
+        let after = self.fault_dice.within(while_ms, while_ms + 1_500 / self.faults.haste.min(10));
         self.wire.later(Micros::millis(after), Happening::Learn(owned));
     }
 

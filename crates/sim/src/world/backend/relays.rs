@@ -17,7 +17,13 @@ use crate::world::wire::{Host, Lane};
 impl World {
     /// Sees to it that there is a relay of a guild.
     pub(super) fn open_relay(&mut self, backend: usize, guild: GuildId) {
-        if self.backends[backend].relays.contains_key(&guild) {
+        if let Some(host) = self.backends[backend].relays.get_mut(&guild) {
+            // It was not there when it was last asked for, and may have been created since.
+            if host.core.is_none() && std::mem::take(&mut host.is_over) {
+                let at = host.at;
+                host.is_listening = false;
+                self.listen(at);
+            }
             return;
         }
         self.named += 1;
@@ -27,6 +33,7 @@ impl World {
             node: self.placement[&guild].0,
             core: None,
             is_listening: false,
+            is_over: false,
             ahead: Vec::new(),
             epoch: Epoch::default(),
             keys: BTreeMap::new(),
@@ -140,9 +147,14 @@ impl World {
         let (relay, batch) = Relay::with_past(&budget, config, view.rights().clone(), view.position(), past);
         host.core = Some(Core { relay, batch });
         host.epoch = view.position().epoch;
-        let seats = self.backends[at.backend].seats.iter().filter(|(_, seat)| seat.guild == at.guild);
-        let waiting: Vec<_> = seats.map(|(seat, _)| *seat).collect();
-        waiting.into_iter().try_for_each(|seat| self.errand(at.backend, seat))
+        self.go_on_all(at.backend, at.guild)
+    }
+
+    /// Has every seat of a guild look at what is next.
+    fn go_on_all(&mut self, backend: usize, guild: GuildId) -> Result<(), Breach> {
+        let seats = self.backends[backend].seats.iter().filter(|(_, seat)| seat.guild == guild);
+        let seats: Vec<_> = seats.map(|(seat, _)| *seat).collect();
+        seats.into_iter().try_for_each(|seat| self.errand(backend, seat))
     }
 
     /// Begins again from a view.
@@ -213,14 +225,15 @@ impl World {
 
     fn end_guild(&mut self, at: At) -> Result<(), Breach> {
         let Some(host) = self.backends[at.backend].relay(at) else { return Ok(()) };
-        host.is_listening = true;
-        let Some(core) = &mut host.core else { return Ok(()) };
-        let mut woken = Vec::new();
-        let position = core.relay.position();
-        let ended = core.relay.end_guild(position, &mut woken);
-        ended.map_err(|error| Promise::Order.breach(format!("guild {}: {error}", at.guild)))?;
-        self.wake(at, &woken);
-        Ok(())
+        (host.is_listening, host.is_over) = (true, true);
+        if let Some(core) = &mut host.core {
+            let mut woken = Vec::new();
+            let position = core.relay.position();
+            let ended = core.relay.end_guild(position, &mut woken);
+            ended.map_err(|error| Promise::Order.breach(format!("guild {}: {error}", at.guild)))?;
+            self.wake(at, &woken);
+        }
+        self.go_on_all(at.backend, at.guild)
     }
 
     /// Has those read that were woken, and the batch consumer, and the clock looked at.
@@ -280,8 +293,7 @@ impl World {
             seat.todo.insert(place.min(seat.todo.len()), Errand::Reattach);
             self.watch.seen.reattached += 1;
         }
-        let seats: Vec<_> = self.backends[backend].seats.keys().copied().collect();
-        seats.into_iter().try_for_each(|seat| self.errand(backend, seat))
+        self.go_on_all(backend, guild)
     }
 }
 

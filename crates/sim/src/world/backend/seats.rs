@@ -290,6 +290,13 @@ impl World {
             return self.pass_by(backend, seat);
         }
         let Some(host) = self.backends[backend].relays.get_mut(&guild) else { return Ok(()) };
+        if host.is_over {
+            if let Some(held) = self.backends[backend].seats.get_mut(&seat) {
+                held.todo = VecDeque::from([Errand::Leave]);
+                held.is_leaving = true;
+            }
+            return self.errand(backend, seat);
+        }
         // It is placed when there is a relay.
         let Some(core) = &mut host.core else { return Ok(()) };
         let Attached { at, member, deleted_roles, deletions_unknown_to, .. } = &*attached;
