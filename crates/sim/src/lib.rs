@@ -53,6 +53,8 @@
 #![warn(missing_docs)]
 
 pub mod check;
+#[cfg(feature = "defects")]
+pub mod defects;
 pub mod dice;
 pub mod faults;
 pub mod model;

@@ -36,12 +36,24 @@ struct Arguments {
     /// Tells which rare states were reached.
     #[arg(long)]
     sometimes: bool,
+    /// Switches each seeded defect on, and tells who finds it, and after how many seeds.
+    #[cfg(feature = "defects")]
+    #[arg(long)]
+    defects: bool,
+    /// The same for one of them.
+    #[cfg(feature = "defects")]
+    #[arg(long)]
+    defect: Option<String>,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     // A panic within a run is a violation, and told as one.
     std::panic::set_hook(Box::new(|_| {}));
+    #[cfg(feature = "defects")]
+    if arguments.defects || arguments.defect.is_some() {
+        return hunts::hunt_all(&arguments);
+    }
     let threads = arguments.threads.or_else(|| thread::available_parallelism().ok().map(usize::from)).unwrap_or(1);
     let next = AtomicU64::new(arguments.seed);
     let reports: Mutex<Vec<Report>> = Mutex::new(Vec::new());
@@ -96,6 +108,56 @@ impl Arguments {
             Some(breach) => ExitCode::from(FIRST_CODE + breach.promise.number()),
         }
     }
+}
+
+/// Hunting seeded defects.
+#[cfg(feature = "defects")]
+mod hunts {
+    use std::process::ExitCode;
+    use std::sync::Mutex;
+    use std::thread;
+
+    use guildhall_proto::Defect;
+    use guildhall_sim::defects::hunt;
+
+    use super::Arguments;
+
+    /// Hunts each defect, side by side, and tells who was caught.
+    pub(super) fn hunt_all(arguments: &Arguments) -> ExitCode {
+        let asked = |defect: &&Defect| arguments.defect.as_deref().is_none_or(|name| name == defect.name());
+        let all: Vec<Defect> = Defect::ALL.iter().filter(asked).copied().collect();
+        let (left, caught) = (Mutex::new(all.clone()), Mutex::new(0));
+        let threads = arguments.threads.or_else(|| thread::available_parallelism().ok().map(usize::from));
+        thread::scope(|scope| {
+            for _ in 0..threads.unwrap_or(1) {
+                scope.spawn(|| {
+                    loop {
+                        let next = left.lock().expect("a thread that fails ends the process").pop();
+                        let Some(defect) = next else { break };
+                        let found = hunt(defect, &arguments.plan(arguments.seed), arguments.seeds.max(SEEDS));
+                        match found.expect("the arguments name what there is") {
+                            Some(found) => {
+                                *caught.lock().expect("a thread that fails ends the process") += 1;
+                                let (by, meant) = (found.breach.promise, if found.is_meant { "" } else { ", not meant" });
+                                let (seeds, seed) = (found.seeds, found.plan.seed);
+                                let what: String = found.breach.what.chars().take(WORDS).collect();
+                                println!("{:<22} {by:?}{meant} after {seeds} seeds, seed {seed}: {what}", defect.name());
+                            }
+                            None => println!("{:<22} NOT CAUGHT", defect.name()),
+                        }
+                    }
+                });
+            }
+        });
+        let caught = caught.into_inner().expect("all threads have ended");
+        println!("{caught} of {} caught", all.len());
+        if caught == all.len() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+
+    /// Seeds after which a defect counts as not caught.
+    const SEEDS: u64 = 500;
+    /// Of what the checks say, so much is shown.
+    const WORDS: usize = 160;
 }
 
 /// A violation of promise `n` ends with this and `n`; 2 is what wrong arguments end with.
