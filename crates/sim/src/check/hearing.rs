@@ -1,7 +1,26 @@
 //! What sessions hear, and what they should have (promises 4, 5 and 10).
 //!
-//! It is told of each session that an owner accepted and a relay placed, and of each thing that it then read; the rest it takes from
-//! the [annals](Annals).
+//! It is told of each session that an owner accepted and a relay placed, and of each thing that it then read; what its member was at
+//! each position it takes from the [annals](Annals). What a session had to hear is worked out for it alone, event by event, when it has
+//! read behind them: nothing here knows of cohorts, audiences or rings.
+//!
+//! It is lenient where the design is:
+//! - a gap may be wider than what was lost, and may come where nothing was; it may not end ahead of the guild, and nothing up to its end
+//!   may come behind it. One that is told just before the end of a session covers all up to there. The end of a guild needs none for a
+//!   session whose relay never came to where it was accepted;
+//! - an epoch may begin without a gap if nothing that was let out before is missing from it;
+//! - what is told of now may be lost, and may be told by the rights of any place between where it was accepted and the next event that
+//!   the session hears;
+//! - news may be left out of a summary if they are from before the end of a gap, or from before the session was attached at its relay, or
+//!   bear a number up to which the session knew an epoch that lost it;
+//! - a batch may have been handed more than its session, which was detached meanwhile, would have heard. It may be told that.
+//!
+//! A session that passes nothing on is not judged, until it is cut: what it did not read it did not hear. O(1) an event and session, beside
+//! the channels that it has to be asked about after a change of rights.
+
+mod ear;
+mod eye;
+mod past;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,6 +30,8 @@ use guildhall_relay::{DetachReason, Gap};
 
 use super::{Annals, Breach};
 use crate::workload::Way;
+use ear::{Ear, Facts};
+use past::Past;
 
 /// One time that a session listens: from its attach, or its coming back, until its end or its being cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -63,53 +84,114 @@ pub enum Heard {
 /// The check of all sessions.
 #[derive(Debug, Default)]
 pub struct Ears {
-    ears: BTreeMap<EarId, Begin>,
+    ears: BTreeMap<EarId, Ear>,
+    pasts: BTreeMap<GuildId, Past>,
+    tally: Tally,
+}
+
+/// What sessions went through, counted: so that a run can say what it has tried.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Events heard.
+    pub events: u64,
+    /// Of these, by sessions that came back, from the time that they were away.
+    pub replayed: u64,
+    /// Of these, what its member would not see by the rights of when it came back.
+    pub replayed_hidden: u64,
+    /// Events heard late: their member does not see them any more by the time they are read.
+    pub hidden_meanwhile: u64,
+    /// Calls heard by passive sessions.
+    pub calls: u64,
+    /// Gaps told.
+    pub gaps: u64,
+    /// Of these, such as nothing for the session was under.
+    pub gaps_over_nothing: u64,
+    /// Events that were for a session, and under its gap.
+    pub missed: u64,
+    /// Epochs that a session came into without a gap.
+    pub epochs_continued: u64,
+    /// Epochs that a session came into by a gap.
+    pub epochs_over_gaps: u64,
+    /// Summaries told.
+    pub summaries: u64,
+    /// What was told of now.
+    pub told: u64,
+    /// Ends that sessions asked for.
+    pub left: u64,
+    /// Ends with a member.
+    pub removed: u64,
+    /// Ends with a guild.
+    pub deleted: u64,
+    /// Ends of sessions that went on elsewhere.
+    pub superseded: u64,
 }
 
 impl Ears {
     /// An owner has let an event out, or its successor has found it in the store; in the order of their positions within an epoch.
-    pub fn released(&mut self, _annals: &Annals, _event: &Arc<Event>) -> Result<(), Breach> {
-        Ok(())
+    ///
+    /// # Errors
+    /// A breach of [`Promise::Names`] if there is another event of its name.
+    pub fn released(&mut self, annals: &Annals, event: &Arc<Event>) -> Result<(), Breach> {
+        self.pasts.entry(annals.guild()).or_default().add(event)
     }
 
     /// An owner has let out what holds now.
-    pub fn told(&mut self, _annals: &Annals, _ephemeral: &Ephemeral) {}
+    pub fn told(&mut self, annals: &Annals, ephemeral: &Ephemeral) {
+        self.pasts.entry(annals.guild()).or_default().tell(*ephemeral);
+    }
 
     /// An owner has begun.
-    pub fn opened(&mut self, _annals: &Annals) {}
+    pub fn opened(&mut self, annals: &Annals) {
+        if let Some(opening) = annals.epoch().and_then(|epoch| annals.opening(epoch)) {
+            self.pasts.entry(annals.guild()).or_default().open(opening);
+        }
+    }
 
     /// A session was placed at a relay.
-    pub fn begins(&mut self, _annals: &Annals, ear: EarId, begin: Begin) -> Result<(), Breach> {
-        self.ears.insert(ear, begin);
+    ///
+    /// # Errors
+    /// A breach of [`Promise::Rights`] if it was accepted for one who was no member.
+    pub fn begins(&mut self, annals: &Annals, ear: EarId, begin: Begin) -> Result<(), Breach> {
+        self.ears.insert(ear, Ear::new(begin, annals)?);
         Ok(())
     }
 
     /// A session listens at another level, which its owner accepted at `accepted`, and which its relay says holds from `from` on.
+    ///
+    /// # Errors
+    /// A breach of [`Promise::Order`] if that is before what the owner said.
     pub fn level(
         &mut self,
-        _annals: &Annals,
-        _ear: EarId,
-        _level: Level,
-        _accepted: Position,
-        _from: Position,
+        annals: &Annals,
+        ear: EarId,
+        level: Level,
+        accepted: Position,
+        from: Position,
     ) -> Result<(), Breach> {
-        Ok(())
+        self.at(annals, ear, |ear, facts| ear.turn(facts, level, accepted, from))
     }
 
     /// The same for its status.
+    ///
+    /// # Errors
+    /// As for a level.
     pub fn status(
         &mut self,
-        _annals: &Annals,
-        _ear: EarId,
-        _status: Status,
-        _accepted: Position,
-        _from: Position,
+        annals: &Annals,
+        ear: EarId,
+        status: Status,
+        accepted: Position,
+        from: Position,
     ) -> Result<(), Breach> {
-        Ok(())
+        self.at(annals, ear, |ear, facts| ear.show(facts, status, accepted, from))
     }
 
     /// A session was detached: it hears all up to `accepted`, then its end.
-    pub fn detached(&mut self, _ear: EarId, _accepted: Position) {}
+    pub fn detached(&mut self, ear: EarId, accepted: Position) {
+        if let Some(ear) = self.ears.get_mut(&ear) {
+            ear.leave(accepted);
+        }
+    }
 
     /// A session's connection broke, or its backend is gone: it hears no more.
     pub fn cut(&mut self, ear: EarId) {
@@ -117,17 +199,52 @@ impl Ears {
     }
 
     /// A session has read this.
-    pub fn heard(&mut self, _annals: &Annals, _ear: EarId, _heard: &Heard) -> Result<(), Breach> {
-        Ok(())
+    ///
+    /// # Errors
+    /// A breach of [`Promise::Order`] if something that was for it is missing before, or if it was not for the session though its member may see
+    /// it; of [`Promise::Rights`] if its member may not; of [`Promise::Past`] if today's rights would have made it so; of
+    /// [`Promise::Names`] if it is not what an owner let out.
+    pub fn heard(&mut self, annals: &Annals, ear: EarId, heard: &Heard) -> Result<(), Breach> {
+        self.at(annals, ear, |ear, facts| ear.hear(facts, heard))
     }
 
     /// A session has read all that there was, and waits at its relay, which is at `at`: what was for it up to there it has heard.
-    pub fn waits(&mut self, _annals: &Annals, _ear: EarId, _at: Position) -> Result<(), Breach> {
-        Ok(())
+    ///
+    /// # Errors
+    /// A breach of [`Promise::Order`] or [`Promise::Past`] if it has not.
+    pub fn waits(&mut self, annals: &Annals, ear: EarId, at: Position) -> Result<(), Breach> {
+        self.at(annals, ear, |ear, facts| ear.wait(facts, at))
     }
 
-    /// All is quiet in a guild, and summaries were due since: whatever was for a session it has heard.
-    pub fn rests(&mut self, _annals: &Annals) -> Result<(), Breach> {
-        Ok(())
+    /// All has come to rest, and summaries were due since: whatever was for a session it has heard.
+    ///
+    /// # Errors
+    /// A breach of [`Promise::Order`] or [`Promise::Past`] if it has not.
+    pub fn rests(&mut self, annals: &Annals) -> Result<(), Breach> {
+        let ears: Vec<EarId> =
+            self.ears.iter().filter(|(_, ear)| ear.guild() == annals.guild()).map(|(id, _)| *id).collect();
+        ears.into_iter().try_for_each(|ear| self.at(annals, ear, |ear, facts| ear.rest(facts)))
+    }
+
+    /// What sessions went through so far.
+    pub fn tally(&self) -> Tally {
+        self.tally
+    }
+
+    /// Goes to one ear. What comes for one that was cut goes nowhere.
+    fn at(
+        &mut self,
+        annals: &Annals,
+        id: EarId,
+        go: impl FnOnce(&mut Ear, &mut Facts<'_>) -> Result<(), Breach>,
+    ) -> Result<(), Breach> {
+        let Self { ears, pasts, tally } = self;
+        let Some(ear) = ears.get_mut(&id) else {
+            return Ok(());
+        };
+        go(ear, &mut Facts { annals, past: pasts.entry(annals.guild()).or_default(), tally })
     }
 }
+
+#[cfg(test)]
+mod tests;
