@@ -28,6 +28,7 @@
 //! use guildhall_proto::{Command, Millis, OverwriteTarget, Permissions};
 //! use guildhall_sim::dice::Dice;
 //! use guildhall_sim::queue::Micros;
+//! use guildhall_sim::run::{Plan, run_workload};
 //! use guildhall_sim::workload::{Doing, Known, Scene, Town, Workload, town};
 //!
 //! /// Guests are let into channels and shut out again, while others talk there.
@@ -57,7 +58,11 @@
 //! }
 //!
 //! let doorman = Doorman { town: Town::ordinary(0, &mut Dice::new(1)) };
-//! assert_eq!(doorman.setting().backends, 2);
+//! let plan = Plan { seed: 1, steps: 2_000, workload: "doorman".into(), faults: "none".into() };
+//! let report = run_workload(&plan, Box::new(doorman))?;
+//! assert_eq!(report.breach, None);
+//! assert!(report.seen.heard > 0);
+//! # Ok::<(), guildhall_sim::run::PlanError>(())
 //! ```
 //!
 //! To be asked for by name it gets a line in the table at the end of `src/workload.rs`, and a test beside it that counts that it reaches

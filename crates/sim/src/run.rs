@@ -8,7 +8,7 @@ use crate::dice::Dice;
 use crate::faults::{Faults, Trouble};
 use crate::queue::Micros;
 use crate::seen::Seen;
-use crate::workload;
+use crate::workload::{self, Workload};
 use crate::world::World;
 
 pub use crate::world::Digest;
@@ -63,9 +63,16 @@ pub enum PlanError {
 /// # Errors
 /// [`PlanError`].
 pub fn run(plan: &Plan) -> Result<Report, PlanError> {
-    let mut dice = Dice::new(plan.seed).fork("shape");
-    let workload =
-        workload::named(&plan.workload, &mut dice).ok_or_else(|| PlanError::Workload(plan.workload.clone()))?;
+    let workload = workload::named(&plan.workload, &mut Dice::new(plan.seed).fork("shape"));
+    let workload = workload.ok_or_else(|| PlanError::Workload(plan.workload.clone()))?;
+    run_workload(plan, workload)
+}
+
+/// The same of a workload that has no name.
+///
+/// # Errors
+/// [`PlanError::Faults`].
+pub fn run_workload(plan: &Plan, workload: Box<dyn Workload>) -> Result<Report, PlanError> {
     let faults = Faults::named(&plan.faults).ok_or_else(|| PlanError::Faults(plan.faults.clone()))?;
     let faults = faults.without(&plan.without);
     // Kept outside, so that of a run that panics it is known how far it came.

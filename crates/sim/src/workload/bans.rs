@@ -28,6 +28,7 @@ impl Workload for Bans {
         let mut scene = Scene { now, dice, known, doings };
         let Some((guild, known)) = scene.settled(&mut self.town) else { return Some(Micros::millis(20)) };
         scene.keep_listening(guild, known, LISTENERS);
+        scene.stir(guild);
         // Members and strangers of few numbers, so that the same are met in every state.
         let nth = scene.dice.within(2, 22);
         let (actor, suspect) = (scene.actor(), user(nth));

@@ -28,6 +28,7 @@ impl Workload for Doors {
         let mut scene = Scene { now, dice, known, doings };
         let Some((guild, known)) = scene.settled(&mut self.town) else { return Some(Micros::millis(20)) };
         scene.keep_listening(guild, known, LISTENERS);
+        scene.stir(guild);
         if scene.dice.one_in(2) {
             scene.say(guild, known);
         } else {

@@ -33,13 +33,12 @@ impl Workload for Laggards {
         let Some((guild, known)) = scene.settled(&mut self.town) else { return Some(Micros::millis(20)) };
         scene.keep_listening(guild, known, LISTENERS);
         let paces = [Pace::Stopped, Pace::Slow, Pace::Slow, Pace::Fast, Pace::Fast];
-        if let Some((session, listens)) = scene.session(guild) {
-            match scene.dice.below(8) {
-                0..3 => scene.doings.extend(scene.dice.one_of(&paces).map(|pace| Doing::Pace(session, *pace))),
-                3 => scene.turn(session, &listens),
-                _ => {}
-            }
+        if let Some((session, _)) = scene.session(guild)
+            && scene.dice.one_in(3)
+        {
+            scene.doings.extend(scene.dice.one_of(&paces).map(|pace| Doing::Pace(session, *pace)));
         }
+        scene.stir(guild);
         // What they lag behind is also who may see what: they are to hear by the rights of then.
         if scene.dice.one_in(6) {
             let change = if scene.dice.one_in(2) { roles::change } else { doors::change };

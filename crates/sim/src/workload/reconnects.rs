@@ -2,7 +2,7 @@
 
 use guildhall_proto::{Millis, SessionId};
 
-use super::{Doing, Known, KnownSession, KnownStage, Scene, Setting, Town, Workload};
+use super::{Doing, Known, KnownSession, KnownStage, Scene, Setting, Town, Workload, doors, roles};
 use crate::dice::Dice;
 use crate::queue::Micros;
 
@@ -36,6 +36,12 @@ impl Workload for Reconnects {
         let Some((guild, community)) = scene.settled(&mut self.town) else { return Some(Micros::millis(20)) };
         scene.keep_listening(guild, community, self.sessions);
         scene.say(guild, community);
+        // What is missed is heard by the rights of then, whatever has become of them since.
+        if scene.dice.one_in(4) {
+            let change = if scene.dice.one_in(2) { roles::change } else { doors::change };
+            let command = change(&mut scene, guild, community);
+            scene.ask(guild, command);
+        }
         if self.quiet == 0 {
             self.quiet = QUIET / 2 + scene.dice.below(QUIET);
             storm(&mut scene);

@@ -13,7 +13,7 @@ use guildhall_proto::{
 use crate::dice::Dice;
 use crate::model::Community;
 use crate::workload::town::{self, Founding, Town};
-use crate::workload::{CallAs, Doing, Known, KnownSession, KnownStage, Way};
+use crate::workload::{CallAs, Doing, Known, KnownSession, KnownStage, Pace, Way};
 
 /// All that [`Workload::next`](crate::workload::Workload::next) is given, in one hand.
 #[derive(Debug)]
@@ -88,6 +88,25 @@ impl<'k> Scene<'_, 'k> {
         for _ in 0..lacking.max(usize::from(none_near)) {
             let user = self.member(known);
             self.attach(guild, user);
+        }
+    }
+
+    /// A listener, if there is one near, changes how it listens: at which level, how fast, as who is there; or is cut, or comes back.
+    /// Whatever is asked of a guild beside this is then also heard late, in part, and as of the past.
+    pub fn stir(&mut self, guild: GuildId) {
+        match (self.dice.below(10), self.session(guild), self.session_at(guild, KnownStage::Cut)) {
+            (0..3, Some((session, known)), _) => self.turn(session, &known),
+            (3, Some((session, _)), _) => {
+                let status = self.status();
+                self.doings.push(Doing::SetStatus(session, status));
+            }
+            (4 | 5, Some((session, _)), _) => {
+                let pace = self.dice.one_of(&[Pace::Fast, Pace::Fast, Pace::Slow, Pace::Stopped]);
+                self.doings.extend(pace.map(|pace| Doing::Pace(session, *pace)));
+            }
+            (6 | 7, Some((session, _)), _) => self.doings.push(Doing::Cut(session)),
+            (8.., _, Some((session, known))) => self.resume(session, &known),
+            _ => {}
         }
     }
 

@@ -93,6 +93,8 @@ fn roles_change_in_every_way_under_those_who_hold_them() {
         ("RolesReordered", 50),
         ("RoleUpdated", 50),
         ("MemberUpdated", 200),
+        ("SetLevel", 200),
+        ("came back", 100),
         ("OverwriteChanged", 50),
         ("MessagePublished", 500),
         ("most sessions", 60),

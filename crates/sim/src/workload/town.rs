@@ -11,6 +11,7 @@ use guildhall_proto::{
 
 use crate::dice::Dice;
 use crate::model::Community;
+use crate::workload::Setting;
 
 /// The shape of one community, and whether it has come to be.
 #[derive(Debug, Clone)]
@@ -70,8 +71,13 @@ impl Town {
         let channels = channels.filter(|nth| !known.channels.contains_key(&channel(*nth)));
         missing.extend(channels.map(|nth| self.channel(guild, nth)));
         if (known.members.len() as u64) < self.members {
-            let new = (1..self.members).filter(|nth| !known.bans.contains_key(&user(*nth)));
-            missing.push(Command::AddMembers(new.map(|nth| self.member(nth, dice)).collect()));
+            let is_missing = |nth: &u64| {
+                let user = user(*nth);
+                !known.members.contains_key(&user) && !known.bans.contains_key(&user)
+            };
+            let new: Vec<NewMember> = (1..self.members).filter(is_missing).map(|nth| self.member(nth, dice)).collect();
+            let chunks = new.chunks(Setting::default().bulk_members);
+            missing.extend(chunks.map(|chunk| Command::AddMembers(chunk.to_vec())));
         }
         missing
     }

@@ -53,6 +53,13 @@ enum Waiting {
     Listen { at: At, from: Option<Position> },
 }
 
+impl Load {
+    /// Relays that wait for the guild do so no more: nobody would take what they are sent.
+    fn unlisten(&mut self, is_gone: impl Fn(At) -> bool) {
+        self.waiting.retain(|waiting| !matches!(waiting, Waiting::Listen { at, .. } if is_gone(*at)));
+    }
+}
+
 impl Waiting {
     fn creates(&self) -> bool {
         matches!(self, Self::Post(Posted { request: Request::Command { command, .. }, .. })
@@ -200,8 +207,10 @@ impl World {
             }
             Body::Listen { at, from } => self.post(node, at.guild, Waiting::Listen { at, from }),
             Body::Unlisten { at } => {
-                if let Some(Place::Awake(owner)) = self.nodes[node].places.get_mut(&at.guild) {
-                    owner.unlisten(at.backend, Some(at));
+                match self.nodes[node].places.get_mut(&at.guild) {
+                    Some(Place::Awake(owner)) => owner.unlisten(at.backend, Some(at)),
+                    Some(Place::Loading(load)) => load.unlisten(|listener| listener == at),
+                    None => {}
                 }
                 Ok(())
             }
@@ -222,8 +231,9 @@ impl World {
     /// Both ends notice that a link has broken.
     pub(super) fn forget_feeds(&mut self, node: usize, backend: usize) {
         for place in self.nodes[node].places.values_mut() {
-            if let Place::Awake(owner) = place {
-                owner.unlisten(backend, None);
+            match place {
+                Place::Awake(owner) => owner.unlisten(backend, None),
+                Place::Loading(load) => load.unlisten(|listener| listener.backend == backend),
             }
         }
     }
