@@ -13,6 +13,7 @@ use guildhall_ring::RingConfig;
 
 use super::*;
 use crate::check::Breach;
+use crate::check::hearing::eye::ends;
 use crate::dice::Dice;
 use crate::model::Community;
 
@@ -336,7 +337,7 @@ impl History {
         // Relays find their way alone if nothing is lost; all others begin again from a view.
         let is_clean = lost == 0;
         for host in 0..self.hosts.len() {
-            if is_clean || self.has_sessions_of_two(host) {
+            if is_clean {
                 self.feed(host, usize::MAX);
             }
         }
@@ -368,45 +369,21 @@ impl History {
     fn resync(&mut self, host: usize) {
         let at = self.scene.head();
         let from = self.hosts[host].relay.position();
-        if from == at || self.is_deleted() || self.has_sessions_of_two(host) {
+        if from == at || self.is_deleted() {
             return;
         }
         let members = self.community().members.clone();
-        // Who left and came back within the hole is another.
-        let gone: BTreeSet<UserId> = members.keys().copied().filter(|user| self.left_since(host, *user)).collect();
         let rights = self.log.last().unwrap().1.clone();
-        let member =
-            |user: UserId| members.get(&user).filter(|_| !gone.contains(&user)).map(|member| (**member).clone());
+        let (log, sessions) = (&self.log, &self.sessions);
+        let member = |id: SessionId, user: UserId| {
+            // Who left and came back within the hole is another.
+            let is_it = |session: &&Session| (session.begin.session, session.host) == (id, host);
+            let since = sessions.iter().find(is_it).map_or(from, |session| session.begin.accepted.max(from));
+            let later = log.iter().filter(|(event, _)| event.position > since);
+            let has_left = later.map(|(event, _)| ends(&event.kind, user)).any(|end| end.is_some());
+            members.get(&user).filter(|_| !has_left).map(|member| (**member).clone())
+        };
         self.hosts[host].relay.resync(at, rights, member, &mut Vec::new()).unwrap();
-    }
-
-    /// Where a user ended being a member, of what a relay has not applied.
-    fn leaves(&self, host: usize, user: UserId) -> impl Iterator<Item = Position> {
-        let from = self.hosts[host].relay.position();
-        let ends = move |event: &Event| event.position > from && super::super::eye::ends(&event.kind, user).is_some();
-        self.log.iter().map(|(event, _)| &**event).filter(move |event| ends(event)).map(|event| event.position)
-    }
-
-    /// Where the owner accepted the sessions of a user at a relay.
-    fn accepted(&self, host: usize, user: UserId) -> impl Iterator<Item = Position> {
-        let sessions = self.sessions.iter().filter(move |session| {
-            (session.host, session.begin.user) == (host, user) && !matches!(session.stage, Stage::Cut | Stage::Over)
-        });
-        sessions.map(|session| session.begin.accepted)
-    }
-
-    fn left_since(&self, host: usize, user: UserId) -> bool {
-        let latest = self.accepted(host, user).max();
-        self.leaves(host, user).any(|left| latest.is_none_or(|latest| left > latest))
-    }
-
-    /// Whether a relay, which asks for members and not for sessions, has sessions of a member that left and of the same that came back.
-    fn has_sessions_of_two(&self, host: usize) -> bool {
-        let users: BTreeSet<UserId> = self.sessions.iter().map(|session| session.begin.user).collect();
-        users.into_iter().any(|user| {
-            let (first, last) = (self.accepted(host, user).min(), self.accepted(host, user).max());
-            self.leaves(host, user).any(|left| first <= Some(left) && Some(left) <= last)
-        })
     }
 
     fn attach(&mut self, host: usize) -> Result<(), Breach> {
@@ -498,7 +475,7 @@ impl History {
         let accepted = self.scene.head();
         self.feed(host, usize::MAX);
         let mut since = self.log.iter().filter(|(event, _)| event.position > before.accepted);
-        let has_left = since.any(|(event, _)| super::super::eye::ends(&event.kind, before.user).is_some());
+        let has_left = since.any(|(event, _)| ends(&event.kind, before.user).is_some());
         if has_left || self.hosts[host].relay.position() != accepted {
             return Ok(());
         }
