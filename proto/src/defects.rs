@@ -118,9 +118,9 @@ defects! {
         "A relay that starts again from a view does not tell its sessions of the hole.";
     UncleanTrusted "unclean-trusted" in relay breaks [4, 2]:
         "A relay takes an epoch that opened after an unclean end for a clean one.";
-    ToldAhead "told-ahead" in relay breaks [5]:
+    ToldAhead "told-ahead" in relay breaks [5, 4]:
         "Typing and presence are told before the events that they were accepted behind.";
-    HeardAfterLeaving "heard-after-leaving" in relay breaks [5]:
+    HeardAfterLeaving "heard-after-leaving" in relay breaks [5, 4]:
         "The sessions of a member that left hear on.";
     SyncSkipped "sync-skipped" in store breaks [3]:
         "No file is ever synced.";

@@ -130,7 +130,7 @@ impl Ears {
     /// An owner has let an event out, or its successor has found it in the store; in the order of their positions within an epoch.
     ///
     /// # Errors
-    /// A breach of [`Promise::Names`] if there is another event of its name.
+    /// A breach of [`Promise::Names`](super::Promise::Names) if there is another event of its name.
     pub fn released(&mut self, annals: &Annals, event: &Arc<Event>) -> Result<(), Breach> {
         self.pasts.entry(annals.guild()).or_default().add(event)
     }
@@ -150,7 +150,7 @@ impl Ears {
     /// A session was placed at a relay.
     ///
     /// # Errors
-    /// A breach of [`Promise::Rights`] if it was accepted for one who was no member.
+    /// A breach of [`Promise::Rights`](super::Promise::Rights) if it was accepted for one who was no member.
     pub fn begins(&mut self, annals: &Annals, ear: EarId, begin: Begin) -> Result<(), Breach> {
         self.ears.insert(ear, Ear::new(begin, annals)?);
         Ok(())
@@ -159,7 +159,7 @@ impl Ears {
     /// A session listens at another level, which its owner accepted at `accepted`, and which its relay says holds from `from` on.
     ///
     /// # Errors
-    /// A breach of [`Promise::Order`] if that is before what the owner said.
+    /// A breach of [`Promise::Order`](super::Promise::Order) if that is before what the owner said.
     pub fn level(
         &mut self,
         annals: &Annals,
@@ -201,9 +201,13 @@ impl Ears {
     /// A session has read this.
     ///
     /// # Errors
-    /// A breach of [`Promise::Order`] if something that was for it is missing before, or if it was not for the session though its member may see
-    /// it; of [`Promise::Rights`] if its member may not; of [`Promise::Past`] if today's rights would have made it so; of
-    /// [`Promise::Names`] if it is not what an owner let out.
+    /// A breach of
+    /// - [`Promise::Order`](super::Promise::Order) if something that was for it is missing before, or if it was not for the session as it
+    ///   listens, though its member may see it;
+    /// - [`Promise::Rights`](super::Promise::Rights) if its member may not;
+    /// - [`Promise::Past`](super::Promise::Past) if either is so by the rights of when the session came back, not by those of then;
+    /// - [`Promise::Names`](super::Promise::Names) if it is not what an owner let out;
+    /// - [`Promise::Durable`](super::Promise::Durable) if it is a gap over what no owner has let out yet.
     pub fn heard(&mut self, annals: &Annals, ear: EarId, heard: &Heard) -> Result<(), Breach> {
         self.at(annals, ear, |ear, facts| ear.hear(facts, heard))
     }
@@ -211,7 +215,7 @@ impl Ears {
     /// A session has read all that there was, and waits at its relay, which is at `at`: what was for it up to there it has heard.
     ///
     /// # Errors
-    /// A breach of [`Promise::Order`] or [`Promise::Past`] if it has not.
+    /// A breach of [`Promise::Order`](super::Promise::Order) or [`Promise::Past`](super::Promise::Past) if it has not.
     pub fn waits(&mut self, annals: &Annals, ear: EarId, at: Position) -> Result<(), Breach> {
         self.at(annals, ear, |ear, facts| ear.wait(facts, at))
     }
@@ -219,7 +223,7 @@ impl Ears {
     /// All has come to rest, and summaries were due since: whatever was for a session it has heard.
     ///
     /// # Errors
-    /// A breach of [`Promise::Order`] or [`Promise::Past`] if it has not.
+    /// A breach of [`Promise::Order`](super::Promise::Order) or [`Promise::Past`](super::Promise::Past) if it has not.
     pub fn rests(&mut self, annals: &Annals) -> Result<(), Breach> {
         let ears: Vec<EarId> =
             self.ears.iter().filter(|(_, ear)| ear.guild() == annals.guild()).map(|(id, _)| *id).collect();
