@@ -282,10 +282,8 @@ impl LocalRelay {
         self.node.counters().bump(Counter::RelayResyncs);
         // Who left and came back within the hole is a new member: the owner has detached the sessions of the one who left.
         let joined = seats.joined();
-        let member = |session, user| {
-            let is_same = |member: &Member| joined.get(&session).is_none_or(|joined_at| *joined_at == member.joined_at);
-            view.member(user).filter(is_same)
-        };
+        let is_same = |member: &Member| joined.get(&member.user).is_none_or(|joined_at| *joined_at == member.joined_at);
+        let member = |user| view.member(user).filter(is_same);
         if let Err(stale) = relay.resync(view.position(), view.rights().clone(), member, woken) {
             tracing::error!(guild = %self.guild, %stale, "the relay is ahead of its guild");
         }

@@ -159,10 +159,14 @@ impl Seats {
         Some((seat.key.take(), over))
     }
 
-    /// When the members of the sessions that the relay has had joined, as of each attach. O(sessions).
-    pub(super) fn joined(&self) -> BTreeMap<SessionId, Millis> {
-        let placed = self.seats.iter().filter(|(_, seat)| seat.key.is_some());
-        placed.map(|(session, seat)| (*session, seat.joined_at)).collect()
+    /// When the members of the sessions that the relay has had joined, as of the latest attach of each. O(sessions).
+    pub(super) fn joined(&self) -> BTreeMap<UserId, Millis> {
+        let mut joined = BTreeMap::new();
+        for seat in self.seats.values().filter(|seat| seat.key.is_some()) {
+            let latest = joined.entry(seat.user).or_insert(seat.joined_at);
+            *latest = seat.joined_at.max(*latest);
+        }
+        joined
     }
 
     /// Notes what a session shows from now on, and tells what it showed before.

@@ -1,7 +1,7 @@
 //! Starting again from a view, when the feed has a hole.
 
 use guildhall_permissions::Rights;
-use guildhall_proto::{Member, Position, SessionId, UserId};
+use guildhall_proto::{Member, Position, UserId};
 
 use super::{Relay, Run};
 use crate::entry::{Entry, Fact, Move, Scope};
@@ -12,11 +12,10 @@ use crate::stream::End;
 
 impl Relay {
     /// Goes on from a view at `at`, with its rights and the records of the members that sessions belong to; `member` is asked once
-    /// for each session, and answers `None` for one whose member is gone: who left and came back within the hole is another to the
-    /// sessions from before.
+    /// for each user that has sessions, and answers `None` for one who is no member (any more).
     ///
-    /// Every session is told a [`Gap`](crate::Gap) up to `at`, after what it has not heard of the events before the hole; those whose
-    /// members are gone end then, with [`DetachReason::MemberLeft`]. O(sessions).
+    /// Every session is told a [`Gap`](crate::Gap) up to `at`, after what it has not heard of the events before the hole; sessions
+    /// of users who are gone end then, with [`DetachReason::MemberLeft`]. O(sessions).
     ///
     /// # Errors
     /// [`StaleResync`] if the relay has applied newer events.
@@ -24,7 +23,7 @@ impl Relay {
         &mut self,
         at: Position,
         rights: Rights,
-        mut member: impl FnMut(SessionId, UserId) -> Option<Member>,
+        mut member: impl FnMut(UserId) -> Option<Member>,
         woken: &mut Vec<SessionKey>,
     ) -> Result<(), StaleResync> {
         self.enter_hole(at)?;
@@ -35,15 +34,9 @@ impl Relay {
         let (mut moves, mut gone) = (Vec::new(), Vec::new());
         let users: Vec<UserId> = self.slots.users().collect();
         for user in users {
-            let mut present = None;
-            for idx in self.slots.of_user(user) {
-                match member(self.slots.at(idx).session, user) {
-                    Some(member) => present = Some(member),
-                    None => gone.push((idx, DetachReason::MemberLeft)),
-                }
-            }
-            if let Some(member) = present {
-                self.move_user(user, Some(&member.roles), &mut moves);
+            match member(user) {
+                Some(member) => self.move_user(user, Some(&member.roles), &mut moves),
+                None => gone.extend(self.slots.of_user(user).map(|idx| (idx, DetachReason::MemberLeft))),
             }
         }
         moves.retain(|moved| {

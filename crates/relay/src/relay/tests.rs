@@ -4,7 +4,7 @@ mod stage;
 mod told;
 
 use guildhall_proto::limits::PAYLOAD_BYTES_MAX;
-use guildhall_proto::{EventKind, Millis, OverwriteTarget, Payload, UserId};
+use guildhall_proto::{EventKind, Millis, OverwriteTarget, Payload};
 
 use super::*;
 use crate::{Attach, AttachError, Delivery, DetachReason, Resume, StaleResync, Stream, UnknownSession};
@@ -459,21 +459,6 @@ fn the_gap_of_one_that_comes_back_ends_in_the_epoch_of_what_it_hears_next() {
     });
     assert_eq!(gap.map(|gap| gap.through.next()), heard.first().copied());
     assert_eq!(heard[0].epoch, guildhall_proto::Epoch(3));
-}
-
-#[test]
-fn who_left_and_came_back_within_a_hole_is_another_to_its_old_session_alone() {
-    let mut stage = Stage::new();
-    let mut old = stage.join(1, ADA, &[]);
-    let mut new = stage.attach(as_of(3, 2, ADA, &[]));
-    let rights = stage.relay.rights().clone();
-    let find = |id, user: UserId| (id == session(2)).then(|| member(user.get(), &staff()));
-    stage.relay.resync(position(5), rights, find, &mut Vec::new()).unwrap();
-    let office = stage.say(OFFICE);
-
-    assert_eq!(stage.hear(&mut old), [Heard::Gap(0, 5), Detached(DetachReason::MemberLeft)]);
-    assert_eq!(stage.hear(&mut new), [Heard::Gap(3, 5), Ev(office)]);
-    assert_eq!((stage.relay.sessions(), stage.relay.cohorts()), (1, 1));
 }
 
 #[test]

@@ -426,7 +426,7 @@ impl Driver {
         let lengths = self.lengths();
         let position = self.world.position(at, false);
         let members = self.world.members[at as usize].clone();
-        let of = |_, who: UserId| members.get(&who).map(|roles| member(who, roles));
+        let of = |who: UserId| members.get(&who).map(|roles| member(who, roles));
         let rights = self.world.rights[at as usize].clone();
         self.relay.resync(position, rights, of, &mut self.woken).unwrap();
         let sessions = &mut self.sessions;

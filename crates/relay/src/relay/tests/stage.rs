@@ -163,7 +163,7 @@ impl Stage {
 
     pub(super) fn resync(&mut self, at: Position, members: &[u64]) -> Result<(), StaleResync> {
         let rights = self.relay.rights().clone();
-        let find = |_, user: UserId| members.contains(&user.get()).then(|| member(user.get(), &[]));
+        let find = |user: UserId| members.contains(&user.get()).then(|| member(user.get(), &[]));
         self.woken.clear();
         self.relay.resync(at, rights, find, &mut self.woken)
     }

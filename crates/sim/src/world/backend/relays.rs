@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use guildhall_members::View;
-use guildhall_proto::{Ephemeral, Epoch, Event, EventKind, GuildId, Member, Millis, SessionId};
+use guildhall_proto::{Ephemeral, Epoch, Event, EventKind, GuildId, Member, Millis, UserId};
 use guildhall_relay::{ApplyError, Relay, SessionKey, TellError};
 
 use super::{Core, Errand, RelayHost, Seat, World};
@@ -160,8 +160,7 @@ impl World {
     /// Begins again from a view.
     fn resync(&mut self, at: At, view: &View) -> Result<(), Breach> {
         let backend = &mut self.backends[at.backend];
-        let placed = backend.seats.values().filter(|seat| seat.guild == at.guild && seat.key.is_some());
-        let joined: BTreeMap<SessionId, Millis> = placed.map(|seat| (seat.session, seat.joined_at)).collect();
+        let joined = joined(backend.seats.values().filter(|seat| seat.guild == at.guild && seat.key.is_some()));
         let Some(host) = backend.relay(at) else { return Ok(()) };
         let Some(core) = &mut host.core else { return Ok(()) };
         let position = view.position();
@@ -169,10 +168,8 @@ impl World {
         host.epoch = position.epoch;
         if position > core.relay.position() {
             // Who left and came back within the hole is a new member: the owner has detached the sessions of the one who left.
-            let member = |session, user| {
-                let is_same = |member: &Member| joined.get(&session).is_none_or(|at| *at == member.joined_at);
-                view.member(user).filter(is_same)
-            };
+            let is_same = |member: &Member| joined.get(&member.user).is_none_or(|at| *at == member.joined_at);
+            let member = |user| view.member(user).filter(is_same);
             let mut woken = Vec::new();
             let synced = core.relay.resync(position, view.rights().clone(), member, &mut woken);
             synced.map_err(|error| Promise::Order.breach(format!("guild {}: {error}", at.guild)))?;
@@ -306,6 +303,16 @@ fn tell(relay: &mut Relay, ahead: &mut Vec<Ephemeral>, woken: &mut Vec<SessionKe
         Ok(_) | Err(TellError::Stale { .. }) => false,
         Err(TellError::Ahead { .. }) => true,
     });
+}
+
+/// When the members of sessions had joined, as of the latest attach of each.
+fn joined<'a>(seats: impl Iterator<Item = &'a Seat>) -> BTreeMap<UserId, Millis> {
+    let mut joined: BTreeMap<UserId, Millis> = BTreeMap::new();
+    for seat in seats {
+        let latest = joined.entry(seat.user).or_insert(seat.joined_at);
+        *latest = seat.joined_at.max(*latest);
+    }
+    joined
 }
 
 fn changes_rights(kind: &EventKind) -> bool {
