@@ -82,12 +82,8 @@ impl Faults {
 
 const CRASH: &[(Trouble, u64)] = &[(Trouble::PowerCut, 2_000), (Trouble::Kill, 6_000), (Trouble::LoseBackend, 8_000)];
 
-const DISK: &[(Trouble, u64)] = &[
-    (Trouble::PowerCut, 5_000),
-    (Trouble::DiskError, 5_000),
-    (Trouble::SlowDisk, 4_000),
-    (Trouble::FullDisk, 6_000),
-];
+const DISK: &[(Trouble, u64)] =
+    &[(Trouble::PowerCut, 5_000), (Trouble::DiskError, 5_000), (Trouble::SlowDisk, 4_000), (Trouble::FullDisk, 6_000)];
 
 const NETWORK: &[(Trouble, u64)] =
     &[(Trouble::CutLink, 1_500), (Trouble::Partition, 3_000), (Trouble::LoseBackend, 6_000), (Trouble::Squeeze, 4_000)];

@@ -138,10 +138,14 @@ mod hunts {
                         match found.expect("the arguments name what there is") {
                             Some(found) => {
                                 *caught.lock().expect("a thread that fails ends the process") += 1;
-                                let (by, meant) = (found.breach.promise, if found.is_meant { "" } else { ", not meant" });
+                                let (by, meant) =
+                                    (found.breach.promise, if found.is_meant { "" } else { ", not meant" });
                                 let (seeds, seed) = (found.seeds, found.plan.seed);
                                 let what: String = found.breach.what.chars().take(WORDS).collect();
-                                println!("{:<22} {by:?}{meant} after {seeds} seeds, seed {seed}: {what}", defect.name());
+                                println!(
+                                    "{:<22} {by:?}{meant} after {seeds} seeds, seed {seed}: {what}",
+                                    defect.name()
+                                );
                             }
                             None => println!("{:<22} NOT CAUGHT", defect.name()),
                         }

@@ -60,7 +60,8 @@ pub enum PlanError {
 /// [`PlanError`].
 pub fn run(plan: &Plan) -> Result<Report, PlanError> {
     let mut dice = Dice::new(plan.seed).fork("shape");
-    let workload = workload::named(&plan.workload, &mut dice).ok_or_else(|| PlanError::Workload(plan.workload.clone()))?;
+    let workload =
+        workload::named(&plan.workload, &mut dice).ok_or_else(|| PlanError::Workload(plan.workload.clone()))?;
     let faults = Faults::named(&plan.faults).ok_or_else(|| PlanError::Faults(plan.faults.clone()))?;
     // Kept outside, so that of a run that panics it is known how far it came.
     let world: RefCell<Option<World>> = RefCell::new(None);

@@ -159,14 +159,11 @@ impl Seats {
         Some((seat.key.take(), over))
     }
 
-    /// When the members of the sessions that the relay has had joined, as of the latest attach of each. O(sessions).
-    pub(super) fn joined(&self) -> BTreeMap<UserId, Millis> {
-        let mut joined = BTreeMap::new();
-        for seat in self.seats.values().filter(|seat| seat.key.is_some()) {
-            let latest = joined.entry(seat.user).or_insert(seat.joined_at);
-            *latest = seat.joined_at.max(*latest);
-        }
-        joined
+    /// The sessions that the relay has of users who, by what `joined` says, have left since and joined anew. O(sessions).
+    pub(super) fn outlived(&self, joined: impl Fn(UserId) -> Option<Millis>) -> Vec<SessionKey> {
+        let is_earlier = |seat: &&Seat| joined(seat.user).is_some_and(|joined_at| seat.joined_at < joined_at);
+        let outlived = self.seats.values().filter(|seat| seat.key.is_some()).filter(is_earlier);
+        outlived.filter_map(|seat| seat.key).collect()
     }
 
     /// Notes what a session shows from now on, and tells what it showed before.

@@ -4,7 +4,7 @@ mod stage;
 mod told;
 
 use guildhall_proto::limits::PAYLOAD_BYTES_MAX;
-use guildhall_proto::{EventKind, Millis, OverwriteTarget, Payload};
+use guildhall_proto::{EventKind, Millis, OverwriteTarget, Payload, UserId};
 
 use super::*;
 use crate::{Attach, AttachError, Delivery, DetachReason, Resume, StaleResync, Stream, UnknownSession};
@@ -418,6 +418,24 @@ fn a_resync_tells_every_session_a_gap_and_ends_those_who_are_gone() {
     assert_eq!(stage.hear(&mut at_view), [Ev(next)]);
     assert_eq!(stage.hear_batch(), [(5, Ev(said)), (5, Heard::Gap(said, 9)), (5, Ev(next))]);
     assert!(!stage.relay.attach_stream(as_of(8, 6, ADA, &[])).unwrap_err().to_string().is_empty());
+}
+
+#[test]
+fn a_session_of_a_membership_that_ended_in_a_hole_ends_though_its_user_is_back_and_listens_anew() {
+    let mut stage = Stage::new();
+    let mut before = stage.join(1, ADA, &[]);
+    let mut since = stage.attach(as_of(5, 2, ADA, &[]));
+    let mut other = stage.join(3, BOB, &[]);
+
+    let rights = stage.relay.rights().clone();
+    let outlived = [before.key()];
+    let find = |user: UserId| Some(member(user.get(), &[]));
+    stage.relay.resync(position(9), rights, find, &outlived, &mut Vec::new()).unwrap();
+    let next = stage.say(HALL);
+
+    assert_eq!(stage.hear(&mut before), [Heard::Gap(0, 9), Detached(DetachReason::MemberLeft)]);
+    assert_eq!(stage.hear(&mut since), [Heard::Gap(5, 9), Ev(next)]);
+    assert_eq!(stage.hear(&mut other), [Heard::Gap(0, 9), Ev(next)]);
 }
 
 #[test]

@@ -63,13 +63,7 @@ impl Chronicle {
 
 impl Annals {
     pub(crate) fn new(guild: GuildId) -> Self {
-        Self {
-            guild,
-            beginning: Life::Uncreated,
-            trunk: Vec::new(),
-            names: BTreeMap::new(),
-            openings: BTreeMap::new(),
-        }
+        Self { guild, beginning: Life::Uncreated, trunk: Vec::new(), names: BTreeMap::new(), openings: BTreeMap::new() }
     }
 
     /// Which guild's.

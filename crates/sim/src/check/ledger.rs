@@ -224,12 +224,15 @@ impl Ledger {
     ) -> Result<(), Breach> {
         seen.reads += 1;
         let at = view.position();
-        Promise::Reads.require(at >= at_least, || format!("guild {guild}: a read asks for {at_least} and gets {at}"))?;
-        let life = self.chronicle.annals(guild).as_of(at);
-        let expected = life.community().and_then(|community| community.members.get(&user)).map(|member| (**member).clone());
-        let got = view.member(user);
         Promise::Reads
-            .require(got == expected, || format!("guild {guild} at {at}: {user} is {got:?}, and should be {expected:?}"))
+            .require(at >= at_least, || format!("guild {guild}: a read asks for {at_least} and gets {at}"))?;
+        let life = self.chronicle.annals(guild).as_of(at);
+        let expected =
+            life.community().and_then(|community| community.members.get(&user)).map(|member| (**member).clone());
+        let got = view.member(user);
+        Promise::Reads.require(got == expected, || {
+            format!("guild {guild} at {at}: {user} is {got:?}, and should be {expected:?}")
+        })
     }
 
     /// Holds a whole view against the guild as of its position. O(guild).

@@ -42,7 +42,9 @@ impl Life {
     pub(crate) fn decide(&self, now: Millis, actor: Actor, command: &Command, guild: RoleId) -> Verdict {
         match self {
             Self::Alive(community) => community.decide(now, actor, command),
-            Self::Uncreated => create(now, actor, command, guild).map_or(Verdict::Refused, |made| Verdict::Makes(vec![made])),
+            Self::Uncreated => {
+                create(now, actor, command, guild).map_or(Verdict::Refused, |made| Verdict::Makes(vec![made]))
+            }
             Self::Deleted => Verdict::Refused,
         }
     }

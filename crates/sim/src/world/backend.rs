@@ -99,12 +99,7 @@ pub(crate) struct Holding {
 
 impl Backend {
     pub(crate) fn new(config: RelayConfig) -> Self {
-        Self {
-            relays: BTreeMap::new(),
-            seats: BTreeMap::new(),
-            config,
-            budget: Budget::new(usize::MAX / 4),
-        }
+        Self { relays: BTreeMap::new(), seats: BTreeMap::new(), config, budget: Budget::new(usize::MAX / 4) }
     }
 
     /// The relay of this name, if it is still there.

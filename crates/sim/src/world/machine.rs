@@ -12,8 +12,8 @@ use guildhall_log::MemoryFiles;
 use guildhall_log::files::{Failure, Fault, Site};
 use guildhall_proto::NodeId;
 use guildhall_store::{
-    Alone, CheckpointWriter, Directory, EmbeddedConfig, EmbeddedStore, Identity, IdentityError, OpenError,
-    OpenReport, RecordWriter, StoreError, StoreFailure, Stored,
+    Alone, CheckpointWriter, Directory, EmbeddedConfig, EmbeddedStore, Identity, IdentityError, OpenError, OpenReport,
+    RecordWriter, StoreError, StoreFailure, Stored,
 };
 
 use super::message::{Happening, Owned, Which};

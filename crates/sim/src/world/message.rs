@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use guildhall_guild::{Answer, Checkpoint, ScanJob, SessionRequest};
 use guildhall_members::{FoldJob, View};
-use guildhall_proto::{
-    Actor, ChannelId, Command, Ephemeral, Epoch, Event, GuildId, OpId, Position, SessionId, UserId,
-};
+use guildhall_proto::{Actor, ChannelId, Command, Ephemeral, Epoch, Event, GuildId, OpId, Position, SessionId, UserId};
 
 use super::machine::Word;
 use super::troubles::Again;

@@ -278,7 +278,8 @@ impl World {
     /// A node says that there is no such guild.
     fn no_guild(&mut self, guild: GuildId) -> Result<(), Breach> {
         let annals = self.watch.ledger.chronicle.annals(guild);
-        Promise::Durable.require(annals.latest().community().is_none(), || format!("guild {guild} is said not to exist"))
+        Promise::Durable
+            .require(annals.latest().community().is_none(), || format!("guild {guild} is said not to exist"))
     }
 
     fn load_failed(
@@ -372,8 +373,7 @@ impl World {
             let replayed = state.replay(record);
             replayed.map_err(|error| Promise::Durable.breach(format!("guild {guild}: {error}")))?;
         }
-        let found =
-            Recovered { guild, epoch: claim.epoch, covered, tail: &claim.tail, at: state.position() };
+        let found = Recovered { guild, epoch: claim.epoch, covered, tail: &claim.tail, at: state.position() };
         state.open(claim.epoch);
         // The view says the new epoch; the guild in it is that of the position before.
         self.watch.recovered(&found, state.view().as_ref())?;

@@ -242,7 +242,9 @@ impl Owner {
                 let call = Call { id, op, actor, command: (*command).clone() };
                 (By::Call { id, op, actor, command }, Input::Command(call))
             }
-            Request::Session { session, request } => (By::Session, Input::Session(SessionCall { id, session, request })),
+            Request::Session { session, request } => {
+                (By::Session, Input::Session(SessionCall { id, session, request }))
+            }
             Request::Typing { user, channel } => (By::Session, Input::Typing(TypingCall { id, user, channel })),
         };
         self.guild.handle(self.clock, input, &mut self.effects);

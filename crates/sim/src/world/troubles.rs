@@ -170,7 +170,8 @@ impl World {
         let other = (0..self.nodes.len())
             .find(|other| *other != node && self.nodes[*other].machine == machine && !self.nodes[*other].is_paused());
         let Some(other) = other.filter(|_| while_ms > 40) else { return };
-        let guilds: Vec<GuildId> = self.guilds.iter().copied().filter(|guild| self.placement[guild].0 == node).collect();
+        let guilds: Vec<GuildId> =
+            self.guilds.iter().copied().filter(|guild| self.placement[guild].0 == node).collect();
         for guild in guilds {
             let grant = self.placement[&guild].1;
             self.placement.insert(guild, (other, grant + 1));

@@ -104,13 +104,7 @@ impl Watch {
         Ok(())
     }
 
-    pub(crate) fn read(
-        &mut self,
-        guild: GuildId,
-        view: &View,
-        at_least: Position,
-        user: UserId,
-    ) -> Result<(), Breach> {
+    pub(crate) fn read(&mut self, guild: GuildId, view: &View, at_least: Position, user: UserId) -> Result<(), Breach> {
         self.ledger.read(guild, view, at_least, user, &mut self.seen)
     }
 

@@ -27,7 +27,8 @@ struct Asked<'a> {
 impl Asked<'_> {
     fn wrong(&self, promise: Promise, what: &str) -> Breach {
         let Self { guild, epoch, op, actor, command, made, answer } = self;
-        let events: Vec<(Position, &EventKind)> = made.events.iter().map(|event| (event.position, &event.kind)).collect();
+        let events: Vec<(Position, &EventKind)> =
+            made.events.iter().map(|event| (event.position, &event.kind)).collect();
         promise.breach(format!(
             "guild {guild}, epoch {}: {what}: {op:?} {command:?} by {actor:?} came to {answer:?} and made {events:?}",
             epoch.0
@@ -63,9 +64,10 @@ impl Ledger {
                 self.check_batch(guild, made, seen)?;
                 self.append(guild, made, whole)
             }
-            By::Session | By::Job => Promise::Durable.require(made.events.is_empty() && made.records.is_empty(), || {
-                format!("guild {guild}: no command asked for {:?}", made.events)
-            }),
+            By::Session | By::Job => Promise::Durable
+                .require(made.events.is_empty() && made.records.is_empty(), || {
+                    format!("guild {guild}: no command asked for {:?}", made.events)
+                }),
         }
     }
 
@@ -145,7 +147,9 @@ impl Ledger {
                 seen.applied += 1;
                 Ok(())
             }
-            (Verdict::Makes(_) | Verdict::Perhaps(_), None) => Err(asked.wrong(Promise::Liveness, "it is not answered")),
+            (Verdict::Makes(_) | Verdict::Perhaps(_), None) => {
+                Err(asked.wrong(Promise::Liveness, "it is not answered"))
+            }
             (Verdict::Makes(_), Some(Err(_))) if is_over_capacity(answer) => Ok(()),
             (Verdict::Makes(_), Some(Err(_))) => Err(asked.wrong(Promise::Durable, "it should not be refused")),
             (Verdict::Later, None) => {
@@ -228,7 +232,8 @@ impl Book {
                 Ok(true)
             }
             CommandError::OpReused { .. } => {
-                let other = self.ops.get(&op).is_some_and(|known| known.command != *command || known.actor != asked.actor);
+                let other =
+                    self.ops.get(&op).is_some_and(|known| known.command != *command || known.actor != asked.actor);
                 asked.require(Promise::Durable, other, "its id was not used for another body")?;
                 Ok(true)
             }
@@ -248,10 +253,7 @@ impl Book {
 /// Whether a call was refused for want of room among what an owner holds in memory: the ledger does not count that.
 fn is_over_capacity(answer: Option<Result<Outcome, &CommandError>>) -> bool {
     let Some(Err(CommandError::LimitExceeded { what, .. })) = answer else { return false };
-    matches!(
-        what,
-        Limited::LongOperations | Limited::LongOperationsBytes | Limited::OperationCalls | Limited::Clients
-    )
+    matches!(what, Limited::LongOperations | Limited::LongOperationsBytes | Limited::OperationCalls | Limited::Clients)
 }
 
 /// Whether an outcome is that of a command which made these events, the last of them at `at`.

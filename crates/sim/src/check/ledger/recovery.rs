@@ -40,9 +40,10 @@ impl Ledger {
                 format!("guild {guild}: record {number} is {record:?}, and was {:?}", book.records.get(&number))
             })?;
         }
-        Promise::Durable.require(covered == 0 || book.records.contains_key(&covered) || covered <= book.certain, || {
-            format!("guild {guild}: a checkpoint covers record {covered}, which nobody has made")
-        })?;
+        Promise::Durable
+            .require(covered == 0 || book.records.contains_key(&covered) || covered <= book.certain, || {
+                format!("guild {guild}: a checkpoint covers record {covered}, which nobody has made")
+            })?;
         let before = book.epoch;
         let mut pending = book.pending.remove(&before).unwrap_or_default();
         book.epoch = epoch;
@@ -52,7 +53,8 @@ impl Ledger {
         let annals = self.chronicle.annals(guild);
         let lost = annals.between(at, Position { epoch, ..Position::default() });
         let durable = lost.iter().find(|entry| entry.event.is_durable());
-        Promise::Durable.require(durable.is_none(), || format!("guild {guild}: it goes on from {at}: {durable:?} is lost"))?;
+        Promise::Durable
+            .require(durable.is_none(), || format!("guild {guild}: it goes on from {at}: {durable:?} is lost"))?;
         seen.messages_lost += lost.len() as u64;
         annals.forget_behind(at);
         annals.open(Opening { epoch, after: at });
@@ -67,7 +69,8 @@ impl Ledger {
                 None => applied.outcome.at() <= covered_at,
             });
             let gone = op.acknowledged && op.applied.is_none() && op.command.is_durable();
-            Promise::Durable.require(!gone, || format!("guild {guild}: {:?} was acknowledged and is gone", op.command))?;
+            Promise::Durable
+                .require(!gone, || format!("guild {guild}: {:?} was acknowledged and is gone", op.command))?;
         }
         Ok(untold)
     }

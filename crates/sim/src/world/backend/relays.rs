@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use guildhall_members::View;
-use guildhall_proto::{Ephemeral, Epoch, Event, EventKind, GuildId, Member, Millis, UserId};
+use guildhall_proto::{Ephemeral, Epoch, Event, EventKind, GuildId};
 use guildhall_relay::{ApplyError, Relay, SessionKey, TellError};
 
 use super::{Core, Errand, RelayHost, Seat, World};
@@ -160,18 +160,22 @@ impl World {
     /// Begins again from a view.
     fn resync(&mut self, at: At, view: &View) -> Result<(), Breach> {
         let backend = &mut self.backends[at.backend];
-        let joined = joined(backend.seats.values().filter(|seat| seat.guild == at.guild && seat.key.is_some()));
+        let joined = |user| view.with_member(user, |member| member.joined_at);
+        // Who left and came back within the hole is a new member: the owner has detached the sessions of the one who left.
+        let is_outlived = |seat: &&Seat| {
+            seat.guild == at.guild && joined(seat.user).is_some_and(|joined_at| seat.joined_at < joined_at)
+        };
+        let outlived: Vec<SessionKey> =
+            backend.seats.values().filter(is_outlived).filter_map(|seat| seat.key).collect();
         let Some(host) = backend.relay(at) else { return Ok(()) };
         let Some(core) = &mut host.core else { return Ok(()) };
         let position = view.position();
         let is_new_owner = position.epoch != host.epoch;
         host.epoch = position.epoch;
         if position > core.relay.position() {
-            // Who left and came back within the hole is a new member: the owner has detached the sessions of the one who left.
-            let is_same = |member: &Member| joined.get(&member.user).is_none_or(|at| *at == member.joined_at);
-            let member = |user| view.member(user).filter(is_same);
             let mut woken = Vec::new();
-            let synced = core.relay.resync(position, view.rights().clone(), member, &mut woken);
+            let synced =
+                core.relay.resync(position, view.rights().clone(), |user| view.member(user), &outlived, &mut woken);
             synced.map_err(|error| Promise::Order.breach(format!("guild {}: {error}", at.guild)))?;
             host.ahead.clear();
             self.watch.seen.resyncs += 1;
@@ -303,16 +307,6 @@ fn tell(relay: &mut Relay, ahead: &mut Vec<Ephemeral>, woken: &mut Vec<SessionKe
         Ok(_) | Err(TellError::Stale { .. }) => false,
         Err(TellError::Ahead { .. }) => true,
     });
-}
-
-/// When the members of sessions had joined, as of the latest attach of each.
-fn joined<'a>(seats: impl Iterator<Item = &'a Seat>) -> BTreeMap<UserId, Millis> {
-    let mut joined: BTreeMap<UserId, Millis> = BTreeMap::new();
-    for seat in seats {
-        let latest = joined.entry(seat.user).or_insert(seat.joined_at);
-        *latest = seat.joined_at.max(*latest);
-    }
-    joined
 }
 
 fn changes_rights(kind: &EventKind) -> bool {

@@ -22,9 +22,16 @@ pub(crate) enum Errand {
     /// To be accepted by the owner.
     Attach,
     /// To be accepted as one who comes back.
-    Resume { generation: Generation, known: Position },
+    Resume {
+        generation: Generation,
+        known: Position,
+    },
     /// To be placed at the relay, as it was accepted.
-    Place { attached: Box<Attached>, known: Option<Position>, tries: u32 },
+    Place {
+        attached: Box<Attached>,
+        known: Option<Position>,
+        tries: u32,
+    },
     /// To be known to a new owner.
     Reattach,
     SetLevel(Level),
@@ -306,12 +313,16 @@ impl World {
             (None, Way::Stream) => {
                 core.relay.attach_stream(attach).map(|stream| (stream.key(), Some(stream), None)).map_err(Into::into)
             }
-            (None, Way::Batch) => core.relay.attach_batch(attach, seat.0).map(|key| (key, None, None)).map_err(Into::into),
+            (None, Way::Batch) => {
+                core.relay.attach_batch(attach, seat.0).map(|key| (key, None, None)).map_err(Into::into)
+            }
             (Some(known), way) => {
                 let deletions_unknown_to = *deletions_unknown_to;
                 let resume = Resume { attach, known, deleted_roles, deletions_unknown_to };
                 match way {
-                    Way::Stream => core.relay.resume_stream(resume).map(|(stream, gap)| (stream.key(), Some(stream), gap)),
+                    Way::Stream => {
+                        core.relay.resume_stream(resume).map(|(stream, gap)| (stream.key(), Some(stream), gap))
+                    }
                     Way::Batch => core.relay.resume_batch(resume, seat.0).map(|(key, gap)| (key, None, gap)),
                 }
             }

@@ -261,16 +261,15 @@ impl History {
         }
         let members = self.community().members.clone();
         let rights = self.log.last().unwrap().1.clone();
-        let (log, sessions) = (&self.log, &self.sessions);
-        let member = |id: SessionId, user: UserId| {
+        let is_outlived = |session: &&Session| {
             // Who left and came back within the hole is another.
-            let is_it = |session: &&Session| (session.begin.session, session.host) == (id, host);
-            let since = sessions.iter().find(is_it).map_or(from, |session| session.begin.accepted.max(from));
-            let later = log.iter().filter(|(event, _)| event.position > since);
-            let has_left = later.map(|(event, _)| ends(&event.kind, user)).any(|end| end.is_some());
-            members.get(&user).filter(|_| !has_left).map(|member| (**member).clone())
+            let since = session.begin.accepted.max(from);
+            let mut later = self.log.iter().filter(|(event, _)| event.position > since);
+            session.host == host && later.any(|(event, _)| ends(&event.kind, session.begin.user).is_some())
         };
-        self.hosts[host].relay.resync(at, rights, member, &mut Vec::new()).unwrap();
+        let outlived: Vec<SessionKey> = self.sessions.iter().filter(is_outlived).map(|session| session.key).collect();
+        let member = |user: UserId| members.get(&user).map(|member| (**member).clone());
+        self.hosts[host].relay.resync(at, rights, member, &outlived, &mut Vec::new()).unwrap();
     }
 
     fn attach(&mut self, host: usize) -> Result<(), Breach> {
