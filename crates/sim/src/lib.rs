@@ -58,7 +58,7 @@
 //! }
 //!
 //! let doorman = Doorman { town: Town::ordinary(0, &mut Dice::new(1)) };
-//! let plan = Plan { seed: 1, steps: 2_000, workload: "doorman".into(), faults: "none".into() };
+//! let plan = Plan { seed: 1, steps: 2_000, workload: "doorman".into(), faults: "none".into(), without: vec![] };
 //! let report = run_workload(&plan, Box::new(doorman))?;
 //! assert_eq!(report.breach, None);
 //! assert!(report.seen.heard > 0);

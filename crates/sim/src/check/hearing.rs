@@ -201,9 +201,13 @@ impl Ears {
     /// A session has read this.
     ///
     /// # Errors
-    /// A breach of [`Promise::Order`](super::Promise::Order) if something that was for it is missing before, or if it was not for the session though its member may see
-    /// it; of [`Promise::Rights`](super::Promise::Rights) if its member may not; of [`Promise::Past`](super::Promise::Past) if today's rights would have made it so; of
-    /// [`Promise::Names`](super::Promise::Names) if it is not what an owner let out.
+    /// A breach of
+    /// - [`Promise::Order`](super::Promise::Order) if something that was for it is missing before, or if it was not for the session as it
+    ///   listens, though its member may see it;
+    /// - [`Promise::Rights`](super::Promise::Rights) if its member may not;
+    /// - [`Promise::Past`](super::Promise::Past) if either is so by the rights of when the session came back, not by those of then;
+    /// - [`Promise::Names`](super::Promise::Names) if it is not what an owner let out;
+    /// - [`Promise::Durable`](super::Promise::Durable) if it is a gap over what no owner has let out yet.
     pub fn heard(&mut self, annals: &Annals, ear: EarId, heard: &Heard) -> Result<(), Breach> {
         self.at(annals, ear, |ear, facts| ear.hear(facts, heard))
     }

@@ -218,10 +218,12 @@ impl Ear {
     fn lose(&mut self, facts: &mut Facts<'_>, gap: Gap) -> Result<(), Breach> {
         let Gap { after, through } = gap;
         let (known, head) = (self.known, facts.past.head());
-        let fits = after <= through && through >= known && through <= head;
-        self.require(Promise::Order, fits, || {
+        let what = || {
             format!("was told a gap after {after} through {through}, knowing all up to {known}, of a guild at {head}")
-        })?;
+        };
+        self.require(Promise::Order, after <= through && through >= known, what)?;
+        // It tells of what nobody has let out.
+        self.require(Promise::Durable, through <= head, what)?;
         self.pass(facts, after.min(through), Passing::Hearing)?;
         let (epoch, missed) = (self.eye.at().epoch, facts.tally.missed);
         self.pass(facts, through, Passing::UnderGap)?;
