@@ -116,7 +116,7 @@ defects! {
         "A session begins one event before the position where it was accepted.";
     HoleUntold "hole-untold" in relay breaks [4]:
         "A relay that starts again from a view does not tell its sessions of the hole.";
-    UncleanTrusted "unclean-trusted" in relay breaks [4, 2]:
+    UncleanTrusted "unclean-trusted" in relay breaks [4, 2, 11]:
         "A relay takes an epoch that opened after an unclean end for a clean one.";
     ToldAhead "told-ahead" in relay breaks [5, 4]:
         "Typing and presence are told before the events that they were accepted behind.";
@@ -142,7 +142,7 @@ defects! {
         "A checkpoint is said to cover one record more than it does.";
     ViewBeforeGate "view-before-gate" in sim breaks [3, 9, 4]:
         "A view is published when its turn is admitted, not when it is let out.";
-    ViewAfterAnswer "view-after-answer" in sim breaks [9, 11]:
+    ViewAfterAnswer "view-after-answer" in sim breaks [9, 11, 4]:
         "A turn's view is published with the next turn, behind the answers.";
     FailureIgnored "failure-ignored" in sim breaks [3, 1]:
         "A turn whose records the store refused is let out, and its owner goes on.";
