@@ -15,7 +15,7 @@ use crate::workload::KnownStage;
 /// What is well again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Again {
-    Disk { machine: usize, life: u64 },
+    Disk { machine: usize },
     Link { backend: usize, node: usize },
 }
 
@@ -83,13 +83,12 @@ impl World {
     }
 
     fn disk_well_later(&mut self, machine: usize, while_ms: u64) {
-        let life = self.machines[machine].life;
-        self.wire.later(Micros::millis(while_ms), Happening::Well(Again::Disk { machine, life }));
+        self.wire.later(Micros::millis(while_ms), Happening::Well(Again::Disk { machine }));
     }
 
     pub(super) fn well_again(&mut self, again: Again) {
         match again {
-            Again::Disk { machine, .. } => {
+            Again::Disk { machine } => {
                 self.machines[machine].slowness = 1;
                 self.machines[machine].fill(false);
                 self.machines[machine].attend(&mut self.wire);
