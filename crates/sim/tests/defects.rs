@@ -6,8 +6,10 @@ use std::sync::Mutex;
 use std::thread;
 
 use guildhall_proto::Defect;
+use guildhall_proto::defects::switch_on;
 use guildhall_sim::defects::hunt;
-use guildhall_sim::run::Plan;
+use guildhall_sim::run::{Plan, run};
+use guildhall_sim::shrink::shrink;
 
 #[test]
 fn every_defect_is_found_by_a_check_of_a_promise_that_it_breaks() {
@@ -29,6 +31,21 @@ fn every_defect_is_found_by_a_check_of_a_promise_that_it_breaks() {
     });
     let unfound = unfound.into_inner().unwrap();
     assert!(unfound.is_empty(), "{}", unfound.join("\n"));
+}
+
+#[test]
+fn a_run_that_breaks_a_promise_is_shrunk_to_a_shorter_one_that_breaks_the_same() {
+    let _on = switch_on(Defect::LeakAfterRevoke);
+    let broken = run(&plan(seed_of(Defect::LeakAfterRevoke))).unwrap();
+    let promise = broken.breach.as_ref().map(|breach| breach.promise);
+    let (steps, kinds) = (broken.steps, broken.plan.without.len());
+
+    let shortest = shrink(broken).unwrap();
+
+    assert_eq!(shortest.breach.as_ref().map(|breach| breach.promise), promise);
+    assert!(shortest.steps < steps || shortest.plan.without.len() > kinds);
+    assert!(!shortest.history.is_empty());
+    assert_eq!(run(&shortest.plan).unwrap(), shortest);
 }
 
 fn plan(seed: u64) -> Plan {
