@@ -22,6 +22,8 @@
 
 pub mod codec;
 mod command;
+#[cfg(feature = "defects")]
+pub mod defects;
 mod ephemeral;
 mod error;
 mod event;
@@ -37,6 +39,8 @@ mod structure;
 mod text;
 
 pub use command::{Actor, ChannelEdit, Command, GuildEdit, MemberEdit, NewMember, PruneBy, Publish, RoleEdit};
+#[cfg(feature = "defects")]
+pub use defects::Defect;
 pub use ephemeral::{Ephemeral, EphemeralKind, Subject};
 pub use error::{CallError, CommandError, Limited, LineFault, ListedThing, Outcome};
 pub use event::{Event, EventKind, Message};

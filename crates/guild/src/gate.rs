@@ -116,6 +116,10 @@ impl Gate {
     /// Lets the next turn out, if its records and those of all turns before it are stored.
     pub fn release(&mut self) -> Option<Outcomes> {
         let next = self.waiting.front_mut()?;
+        #[cfg(feature = "defects")]
+        if guildhall_proto::Defect::GateOpen.is_on() {
+            next.settled = true;
+        }
         if !next.settled {
             return None;
         }

@@ -151,6 +151,10 @@ impl Guild {
         self.clock = self.clock.max(record.at);
         self.changes += changes_of(record.event.as_deref());
         self.operations.keep_applied(&record.op);
+        #[cfg(feature = "defects")]
+        if guildhall_proto::Defect::OutcomesForgotten.is_on() {
+            self.operations = Operations::default();
+        }
         match &record.event {
             // Messages are not stored, so seqs may jump, but never stand still.
             Some(event) if record.position > self.position => {
@@ -173,6 +177,9 @@ impl Guild {
     /// Begins an epoch, which must be higher than every one before.
     pub fn open(&mut self, epoch: Epoch) {
         assert!(epoch >= self.position.epoch, "the store raises the epoch at every claim");
+        #[cfg(feature = "defects")]
+        let epoch =
+            if guildhall_proto::Defect::SeqReused.is_on() && self.records > 0 { self.position.epoch } else { epoch };
         self.position.epoch = epoch;
         self.cleaned = self.position.seq;
     }
@@ -265,6 +272,8 @@ impl Guild {
             Ok(Performed::Now(outcome)) => effects.push(Effect::Answer(id, Ok(Reply::Outcome(outcome)))),
             // Answered with its last batch.
             Ok(Performed::Later) => {}
+            #[cfg(feature = "defects")]
+            Err(_) if guildhall_proto::Defect::RefusalDropped.is_on() => {}
             Err(refusal) => effects.push(Effect::Answer(id, Err(refusal))),
         }
         self.give_up_works_if_deleted(effects);

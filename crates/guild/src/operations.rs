@@ -81,8 +81,14 @@ impl Operations {
         match client.find(op.counter) {
             Ok(at) => {
                 let kept = &client.kept[at];
+                #[cfg(feature = "defects")]
+                let body = if guildhall_proto::Defect::BodyIgnored.is_on() { kept.body } else { body };
                 if kept.body != body || kept.issued_at != op.issued_at {
                     return Err(CommandError::OpReused { op });
+                }
+                #[cfg(feature = "defects")]
+                if guildhall_proto::Defect::RetryAppliedAgain.is_on() {
+                    return Ok(Seen::New);
                 }
                 Ok(match &kept.answer {
                     Known::Final(answer) => Seen::Answered(answer.clone()),
@@ -230,6 +236,10 @@ impl Kept {
 
 /// At or before this issue time an operation may have been forgotten.
 fn time_floor(now: Millis) -> Millis {
+    #[cfg(feature = "defects")]
+    if guildhall_proto::Defect::ExpiredApplied.is_on() {
+        return Millis(0);
+    }
     now.minus(OUTCOME_KEPT)
 }
 

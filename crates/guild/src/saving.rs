@@ -121,6 +121,12 @@ impl Guild {
     }
 
     fn install(&mut self, folded: Folded, folding: Folding, effects: &mut Vec<Effect>) {
+        #[cfg(feature = "defects")]
+        let folding = if guildhall_proto::Defect::StructureTooLate.is_on() {
+            Folding { structure: folding.structure.map(|_| self.structure()), ..folding }
+        } else {
+            folding
+        };
         let base = folded.base();
         if folded.cleans_roles() {
             self.cleaned = folding.seq;

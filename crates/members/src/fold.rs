@@ -66,6 +66,10 @@ impl FoldJob {
             let until = self.base.range_start(page_idx + 1);
             let is_ours = |user: UserId| until.is_none_or(|until| user < until);
             if rows.len() == 0 && !changes.peek().is_some_and(|(user, _)| is_ours(*user)) {
+                #[cfg(feature = "defects")]
+                if guildhall_proto::Defect::PageLost.is_on() && page_idx > 0 && page_idx + 1 == pages.len() {
+                    continue;
+                }
                 next.keep(page, block);
                 continue;
             }

@@ -213,6 +213,10 @@ impl Members {
     /// Until then [`is_masked`](Self::is_masked) holds and the id must not come back to life.
     pub fn delete_role(&mut self, role: RoleId) {
         self.sums.drop_role(role);
+        #[cfg(feature = "defects")]
+        if guildhall_proto::Defect::RoleUnmasked.is_on() {
+            return;
+        }
         self.layers.masked.insert(role);
     }
 
@@ -304,6 +308,10 @@ impl Members {
             return Superseded { _unwanted: Some(Box::new(folded)), ..Superseded::default() };
         }
         self.folding = None;
+        #[cfg(feature = "defects")]
+        if guildhall_proto::Defect::FoldOverNewer.is_on() {
+            self.layers.fresh = Overlay::default();
+        }
         self.interner = Some(folded.interner);
         for role in &folded.cleaned {
             self.layers.masked.remove(role);

@@ -69,6 +69,10 @@ impl<'a> ChannelRule<'a> {
             return Permissions::ALL;
         }
         let after_everyone = (base - self.everyone.deny) | self.everyone.allow;
+        #[cfg(feature = "defects")]
+        if guildhall_proto::Defect::DenyWins.is_on() {
+            return (after_everyone | own.allow) - own.deny;
+        }
         (after_everyone - own.deny) | own.allow
     }
 

@@ -183,6 +183,8 @@ impl Audiences {
             EventKind::RoleUpdated { before, after } if decides(before.permissions) != decides(after.permissions) => {
                 self.forget_all();
             }
+            #[cfg(feature = "defects")]
+            EventKind::OverwriteChanged { .. } if guildhall_proto::Defect::LeakAfterRevoke.is_on() => {}
             EventKind::OverwriteChanged { channel, .. } => self.forget(*channel),
             EventKind::ChannelDeleted { channel, .. } => self.forget(channel.id),
             EventKind::GuildUpdated { .. }

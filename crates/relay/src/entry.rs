@@ -110,6 +110,10 @@ impl Call {
     }
 
     fn reaches(&self, who: &Listener, cohort: &Cohort) -> bool {
+        #[cfg(feature = "defects")]
+        if guildhall_proto::Defect::MentionLost.is_on() {
+            return self.everyone || self.calls_role_of(cohort);
+        }
         self.everyone
             || self.here && who.hearing.is_online
             || self.users.binary_search(&who.user).is_ok()

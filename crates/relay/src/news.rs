@@ -100,6 +100,10 @@ impl News {
     /// Makes the summary, and begins the next.
     pub(crate) fn summarize(&mut self, now: Millis) -> Summary {
         self.last = Some(now);
+        #[cfg(feature = "defects")]
+        if guildhall_proto::Defect::UnreadDropped.is_on() {
+            self.items.pop_first();
+        }
         let mut moved = mem::take(&mut self.moved);
         moved.sort_by_key(|moved| (moved.session, moved.seq));
         Summary { items: mem::take(&mut self.items).into_values().collect(), moved: moved.into() }

@@ -265,6 +265,8 @@ impl Relay {
         if epoch <= self.position.epoch {
             return Err(StaleEpoch { got: epoch, current: self.position.epoch });
         }
+        #[cfg(feature = "defects")]
+        let clean_at = if guildhall_proto::Defect::UncleanTrusted.is_on() { Some(self.position) } else { clean_at };
         if clean_at != Some(self.position) {
             return Ok(Opened::MustResync);
         }
@@ -332,11 +334,18 @@ impl Relay {
         Cursor(self.run.at.0 + (position.seq.0 - self.run.position.seq.0))
     }
 
-    /// The position just before the entry at `cursor` of the whole ring, which is within the run.
+    /// The position just before the entry at `cursor` of the whole ring, or where the run begins, if that is later. It is in the epoch of
+    /// what follows, which may have begun there; where that is gone, and more than one epoch may have begun since, in that of the run's
+    /// beginning.
     fn position_before(&self, cursor: Cursor) -> Position {
+        let cursor = cursor.max(self.run.at);
         let seq = Seq(self.run.position.seq.0 + cursor.since(self.run.at));
-        // Only to be compared, and only from the present epoch's opening on is it exact in its epoch.
-        let epoch = if seq >= self.opened_at { self.position.epoch } else { self.run.position.epoch };
+        let mut epoch = if seq >= self.opened_at { self.position.epoch } else { self.run.position.epoch };
+        // An entry that is gone is not visited.
+        let _ = self.rings.whole.read(&mut cursor.clone(), |_, entry| {
+            epoch = entry.position().epoch;
+            ControlFlow::Break(())
+        });
         Position { epoch, seq }
     }
 

@@ -39,6 +39,8 @@ mod checkpoint_writer;
 mod claiming;
 mod config;
 mod counters;
+#[cfg(feature = "defects")]
+mod defects;
 mod directory;
 mod identity;
 mod inspection;
@@ -202,6 +204,8 @@ impl EmbeddedStore {
         config: EmbeddedConfig,
         workers: Arc<dyn Workers>,
     ) -> Result<(Self, RecordWriter, CheckpointWriter, OpenReport), OpenError> {
+        #[cfg(feature = "defects")]
+        let directory = defects::careless(directory);
         let identity = directory.identity()?;
         let log = LogConfig { segment_bytes: config.segment_bytes };
         let mut recovery = Recovery::default();
@@ -312,6 +316,8 @@ impl Store for EmbeddedStore {
     }
 
     fn append(&self, batch: Batch, stored: Stored) {
+        #[cfg(feature = "defects")]
+        let stored = defects::told(stored);
         let (guild, epoch) = (batch.guild, batch.epoch);
         let bytes = batch.records.iter().map(record_bytes).sum();
         let refused = {
@@ -341,6 +347,8 @@ impl Store for EmbeddedStore {
     }
 
     fn checkpoint(&self, guild: GuildId, epoch: Epoch, checkpoint: StoredCheckpoint, stored: Stored) {
+        #[cfg(feature = "defects")]
+        let checkpoint = defects::covering(checkpoint);
         match self.write_out(guild, epoch, &checkpoint) {
             Ok(WrittenOut { title, parts, is_small, bytes }) => {
                 if checkpoint.is_deleted() {

@@ -88,7 +88,10 @@ impl History {
             return;
         }
         let rights = view.rights().clone();
-        backend.relay.resync(at, rights, |user| view.member(user), &mut woken).expect("the view is ahead of the relay");
+        backend
+            .relay
+            .resync(at, rights, |user| view.member(user), &[], &mut woken)
+            .expect("the view is ahead of the relay");
         backend.places.append_hole(at.seq.0);
         backend.forget(|_| true);
         backend.cursor = guildhall_ring::Cursor::after(at.seq);

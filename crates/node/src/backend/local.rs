@@ -12,7 +12,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use guildhall_members::View;
-use guildhall_proto::{CallError, Event, GuildId, Member, Position, Seq};
+use guildhall_proto::{CallError, Event, GuildId, Position, Seq};
 use guildhall_relay::{ApplyError, Batch, Relay, RelayConfig, SessionKey, TellError};
 use guildhall_ring::{Cursor, ReadError, Version};
 use parking_lot::Mutex;
@@ -281,10 +281,10 @@ impl LocalRelay {
         }
         self.node.counters().bump(Counter::RelayResyncs);
         // Who left and came back within the hole is a new member: the owner has detached the sessions of the one who left.
-        let joined = seats.joined();
-        let is_same = |member: &Member| joined.get(&member.user).is_none_or(|joined_at| *joined_at == member.joined_at);
-        let member = |user| view.member(user).filter(is_same);
-        if let Err(stale) = relay.resync(view.position(), view.rights().clone(), member, woken) {
+        let joined = |user| view.with_member(user, |member| member.joined_at);
+        let outlived = seats.outlived(joined);
+        let member = |user| view.member(user);
+        if let Err(stale) = relay.resync(view.position(), view.rights().clone(), member, &outlived, woken) {
             tracing::error!(guild = %self.guild, %stale, "the relay is ahead of its guild");
         }
         self.wake(core);

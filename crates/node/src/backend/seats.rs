@@ -159,14 +159,11 @@ impl Seats {
         Some((seat.key.take(), over))
     }
 
-    /// When the members of the sessions that the relay has had joined, as of the latest attach of each. O(sessions).
-    pub(super) fn joined(&self) -> BTreeMap<UserId, Millis> {
-        let mut joined = BTreeMap::new();
-        for seat in self.seats.values().filter(|seat| seat.key.is_some()) {
-            let latest = joined.entry(seat.user).or_insert(seat.joined_at);
-            *latest = seat.joined_at.max(*latest);
-        }
-        joined
+    /// The sessions that the relay has of users who, by what `joined` says, have left since and joined anew. O(sessions).
+    pub(super) fn outlived(&self, joined: impl Fn(UserId) -> Option<Millis>) -> Vec<SessionKey> {
+        let is_earlier = |seat: &&Seat| joined(seat.user).is_some_and(|joined_at| seat.joined_at < joined_at);
+        let outlived = self.seats.values().filter(|seat| seat.key.is_some()).filter(is_earlier);
+        outlived.filter_map(|seat| seat.key).collect()
     }
 
     /// Notes what a session shows from now on, and tells what it showed before.
@@ -258,6 +255,9 @@ impl Seat {
 
 #[cfg(test)]
 mod tests {
+    use guildhall_permissions::Rights;
+    use guildhall_proto::{GuildId, GuildSettings, Level, Name, Permissions, Position};
+    use guildhall_relay::{Attach, Relay, RelayConfig};
     use tokio::sync::oneshot::error::TryRecvError;
 
     use super::*;
@@ -333,6 +333,34 @@ mod tests {
         assert_eq!(seats.begin_telling(session()), None);
         assert!(seats.attached(session(), tenure, GENERATION));
         assert_eq!(seats.begin_telling(session()), Some(REATTACH));
+    }
+
+    #[test]
+    fn of_two_sessions_of_a_user_that_of_before_it_left_is_outlived_whoever_attached_last() {
+        let at = Position::default();
+        let (mut relay, _batch) = Relay::new(RelayConfig::default(), rights(), at);
+        let mut seats = Seats::default();
+        let mut key_of = |number: u64, joined_at: Millis| {
+            let session = SessionId::new(number).unwrap();
+            let tenure = seats.reserve(session, USER, Status::Online).unwrap();
+            let (level, status) = (Level::Active, Status::Online);
+            let attach = Attach { session, accepted: at, user: USER, roles: &[], members: false, level, status };
+            let key = relay.attach_batch(attach, number).unwrap();
+            seats.place(session, tenure, key, joined_at);
+            key
+        };
+        let before = key_of(1, Millis(5));
+        key_of(2, Millis(9));
+        assert_eq!(seats.outlived(|_| Some(Millis(9))), [before]);
+        assert_eq!(seats.outlived(|_| Some(Millis(5))), []);
+        // Who is no member is for the relay to see.
+        assert_eq!(seats.outlived(|_| None), []);
+    }
+
+    fn rights() -> Rights {
+        let guild = GuildId::new(1).unwrap();
+        let settings = GuildSettings { name: Name::parse("one").unwrap(), owner: USER };
+        Rights::new(guild, settings, Rights::everyone_role(guild, Permissions::NONE))
     }
 
     #[test]

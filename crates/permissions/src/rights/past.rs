@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use guildhall_proto::EventKind;
+#[cfg(feature = "defects")]
+use guildhall_proto::{Overwrite, OverwriteTarget};
 
 use super::Rights;
 
@@ -22,6 +24,10 @@ impl Rights {
     pub fn take_back(&mut self, event: &EventKind) -> Result<(), NoPast> {
         match event {
             EventKind::GuildCreated { .. } => return Err(NoPast),
+            #[cfg(feature = "defects")]
+            EventKind::RoleUpdated { .. }
+            | EventKind::OverwriteChanged { after: Some(Overwrite { target: OverwriteTarget::Role(_), .. }), .. }
+                if guildhall_proto::Defect::TakenBackWrongly.is_on() => {}
             EventKind::GuildUpdated { before, .. } => self.settings = Arc::new(before.clone()),
             EventKind::RoleCreated { role } => self.delete_role(role.id),
             EventKind::RoleUpdated { before, .. } => {

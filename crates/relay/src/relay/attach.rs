@@ -229,6 +229,12 @@ impl Relay {
             return Ok((scan, None));
         }
         scan.cursor = self.behind(accepted);
+        #[cfg(feature = "defects")]
+        if guildhall_proto::Defect::BegunLate.is_on() && scan.cursor < self.ring.head() {
+            scan.cursor = scan.cursor.next();
+        } else if guildhall_proto::Defect::BegunEarly.is_on() && scan.cursor > self.ring.tail() {
+            scan.cursor.0 -= 1;
+        }
         let past = self.past_of(scan.cursor, user, roles.into(), members);
         scan.cohort = past.first;
         scan.past = past.changes;
@@ -250,6 +256,10 @@ impl Relay {
                     });
                 }
                 let present = self.join(who.key.idx, standing);
+                #[cfg(feature = "defects")]
+                if guildhall_proto::Defect::ReplayByToday.is_on() {
+                    scan.past.clear();
+                }
                 match scan.past.first_mut() {
                     Some((_, newest)) => *newest = present,
                     None => scan.cohort = present,

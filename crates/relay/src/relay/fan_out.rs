@@ -69,6 +69,10 @@ impl Relay {
             let Way::Stream(door) = &slot.way else {
                 continue;
             };
+            #[cfg(feature = "defects")]
+            if guildhall_proto::Defect::CohortOfNow.is_on() && matches!(door.at(), crate::stream::At::Woken(_)) {
+                door.change_cohort(scan::Moved { cohort: Arc::clone(to), since: at.whole.next() });
+            }
             if was_waiting && entry.is_for(&who, &from, to) {
                 // Its cohort stays the old one until it reads the entry.
                 door.wake(at, told.head());
@@ -174,6 +178,8 @@ impl Relay {
         for list in lists {
             for idx in 0..self.cohorts.waiting_in(*list).words() {
                 let ids = word(idx, &self.cohorts) & self.cohorts.waiting_in(*list).word(idx);
+                #[cfg(feature = "defects")]
+                let ids = if guildhall_proto::Defect::WakeTooFew.is_on() { ids & ids.wrapping_neg() } else { ids };
                 for id in numbers(idx, ids) {
                     self.wake_cohort(id, *list, at, &is_for, woken);
                 }
@@ -237,6 +243,10 @@ impl Relay {
     fn moves(&mut self, event: &EventKind, owner_before: UserId) -> Arc<[Move]> {
         let mut moves = Vec::new();
         match event {
+            #[cfg(feature = "defects")]
+            EventKind::MemberUpdated { before, .. } if guildhall_proto::Defect::RolesTakenLate.is_on() => {
+                self.move_user(before.user, Some(&before.roles), &mut moves);
+            }
             EventKind::MemberUpdated { after, .. } => self.move_user(after.user, Some(&after.roles), &mut moves),
             EventKind::MemberJoined { member } | EventKind::MemberLeft { member } => {
                 self.move_user(member.user, None, &mut moves);
@@ -301,6 +311,10 @@ impl Relay {
 
     /// The sessions that hear the event last, and why.
     fn ended_by(&self, event: &EventKind) -> Vec<(u32, DetachReason)> {
+        #[cfg(feature = "defects")]
+        if guildhall_proto::Defect::HeardAfterLeaving.is_on() {
+            return Vec::new();
+        }
         if let EventKind::MemberLeft { member } = event {
             self.slots.of_user(member.user).map(|idx| (idx, DetachReason::MemberLeft)).collect()
         } else if let EventKind::MembersLeft { users } = event {

@@ -12,10 +12,11 @@ use crate::stream::End;
 
 impl Relay {
     /// Goes on from a view at `at`, with its rights and the records of the members that sessions belong to; `member` is asked once
-    /// for each user that has sessions, and answers `None` for one who is no member (any more).
+    /// for each user that has sessions, and answers `None` for one who is no member (any more). `outlived` are sessions of a membership that
+    /// has ended within the hole, of users who are members again: the relay cannot know these apart from the sessions that came since.
     ///
     /// Every session is told a [`Gap`](crate::Gap) up to `at`, after what it has not heard of the events before the hole; sessions
-    /// of users who are gone end then, with [`DetachReason::MemberLeft`]. O(sessions).
+    /// of users who are gone, and those outlived, end then, with [`DetachReason::MemberLeft`]. O(sessions).
     ///
     /// # Errors
     /// [`StaleResync`] if the relay has applied newer events.
@@ -24,6 +25,7 @@ impl Relay {
         at: Position,
         rights: Rights,
         mut member: impl FnMut(UserId) -> Option<Member>,
+        outlived: &[SessionKey],
         woken: &mut Vec<SessionKey>,
     ) -> Result<(), StaleResync> {
         self.enter_hole(at)?;
@@ -35,7 +37,11 @@ impl Relay {
         let users: Vec<UserId> = self.slots.users().collect();
         for user in users {
             match member(user) {
-                Some(member) => self.move_user(user, Some(&member.roles), &mut moves),
+                Some(member) => {
+                    self.move_user(user, Some(&member.roles), &mut moves);
+                    let own = self.slots.of_user(user).filter(|idx| outlived.contains(&self.slots.key(*idx)));
+                    gone.extend(own.map(|idx| (idx, DetachReason::MemberLeft)));
+                }
                 None => gone.extend(self.slots.of_user(user).map(|idx| (idx, DetachReason::MemberLeft))),
             }
         }
@@ -89,6 +95,12 @@ impl Relay {
         let behind = Mark { whole: place.whole.next(), slow: place.slow.next() };
         let entry =
             Entry { fact: Fact::Hole { through: at }, scope: Scope::Everyone, moves: moves.into(), made_bytes: 0 };
+        #[cfg(feature = "defects")]
+        let entry = if guildhall_proto::Defect::HoleUntold.is_on() {
+            Entry { scope: Scope::Around { before: None, after: None }, ..entry }
+        } else {
+            entry
+        };
         self.wake_for(&entry, woken);
         // What was news before is in the view that everybody begins again from.
         self.news.clear();

@@ -23,6 +23,8 @@ impl Relay {
     /// See [`TellError`]; the relay is unchanged.
     pub fn tell(&mut self, ephemeral: Ephemeral, woken: &mut Vec<SessionKey>) -> Result<usize, TellError> {
         let (got, at) = (ephemeral.at, self.position);
+        #[cfg(feature = "defects")]
+        let at = if guildhall_proto::Defect::ToldAhead.is_on() { at.max(got) } else { at };
         if got > at {
             return Err(TellError::Ahead { got, at });
         }

@@ -4,10 +4,10 @@ mod stage;
 mod told;
 
 use guildhall_proto::limits::PAYLOAD_BYTES_MAX;
-use guildhall_proto::{EventKind, Millis, OverwriteTarget, Payload};
+use guildhall_proto::{EventKind, Millis, OverwriteTarget, Payload, UserId};
 
 use super::*;
-use crate::{Attach, AttachError, DetachReason, StaleResync, Stream, UnknownSession};
+use crate::{Attach, AttachError, Delivery, DetachReason, Resume, StaleResync, Stream, UnknownSession};
 use stage::Heard::{self, Detached, Event as Ev};
 use stage::*;
 
@@ -421,6 +421,24 @@ fn a_resync_tells_every_session_a_gap_and_ends_those_who_are_gone() {
 }
 
 #[test]
+fn a_session_of_a_membership_that_ended_in_a_hole_ends_though_its_user_is_back_and_listens_anew() {
+    let mut stage = Stage::new();
+    let mut before = stage.join(1, ADA, &[]);
+    let mut since = stage.attach(as_of(5, 2, ADA, &[]));
+    let mut other = stage.join(3, BOB, &[]);
+
+    let rights = stage.relay.rights().clone();
+    let outlived = [before.key()];
+    let find = |user: UserId| Some(member(user.get(), &[]));
+    stage.relay.resync(position(9), rights, find, &outlived, &mut Vec::new()).unwrap();
+    let next = stage.say(HALL);
+
+    assert_eq!(stage.hear(&mut before), [Heard::Gap(0, 9), Detached(DetachReason::MemberLeft)]);
+    assert_eq!(stage.hear(&mut since), [Heard::Gap(5, 9), Ev(next)]);
+    assert_eq!(stage.hear(&mut other), [Heard::Gap(0, 9), Ev(next)]);
+}
+
+#[test]
 fn a_guild_deleted_unheard_ends_every_session_after_a_gap() {
     let mut stage = Stage::new();
     let mut ada = stage.join(1, ADA, &[]);
@@ -434,6 +452,31 @@ fn a_guild_deleted_unheard_ends_every_session_after_a_gap() {
     assert_eq!(stage.hear(&mut ahead), std::slice::from_ref(&end));
     assert_eq!(stage.hear_batch(), [(3, Heard::Gap(0, 8)), (3, end)]);
     assert_eq!(stage.relay.sessions(), 0);
+}
+
+#[test]
+fn the_gap_of_one_that_comes_back_ends_in_the_epoch_of_what_it_hears_next() {
+    let mut stage = Stage::with_ring(8);
+    let known = position(stage.say(HALL));
+    for epoch in 2..=4 {
+        let at = stage.relay.position();
+        stage.relay.open_epoch(guildhall_proto::Epoch(epoch), Some(at), &mut stage.woken).unwrap();
+        for _ in 0..6 {
+            stage.say(HALL);
+        }
+    }
+
+    let attach = Attach { accepted: stage.relay.position(), ..as_of(0, 1, ADA, &[]) };
+    let resume = Resume { attach, known, deleted_roles: &[], deletions_unknown_to: Seq(0) };
+    let (mut stream, gap) = stage.relay.resume_stream(resume).unwrap();
+    let mut heard = Vec::new();
+    stream.read(100, |delivery| {
+        if let Delivery::Event(event) = delivery {
+            heard.push(event.position);
+        }
+    });
+    assert_eq!(gap.map(|gap| gap.through.next()), heard.first().copied());
+    assert_eq!(heard[0].epoch, guildhall_proto::Epoch(3));
 }
 
 #[test]

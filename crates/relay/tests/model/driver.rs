@@ -428,7 +428,7 @@ impl Driver {
         let members = self.world.members[at as usize].clone();
         let of = |who: UserId| members.get(&who).map(|roles| member(who, roles));
         let rights = self.world.rights[at as usize].clone();
-        self.relay.resync(position, rights, of, &mut self.woken).unwrap();
+        self.relay.resync(position, rights, of, &[], &mut self.woken).unwrap();
         let sessions = &mut self.sessions;
         self.pending.retain(|(idx, accepted)| {
             let is_due = *accepted < position;

@@ -31,6 +31,8 @@ impl PendingClaim {
         let Some(epoch) = before.max(shared.identity.epochs_from).0.checked_add(1).map(Epoch) else {
             return Err(StoreError::Unavailable { reason: format!("guild {guild} has no epochs left") });
         };
+        #[cfg(feature = "defects")]
+        let epoch = if guildhall_proto::Defect::EpochNotRaised.is_on() && before > Epoch(0) { before } else { epoch };
         // Under the rows' lock, so that no batch of an earlier epoch comes behind it.
         let bytes = usize::try_from(CLAIM_BYTES).expect("a head has some dozens of bytes");
         shared.work.push(Work::Claim { guild, epoch, grant }, bytes).map_err(|refused| refused_by(refused).0)?;

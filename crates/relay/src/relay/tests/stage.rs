@@ -165,7 +165,7 @@ impl Stage {
         let rights = self.relay.rights().clone();
         let find = |user: UserId| members.contains(&user.get()).then(|| member(user.get(), &[]));
         self.woken.clear();
-        self.relay.resync(at, rights, find, &mut self.woken)
+        self.relay.resync(at, rights, find, &[], &mut self.woken)
     }
 }
 

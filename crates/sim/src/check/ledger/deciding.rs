@@ -1,0 +1,270 @@
+//! Each call decided again: what an owner made of it must be what the naive guild makes of it at that place.
+
+use std::sync::Arc;
+
+use guildhall_guild::CallId;
+use guildhall_proto::limits::{CLIENT_OUTCOMES_MAX, ISSUE_AHEAD_MAX, OUTCOME_KEPT};
+use guildhall_proto::{
+    Actor, Command, CommandError, Epoch, Event, EventKind, GuildId, Limited, OpId, Outcome, Position, RoleId, Stage,
+};
+
+use super::{Applied, Book, Breach, By, Ledger, Made, Op, Promise, outcome};
+use crate::check::Annals;
+use crate::model::{Verdict, may_be_batch};
+use crate::seen::Seen;
+
+/// A call and what came of it.
+struct Asked<'a> {
+    guild: GuildId,
+    epoch: Epoch,
+    op: OpId,
+    actor: Actor,
+    command: &'a Arc<Command>,
+    made: &'a Made,
+    answer: Option<Result<Outcome, &'a CommandError>>,
+}
+
+impl Asked<'_> {
+    fn wrong(&self, promise: Promise, what: &str) -> Breach {
+        let Self { guild, epoch, op, actor, command, made, answer } = self;
+        let events: Vec<(Position, &EventKind)> =
+            made.events.iter().map(|event| (event.position, &event.kind)).collect();
+        promise.breach(format!(
+            "guild {guild}, epoch {}: {what}: {op:?} {command:?} by {actor:?} came to {answer:?} and made {events:?}",
+            epoch.0
+        ))
+    }
+
+    fn require(&self, promise: Promise, holds: bool, what: &str) -> Result<(), Breach> {
+        if holds { Ok(()) } else { Err(self.wrong(promise, what)) }
+    }
+}
+
+impl Ledger {
+    /// What an owner made becomes history. `whole` unless it is found by a later owner: then of messages nothing is left.
+    pub(super) fn carry(
+        &mut self,
+        guild: GuildId,
+        epoch: Epoch,
+        made: &Made,
+        whole: bool,
+        seen: &mut Seen,
+    ) -> Result<(), Breach> {
+        match &made.by {
+            By::Call { id, op, actor, command } => {
+                let own = made.answers.iter().find(|(call, _)| call == id);
+                let answer = own.and_then(|(_, answer)| outcome(answer));
+                let asked = Asked { guild, epoch, op: *op, actor: *actor, command, made, answer };
+                self.decide_again(&asked, whole, seen)?;
+                self.append(guild, made, whole)?;
+                let others = made.answers.iter().filter(|(call, _)| call != id);
+                self.are_given_up(guild, others.map(|(call, answer)| (*call, answer)))
+            }
+            By::Batch => {
+                self.check_batch(guild, made, seen)?;
+                self.append(guild, made, whole)
+            }
+            By::Session | By::Job => Promise::Durable
+                .require(made.events.is_empty() && made.records.is_empty(), || {
+                    format!("guild {guild}: no command asked for {:?}", made.events)
+                }),
+        }
+    }
+
+    fn append(&mut self, guild: GuildId, made: &Made, whole: bool) -> Result<(), Breach> {
+        let annals = self.chronicle.annals(guild);
+        for event in made.events.iter().filter(|event| whole || event.is_durable()) {
+            follows(annals, event, whole)?;
+            annals.append(Arc::clone(event));
+        }
+        Ok(())
+    }
+
+    /// Calls that waited for a whole-guild change are answered with the deletion of the guild.
+    fn are_given_up<'a>(
+        &self,
+        guild: GuildId,
+        mut others: impl Iterator<Item = (CallId, &'a guildhall_guild::Answer)>,
+    ) -> Result<(), Breach> {
+        let is_deleted = self.chronicle.find(guild).is_some_and(|annals| annals.latest().is_deleted());
+        let all = others.all(|(_, answer)| is_deleted && *answer == Err(CommandError::UnknownGuild));
+        Promise::Durable.require(all, || format!("guild {guild}: a call is answered by another's turn"))
+    }
+
+    fn decide_again(&mut self, asked: &Asked<'_>, whole: bool, seen: &mut Seen) -> Result<(), Breach> {
+        let life = self.chronicle.annals(asked.guild).latest().clone();
+        let at = self.chronicle.annals(asked.guild).stands(asked.epoch);
+        let book = self.books.entry(asked.guild).or_default();
+        let Asked { op: id, command, made, answer, .. } = *asked;
+        let makes_nothing = made.events.is_empty() && made.records.is_empty();
+        if book.is_turned_away(asked)? {
+            asked.require(Promise::Durable, makes_nothing, "what was turned away has changed something")?;
+            seen.expired += u64::from(matches!(answer, Some(Err(CommandError::Expired { .. }))));
+            seen.refused_for_room += u64::from(matches!(answer, Some(Err(CommandError::StoreFull))));
+            return Ok(());
+        }
+        let fresh = || Op::new(asked.actor, command);
+        let op = book.ops.entry(id).or_insert_with(fresh);
+        if op.command != *command && op.applied.is_none() {
+            // Whatever was asked under this id before has left no trace.
+            *op = fresh();
+        }
+        if let Some(applied) = op.applied {
+            asked.require(Promise::Durable, op.command == *command, "an id was taken for another body")?;
+            asked.require(Promise::Durable, makes_nothing, "an operation is applied twice")?;
+            asked.require(Promise::Durable, answer == Some(Ok(applied.outcome)), "a retry is answered otherwise")?;
+            seen.retries += 1;
+            return Ok(());
+        }
+        if let Some((by, refusal)) = op.refused.as_ref().filter(|(by, _)| *by == asked.epoch) {
+            let same = answer == Some(Err(refusal)) && makes_nothing;
+            debug_assert_eq!(*by, asked.epoch);
+            return asked.require(Promise::Durable, same, "a refusal is answered otherwise");
+        }
+        // With its guild it was given up.
+        op.under_way &= life.community().is_some();
+        if op.under_way {
+            let joins = answer.is_none() || is_over_capacity(answer);
+            return asked.require(Promise::Durable, joins && makes_nothing, "an operation is begun twice");
+        }
+        let verdict = life.decide(made.now, asked.actor, command, RoleId::everyone(asked.guild));
+        match (verdict, answer) {
+            (Verdict::Refused | Verdict::Perhaps(_), Some(Err(refusal))) => {
+                asked.require(Promise::Durable, makes_nothing, "a refused command has changed something")?;
+                op.refused = Some((asked.epoch, refusal.clone())).filter(|_| op.so_far == 0);
+                seen.refused += 1;
+                Ok(())
+            }
+            (Verdict::Refused, None) => Err(asked.wrong(Promise::Liveness, "it is not answered")),
+            (Verdict::Refused, _) => Err(asked.wrong(Promise::Durable, "it should be refused")),
+            (Verdict::Makes(kinds) | Verdict::Perhaps(kinds), Some(Ok(outcome))) => {
+                let same = made.events.iter().map(|event| &event.kind).eq(&kinds);
+                asked.require(Promise::Durable, same, &format!("it should make {kinds:?}"))?;
+                // Behind messages that nobody was told of, where nothing was to be changed.
+                let at = if whole { at } else { outcome.at() };
+                let at = made.events.last().map_or(at, |event| event.position);
+                asked.require(Promise::Durable, outcome == Outcome::Applied { at }, "its outcome is wrong")?;
+                let number = made.records.last().map(|record| record.number);
+                asked.require(Promise::Durable, number.is_some() == command.is_durable(), "it is not recorded")?;
+                op.applied = Some(Applied { number, outcome });
+                seen.applied += 1;
+                Ok(())
+            }
+            (Verdict::Makes(_) | Verdict::Perhaps(_), None) => {
+                Err(asked.wrong(Promise::Liveness, "it is not answered"))
+            }
+            (Verdict::Makes(_), Some(Err(_))) if is_over_capacity(answer) => Ok(()),
+            (Verdict::Makes(_), Some(Err(_))) => Err(asked.wrong(Promise::Durable, "it should not be refused")),
+            (Verdict::Later, None) => {
+                op.under_way = true;
+                Ok(())
+            }
+            (Verdict::Later, Some(Err(_))) if is_over_capacity(answer) => Ok(()),
+            (Verdict::Later, Some(_)) => Err(asked.wrong(Promise::Durable, "it should be carried out by and by")),
+        }
+    }
+
+    /// A batch of a whole-guild change.
+    fn check_batch(&mut self, guild: GuildId, made: &Made, seen: &mut Seen) -> Result<(), Breach> {
+        let wrong = |what: &str| Promise::Durable.breach(format!("guild {guild}: {what}: {:?}", made.records));
+        let life = self.chronicle.annals(guild).latest().clone();
+        let book = self.books.entry(guild).or_default();
+        let Some(record) = made.records.first() else {
+            let empty = made.events.is_empty() && made.answers.is_empty();
+            return if empty { Ok(()) } else { Err(wrong("a batch is not recorded")) };
+        };
+        let op = book.ops.get_mut(&record.op.id).ok_or_else(|| wrong("nobody asked for a batch"))?;
+        if op.applied.is_some() || made.records.len() > 1 || made.events.len() > 1 {
+            return Err(wrong("a batch of what is finished, or two at once"));
+        }
+        if let Some(event) = made.events.first() {
+            if !may_be_batch(&life, event.at, &op.command, &event.kind) {
+                return Err(wrong("a batch changes what it may not"));
+            }
+            op.so_far += members_in(&event.kind);
+        }
+        let told = match record.op.outcome {
+            Outcome::MembersImported { added, .. } => added,
+            Outcome::MembersPruned { removed, .. } => removed,
+            Outcome::Applied { .. } => u32::MAX,
+        };
+        if told != op.so_far {
+            return Err(wrong(&format!("an operation has come to {}", op.so_far)));
+        }
+        if record.op.stage == Stage::Finished {
+            op.applied = Some(Applied { number: Some(record.number), outcome: record.op.outcome });
+            op.under_way = false;
+            seen.spread_finished += 1;
+            let told = made.answers.iter().all(|(_, answer)| outcome(answer) == Some(Ok(record.op.outcome)));
+            if !told {
+                return Err(wrong("who waited is answered otherwise"));
+            }
+            op.acknowledged |= !made.answers.is_empty();
+        }
+        Ok(())
+    }
+}
+
+impl Book {
+    /// Whether a call was turned away for a reason that has nothing to do with the guild, and rightly.
+    fn is_turned_away(&mut self, asked: &Asked<'_>) -> Result<bool, Breach> {
+        let Asked { op, made, answer, command, .. } = *asked;
+        let newer = self.counters.entry(op.client).or_default();
+        let newer_than_it = newer.len() - newer.partition_point(|counter| *counter <= op.counter);
+        if let Err(at) = newer.binary_search(&op.counter) {
+            newer.insert(at, op.counter);
+        }
+        let is_late = op.issued_at <= made.now.minus(OUTCOME_KEPT) || op.counter == 0;
+        let is_ahead = op.issued_at > made.now.plus(ISSUE_AHEAD_MAX);
+        let Some(Err(refusal)) = answer else {
+            asked.require(Promise::Durable, !is_late && !is_ahead, "it should be turned away")?;
+            return Ok(false);
+        };
+        let (is_right, what) = if matches!(refusal, CommandError::Expired { .. }) {
+            (is_late || newer_than_it >= CLIENT_OUTCOMES_MAX, "it has not expired")
+        } else if matches!(refusal, CommandError::IssuedAhead { .. }) {
+            (is_ahead, "it was not issued ahead")
+        } else if matches!(refusal, CommandError::OpReused { .. }) {
+            let other = |known: &Op| known.command != *command || known.actor != asked.actor;
+            (self.ops.get(&op).is_some_and(other), "its id was not used for another body")
+        } else if matches!(refusal, CommandError::StoreFull) {
+            (!made.has_room && command.is_durable(), "there was room for it")
+        } else {
+            asked.require(Promise::Durable, !is_late && !is_ahead, "it should be turned away")?;
+            return Ok(false);
+        };
+        asked.require(Promise::Durable, is_right, what)?;
+        Ok(true)
+    }
+}
+
+/// How many members a bulk event adds or removes.
+fn members_in(kind: &EventKind) -> u32 {
+    let members = if let EventKind::MembersJoined { members } = kind {
+        members.len()
+    } else if let EventKind::MembersLeft { users } = kind {
+        users.len()
+    } else {
+        0
+    };
+    u32::try_from(members).unwrap_or(u32::MAX)
+}
+
+/// Whether a call was refused for want of room among what an owner holds in memory: the ledger does not count that.
+fn is_over_capacity(answer: Option<Result<Outcome, &CommandError>>) -> bool {
+    let Some(Err(CommandError::LimitExceeded { what, .. })) = answer else { return false };
+    matches!(what, Limited::LongOperations | Limited::LongOperationsBytes | Limited::OperationCalls | Limited::Clients)
+}
+
+/// An event must come next in its epoch; over a recovery, later.
+fn follows(annals: &Annals, event: &Event, whole: bool) -> Result<(), Breach> {
+    let (last, at) = (annals.position(), event.position);
+    let next = if whole && at.epoch == last.epoch {
+        at == last.next()
+    } else {
+        let begun = annals.opening(at.epoch).map_or(last.seq, |opening| opening.after.seq.max(last.seq));
+        at > last && (if whole { at.seq == begun.next() } else { at.seq > last.seq })
+    };
+    let promise = Promise::Names;
+    promise.require(next, || format!("guild {}: {at} follows {last}: {:?}", annals.guild(), event.kind))
+}

@@ -1,0 +1,40 @@
+//! The seeded defects, one after the other, and who finds them: the proof that the checks bite.
+
+use guildhall_proto::Defect;
+use guildhall_proto::defects::switch_on;
+
+use crate::check::{Breach, Promise};
+use crate::run::{Plan, PlanError, run};
+
+/// A defect that was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caught {
+    /// How many seeds it took.
+    pub seeds: u64,
+    /// The plan of the last of them.
+    pub plan: Plan,
+    /// What the checks said.
+    pub breach: Breach,
+    /// Whether it is a promise that the defect is known to break, and not that something else went wrong in its wake.
+    pub is_meant: bool,
+}
+
+/// Runs seeds from the plan's on under a defect, at most so many, until one finds it.
+///
+/// # Errors
+/// [`PlanError`].
+pub fn hunt(defect: Defect, plan: &Plan, seeds: u64) -> Result<Option<Caught>, PlanError> {
+    let _on = switch_on(defect);
+    for nth in 0..seeds {
+        let plan = Plan { seed: plan.seed + nth, ..plan.clone() };
+        if let Some(breach) = run(&plan)?.breach {
+            let is_meant = is_meant(defect, breach.promise);
+            return Ok(Some(Caught { seeds: nth + 1, plan, breach, is_meant }));
+        }
+    }
+    Ok(None)
+}
+
+fn is_meant(defect: Defect, promise: Promise) -> bool {
+    defect.promises().contains(&promise.number())
+}

@@ -1,0 +1,154 @@
+//! What happened in a run: so that it can be told that it did.
+
+macro_rules! seen {
+    ($($(#[$doc:meta])* $name:ident: $words:literal;)*) => {
+        /// How often the rare states were reached.
+        #[derive(Debug, Default, Clone, PartialEq, Eq)]
+        pub struct Seen {
+            $($(#[$doc])* pub $name: u64,)*
+        }
+
+        impl Seen {
+            /// Adds what was seen in another run.
+            pub fn add(&mut self, other: &Self) {
+                $(self.$name += other.$name;)*
+            }
+
+            /// Each with its name.
+            pub fn all(&self) -> Vec<(&'static str, u64)> {
+                vec![$(($words, self.$name),)*]
+            }
+        }
+    };
+}
+
+seen! {
+    /// Durable operations acknowledged, retries among them.
+    acknowledged: "acknowledged";
+    /// Operations carried out.
+    applied: "applied";
+    /// Operations refused.
+    refused: "refused";
+    /// Retries of what had been carried out.
+    retries: "retries answered as before";
+    /// Operations that came too late.
+    expired: "operation expired";
+    /// Durable operations refused for want of room.
+    refused_for_room: "refused for want of room";
+    /// Imports and prunes that came to their end.
+    spread_finished: "import or prune finished";
+    /// Events let out.
+    events: "events";
+    /// Views let out.
+    views: "views";
+    /// Reads answered.
+    reads: "reads";
+    /// Turns that an owner let out that had been shut out.
+    late_turns: "turn of an owner that was shut out";
+    /// Messages that were let out, and that the next owner knows nothing of.
+    messages_lost: "message lost with its owner";
+    /// Turns on their way to the store that were lost.
+    turns_lost: "turn lost on its way to the store";
+    /// Turns found in the store that nobody had been told of.
+    found_untold: "turn found though nobody was told";
+    /// Machines whose power was cut.
+    power_cuts: "power cut";
+    /// The same between an append and its sync.
+    power_cuts_at_sync: "power cut between append and sync";
+    /// The same while the store was opened after another.
+    double_crashes: "double crash";
+    /// Processes killed.
+    kills: "process killed";
+    /// Disks that failed an operation.
+    disk_errors: "disk error";
+    /// Stores without room.
+    disks_full: "disk full";
+    /// Opens that found a torn end.
+    torn_tails: "torn tail";
+    /// Nodes that stood still and went on.
+    pauses: "node paused";
+    /// Owners that went on after they had been shut out.
+    zombies: "owner woke up shut out";
+    /// Batches that the store refused to an owner that was shut out.
+    fenced: "append of a stale owner refused";
+    /// Owners that retired.
+    retired: "owner retired";
+    /// Owners that began.
+    loaded: "guild loaded";
+    /// The same from a checkpoint.
+    from_checkpoints: "recovered from a checkpoint";
+    /// Guilds that fell asleep.
+    fell_asleep: "guild fell asleep";
+    /// Guilds that were woken.
+    woken: "guild woken";
+    /// Folds by workers.
+    folds: "fold by a worker";
+    /// Checkpoints stored.
+    checkpoints: "checkpoint stored";
+    /// Links that broke.
+    links_cut: "link cut";
+    /// Partitions.
+    partitions: "partition";
+    /// Calls that came twice.
+    duplicates: "call duplicated";
+    /// Calls that a client gave up waiting for, and sent again.
+    timeouts: "call timed out";
+    /// Messages whose outcome stays unknown.
+    unknown_outcomes: "outcome unknown";
+    /// Calls refused because a queue was full.
+    overloaded: "overloaded";
+    /// Relays that began again from a view.
+    resyncs: "relay resynced";
+    /// Relays that fell out of an owner's ring.
+    fallen_out: "relay fell out of the ring";
+    /// Gaps told to streams.
+    gaps_of_streams: "gap sent to a stream";
+    /// Gaps told to batches.
+    gaps_of_batches: "gap sent to a batch";
+    /// Events heard.
+    heard: "events heard";
+    /// Sessions attached.
+    attached: "session attached";
+    /// Sessions that came back.
+    resumed: "session resumed";
+    /// The same on another backend.
+    resumed_elsewhere: "session resumed elsewhere";
+    /// The same with a gap.
+    resumed_with_gap: "session resumed with a gap";
+    /// Sessions that could not come back.
+    resume_refused: "resume refused";
+    /// Sessions that a new owner was told of.
+    reattached: "session reattached";
+    /// Sessions superseded.
+    superseded: "session superseded";
+    /// Changes of level taken.
+    level_changes: "level changed";
+    /// The same while the session lagged.
+    level_changes_under_lag: "level changed under lag";
+    /// Rights taken from a session that lagged.
+    revokes_under_lag: "revoke under lag";
+    /// Unread summaries heard.
+    unread: "unread summary heard";
+    /// Ephemerals heard.
+    ephemeral: "typing or presence heard";
+    /// Sessions that ended with their member.
+    ended_with_member: "session ended with its member";
+    /// Sessions that ended with their guild.
+    ended_with_guild: "session ended with its guild";
+    /// Events heard by sessions that came back, from the time that they were away.
+    replayed: "past event heard";
+    /// Of these, such as their members would not see by the rights of when they came back.
+    replayed_hidden: "past event heard by past rights alone";
+    /// Events heard late, by members who did not see them any more by then.
+    hidden_meanwhile: "event heard late, after a revoke";
+    /// Calls heard by passive sessions.
+    calls: "passive session called";
+    /// Events that were for a session, and under its gap.
+    missed: "event under a gap";
+    /// Epochs that sessions came into by a gap.
+    epochs_over_gaps: "epoch begun with a gap";
+    /// Sessions that left.
+    left: "session left";
+    /// Backends that were lost.
+    backends_lost: "backend lost";
+}

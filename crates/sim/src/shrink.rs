@@ -1,0 +1,46 @@
+//! The shortest run that still breaks the same promise: with fewer kinds of trouble, and fewer happenings before everything is healed.
+//!
+//! A seed's run is one thing: to leave something out of it changes what comes after. So each attempt is a run of its own, and counts only if it
+//! breaks the same promise.
+
+use crate::check::Promise;
+use crate::faults::Faults;
+use crate::run::{Plan, PlanError, Report, run};
+
+/// Shrinks a run that has broken a promise. Returns the report of the shortest found, the run itself if none is shorter.
+///
+/// # Errors
+/// [`PlanError`].
+pub fn shrink(broken: Report) -> Result<Report, PlanError> {
+    let Some(promise) = broken.breach.as_ref().map(|breach| breach.promise) else {
+        return Ok(broken);
+    };
+    let kinds = Faults::named(&broken.plan.faults).map(|faults| faults.kinds()).unwrap_or_default();
+    let mut shortest = broken;
+    for kind in kinds {
+        let mut plan = shortest.plan.clone();
+        plan.without.push(kind);
+        shortest = shorter(shortest, &plan, promise)?;
+    }
+    // What comes before the breach may not all be needed; what comes after it is not.
+    for eighths in [4, 2, 1, 1, 1, 1] {
+        loop {
+            let steps = shortest.plan.steps.min(shortest.steps);
+            let plan = Plan { steps: steps - steps * eighths / 8, ..shortest.plan.clone() };
+            let before = (shortest.plan.steps, shortest.steps);
+            shortest = shorter(shortest, &plan, promise)?;
+            if (shortest.plan.steps, shortest.steps) == before {
+                break;
+            }
+        }
+    }
+    Ok(shortest)
+}
+
+/// The report of a plan if it breaks the promise and is no longer; else that of before.
+fn shorter(before: Report, plan: &Plan, promise: Promise) -> Result<Report, PlanError> {
+    let report = run(plan)?;
+    let breaks = report.breach.as_ref().is_some_and(|breach| breach.promise == promise);
+    let is_shorter = report.steps < before.steps || plan.without.len() > before.plan.without.len();
+    Ok(if breaks && is_shorter { report } else { before })
+}

@@ -1,0 +1,336 @@
+//! How a relay is opened, fed, and begun again.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use guildhall_members::View;
+use guildhall_proto::{Ephemeral, Epoch, Event, EventKind, GuildId};
+use guildhall_relay::{ApplyError, Opened, Relay, SessionKey, TellError};
+
+use super::{Core, Errand, RelayHost, Seat, World};
+use crate::check::{Breach, Promise};
+use crate::queue::Micros;
+use crate::workload::{Pace, Way};
+use crate::world::message::{At, Body, Feed, Happening};
+use crate::world::wire::{Host, Lane};
+
+impl World {
+    /// Sees to it that there is a relay of a guild.
+    pub(super) fn open_relay(&mut self, backend: usize, guild: GuildId) {
+        if let Some(host) = self.backends[backend].relays.get_mut(&guild) {
+            // It was not there when it was last asked for, and may have been created since.
+            if host.core.is_none() && std::mem::take(&mut host.is_over) {
+                let at = host.at;
+                host.is_listening = false;
+                self.listen(at);
+            }
+            return;
+        }
+        self.named += 1;
+        let at = At { backend, guild, relay: self.named };
+        let host = RelayHost {
+            at,
+            node: self.placement[&guild].0,
+            core: None,
+            is_listening: false,
+            is_over: false,
+            ahead: Vec::new(),
+            epoch: Epoch::default(),
+            keys: BTreeMap::new(),
+            pace: Pace::Fast,
+            is_batch_called: false,
+            is_ticking: false,
+            reopened: 0,
+            fills: 0,
+        };
+        self.backends[backend].relays.insert(guild, host);
+        self.listen(at);
+    }
+
+    /// Closes a relay that has no seats any more.
+    pub(super) fn close_if_empty(&mut self, backend: usize, guild: GuildId) {
+        if self.backends[backend].seats.values().any(|seat| seat.guild == guild) {
+            return;
+        }
+        if let Some(host) = self.backends[backend].relays.remove(&guild) {
+            let to = Host::Node(host.node);
+            self.wire.send(Host::Backend(backend), to, Lane::Ordered, Body::Unlisten { at: host.at });
+        }
+    }
+
+    /// A relay asks to be fed, from where it is on.
+    pub(in crate::world) fn listen(&mut self, at: At) {
+        let node = self.placement[&at.guild].0;
+        let Some(host) = self.backends[at.backend].relay(at).filter(|host| !host.is_listening) else { return };
+        let from = host.core.as_ref().map(|core| core.relay.position());
+        host.node = node;
+        host.is_listening =
+            self.wire.send(Host::Backend(at.backend), Host::Node(node), Lane::Ordered, Body::Listen { at, from });
+        if !host.is_listening {
+            self.listen_later(at);
+        }
+    }
+
+    fn listen_later(&mut self, at: At) {
+        if let Some(host) = self.backends[at.backend].relay(at) {
+            host.is_listening = false;
+            host.reopened += 1;
+            let pause = self.wire.between(Micros(200), Micros::millis(2 + 20 * host.reopened.min(10)));
+            self.wire.later(pause, Happening::Listen { at });
+        }
+    }
+
+    /// A backend notices that its link to a node has broken.
+    pub(in crate::world) fn link_lost(&mut self, backend: usize, node: usize) {
+        let lost = self.backends[backend].relays.values().filter(|host| host.node == node).map(|host| host.at);
+        let lost: Vec<At> = lost.collect();
+        for at in lost {
+            self.listen_later(at);
+        }
+        self.asks_lost(backend, node);
+    }
+
+    /// A guild is at another node from now on.
+    pub(in crate::world) fn relays_move(&mut self, guild: GuildId) {
+        for backend in 0..self.backends.len() {
+            if let Some(host) = self.backends[backend].relays.get(&guild) {
+                let (at, node) = (host.at, host.node);
+                self.wire.send(Host::Backend(backend), Host::Node(node), Lane::Ordered, Body::Unlisten { at });
+                // Whatever the one before still feeds is another relay's.
+                self.named += 1;
+                let at = At { relay: self.named, ..at };
+                let host = self.backends[backend].relays.get_mut(&guild).expect("it was there just now");
+                host.at = at;
+                (host.is_ticking, host.is_batch_called) = (false, false);
+                self.listen_later(at);
+                self.call_batch(at);
+                self.tick_later(at);
+            }
+        }
+    }
+
+    /// A relay is fed.
+    pub(in crate::world) fn fed(&mut self, at: At, feed: Feed) -> Result<(), Breach> {
+        let node = match self.backends[at.backend].relay(at) {
+            Some(host) => host.node,
+            None => return Ok(()),
+        };
+        match feed {
+            Feed::Opened { view, past } => self.opened(at, &view, &past)?,
+            Feed::Continued => {}
+            Feed::Events(events, told) => self.apply(at, events, told)?,
+            Feed::Fallen { view } => self.resync(at, &view)?,
+            Feed::Ended => {
+                self.listen_later(at);
+                return Ok(());
+            }
+            Feed::NotNow => {
+                self.listen_later(at);
+                return Ok(());
+            }
+            Feed::NoGuild => return self.end_guild(at),
+        }
+        if let Some(host) = self.backends[at.backend].relay(at) {
+            host.reopened = 0;
+        }
+        self.wire.send(Host::Backend(at.backend), Host::Node(node), Lane::Ordered, Body::Taken { at });
+        Ok(())
+    }
+
+    fn opened(&mut self, at: At, view: &View, past: &[Arc<Event>]) -> Result<(), Breach> {
+        let backend = &mut self.backends[at.backend];
+        let (config, budget) = (backend.config, Arc::clone(&backend.budget));
+        let Some(host) = backend.relay(at) else { return Ok(()) };
+        if host.core.is_some() {
+            return self.resync(at, view);
+        }
+        let (relay, batch) = Relay::with_past(&budget, config, view.rights().clone(), view.position(), past);
+        host.core = Some(Core { relay, batch });
+        host.epoch = view.position().epoch;
+        self.go_on_all(at.backend, at.guild)
+    }
+
+    /// Has every seat of a guild look at what is next.
+    fn go_on_all(&mut self, backend: usize, guild: GuildId) -> Result<(), Breach> {
+        let seats = self.backends[backend].seats.iter().filter(|(_, seat)| seat.guild == guild);
+        let seats: Vec<_> = seats.map(|(seat, _)| *seat).collect();
+        seats.into_iter().try_for_each(|seat| self.errand(backend, seat))
+    }
+
+    /// Begins again from a view.
+    fn resync(&mut self, at: At, view: &View) -> Result<(), Breach> {
+        let backend = &mut self.backends[at.backend];
+        let joined = |user| view.with_member(user, |member| member.joined_at);
+        // Who left and came back within the hole is a new member: the owner has detached the sessions of the one who left.
+        let is_outlived = |seat: &&Seat| {
+            seat.guild == at.guild && joined(seat.user).is_some_and(|joined_at| seat.joined_at < joined_at)
+        };
+        let outlived: Vec<SessionKey> =
+            backend.seats.values().filter(is_outlived).filter_map(|seat| seat.key).collect();
+        let Some(host) = backend.relay(at) else { return Ok(()) };
+        let Some(core) = &mut host.core else { return Ok(()) };
+        let position = view.position();
+        let is_new_owner = position.epoch != host.epoch;
+        host.epoch = position.epoch;
+        if position > core.relay.position() {
+            let mut woken = Vec::new();
+            if is_new_owner {
+                // Of how the epoch before ended nobody knows.
+                let opened = core.relay.open_epoch(position.epoch, None, &mut woken);
+                if opened == Ok(Opened::Continued) {
+                    self.wake(at, &woken);
+                    return self.reattach_all(at.backend, at.guild);
+                }
+            }
+            let synced =
+                core.relay.resync(position, view.rights().clone(), |user| view.member(user), &outlived, &mut woken);
+            synced.map_err(|error| Promise::Order.breach(format!("guild {}: {error}", at.guild)))?;
+            host.ahead.clear();
+            self.watch.seen.resyncs += 1;
+            self.wake(at, &woken);
+        }
+        if is_new_owner {
+            self.reattach_all(at.backend, at.guild)?;
+        }
+        Ok(())
+    }
+
+    /// Applies events one by one, and tells what stands behind each.
+    fn apply(&mut self, at: At, events: Vec<Arc<Event>>, told: Vec<Ephemeral>) -> Result<(), Breach> {
+        let Some(host) = self.backends[at.backend].relay(at) else { return Ok(()) };
+        let Some(core) = &mut host.core else { return Ok(()) };
+        let mut woken = Vec::new();
+        host.ahead.extend(told);
+        tell(&mut core.relay, &mut host.ahead, &mut woken);
+        let mut is_missing = false;
+        let mut revokes = 0;
+        for event in events {
+            revokes += u64::from(changes_rights(&event.kind));
+            match core.relay.apply(event, &mut woken) {
+                Ok(()) | Err(ApplyError::Stale { .. }) => {}
+                Err(ApplyError::Jump { .. }) => {
+                    is_missing = true;
+                    break;
+                }
+            }
+            tell(&mut core.relay, &mut host.ahead, &mut woken);
+        }
+        let is_lagging = |seat: &Seat| seat.guild == at.guild && seat.pace != Pace::Fast && seat.key.is_some();
+        if revokes > 0 && self.backends[at.backend].seats.values().any(is_lagging) {
+            self.watch.seen.revokes_under_lag += revokes;
+        }
+        self.wake(at, &woken);
+        if is_missing {
+            self.listen_later(at);
+        }
+        Ok(())
+    }
+
+    /// A backend's rings hold nothing but their newest entries, for now.
+    pub(in crate::world) fn squeeze(&mut self, backend: usize) {
+        let config = self.backends[backend].config;
+        for core in self.backends[backend].relays.values_mut().filter_map(|host| host.core.as_mut()) {
+            core.relay.set_bytes_max(0, 0);
+            core.relay.set_bytes_max(config.ring.bytes_max, config.slow_ring.bytes_max);
+        }
+    }
+
+    fn end_guild(&mut self, at: At) -> Result<(), Breach> {
+        let Some(host) = self.backends[at.backend].relay(at) else { return Ok(()) };
+        (host.is_listening, host.is_over) = (true, true);
+        if let Some(core) = &mut host.core {
+            let mut woken = Vec::new();
+            let position = core.relay.position();
+            let ended = core.relay.end_guild(position, &mut woken);
+            ended.map_err(|error| Promise::Order.breach(format!("guild {}: {error}", at.guild)))?;
+            self.wake(at, &woken);
+        }
+        self.go_on_all(at.backend, at.guild)
+    }
+
+    /// Has those read that were woken, and the batch consumer, and the clock looked at.
+    pub(super) fn wake(&mut self, at: At, woken: &[SessionKey]) {
+        let Some(host) = self.backends[at.backend].relay(at) else { return };
+        let seats: Vec<_> = woken.iter().filter_map(|key| host.keys.get(key).copied()).collect();
+        for seat in seats {
+            self.call_reader(at.backend, seat);
+        }
+        self.call_batch(at);
+        self.tick_later(at);
+    }
+
+    pub(in crate::world) fn call_batch(&mut self, at: At) {
+        let is_batch = |seat: &Seat| seat.guild == at.guild && seat.way == Way::Batch;
+        let has_batch = self.backends[at.backend].seats.values().any(is_batch);
+        let Some(host) = self.backends[at.backend].relay(at) else { return };
+        if host.is_batch_called || !has_batch || host.core.is_none() || host.pace == Pace::Stopped {
+            return;
+        }
+        host.is_batch_called = true;
+        let after = pause(host.pace);
+        let after = self.wire.between(after.0, after.1);
+        self.wire.later(after, Happening::ReadBatch { at });
+    }
+
+    fn tick_later(&mut self, at: At) {
+        let Some(host) = self.backends[at.backend].relay(at) else { return };
+        let due = host.core.as_ref().and_then(|core| core.relay.unread_due());
+        if let Some(due) = due.filter(|_| !host.is_ticking) {
+            host.is_ticking = true;
+            let wait = due.since(self.wire.now.clock());
+            let wait = Micros(u64::try_from(wait.as_micros()).unwrap_or(u64::MAX)).0.clamp(1_000, 10_000_000);
+            self.wire.later(Micros(wait), Happening::Tick { at });
+        }
+    }
+
+    /// Time passes for a relay.
+    pub(in crate::world) fn tick(&mut self, at: At) {
+        let now = self.wire.now.clock();
+        let Some(host) = self.backends[at.backend].relay(at) else { return };
+        host.is_ticking = false;
+        let Some(core) = &mut host.core else { return };
+        let mut woken = Vec::new();
+        if core.relay.unread_due().is_some_and(|due| due <= now) {
+            core.relay.tick(now, &mut woken);
+        }
+        self.wake(at, &woken);
+    }
+
+    /// A new owner is to know the sessions that are here.
+    fn reattach_all(&mut self, backend: usize, guild: GuildId) -> Result<(), Breach> {
+        let here = |seat: &&mut Seat| seat.guild == guild && seat.key.is_some() && !seat.is_cut && !seat.is_leaving;
+        for seat in self.backends[backend].seats.values_mut().filter(here) {
+            // What is asked just now is answered by the owner before, or by the new one: it is told either way.
+            let place = usize::from(seat.asked.is_some());
+            seat.todo.insert(place.min(seat.todo.len()), Errand::Reattach);
+            self.watch.seen.reattached += 1;
+        }
+        self.go_on_all(backend, guild)
+    }
+}
+
+/// Tells what the relay has come to.
+fn tell(relay: &mut Relay, ahead: &mut Vec<Ephemeral>, woken: &mut Vec<SessionKey>) {
+    ahead.retain(|ephemeral| match relay.tell(*ephemeral, woken) {
+        Ok(_) | Err(TellError::Stale { .. }) => false,
+        Err(TellError::Ahead { .. }) => true,
+    });
+}
+
+fn changes_rights(kind: &EventKind) -> bool {
+    matches!(
+        kind,
+        EventKind::RoleUpdated { .. }
+            | EventKind::RoleDeleted { .. }
+            | EventKind::OverwriteChanged { .. }
+            | EventKind::MemberUpdated { .. }
+    )
+}
+
+/// How long a reader takes before it reads.
+pub(super) fn pause(pace: Pace) -> (Micros, Micros) {
+    match pace {
+        Pace::Fast => (Micros(10), Micros(500)),
+        Pace::Slow | Pace::Stopped => (Micros::millis(50), Micros::millis(800)),
+    }
+}

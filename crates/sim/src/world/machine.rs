@@ -1,0 +1,285 @@
+//! One process with its data directory: the store, its two writers, and the disk that they write to.
+//!
+//! A writer's turn takes the time of the disk, half of it before it writes and half before anyone is told. The store's words are kept in an
+//! inbox, so that nobody is called back from within it.
+
+use std::collections::VecDeque;
+use std::mem::take;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use guildhall_guild::TurnId;
+use guildhall_log::MemoryFiles;
+use guildhall_log::files::{Failure, Fault, Site};
+use guildhall_proto::NodeId;
+use guildhall_store::{
+    Alone, CheckpointWriter, Directory, EmbeddedConfig, EmbeddedStore, Identity, IdentityError, OpenError, OpenReport,
+    RecordWriter, StoreError, StoreFailure, Stored,
+};
+
+use super::message::{Happening, Owned, Which};
+use super::wire::Wire;
+use crate::check::{Breach, Promise};
+use crate::dice::Dice;
+use crate::queue::Micros;
+use crate::seen::Seen;
+
+pub(crate) struct Machine {
+    number: usize,
+    pub(crate) disk: Disk,
+    config: EmbeddedConfig,
+    opened: Option<Opened>,
+    /// Raised whenever the process ends.
+    pub(crate) life: u64,
+    /// By log, whether its writer has its turn coming.
+    writing: [bool; 2],
+    inbox: Inbox,
+    dice: Dice,
+    /// What the disk takes for a write, at most as long as nothing is wrong.
+    latency: Micros,
+    /// How many times as long it takes now.
+    pub(crate) slowness: u64,
+    /// Whether the power went at an operation of the disk, as it was told to.
+    is_armed: bool,
+}
+
+/// The three directories of a store.
+#[derive(Debug, Default)]
+pub(crate) struct Disk {
+    root: MemoryFiles,
+    pub(crate) records: MemoryFiles,
+    pub(crate) checkpoints: MemoryFiles,
+}
+
+struct Opened {
+    store: EmbeddedStore,
+    records: RecordWriter,
+    checkpoints: CheckpointWriter,
+}
+
+/// What the store says to an owner.
+#[derive(Debug)]
+pub(crate) enum Word {
+    Turn(TurnId, Result<(), StoreError>),
+    Checkpoint(Result<(), StoreError>),
+}
+
+type Inbox = Arc<Mutex<VecDeque<(Owned, Word)>>>;
+
+/// What the store owes for something handed over. Dropped without a word, it says that.
+struct Receipt {
+    inbox: Inbox,
+    owned: Owned,
+    turn: Option<TurnId>,
+    is_told: bool,
+}
+
+impl Receipt {
+    fn tell(&mut self, told: Result<(), StoreError>) {
+        self.is_told = true;
+        let word = match self.turn {
+            Some(turn) => Word::Turn(turn, told),
+            None => Word::Checkpoint(told),
+        };
+        self.inbox.lock().unwrap_or_else(PoisonError::into_inner).push_back((self.owned, word));
+    }
+}
+
+impl Drop for Receipt {
+    fn drop(&mut self) {
+        if !self.is_told {
+            self.tell(Err(StoreError::Unavailable { reason: "dropped without a word".to_owned() }));
+        }
+    }
+}
+
+/// How a process ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// With the power.
+    PowerCut,
+    /// Alone: what it wrote is in the hands of the system.
+    Killed,
+}
+
+impl Machine {
+    pub(crate) fn new(number: usize, dice: &Dice, config: EmbeddedConfig) -> Result<Self, Breach> {
+        let mut dice = dice.fork_nth("machine", number as u64);
+        let latency = Micros(dice.within(100, 8_000));
+        let disk = Disk::default();
+        let node = NodeId::new(number as u64 + 1).expect("a small number is an id");
+        let random = std::array::from_fn(|at| u8::try_from((at + number) % 251).expect("below 251"));
+        let identity = Identity::new(1, node, random);
+        let created = EmbeddedStore::create(&disk.directory(), &identity, &config);
+        created.map_err(|error| Promise::Durable.breach(format!("a store cannot be made: {error}")))?;
+        let mut machine = Self {
+            number,
+            disk,
+            config,
+            opened: None,
+            life: 0,
+            writing: [false; 2],
+            inbox: Arc::default(),
+            dice,
+            latency,
+            slowness: 1,
+            is_armed: false,
+        };
+        machine.open(&mut Seen::default())?;
+        Ok(machine)
+    }
+
+    /// The store, if the process runs.
+    pub(crate) fn store(&self) -> Option<&EmbeddedStore> {
+        self.opened.as_ref().map(|opened| &opened.store)
+    }
+
+    pub(crate) fn is_up(&self) -> bool {
+        self.opened.is_some()
+    }
+
+    /// Opens the store; false if the power goes in the midst of that.
+    pub(crate) fn open(&mut self, seen: &mut Seen) -> Result<bool, Breach> {
+        match EmbeddedStore::open(self.disk.directory(), self.config.clone(), Arc::new(Alone)) {
+            Ok((store, records, checkpoints, report)) => {
+                note_found(&report, seen);
+                self.opened = Some(Opened { store, records, checkpoints });
+                self.disk.mend();
+                self.is_armed = false;
+                Ok(true)
+            }
+            Err(OpenError::Log { .. } | OpenError::Identity(IdentityError::Io { .. })) if self.is_armed => {
+                self.cut_power();
+                seen.double_crashes += 1;
+                Ok(false)
+            }
+            Err(error) => Err(Promise::Durable.breach(format!("machine {}: {error}", self.number))),
+        }
+    }
+
+    /// The process ends.
+    pub(crate) fn end(&mut self, end: End) {
+        self.life += 1;
+        self.opened = None;
+        self.writing = [false; 2];
+        self.inbox.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        match end {
+            End::PowerCut => self.cut_power(),
+            End::Killed => {
+                self.disk.all().into_iter().for_each(MemoryFiles::kill);
+                self.is_armed = false;
+            }
+        }
+    }
+
+    fn cut_power(&mut self) {
+        let unit_bytes = if self.dice.one_in(2) { 512 } else { 4_096 };
+        let seed = self.dice.number();
+        for (nth, files) in (0..).zip(self.disk.all()) {
+            files.power_cut(seed.wrapping_add(nth), unit_bytes);
+        }
+        self.is_armed = false;
+    }
+
+    /// Has the power go at one of the next operations of the disk; half of the time at a sync of the records.
+    pub(crate) fn arm(&mut self) {
+        let (files, site) = match self.dice.below(4) {
+            0 => (&self.disk.checkpoints, Site::Any),
+            1 => (&self.disk.records, Site::Any),
+            _ => (&self.disk.records, Site::Sync),
+        };
+        files.fail(Fault { site, after: self.dice.below(6), times: u64::MAX, failure: Failure::PowerOff });
+        self.is_armed = true;
+    }
+
+    /// Has nothing fail any more.
+    pub(crate) fn disarm(&mut self) {
+        self.disk.mend();
+        self.is_armed = false;
+    }
+
+    pub(crate) fn is_armed(&self) -> bool {
+        self.is_armed
+    }
+
+    /// Has one operation of the disk fail.
+    pub(crate) fn fail_once(&mut self) {
+        let files = if self.dice.one_in(3) { &self.disk.checkpoints } else { &self.disk.records };
+        let site = if self.dice.one_in(2) { Site::Sync } else { Site::Write };
+        files.fail(Fault { site, after: self.dice.below(8), times: 1, failure: Failure::Error(EIO) });
+    }
+
+    /// Word for an owner about a turn, or about a checkpoint.
+    pub(crate) fn receipt(&self, owned: Owned, turn: Option<TurnId>) -> Stored {
+        let mut receipt = Receipt { inbox: Arc::clone(&self.inbox), owned, turn, is_told: false };
+        Box::new(move |told| receipt.tell(told))
+    }
+
+    /// Sees to it that the writers write what waits, and that owners hear what the store has said.
+    pub(crate) fn attend(&mut self, wire: &mut Wire) {
+        for log in [Which::Records, Which::Checkpoints] {
+            if !self.writing[log as usize] && self.is_up() {
+                self.writing[log as usize] = true;
+                let after = self.disk_time();
+                wire.later(after, Happening::Write { machine: self.number, life: self.life, log });
+            }
+        }
+        self.hand_out(wire, Micros(5));
+    }
+
+    fn hand_out(&mut self, wire: &mut Wire, after: Micros) {
+        let words = take(&mut *self.inbox.lock().unwrap_or_else(PoisonError::into_inner));
+        for (owned, word) in words {
+            wire.later(after, Happening::Word(owned, word));
+        }
+    }
+
+    fn disk_time(&mut self) -> Micros {
+        Micros(self.dice.within(20, self.latency.0) / 2 * self.slowness)
+    }
+
+    /// One group of one log is written.
+    pub(crate) fn write(&mut self, log: Which, wire: &mut Wire) -> Result<(), StoreFailure> {
+        let Some(opened) = &mut self.opened else { return Ok(()) };
+        let wrote = match log {
+            Which::Records => opened.records.step()?,
+            Which::Checkpoints => opened.checkpoints.step()?,
+        };
+        let time = self.disk_time();
+        self.hand_out(wire, time);
+        self.writing[log as usize] = wrote;
+        if wrote {
+            wire.later(time, Happening::Write { machine: self.number, life: self.life, log });
+        }
+        Ok(())
+    }
+
+    /// Takes all room from the disk, or gives it back.
+    pub(crate) fn fill(&self, is_full: bool) {
+        self.disk.records.set_capacity(if is_full { 0 } else { u64::MAX / 4 });
+    }
+}
+
+fn note_found(report: &OpenReport, seen: &mut Seen) {
+    for found in [&report.records, &report.checkpoints] {
+        seen.torn_tails += u64::from(found.torn.is_some());
+    }
+}
+
+impl Disk {
+    fn directory(&self) -> Directory {
+        let files = |files: &MemoryFiles| Arc::new(files.clone());
+        Directory::new(files(&self.root), files(&self.records), files(&self.checkpoints))
+    }
+
+    fn all(&self) -> [&MemoryFiles; 3] {
+        [&self.root, &self.records, &self.checkpoints]
+    }
+
+    /// Has nothing fail any more that has not failed yet.
+    pub(crate) fn mend(&self) {
+        self.all().into_iter().for_each(MemoryFiles::mend);
+    }
+}
+
+/// The error that a disk gives for what it cannot read or write.
+const EIO: i32 = 5;

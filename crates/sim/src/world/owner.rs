@@ -1,0 +1,469 @@
+//! One owner: a guild with its gate, its ring and its keep-latest map, driven turn by turn as a node drives them.
+//!
+//! It performs nothing but on its own store; what it has to say to other hosts goes over the [`Wire`].
+
+mod feeds;
+mod saving;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::mem::take;
+use std::sync::Arc;
+
+use guildhall_guild::{Answer, Call, CallId, Effect, Gate, Guild, Input, Outcomes, SessionCall, Tell, TypingCall};
+use guildhall_members::View;
+use guildhall_proto::{
+    Actor, ChannelId, Command, CommandError, Ephemeral, Event, GuildId, Millis, OpId, Position, SessionId, Subject,
+    UserId,
+};
+use guildhall_ring::{Cursor, LatestConfig, LatestReader, LatestWriter, Reader, RingConfig, Writer, latest, ring};
+use guildhall_store::{Batch, Store, StoreError};
+
+use super::machine::{Machine, Word};
+use super::message::{Asked, Body, Happening, Job, NoAnswer, Owned};
+use super::watch::Watch;
+use super::wire::{Host, Lane, Wire};
+use crate::check::{Breach, By, Made, Promise, Turn};
+use crate::queue::Micros;
+use feeds::Feeding;
+use saving::Saving;
+
+pub(crate) use feeds::send as send_feed;
+
+pub(crate) struct Owner {
+    pub(crate) owned: Owned,
+    guild: Guild,
+    gate: Gate,
+    /// The guild's own clock.
+    clock: Millis,
+    ring: Writer<Arc<Event>>,
+    events: Reader<Arc<Event>>,
+    telling: LatestWriter<Subject, Ephemeral>,
+    told: LatestReader<Subject, Ephemeral>,
+    config: OwnerConfig,
+    /// What readers read.
+    view: Option<View>,
+    mailbox: VecDeque<Posted>,
+    effects: Vec<Effect>,
+    /// What has been made since the last turn was handed to the gate.
+    made: Vec<Made>,
+    calls: BTreeMap<CallId, ReplyTo>,
+    call_next: u64,
+    /// Whether a turn is coming.
+    is_called: bool,
+    /// Jobs of workers that are under way.
+    jobs: usize,
+    saving: Saving,
+    /// When it was last asked for anything.
+    used: Micros,
+    is_drowsy: bool,
+    feeds: BTreeMap<usize, Feeding>,
+    /// Reads that wait for a position.
+    parked: Vec<(u64, UserId, Position)>,
+}
+
+/// How an owner is kept.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OwnerConfig {
+    pub(crate) ring: RingConfig,
+    pub(crate) mailbox_max: usize,
+    pub(crate) inputs_max: usize,
+    pub(crate) unsettled_max: usize,
+    pub(crate) sleep_after: Micros,
+    /// What a turn takes at most.
+    pub(crate) turn: Micros,
+    /// What a job takes at most.
+    pub(crate) job: Micros,
+}
+
+/// What waits in the mailbox.
+#[derive(Debug)]
+pub(crate) struct Posted {
+    pub(crate) request: Request,
+    pub(crate) reply: ReplyTo,
+}
+
+#[derive(Debug)]
+pub(crate) enum Request {
+    Command { op: OpId, actor: Actor, command: Arc<Command> },
+    Session { session: SessionId, request: guildhall_guild::SessionRequest },
+    Typing { user: UserId, channel: ChannelId },
+}
+
+/// Whom to answer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum ReplyTo {
+    Call { call: u64, attempt: u32 },
+    Ask(Asked),
+    Nobody,
+}
+
+/// Why an owner ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum End {
+    NoGuild,
+    Asleep,
+    StoreFailed(StoreError),
+    Retired,
+}
+
+/// What an owner acts on.
+pub(crate) struct Around<'a> {
+    pub(crate) machine: &'a mut Machine,
+    pub(crate) wire: &'a mut Wire,
+    pub(crate) watch: &'a mut Watch,
+    /// What its node's clock shows.
+    pub(crate) clock: Millis,
+}
+
+/// Answers a request over the network.
+pub(crate) fn reply(wire: &mut Wire, node: usize, to: ReplyTo, answer: Result<Answer, NoAnswer>) {
+    match to {
+        ReplyTo::Call { call, attempt } => {
+            wire.send(Host::Node(node), Host::Callers, Lane::Loose, Body::Answer { call, attempt, answer });
+        }
+        ReplyTo::Ask(asked) => {
+            let to = Host::Backend(asked.backend);
+            wire.send(Host::Node(node), to, Lane::Loose, Body::Answered { asked, answer });
+        }
+        ReplyTo::Nobody => {}
+    }
+}
+
+impl Owner {
+    pub(crate) fn new(owned: Owned, mut guild: Guild, clock: Millis, config: OwnerConfig, now: Micros) -> Self {
+        let (ring, events) = ring(config.ring, Cursor::after(guild.position().seq));
+        let (telling, told) = latest(LatestConfig::default());
+        let view = guild.view();
+        Self {
+            owned,
+            guild,
+            gate: Gate::default(),
+            clock,
+            ring,
+            events,
+            telling,
+            told,
+            config,
+            view,
+            mailbox: VecDeque::new(),
+            effects: Vec::new(),
+            made: Vec::new(),
+            calls: BTreeMap::new(),
+            call_next: 0,
+            is_called: false,
+            jobs: 0,
+            saving: Saving::default(),
+            used: now,
+            is_drowsy: false,
+            feeds: BTreeMap::new(),
+            parked: Vec::new(),
+        }
+    }
+
+    pub(crate) fn view(&self) -> Option<&View> {
+        self.view.as_ref()
+    }
+
+    fn id(&self) -> GuildId {
+        self.owned.guild
+    }
+
+    /// Begins: recovery may have left much to fold.
+    pub(crate) fn begin(&mut self, around: &mut Around<'_>) -> Result<(), Breach> {
+        self.guild.begin_fold_if_due(&mut self.effects);
+        self.admit(around);
+        self.release(around)?;
+        around.wire.later(self.config.sleep_after, Happening::Doze(self.owned));
+        Ok(())
+    }
+
+    /// Queues a request, or refuses it at once.
+    pub(crate) fn post(&mut self, posted: Posted, around: &mut Around<'_>) {
+        self.used = around.wire.now;
+        if self.mailbox.len() >= self.config.mailbox_max {
+            around.watch.seen.overloaded += 1;
+            return reply(around.wire, self.owned.node, posted.reply, Err(NoAnswer::Overloaded));
+        }
+        self.mailbox.push_back(posted);
+        self.call(around.wire);
+    }
+
+    /// Sees to it that a turn comes.
+    fn call(&mut self, wire: &mut Wire) {
+        if !self.is_called {
+            self.is_called = true;
+            let after = wire.between(Micros(1), self.config.turn);
+            wire.later(after, Happening::Turn(self.owned));
+        }
+    }
+
+    fn wants_inputs(&self) -> bool {
+        self.gate.len() < self.config.unsettled_max && !self.guild.is_congested()
+    }
+
+    /// One turn. Whether the owner is to end with it.
+    pub(crate) fn turn(&mut self, around: &mut Around<'_>) -> Result<Option<End>, Breach> {
+        self.is_called = false;
+        let Some(store) = around.machine.store() else { return Ok(None) };
+        self.guild.set_room(store.has_room());
+        self.clock = self.clock.max(around.clock);
+        let mut inputs = 0;
+        while inputs < self.config.inputs_max && self.wants_inputs() {
+            let Some(posted) = self.mailbox.pop_front() else { break };
+            self.take(posted);
+            inputs += 1;
+        }
+        if self.guild.has_work() && self.wants_inputs() && self.gate.len() < WORK_UNSETTLED_MAX {
+            let before = self.effects.len();
+            self.guild.proceed(self.clock, &mut self.effects);
+            self.note(By::Batch, before);
+        }
+        self.admit(around);
+        self.release(around)?;
+        let end = self.rest(inputs, around)?;
+        if end.is_none() && (!self.mailbox.is_empty() && self.wants_inputs() || self.guild.has_work()) {
+            self.call(around.wire);
+        } else if self.guild.waits_for_room() && !self.is_called {
+            self.is_called = true;
+            around.wire.later(ROOM_PAUSE, Happening::Turn(self.owned));
+        }
+        around.machine.attend(around.wire);
+        Ok(end)
+    }
+
+    /// Hands one request to the guild.
+    fn take(&mut self, posted: Posted) {
+        self.call_next += 1;
+        let id = CallId(self.call_next);
+        self.calls.insert(id, posted.reply);
+        let before = self.effects.len();
+        let (by, input) = match posted.request {
+            Request::Command { op, actor, command } => {
+                let call = Call { id, op, actor, command: (*command).clone() };
+                (By::Call { id, op, actor, command }, Input::Command(call))
+            }
+            Request::Session { session, request } => {
+                (By::Session, Input::Session(SessionCall { id, session, request }))
+            }
+            Request::Typing { user, channel } => (By::Session, Input::Typing(TypingCall { id, user, channel })),
+        };
+        self.guild.handle(self.clock, input, &mut self.effects);
+        self.note(by, before);
+    }
+
+    /// Keeps for the ledger what has just been made.
+    fn note(&mut self, by: By, before: usize) {
+        let mut made = Made {
+            by,
+            now: self.clock,
+            has_room: self.guild.has_room(),
+            events: Vec::new(),
+            records: Vec::new(),
+            answers: Vec::new(),
+        };
+        for effect in &self.effects[before..] {
+            match effect {
+                Effect::Append(event) => made.events.push(Arc::clone(event)),
+                Effect::Record(record) => made.records.push(record.clone()),
+                Effect::Answer(call, answer) => made.answers.push((*call, answer.clone())),
+                Effect::Fold(_) | Effect::Scan(_) | Effect::Discard(_) | Effect::Tell(_) | Effect::Checkpoint(_) => {}
+            }
+        }
+        self.made.push(made);
+    }
+
+    /// Hands the turn's effects to the gate, its records to the store and its jobs to workers.
+    fn admit(&mut self, around: &mut Around<'_>) {
+        if self.effects.is_empty() {
+            return;
+        }
+        let view = self.guild.view();
+        #[cfg(feature = "defects")]
+        if guildhall_proto::Defect::ViewBeforeGate.is_on() {
+            self.view = self.guild.view();
+        }
+        let admitted = self.gate.admit(&mut self.effects, view);
+        around.watch.ledger.admitted(self.id(), self.owned.epoch, Turn::of(take(&mut self.made)));
+        if let Some((turn, records)) = admitted.append
+            && let Some(store) = around.machine.store()
+        {
+            let Owned { guild, epoch, .. } = self.owned;
+            store.append(Batch { guild, epoch, records }, around.machine.receipt(self.owned, Some(turn)));
+        }
+        for job in admitted.fold.map(Job::Fold).into_iter().chain(admitted.scans.into_iter().map(Job::Scan)) {
+            self.give(job, around.wire);
+        }
+        around.machine.attend(around.wire);
+    }
+
+    /// Gives a worker something to do.
+    fn give(&mut self, job: Job, wire: &mut Wire) {
+        self.jobs += 1;
+        let after = wire.between(Micros(10), self.config.job);
+        wire.later(after, Happening::Done(self.owned, job));
+    }
+
+    /// A worker is done.
+    pub(crate) fn done(&mut self, job: Job, around: &mut Around<'_>) -> Result<(), Breach> {
+        self.jobs -= 1;
+        let before = self.effects.len();
+        match job {
+            Job::Fold(job) => {
+                around.watch.seen.folds += 1;
+                self.guild.handle(self.clock, Input::FoldDone(job.run()), &mut self.effects);
+            }
+            Job::Scan(job) => self.guild.handle(self.clock, Input::ScanDone(job.run()), &mut self.effects),
+            Job::Checkpoint(checkpoint) => self.write(checkpoint, around),
+        }
+        self.note(By::Job, before);
+        self.admit(around);
+        self.release(around)?;
+        self.call(around.wire);
+        Ok(())
+    }
+
+    /// The store has said something. The reason to end, if it has failed.
+    pub(crate) fn hear(&mut self, word: Word, around: &mut Around<'_>) -> Result<Option<End>, Breach> {
+        match word {
+            Word::Turn(turn, Ok(())) => self.gate.settle(turn),
+            #[cfg(feature = "defects")]
+            Word::Turn(turn, Err(_)) if guildhall_proto::Defect::FailureIgnored.is_on() => self.gate.settle(turn),
+            Word::Turn(_, Err(error)) => {
+                around.watch.seen.fenced += u64::from(matches!(error, StoreError::Fenced { .. }));
+                return Ok(Some(End::StoreFailed(error)));
+            }
+            Word::Checkpoint(told) => self.saved(told.is_ok(), around),
+        }
+        self.release(around)?;
+        self.call(around.wire);
+        Ok(None)
+    }
+
+    /// Performs what the gate lets out, in order.
+    fn release(&mut self, around: &mut Around<'_>) -> Result<(), Breach> {
+        let mut is_news = false;
+        while let Some(outcomes) = self.gate.release() {
+            is_news |= !outcomes.events.is_empty() || !outcomes.told.is_empty();
+            around.watch.released(self.owned, &outcomes)?;
+            let Outcomes { told, events, view, answers, checkpoints } = outcomes;
+            for tell in told {
+                self.tell(tell);
+            }
+            for event in events {
+                self.ring.append(event);
+            }
+            #[cfg(feature = "defects")]
+            let view = self.delay(view);
+            self.view = view;
+            for (call, answer) in answers {
+                if let Some(to) = self.calls.remove(&call) {
+                    reply(around.wire, self.owned.node, to, Ok(answer));
+                }
+            }
+            for checkpoint in checkpoints {
+                self.save(checkpoint, around.wire);
+            }
+            self.answer_parked(around)?;
+        }
+        if is_news {
+            self.feed_all(around);
+        }
+        self.check_bounds()
+    }
+
+    /// Publishes each view one turn late.
+    #[cfg(feature = "defects")]
+    fn delay(&mut self, view: Option<View>) -> Option<View> {
+        if !guildhall_proto::Defect::ViewAfterAnswer.is_on() {
+            return view;
+        }
+        std::mem::replace(&mut self.saving.view_kept_back, view)
+    }
+
+    fn tell(&mut self, tell: Tell) {
+        match tell {
+            Tell::Latest(ephemeral) => drop(self.telling.put(ephemeral.subject(), ephemeral)),
+            Tell::Forget(user) => self.telling.remove(&Subject::of_user(user), |subject| subject.user == user),
+        }
+    }
+
+    /// A read of a member: answered when the view has come so far.
+    pub(crate) fn read(
+        &mut self,
+        call: u64,
+        user: UserId,
+        at_least: Position,
+        around: &mut Around<'_>,
+    ) -> Result<(), Breach> {
+        self.used = around.wire.now;
+        self.parked.push((call, user, at_least));
+        self.answer_parked(around)
+    }
+
+    fn answer_parked(&mut self, around: &mut Around<'_>) -> Result<(), Breach> {
+        let node = self.owned.node;
+        for (call, user, at_least) in take(&mut self.parked) {
+            let to = ReplyTo::Call { call, attempt: 0 };
+            match &self.view {
+                Some(view) if view.position() >= at_least => {
+                    around.watch.read(self.owned.guild, view, at_least, user)?;
+                    reply(around.wire, node, to, Ok(Ok(guildhall_guild::Reply::Accepted(view.position()))));
+                }
+                Some(_) => self.parked.push((call, user, at_least)),
+                None => reply(around.wire, node, to, Ok(Err(CommandError::UnknownGuild))),
+            }
+        }
+        Ok(())
+    }
+
+    /// Promise 7: what waits here is bounded.
+    fn check_bounds(&self) -> Result<(), Breach> {
+        let entries = self.ring.head().since(self.ring.tail());
+        let RingConfig { entries_max, bytes_max } = self.config.ring;
+        let in_ring = entries <= entries_max as u64 && (self.ring.bytes() <= bytes_max || entries <= 1);
+        Promise::Bounds.require(in_ring, || {
+            format!("guild {}: a ring of {entries} events in {} bytes", self.id(), self.ring.bytes())
+        })?;
+        let jobs_turns = self.config.unsettled_max + self.config.inputs_max;
+        Promise::Bounds.require(self.gate.len() <= jobs_turns, || {
+            format!("guild {}: {} turns wait for the store", self.id(), self.gate.len())
+        })
+    }
+
+    /// Ends the owner: whoever waits is told, and relays hear the end behind all that was let out.
+    pub(crate) fn end(mut self, end: &End, wire: &mut Wire) {
+        let node = self.owned.node;
+        for (_, to) in take(&mut self.calls) {
+            reply(wire, node, to, Err(NoAnswer::Unknown));
+        }
+        for posted in self.mailbox.drain(..) {
+            reply(wire, node, posted.reply, Err(NoAnswer::Unavailable));
+        }
+        for (call, ..) in take(&mut self.parked) {
+            reply(wire, node, ReplyTo::Call { call, attempt: 0 }, Err(NoAnswer::Unavailable));
+        }
+        self.end_feeds(*end == End::NoGuild, wire);
+    }
+
+    /// Whether nothing is under way and nothing waits.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.mailbox.is_empty()
+            && self.gate.is_empty()
+            && self.jobs == 0
+            && self.saving.is_done()
+            && !self.guild.is_at_work()
+            && self.parked.is_empty()
+            && self.effects.is_empty()
+            && self.is_fed()
+    }
+
+    /// Where the guild stands, as anyone may see.
+    pub(crate) fn position(&self) -> Position {
+        self.view.as_ref().map_or(Position { epoch: self.owned.epoch, ..Position::default() }, View::position)
+    }
+}
+
+/// Turns that wait for the store, at which batches of whole-guild changes pause.
+const WORK_UNSETTLED_MAX: usize = 4;
+/// How often an owner looks for room that has something to carry on and none for it.
+const ROOM_PAUSE: Micros = Micros::millis(100);

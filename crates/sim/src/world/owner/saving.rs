@@ -1,0 +1,99 @@
+//! An owner's checkpoints, and its falling asleep.
+
+use std::mem::take;
+
+use guildhall_guild::Checkpoint;
+use guildhall_store::{Store, StoredCheckpoint};
+
+use super::{Around, End, Owner};
+use crate::check::Breach;
+use crate::world::message::{Happening, Job};
+use crate::world::wire::Wire;
+
+/// The checkpoints on their way to the store: one, and the latest waits.
+#[derive(Debug, Default)]
+pub(super) struct Saving {
+    is_under_way: bool,
+    next: Option<Box<Checkpoint>>,
+    #[cfg(feature = "defects")]
+    pub(super) view_kept_back: Option<guildhall_members::View>,
+}
+
+impl Saving {
+    pub(super) fn is_done(&self) -> bool {
+        !self.is_under_way && self.next.is_none()
+    }
+}
+
+impl Owner {
+    /// A checkpoint was let out. One that is overtaken while it waits is covered by the later one.
+    pub(super) fn save(&mut self, checkpoint: Checkpoint, wire: &mut Wire) {
+        if self.saving.is_under_way {
+            self.saving.next = Some(Box::new(checkpoint));
+        } else {
+            self.saving.is_under_way = true;
+            self.give(Job::Checkpoint(checkpoint), wire);
+        }
+    }
+
+    /// A worker has written it out.
+    pub(super) fn write(&mut self, checkpoint: Checkpoint, around: &mut Around<'_>) {
+        let Some(store) = around.machine.store() else { return };
+        let checkpoint = StoredCheckpoint { structure: checkpoint.structure.structure(), base: checkpoint.base };
+        let stored = around.machine.receipt(self.owned, None);
+        store.checkpoint(self.owned.guild, self.owned.epoch, checkpoint, stored);
+        around.machine.attend(around.wire);
+    }
+
+    /// The store has a checkpoint, or has not taken it.
+    pub(super) fn saved(&mut self, is_stored: bool, around: &mut Around<'_>) {
+        self.saving.is_under_way = false;
+        if is_stored {
+            around.watch.seen.checkpoints += 1;
+        } else {
+            self.guild.checkpoint_refused();
+            self.is_drowsy = false;
+        }
+        if let Some(next) = take(&mut self.saving.next) {
+            self.save(*next, around.wire);
+        }
+    }
+
+    /// Looks whether the guild has been idle for long enough to sleep.
+    pub(crate) fn doze(&mut self, around: &mut Around<'_>) {
+        let idle = around.wire.now.0.saturating_sub(self.used.0);
+        if idle >= self.config.sleep_after.0 && self.may_sleep() {
+            self.is_drowsy = true;
+            self.guild.tidy(self.clock);
+            self.gate.tidy();
+            self.call(around.wire);
+        }
+        around.wire.later(self.config.sleep_after, Happening::Doze(self.owned));
+    }
+
+    fn may_sleep(&self) -> bool {
+        self.guild.sessions() == 0 && self.feeds.is_empty() && self.parked.is_empty() && !self.guild.is_at_work()
+    }
+
+    /// At the end of a turn: why the owner is to end now, if it is.
+    pub(super) fn rest(&mut self, inputs: usize, around: &mut Around<'_>) -> Result<Option<End>, Breach> {
+        let is_settled = self.gate.is_empty() && self.saving.is_done() && !self.guild.is_folding() && self.jobs == 0;
+        if is_settled && self.effects.is_empty() && !self.guild.exists() {
+            return Ok(Some(End::NoGuild));
+        }
+        if !self.is_drowsy {
+            return Ok(None);
+        }
+        if inputs > 0 || !self.mailbox.is_empty() || !self.may_sleep() {
+            self.is_drowsy = false;
+        } else if is_settled && !self.guild.is_checkpointed() {
+            self.guild.checkpoint(&mut self.effects);
+            self.admit(around);
+            self.release(around)?;
+        } else if is_settled {
+            around.watch.seen.fell_asleep += 1;
+            return Ok(Some(End::Asleep));
+        }
+        Ok(None)
+    }
+}

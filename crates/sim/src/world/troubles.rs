@@ -1,0 +1,315 @@
+//! What goes wrong with hosts, links and sessions, and how it is well again.
+
+use guildhall_proto::{GuildId, Level, SessionId, Status};
+
+use super::backend::{Coming, Errand};
+use super::machine::End;
+use super::message::{Happening, Owned, Which};
+use super::wire::Host;
+use super::{Seen, What, World};
+use crate::check::{Breach, EarId};
+use crate::faults::Trouble;
+use crate::queue::Micros;
+use crate::workload::KnownStage;
+
+/// What is well again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Again {
+    Disk { machine: usize },
+    Link { backend: usize, node: usize },
+}
+
+impl World {
+    pub(super) fn begin_troubles(&mut self) {
+        let all: Vec<Trouble> = self.faults.all().collect();
+        for trouble in all {
+            self.trouble_later(trouble);
+        }
+    }
+
+    fn trouble_later(&mut self, trouble: Trouble) {
+        if let Some(after) = self.faults.next(trouble, &mut self.fault_dice) {
+            self.wire.later(after, Happening::Trouble(trouble));
+        }
+    }
+
+    fn any(&mut self, many: usize) -> usize {
+        self.fault_dice.index(many).unwrap_or(0)
+    }
+
+    /// Something goes wrong.
+    pub(super) fn trouble(&mut self, trouble: Trouble) {
+        if self.is_healed {
+            return;
+        }
+        self.trouble_later(trouble);
+        self.watch.digest.note(trouble as u64);
+        self.remember(What::WentWrong(trouble));
+        let (machine, node) = (self.any(self.machines.len()), self.any(self.nodes.len()));
+        let backend = self.any(self.backends.len());
+        let while_ms = self.fault_dice.within(20, 6_000 / self.faults.haste);
+        match trouble {
+            Trouble::PowerCut if self.fault_dice.one_in(3) => self.process_ends(machine, End::PowerCut),
+            Trouble::PowerCut => self.machines[machine].arm(),
+            Trouble::Kill => self.process_ends(machine, End::Killed),
+            Trouble::DiskError if self.machines[machine].is_up() => self.machines[machine].fail_once(),
+            Trouble::DiskError => {}
+            Trouble::SlowDisk => {
+                self.machines[machine].slowness = self.fault_dice.within(5, 100);
+                self.disk_well_later(machine, while_ms);
+            }
+            Trouble::FullDisk => {
+                self.watch.seen.disks_full += 1;
+                self.machines[machine].fill(true);
+                self.disk_well_later(machine, while_ms);
+            }
+            Trouble::Pause => self.pause(node, while_ms.max(60)),
+            Trouble::CutLink => {
+                self.watch.seen.links_cut += 1;
+                self.wire.cut(Host::Backend(backend), Host::Node(node), false);
+            }
+            Trouble::Partition => {
+                self.watch.seen.partitions += 1;
+                self.wire.cut(Host::Backend(backend), Host::Node(node), true);
+                self.wire.later(Micros::millis(while_ms), Happening::Well(Again::Link { backend, node }));
+            }
+            Trouble::LoseBackend => self.lose_backend(backend),
+            Trouble::Retire => {
+                let nth = self.any(self.guilds.len());
+                self.retire(self.guilds[nth]);
+            }
+            Trouble::Squeeze => self.squeeze(backend),
+        }
+    }
+
+    fn disk_well_later(&mut self, machine: usize, while_ms: u64) {
+        self.wire.later(Micros::millis(while_ms), Happening::Well(Again::Disk { machine }));
+    }
+
+    pub(super) fn well_again(&mut self, again: Again) {
+        match again {
+            Again::Disk { machine } => {
+                self.machines[machine].slowness = 1;
+                self.machines[machine].fill(false);
+                self.machines[machine].attend(&mut self.wire);
+            }
+            Again::Link { backend, node } => self.wire.mend(Host::Backend(backend), Host::Node(node)),
+        }
+    }
+
+    /// A writer has its turn at the disk; if that fails, the process ends.
+    pub(super) fn write(&mut self, machine: usize, life: u64, log: Which) {
+        let host = &mut self.machines[machine];
+        if host.life != life || !host.is_up() {
+            return;
+        }
+        let is_armed = host.is_armed();
+        match host.write(log, &mut self.wire) {
+            Ok(()) => self.look_for_claims(machine),
+            Err(_) if is_armed => {
+                self.watch.seen.power_cuts_at_sync += 1;
+                self.process_ends(machine, End::PowerCut);
+            }
+            Err(_) => {
+                self.watch.seen.disk_errors += 1;
+                self.process_ends(machine, End::Killed);
+            }
+        }
+    }
+
+    /// A process ends, with all its nodes; it starts again.
+    pub(super) fn process_ends(&mut self, machine: usize, end: End) {
+        if !self.machines[machine].is_up() {
+            return;
+        }
+        self.remember(What::Ended { machine, end });
+        let Seen { power_cuts, kills, .. } = &mut self.watch.seen;
+        match end {
+            End::PowerCut => *power_cuts += 1,
+            End::Killed => *kills += 1,
+        }
+        self.machines[machine].end(end);
+        for node in 0..self.nodes.len() {
+            if self.nodes[node].machine != machine {
+                continue;
+            }
+            self.nodes[node].crash();
+            self.wire.cut(Host::Callers, Host::Node(node), false);
+            for backend in 0..self.backends.len() {
+                self.wire.cut(Host::Backend(backend), Host::Node(node), false);
+            }
+        }
+        let life = self.machines[machine].life;
+        let after = self.wire.between(Micros::millis(1), Micros::millis(500));
+        self.wire.later(after, Happening::Restart { machine, life });
+    }
+
+    pub(super) fn restart(&mut self, machine: usize, life: u64) -> Result<(), Breach> {
+        if self.machines[machine].life != life || self.machines[machine].is_up() {
+            return Ok(());
+        }
+        let is_troubled = !self.is_healed && self.faults.all().any(|trouble| trouble == Trouble::PowerCut);
+        if is_troubled && self.fault_dice.one_in(3) {
+            self.machines[machine].arm();
+        }
+        if !self.machines[machine].open(&mut self.watch.seen)? {
+            let after = self.wire.between(Micros::millis(1), Micros::millis(200));
+            self.wire.later(after, Happening::Restart { machine, life });
+        }
+        Ok(())
+    }
+
+    /// A node stands still. If another shares its store, that is given its guilds.
+    fn pause(&mut self, node: usize, while_ms: u64) {
+        let machine = self.nodes[node].machine;
+        if self.nodes[node].is_paused() || !self.machines[machine].is_up() {
+            return;
+        }
+        self.watch.seen.pauses += 1;
+        self.nodes[node].pause();
+        self.wire.later(Micros::millis(while_ms), Happening::Unpause { node });
+        let other = (0..self.nodes.len())
+            .find(|other| *other != node && self.nodes[*other].machine == machine && !self.nodes[*other].is_paused());
+        let Some(other) = other.filter(|_| while_ms > 40) else { return };
+        let guilds: Vec<GuildId> =
+            self.guilds.iter().copied().filter(|guild| self.placement[guild].0 == node).collect();
+        for guild in guilds {
+            let grant = self.placement[&guild].1;
+            self.placement.insert(guild, (other, grant + 1));
+            self.placed_before.insert(guild, node);
+            self.relays_move(guild);
+            if let Some(owned) = self.nodes[node].owner(guild).map(|owner| owner.owned) {
+                self.learn_later(owned, while_ms);
+            }
+        }
+    }
+
+    fn learn_later(&mut self, owned: Owned, while_ms: u64) {
+        let after = self.fault_dice.within(while_ms, while_ms + 1_500 / self.faults.haste.min(10));
+        self.wire.later(Micros::millis(after), Happening::Learn(owned));
+    }
+
+    pub(super) fn unpause(&mut self, node: usize) -> Result<(), Breach> {
+        for happening in self.nodes[node].unpause() {
+            self.wire.later(Micros(0), happening);
+        }
+        Ok(())
+    }
+
+    fn lose_backend(&mut self, backend: usize) {
+        self.watch.seen.backends_lost += 1;
+        self.backends[backend].relays.clear();
+        let seats = std::mem::take(&mut self.backends[backend].seats);
+        for (seat, held) in seats {
+            if held.is_heard() {
+                self.watch.ears.cut(seat);
+            }
+            self.asked_of.remove(&(backend, seat));
+            self.connection_broke(held.session(), seat);
+        }
+        for node in 0..self.nodes.len() {
+            self.wire.cut(Host::Backend(backend), Host::Node(node), false);
+        }
+    }
+
+    /// The client of a session learns that its connection is gone.
+    fn connection_broke(&mut self, session: SessionId, seat: EarId) -> Option<usize> {
+        let holding = self.holdings.get_mut(&session).filter(|holding| holding.seat == seat)?;
+        let known = self.sessions.get_mut(&session)?;
+        known.stage = KnownStage::Cut;
+        holding.cuts += 1;
+        let (backend, cuts) = (known.backend, holding.cuts);
+        self.wire.later(CUT_KEPT, Happening::Forgotten { session, cuts, backend, seat });
+        Some(backend)
+    }
+
+    /// A session's connection breaks; its backend notices at once, or by and by.
+    pub(super) fn cut_session(&mut self, session: SessionId) {
+        let Some(seat) = self.holdings.get(&session).map(|holding| holding.seat) else { return };
+        let stage = self.sessions.get(&session).map(|known| known.stage);
+        if !matches!(stage, Some(KnownStage::Served | KnownStage::Coming)) {
+            return;
+        }
+        let Some(backend) = self.connection_broke(session, seat) else { return };
+        if self.workload_dice.one_in(4) {
+            self.stop_hearing(backend, seat);
+            self.wire.later(Micros::seconds(5), Happening::Noticed { backend, seat });
+        } else {
+            self.cut_seat(backend, seat);
+        }
+    }
+
+    /// A session comes back, with its secret.
+    pub(super) fn resume(
+        &mut self,
+        session: SessionId,
+        backend: usize,
+        level: Level,
+        status: Status,
+    ) -> Result<(), Breach> {
+        let Some(known) = self.sessions.get(&session).filter(|known| known.stage == KnownStage::Cut).copied() else {
+            return Ok(());
+        };
+        let holding = &self.holdings[&session];
+        let Some(secret) = holding.secret else { return Ok(()) };
+        let now = self.wire.now.clock();
+        let Ok(generation) = self.keys.verify(&secret, known.guild, session, known.user, now) else { return Ok(()) };
+        let errand = Errand::Resume { generation, known: holding.known };
+        self.watch.seen.resumed_elsewhere += u64::from(backend != known.backend);
+        let coming = Coming {
+            session,
+            guild: known.guild,
+            user: known.user,
+            way: known.way,
+            members: holding.members,
+            level,
+            status,
+        };
+        self.take_seat(backend, coming, errand, None)
+    }
+
+    /// A session leaves.
+    pub(super) fn leave(&mut self, session: SessionId) -> Result<(), Breach> {
+        let Some(known) = self.sessions.get_mut(&session).filter(|known| known.stage == KnownStage::Served) else {
+            return Ok(());
+        };
+        known.stage = KnownStage::Leaving;
+        let (backend, seat) = (known.backend, self.holdings[&session].seat);
+        self.seat_leaves(backend, seat)
+    }
+
+    /// A session that was cut has had its time: nobody is to come back.
+    pub(super) fn forgotten(
+        &mut self,
+        session: SessionId,
+        cuts: u64,
+        backend: usize,
+        seat: EarId,
+    ) -> Result<(), Breach> {
+        let known = self.sessions.get(&session).copied();
+        let holding = self.holdings.get(&session).cloned();
+        let is_away = known.is_some_and(|known| known.stage == KnownStage::Cut)
+            && holding.as_ref().is_some_and(|holding| holding.cuts == cuts);
+        if is_away && let Some(known) = self.sessions.get_mut(&session) {
+            known.stage = KnownStage::Leaving;
+        }
+        if self.backends[backend].seats.contains_key(&seat) {
+            return self.seat_leaves(backend, seat);
+        }
+        let (Some(known), Some(holding)) = (known.filter(|_| is_away), holding) else { return Ok(()) };
+        // Its backend was lost: another tells the owner.
+        let coming = Coming {
+            session,
+            guild: known.guild,
+            user: known.user,
+            way: known.way,
+            members: holding.members,
+            level: known.level,
+            status: known.status,
+        };
+        self.take_seat(backend, coming, Errand::Leave, holding.generation)
+    }
+}
+
+/// How long a session that was cut may come back.
+const CUT_KEPT: Micros = Micros::seconds(20);

@@ -1,0 +1,216 @@
+//! Seeded defects: faults of the product, put there on purpose and switched on one at a time, to see whether the simulation finds them.
+//!
+//! This module and every place that asks for it are built with the feature `defects` alone, which is for the simulation: without it
+//! nothing of a defect is in the product. A place is one condition, [`Defect::is_on`], behind `#[cfg(feature = "defects")]`; what it
+//! does wrong is said here and nowhere else.
+//!
+//! Which defect is on is known to a thread for itself, so that runs side by side do not see each other's.
+//!
+//! ```
+//! use guildhall_proto::defects::{self, Defect};
+//!
+//! let on = defects::switch_on(Defect::GateOpen);
+//! assert!(Defect::GateOpen.is_on() && !Defect::SyncSkipped.is_on());
+//! drop(on);
+//! assert!(!Defect::GateOpen.is_on());
+//! ```
+
+use std::cell::Cell;
+use std::marker::PhantomData;
+
+/// Makes the enum, and what is known of each defect.
+macro_rules! defects {
+    ($($defect:ident $name:literal in $place:ident breaks [$($promise:literal),+]: $what:literal;)+) => {
+        /// A fault that can be switched on.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Defect {
+            $(#[doc = $what] $defect,)+
+        }
+
+        impl Defect {
+            /// All there are.
+            pub const ALL: &[Self] = &[$(Self::$defect),+];
+
+            /// How it is called on a command line.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$defect => $name,)+
+                }
+            }
+
+            /// What goes wrong.
+            pub const fn what(self) -> &'static str {
+                match self {
+                    $(Self::$defect => $what,)+
+                }
+            }
+
+            /// In which crate its place is, by the crate's folder. Those of `sim` are faults of a shell, and the simulation's hosts are that.
+            pub const fn place(self) -> &'static str {
+                match self {
+                    $(Self::$defect => stringify!($place),)+
+                }
+            }
+
+            /// The promises that it breaks, as the simulation numbers them: a checker that finds it names one of them. The first is the
+            /// one meant.
+            pub const fn promises(self) -> &'static [u8] {
+                match self {
+                    $(Self::$defect => &[$($promise),+],)+
+                }
+            }
+        }
+    };
+}
+
+defects! {
+    RetryAppliedAgain "retry-applied-again" in guild breaks [3]:
+        "A retry of an operation that was answered is applied once more.";
+    OutcomesForgotten "outcomes-forgotten" in guild breaks [3]:
+        "Recovery forgets which operations its records are of, so their retries are applied once more.";
+    ExpiredApplied "expired-applied" in guild breaks [3]:
+        "An operation whose outcome may have been forgotten long ago is applied.";
+    BodyIgnored "body-ignored" in guild breaks [3]:
+        "Another body under the id of an operation that was answered gets that answer.";
+    RefusalDropped "refusal-dropped" in guild breaks [11, 7]:
+        "Who is refused never hears of it.";
+    GateOpen "gate-open" in guild breaks [3, 9]:
+        "A turn is let out before its records are stored.";
+    SeqReused "seq-reused" in guild breaks [2, 4, 3]:
+        "A guild that comes back from the store goes on in the epoch before, and names new events as others were named.";
+    StructureTooLate "structure-too-late" in guild breaks [3, 9]:
+        "A checkpoint covers what was recorded while its fold ran, but has the members as of before.";
+    FoldOverNewer "fold-over-newer" in members breaks [3, 9]:
+        "A fold drops the changes that came while it ran.";
+    TombstoneForgotten "tombstone-forgotten" in members breaks [3, 9]:
+        "A member who left is one again, if an earlier fold knows of it.";
+    PageLost "page-lost" in members breaks [3, 9]:
+        "A fold leaves out the last page if nothing in it has changed.";
+    RoleUnmasked "role-unmasked" in members breaks [9, 3]:
+        "A deleted role stays in the records of those who held it.";
+    TakenBackWrongly "taken-back-wrongly" in permissions breaks [10, 4, 5]:
+        "Rights of the past have the roles and role overwrites of later.";
+    DenyWins "deny-wins" in permissions breaks [4, 5, 3]:
+        "What one role denies in a channel is denied, though another of the member's roles allows it.";
+    GapDropped "gap-dropped" in ring breaks [4]:
+        "A reader that has fallen out of a ring goes on at its tail without a word.";
+    RingUnbounded "ring-unbounded" in ring breaks [7]:
+        "A ring keeps everything.";
+    LeakAfterRevoke "leak-after-revoke" in relay breaks [5, 4]:
+        "Who sees a channel stays as it was when one of its overwrites changes.";
+    RolesTakenLate "roles-taken-late" in relay breaks [5, 4]:
+        "A session keeps its rights when its member's roles change, until they change again.";
+    WakeTooFew "wake-too-few" in relay breaks [4, 11]:
+        "Of the waiting sessions that an event is for, only those of one cohort are woken.";
+    MentionLost "mention-lost" in relay breaks [4]:
+        "A passive session does not hear a message that calls its user.";
+    ReplayByToday "replay-by-today" in relay breaks [10, 4, 5]:
+        "What a session has missed is filtered by its member's rights of now.";
+    UnreadDropped "unread-dropped" in relay breaks [4]:
+        "Unread summaries leave a channel out.";
+    CohortOfNow "cohort-of-now" in relay breaks [5, 4]:
+        "A session that was woken and lags reads by the rights that its member has come to meanwhile.";
+    BegunLate "begun-late" in relay breaks [4]:
+        "A session that is attached in the past begins one event behind the position where it was accepted.";
+    BegunEarly "begun-early" in relay breaks [4, 5, 10]:
+        "A session begins one event before the position where it was accepted.";
+    HoleUntold "hole-untold" in relay breaks [4]:
+        "A relay that starts again from a view does not tell its sessions of the hole.";
+    UncleanTrusted "unclean-trusted" in relay breaks [4, 2, 11]:
+        "A relay takes an epoch that opened after an unclean end for a clean one.";
+    ToldAhead "told-ahead" in relay breaks [5, 4]:
+        "Typing and presence are told before the events that they were accepted behind.";
+    HeardAfterLeaving "heard-after-leaving" in relay breaks [5, 4]:
+        "The sessions of a member that left hear on.";
+    SyncSkipped "sync-skipped" in store breaks [3]:
+        "No file is ever synced.";
+    NameSyncSkipped "name-sync-skipped" in store breaks [3]:
+        "Files are synced, but not their names.";
+    AcknowledgedEarly "acknowledged-early" in store breaks [3, 1]:
+        "A batch is said to be stored as soon as it is queued.";
+    EpochNotRaised "epoch-not-raised" in store breaks [1, 2]:
+        "A claim gives the epoch of the owner before.";
+    FenceUnchecked "fence-unchecked" in store breaks [1, 3]:
+        "Records and checkpoints are taken from whoever brings them.";
+    TailCut "tail-cut" in store breaks [3]:
+        "The last record is left out when a guild is loaded.";
+    NewerForgotten "newer-forgotten" in store breaks [3]:
+        "With the records that a checkpoint covers, those behind them are given up.";
+    LiveGivenBack "live-given-back" in store breaks [3]:
+        "With the segments in which nothing is live, the one behind them is removed.";
+    CheckpointTooFar "checkpoint-too-far" in store breaks [3, 9]:
+        "A checkpoint is said to cover one record more than it does.";
+    ViewBeforeGate "view-before-gate" in sim breaks [3, 9, 4]:
+        "A view is published when its turn is admitted, not when it is let out.";
+    ViewAfterAnswer "view-after-answer" in sim breaks [9, 11, 4]:
+        "A turn's view is published with the next turn, behind the answers.";
+    FailureIgnored "failure-ignored" in sim breaks [3, 1]:
+        "A turn whose records the store refused is let out, and its owner goes on.";
+}
+
+impl Defect {
+    /// The defect of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|defect| defect.name() == name)
+    }
+
+    /// Whether it is switched on in this thread.
+    pub fn is_on(self) -> bool {
+        ON.get() == Some(self)
+    }
+}
+
+/// Switches a defect on in this thread, for as long as what is returned lives.
+///
+/// # Panics
+/// If one is on already.
+pub fn switch_on(defect: Defect) -> Switched {
+    let before = ON.replace(Some(defect));
+    assert_eq!(before, None, "one defect is on at a time");
+    Switched { _of_this_thread: PhantomData }
+}
+
+/// A defect is on for as long as this lives.
+#[derive(Debug)]
+#[must_use = "a defect is on for as long as this lives"]
+pub struct Switched {
+    _of_this_thread: PhantomData<*const ()>,
+}
+
+impl Drop for Switched {
+    fn drop(&mut self) {
+        ON.set(None);
+    }
+}
+
+thread_local! {
+    static ON: Cell<Option<Defect>> = const { Cell::new(None) };
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn each_has_a_name_of_its_own_by_which_it_is_found() {
+        let names: BTreeSet<&str> = Defect::ALL.iter().map(|defect| defect.name()).collect();
+        assert_eq!(names.len(), Defect::ALL.len());
+        assert!(Defect::ALL.iter().all(|defect| Defect::named(defect.name()) == Some(*defect)));
+        assert_eq!(Defect::named("none"), None);
+    }
+
+    #[test]
+    fn one_is_on_in_one_thread_until_it_is_switched_off() {
+        let on_here = || Defect::ALL.iter().copied().filter(|defect| defect.is_on()).collect::<Vec<_>>();
+        let on = switch_on(Defect::PageLost);
+        assert_eq!(on_here(), [Defect::PageLost]);
+        thread::scope(|scope| {
+            scope.spawn(|| assert_eq!(on_here(), []));
+        });
+        drop(on);
+        assert_eq!(on_here(), []);
+    }
+}
