@@ -7,8 +7,10 @@
 //! | one call, p50 | bare + 60 µs | three wake-ups of 20 µs: owner, writer, owner; then the caller |
 //! | cold start, 1 M members, tail of 100,000 | ≤ 0.5 s | 45 MB read and checked 20 ms, decoded and summed 120 ms on two threads, 100,000 records read 50 ms and replayed 150 ms |
 //!
-//! Measured once on two shared cores, with some other work beside it: bare 409,000/s in groups of 84, acknowledged 207,000/s, 0.51 of bare; one
-//! alone 202 µs beside 145 µs bare; cold start 276 ms. Bare appends take an assumed 220 bytes a record, so the ratio is a rough one.
+//! Measured twice on two shared cores. With some other work beside it: bare 409,000/s in groups of 84, acknowledged 207,000/s, 0.51 of bare; one
+//! alone 202 µs beside 145 µs bare; cold start 276 ms. Alone, while the host took up to a quarter of both cores: bare 185,000/s in groups of 77,
+//! acknowledged 147,000/s, 0.80 of bare; one alone 353 µs beside 197 µs bare; cold start 417 ms. Bare appends take an assumed 220 bytes a
+//! record, so the ratio is a rough one.
 //!
 //! `cargo bench -p guildhall-benches --bench durable [-- [--quick] [ROW…]]`; its directory is made under the target folder, for a
 //! temporary folder in memory has no disk to wait for.

@@ -12,10 +12,10 @@
 //! | reader, batch that never read | ≤ 1.5 × | a cursor that nobody moves: nothing is done for it |
 //! | whole-guild change | p99 ≤ 2 × idle | a batch of 256 holds the owner for 300 µs, then it rests for a millisecond: one call in four waits for the rest of a batch |
 //!
-//! Measured on two shared cores, all runs since an owner rests between batches and workers drop what its ring evicts; no full run has had
-//! every row within its reach yet: hot guild 1.13, 1.31; panicking job 0.98, 0.48; reader 2.98, 1.07, 1.88, 0.59; batch 1.06, 0.70; prune 2.62,
-//! 1.76, 1.43, 0.40; role deletion 0.41, 1.15; @everyone 5.51, 0.55, 0.89. The first of each had compilers beside it; in the last of reader
-//! and prune the idle p99 was 7 and 41 ms, so they say little. Before, the prune had 2-5.
+//! Measured on two shared cores, compared by middle slices: hot guild 0.85, 1.37, 1.35; panicking job 1.09, 1.03; reader 1.32, 1.14; batch 1.76,
+//! 1.85 (missed); prune 1.36, 5.46 (missed), 0.47, 1.18; role deletion 1.42, 0.66; @everyone 1.78, 1.87. By the p99 of all calls, three runs before: hot
+//! guild 1.48, 2.11, 1.57; panicking job 0.76, 0.79, 0.47; reader 0.82, 0.89, 1.38; batch 0.49, 4.01, 0.91; prune 1.37, 1.53, 2.34; role deletion
+//! 2.03, 1.27, 5.68; @everyone 1.25, 0.59, 1.96; the idle p99 itself was 0.2 to 22 ms then, as the host took cores away.
 //!
 //! `cargo bench -p guildhall-benches --bench isolation [-- [--quick] [ROW…]]`, where a row is a part of its name.
 
