@@ -109,7 +109,7 @@ pub trait Store: Send + Sync + 'static {
     fn checkpoint(&self, guild: GuildId, epoch: Epoch, checkpoint: StoredCheckpoint, stored: Stored);
 
     /// Whether there is room for records. Never waits: it is asked in every turn. While there is none, an owner refuses durable
-    /// commands before it applies them; claims and checkpoints go on.
+    /// commands before it applies them, and puts no guild to sleep; claims go on, and checkpoints while there is room for them.
     fn has_room(&self) -> bool;
 }
 

@@ -363,7 +363,7 @@ impl RecordWriter {
         }
     }
 
-    /// What is kept for claims while there is no other segment: some hundred thousand of them.
+    /// What is kept for claims while there is no other segment: some ten thousand of them, each in a group of its own, or more together.
     fn reserve(&self) -> u64 {
         self.shared.config.segment_bytes / 4
     }
