@@ -143,6 +143,8 @@ struct Lost {
     rows: Vec<Row>,
     ops: Ops,
     gap: Gap,
+    /// Where the consumer goes on: the gap is of the entries before.
+    until: Cursor,
 }
 
 /// Operations by place, those at one place in the order they were made.
@@ -232,7 +234,7 @@ impl Batch {
             rows = earlier.rows;
             ops = earlier.ops.followed_by(ops);
         }
-        self.lost = Some(Lost { rows, ops, gap });
+        self.lost = Some(Lost { rows, ops, gap, until: self.limit });
         self.cursor = self.limit;
         self.telling.skip();
         self.known = position;
@@ -249,13 +251,14 @@ impl Batch {
         }
         // Who joined where the gap ends has lost nothing, and is still to be told what was summed up after that.
         let mut joined = Roster::default();
-        for op in lost.ops.by_place.into_values() {
+        for ((place, _), op) in lost.ops.by_place {
             match op {
                 Op::Join(mut join) => {
                     serve_alone(&mut join, &self.rings, visit);
                     if let Some(end) = join.end {
                         visit(BatchItem::Detached { reason: end.reason, token: join.seat.token });
-                    } else if join.position < lost.gap.through {
+                    } else if place < lost.until {
+                        // Not told by positions: a hole at the end of a guild may be told for the one where the relay was.
                         let gap = Gap { after: join.known, through: lost.gap.through };
                         visit(BatchItem::Gap { gap, tokens: &[join.seat.token] });
                     } else {

@@ -455,6 +455,19 @@ fn a_guild_deleted_unheard_ends_every_session_after_a_gap() {
 }
 
 #[test]
+fn a_guild_deleted_unheard_where_the_relay_stood_still_tells_a_lost_batch_its_gap() {
+    let mut stage = Stage::new();
+    let at = stage.say(HALL);
+    let here = stage.relay.position();
+    stage.relay.attach_batch(as_of(at, 1, ADA, &[]), 1).unwrap();
+
+    stage.relay.end_guild(here, &mut stage.woken).unwrap();
+    stage.relay.set_bytes_max(0, 0);
+
+    assert_eq!(stage.hear_batch(), [(1, Heard::Gap(at, at)), (1, Detached(DetachReason::GuildDeleted))]);
+}
+
+#[test]
 fn the_gap_of_one_that_comes_back_ends_in_the_epoch_of_what_it_hears_next() {
     let mut stage = Stage::with_ring(8);
     let known = position(stage.say(HALL));
