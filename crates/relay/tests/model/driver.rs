@@ -346,6 +346,7 @@ impl Driver {
                 lost_items: 0,
                 unsure_through: None,
                 may_have_lost_nothing: false,
+                ends_unsure: false,
                 key,
             };
             if is_ahead {
@@ -410,8 +411,8 @@ impl Driver {
             session.due.retain(|item| item.place().is_none_or(|seq| seq <= last));
             lengths.insert(key, session.due.len());
             self.counts.note("detaches in the past", session.due.len() < before || accepted < self.fed);
-            // Where the slow ring does not reach back to its end, it is not known on which side of that its loss lies.
-            session.may_have_lost_nothing = session.is_lost || session.was_passive && accepted < self.fed;
+            session.may_have_lost_nothing = session.is_lost;
+            session.ends_unsure = session.was_passive && accepted < self.fed;
             session.end(DetachReason::Requested);
             self.check_woken(&lengths);
         }

@@ -126,6 +126,7 @@ impl Driver {
                         !lost.is_empty()
                             || session.unsure_through.is_some()
                             || session.may_have_lost_nothing
+                            || session.ends_unsure
                             || session.switches_while_lagging,
                         "no gap without a loss: {gap:?} {session:?}"
                     );

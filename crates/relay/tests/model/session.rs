@@ -53,6 +53,9 @@ pub(crate) struct Model {
     pub(crate) unsure_through: Option<u64>,
     /// It was detached, at a position in the past, while it had lost its place: what it has lost may all lie behind its end.
     pub(crate) may_have_lost_nothing: bool,
+    /// It was passive and detached at a position in the past: where the slow ring does not reach back to that, it is not known on which
+    /// side of it a loss lies, be it the first or one behind it.
+    pub(crate) ends_unsure: bool,
     pub(crate) key: SessionKey,
 }
 
