@@ -67,8 +67,13 @@ fn repair(args: &RepairArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
         drop(writeln!(io::stderr(), "guildhall: nothing is changed yet: --yes cuts off what is lost"));
         return Ok(ExitCode::from(EXIT_FAILED));
     }
-    if *accept {
-        logs.accept().map_err(|error| DataError::opening(&of.data, error))?;
+    if *accept && is_damaged {
+        drop(writeln!(io::stderr(), "guildhall: nothing is accepted yet: see first which guilds the repair has cut"));
+    } else if *accept {
+        for (guild, number) in logs.accept().map_err(|error| DataError::opening(&of.data, error))? {
+            let line = format!("guild {guild} comes back without some of what it had stored, up to record {number}");
+            drop(writeln!(io::stderr(), "guildhall: {line}"));
+        }
     }
     drop(logs);
     // What was cut may have been a guild's only checkpoint, or records between others.

@@ -52,6 +52,7 @@ mod recovery;
 mod restore;
 mod rows;
 mod shared;
+mod suspects;
 mod workers;
 
 use std::collections::BTreeMap;

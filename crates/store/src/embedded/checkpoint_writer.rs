@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use guildhall_log::{Head, Kind, Log, LogError, Place, Taken};
 use guildhall_members::Part;
-use guildhall_proto::{Epoch, Grant, GuildId};
+use guildhall_proto::{Epoch, Grant, GuildId, Millis, Position};
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use super::StoreFailure;
@@ -22,6 +22,7 @@ use super::loading::damaged;
 use super::manifest::{Content, Listed, Manifest, Of, Title};
 use super::rows::{Kept, Spot};
 use super::shared::Shared;
+use super::suspects::Suspects;
 use crate::{StoreError, Stored, StoredCheckpoint, structure};
 
 /// A checkpoint on its way to the disk, written out.
@@ -109,8 +110,8 @@ pub struct CheckpointWriter {
     pending: Vec<Pending>,
     /// Bytes pushed since the last sync.
     pushed_bytes: usize,
-    /// The segment of which something cannot be read, and which can therefore not be given back.
-    stuck: Option<u32>,
+    /// Manifests that are to be written again, and cannot be read, or a part of theirs.
+    suspects: Suspects,
     taken: Vec<Job>,
     places: Vec<Place>,
 }
@@ -120,7 +121,8 @@ struct Pending {
     title: Title,
     spot: Spot,
     shares: Vec<(u32, u64)>,
-    shares_before: Vec<(u32, u64)>,
+    /// `None` if the one before cannot be read.
+    shares_before: Option<Vec<(u32, u64)>>,
     /// `None` of one that was only written again.
     stored: Option<Stored>,
 }
@@ -129,7 +131,7 @@ struct Pending {
 struct Pushed {
     spot: Spot,
     shares: Vec<(u32, u64)>,
-    shares_before: Vec<(u32, u64)>,
+    shares_before: Option<Vec<(u32, u64)>>,
 }
 
 /// Of the checkpoint in force: how far it reaches, the parts that are records of their own, and where it is live.
@@ -137,12 +139,21 @@ struct Pushed {
 struct InForce {
     records: u64,
     parts: BTreeMap<u128, Spot>,
-    shares: Vec<(u32, u64)>,
+    /// `None` if it cannot be read.
+    shares: Option<Vec<(u32, u64)>>,
+}
+
+/// What becomes of what cannot be read when it is to be written again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum IfUnread {
+    Leave,
+    Lose,
 }
 
 impl CheckpointWriter {
     pub(crate) fn new(shared: Arc<Shared>, log: Log) -> Self {
-        Self { shared, log, pending: Vec::new(), pushed_bytes: 0, stuck: None, taken: Vec::new(), places: Vec::new() }
+        let suspects = Suspects::new(shared.config.lost_after);
+        Self { shared, log, pending: Vec::new(), pushed_bytes: 0, suspects, taken: Vec::new(), places: Vec::new() }
     }
 
     /// Writes until the store is closed and nothing waits. Blocks its thread.
@@ -248,9 +259,11 @@ impl CheckpointWriter {
         before: Option<Spot>,
     ) -> Result<Result<Option<Pushed>, StoreError>, LogError> {
         let InForce { records, parts: mut known, shares: shares_before } = match before {
-            None => InForce::default(),
+            None => InForce { shares: Some(Vec::new()), ..InForce::default() },
             Some(spot) => match self.in_force(title.guild, spot) {
                 Ok(in_force) => in_force,
+                // The new one makes good what is lost of it, for it keeps nothing of it.
+                Err(StoreError::Corrupt { .. }) => InForce::default(),
                 Err(error) => return Ok(Err(error)),
             },
         };
@@ -288,7 +301,7 @@ impl CheckpointWriter {
         let bytes = self.shared.readers.manifest(spot)?;
         let manifest = Manifest::decode(&bytes).map_err(|error| damaged(guild, error))?;
         let parts = manifest.parts.iter().filter_map(Listed::there).collect();
-        Ok(InForce { records: manifest.title.records, parts, shares: manifest.shares(spot) })
+        Ok(InForce { records: manifest.title.records, parts, shares: Some(manifest.shares(spot)) })
     }
 
     /// Pushes one record, syncing what has been pushed if that has become much or if it begins a new segment. The inner error leaves the
@@ -349,7 +362,7 @@ impl CheckpointWriter {
         let mut rows = self.shared.rows();
         for Pending { title, spot, shares, shares_before, stored } in self.pending.drain(..) {
             let kept = Kept { spot, epoch: title.epoch, records: title.records, shares: &shares };
-            rows.covered(title.guild, kept, &shares_before);
+            rows.covered(title.guild, kept, shares_before.as_deref());
             if let Some(stored) = stored {
                 rows.replacing.remove(&title.guild);
                 self.shared.counters.checkpoints.add(1);
@@ -383,11 +396,14 @@ impl CheckpointWriter {
             let Some(oldest) = rows.checkpoints.oldest().filter(|_| is_long && self.log.has_spare()) else {
                 return Ok(());
             };
-            if self.stuck == Some(oldest) || u64::from(oldest) >= self.log.active_segment() {
+            if u64::from(oldest) >= self.log.active_segment() {
                 return Ok(());
             }
+            self.suspects.forget_before(oldest);
             let spot = |guild| Some((guild, rows.guilds.get(&guild)?.checkpoint?));
-            guilds = rows.checkpoints.guilds_in(oldest).filter_map(spot).take(COMPACTED_GUILDS).collect();
+            let is_due = |(_, spot): &(GuildId, Spot)| self.suspects.is_due(*spot);
+            let all = rows.checkpoints.guilds_in(oldest).filter_map(spot);
+            guilds = all.filter(is_due).take(COMPACTED_GUILDS).collect();
             oldest
         };
         let mut written = 0;
@@ -395,42 +411,56 @@ impl CheckpointWriter {
             if written >= GROUP_BYTES {
                 break;
             }
-            match self.rewrite(guild, spot, oldest)? {
-                Ok(bytes) => written += bytes,
-                Err(StoreError::Full) => break,
-                Err(_) => {
-                    // It stays where it is, and its guild is told when it is next read.
-                    self.stuck = Some(oldest);
-                    self.shared.counters.unreadable.add(1);
-                    break;
+            let mut rewritten = self.rewrite(guild, spot, oldest, IfUnread::Leave)?;
+            if let Err(error) = &rewritten
+                && *error != StoreError::Full
+            {
+                self.shared.counters.unreadable.add(1);
+                if !self.suspects.is_lost(spot, error) {
+                    continue;
                 }
+                tracing::error!(%guild, %error, "a checkpoint of a guild is lost");
+                self.shared.counters.lost.add(1);
+                rewritten = self.rewrite(guild, spot, oldest, IfUnread::Lose)?;
+            }
+            match rewritten {
+                Ok(bytes) => written += bytes,
+                Err(_) => break,
             }
         }
         Ok(())
     }
 
     /// Writes what of a checkpoint lies in one segment again.
-    fn rewrite(&mut self, guild: GuildId, spot: Spot, oldest: u32) -> Result<Result<usize, StoreError>, LogError> {
-        let bytes = match self.shared.readers.manifest(spot) {
-            Ok(bytes) => bytes,
-            Err(error) => return Ok(Err(error)),
-        };
-        let mut manifest = match Manifest::decode(&bytes) {
-            Ok(manifest) => manifest,
-            Err(error) => return Ok(Err(damaged(guild, error))),
+    fn rewrite(
+        &mut self,
+        guild: GuildId,
+        spot: Spot,
+        oldest: u32,
+        unread: IfUnread,
+    ) -> Result<Result<usize, StoreError>, LogError> {
+        let bytes = self.shared.readers.manifest(spot);
+        let manifest = bytes.as_deref().map_err(Clone::clone);
+        let manifest = manifest.and_then(|bytes| Manifest::decode(bytes).map_err(|error| damaged(guild, error)));
+        let mut manifest = match (manifest, unread) {
+            (Ok(manifest), _) => manifest,
+            (Err(error), IfUnread::Leave) => return Ok(Err(error)),
+            (Err(_), IfUnread::Lose) => return self.lose(guild, spot),
         };
         let shares_before = manifest.shares(spot);
         let title = manifest.title;
         let mut written = 0;
         let mut moved = BTreeMap::new();
         for listed in &mut manifest.parts {
-            let Some((hash, _)) = listed.there().filter(|(_, spot)| spot.segment == oldest) else { continue };
+            let Some((hash, spot)) = listed.there().filter(|(_, spot)| spot.segment == oldest) else { continue };
             let spot = match moved.get(&hash) {
-                Some(spot) => *spot,
+                Some(moved) => *moved,
                 None => {
-                    let part = match self.shared.readers.part(guild, listed) {
-                        Ok(part) => part,
-                        Err(error) => return Ok(Err(error)),
+                    let part = match (self.shared.readers.part(guild, listed), unread) {
+                        (Ok(part), _) => part,
+                        (Err(error), IfUnread::Leave) => return Ok(Err(error)),
+                        // It has not the hash that the manifest names, and is never taken for what it was.
+                        (Err(_), IfUnread::Lose) => self.shared.readers.checkpoints.read_unchecked(spot.place()),
                     };
                     written += part.len();
                     match self.push_record(PART, &title, &part)? {
@@ -447,12 +477,27 @@ impl CheckpointWriter {
         match self.push_record(kind, &title, &bytes)? {
             Ok(spot) => {
                 let shares = manifest.shares(spot);
-                self.pending.push(Pending { title, spot, shares, shares_before, stored: None });
+                self.pending.push(Pending { title, spot, shares, shares_before: Some(shares_before), stored: None });
                 self.shared.counters.compacted.add(1);
                 Ok(Ok(written + bytes.len()))
             }
             Err(error) => Ok(Err(error)),
         }
+    }
+
+    /// Has something stand for a checkpoint whose manifest cannot be read, and gives up its parts, which nobody can find.
+    fn lose(&mut self, guild: GuildId, spot: Spot) -> Result<Result<usize, StoreError>, LogError> {
+        let epoch = self.shared.rows().guilds.get(&guild).map_or_else(Epoch::default, |row| row.epoch);
+        // Of what it covered nothing is known; records that may be covered are kept.
+        let (position, clock) = (Position::default(), Millis::default());
+        let title = Title { guild, epoch, grant: Grant::default(), position, records: 0, clock, members: 0 };
+        let bytes = self.shared.readers.checkpoints.read_unchecked(spot.place());
+        let pushed = self.push_record(LOST_CHECKPOINT, &title, &bytes)?;
+        Ok(pushed.map(|spot| {
+            let shares = vec![(spot.segment, spot.bytes())];
+            self.pending.push(Pending { title, spot, shares, shares_before: None, stored: None });
+            bytes.len()
+        }))
     }
 
     /// Gives back the segments before the first one in which something is live.
@@ -521,6 +566,8 @@ pub(crate) const PART: Kind = Kind::new(1).expect("it is not 0");
 pub(crate) const MANIFEST: Kind = Kind::new(2).expect("it is not 0");
 /// Records of the log: a manifest with its parts in it, numbered in the same way. Nobody need read it when the store is opened.
 pub(crate) const WHOLE: Kind = Kind::new(3).expect("it is not 0");
+/// Records of the log: what stands for a manifest that could not be read when it was to be written again, with its bytes as they were.
+pub(crate) const LOST_CHECKPOINT: Kind = Kind::new(4).expect("it is not 0");
 /// Bytes that are written before they are synced: large enough to keep a disk busy, small enough that nobody waits long behind them.
 const GROUP_BYTES: usize = 4 * 1024 * 1024;
 /// Checkpoints that one group writes again at most.

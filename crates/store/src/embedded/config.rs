@@ -27,6 +27,10 @@ pub struct EmbeddedConfig {
     /// a full disk's directory change with every turn of every owner, and takes what room there comes to be from others; more finds
     /// new room later.
     pub room_pause: Duration,
+    /// For how long it must not have been possible to read what lies in a segment that is to be given back before it is taken for lost
+    /// (default 60 s; with 0 at once, which takes no clock). Less takes a disk's hiccup for damage; more keeps a segment, and all behind it,
+    /// for longer.
+    pub lost_after: Duration,
 }
 
 impl Default for EmbeddedConfig {
@@ -44,6 +48,7 @@ impl Default for EmbeddedConfig {
                 ..QueueConfig::default()
             },
             room_pause: Duration::ZERO,
+            lost_after: Duration::from_secs(60),
         }
     }
 }

@@ -25,8 +25,10 @@ pub struct EmbeddedCounts {
     pub compacted: u64,
     /// Batches and checkpoints refused for want of room.
     pub refused_full: u64,
-    /// Groups that could not carry, because what was to be carried cannot be read.
+    /// Reads that failed of what was to be written again.
     pub unreadable: u64,
+    /// What could not be read for so long that it was moved as lost: its guild stays away.
+    pub lost: u64,
 }
 
 #[derive(Debug, Default)]
@@ -42,6 +44,7 @@ pub(crate) struct Counters {
     pub(crate) compacted: Count,
     pub(crate) refused_full: Count,
     pub(crate) unreadable: Count,
+    pub(crate) lost: Count,
 }
 
 #[derive(Debug, Default)]
@@ -71,6 +74,7 @@ impl Counters {
             compacted: self.compacted.get(),
             refused_full: self.refused_full.get(),
             unreadable: self.unreadable.get(),
+            lost: self.lost.get(),
         }
     }
 }

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use guildhall_log::LogId;
 use guildhall_log::files::{File, Files};
-use guildhall_proto::{Epoch, GuildId, NodeId};
+use guildhall_proto::{Epoch, GuildId, Millis, NodeId};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// The name of the file.
@@ -26,6 +26,11 @@ const TITLE: &str = "guildhall data, format ";
 /// An identity takes some 300 bytes, and 30 for each guild that a repair may have cut; a longer file is none.
 const BYTES_MAX: u64 = 64 * 1024 * 1024;
 
+/// Claims that nobody knows of any more; as many as 1,024 milliseconds are in an epoch.
+const CLAIMS_SINCE: u64 = 1 << 32;
+/// The last time that can be in an epoch.
+const MILLIS_MAX: u64 = u64::MAX >> 23;
+
 /// Who a directory belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
@@ -33,7 +38,7 @@ pub struct Identity {
     pub cluster: u128,
     /// The node that writes it.
     pub node: NodeId,
-    /// Every claim gives an epoch above this one: 0, but for a directory restored from a backup.
+    /// Every claim gives an epoch above this one: 0, but for a directory that was restored from a backup or repaired.
     pub epochs_from: Epoch,
     pub(crate) records: LogId,
     pub(crate) checkpoints: LogId,
@@ -91,6 +96,14 @@ impl Identity {
             is_ready: false,
             reached: BTreeMap::new(),
         }
+    }
+
+    /// Has every claim from now on give an epoch above `highest`, and above those that may have been given since that was: by so many claims
+    /// as nobody makes between two looks at a directory, and above the time, in milliseconds since 1970, moved left by 22 bits. So whatever
+    /// a directory lost, of repairs and restores none gives an epoch that one before it gave, if the clock rises.
+    pub(crate) fn raise(&mut self, highest: Epoch, now: Millis) {
+        let since = highest.0.saturating_add(CLAIMS_SINCE);
+        self.epochs_from = Epoch(since.max(now.0.min(MILLIS_MAX) << 22));
     }
 
     pub(crate) fn read(files: &dyn Files) -> Result<Self, IdentityError> {

@@ -3,14 +3,16 @@
 //! Nothing is taken on trust: each part must have the hash that the manifest names, the parts must make a whole, and the records must
 //! follow the checkpoint and each other without a hole.
 
-use guildhall_log::{LogError, LogReader};
+use guildhall_log::{Head, LogError, LogReader, Place};
 use guildhall_members::{Base, Dictionary, PartKind};
 use guildhall_proto::{GuildId, Record, Structure};
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use super::batch;
+use super::checkpoint_writer::LOST_CHECKPOINT;
 use super::directory::{CHECKPOINTS, RECORDS};
 use super::manifest::{Content, Listed, Manifest, Of, Title};
+use super::record_writer::LOST_RECORD;
 use super::rows::{Entry, Spot};
 use super::workers::{Workers, gather};
 use crate::structure::{self, StructurePart};
@@ -50,7 +52,8 @@ impl Readers {
 
     /// The bytes of a manifest.
     pub(crate) fn manifest(&self, spot: Spot) -> Result<Vec<u8>, StoreError> {
-        self.checkpoints.read(spot.place()).map_err(|error| unread(CHECKPOINTS, error))
+        let (head, bytes) = self.checkpoints.read_record(spot.place()).map_err(|error| unread(CHECKPOINTS, error))?;
+        if head.kind == LOST_CHECKPOINT { Err(lost(CHECKPOINTS, spot)) } else { Ok(bytes) }
     }
 
     /// The bytes of a part, which must be those that the manifest names.
@@ -68,7 +71,13 @@ impl Readers {
 
     /// The bytes of some records.
     pub(crate) fn chunk(&self, entry: Entry) -> Result<Vec<u8>, StoreError> {
-        self.records.read(entry.spot.place()).map_err(|error| unread(RECORDS, error))
+        self.record(entry.spot).map(|(_, bytes)| bytes)
+    }
+
+    /// The same with their head.
+    pub(crate) fn record(&self, spot: Spot) -> Result<(Head, Vec<u8>), StoreError> {
+        let (head, bytes) = self.records.read_record(spot.place()).map_err(|error| unread(RECORDS, error))?;
+        if head.kind == LOST_RECORD { Err(lost(RECORDS, spot)) } else { Ok((head, bytes)) }
     }
 
     fn checkpoint(
@@ -159,10 +168,20 @@ pub(crate) fn damaged(guild: GuildId, what: impl std::fmt::Display) -> StoreErro
     StoreError::Corrupt { what: format!("guild {guild}: {what}") }
 }
 
+/// What stands for something that could not be read when it was moved there.
+fn lost(log: &str, spot: Spot) -> StoreError {
+    let Place { segment, offset, .. } = spot.place();
+    StoreError::Corrupt {
+        what: format!("{log}/{segment:012}.log: at offset {offset} lies what could not be read before"),
+    }
+}
+
 /// Why a place in a log could not be read.
 pub(crate) fn unread(log: &str, error: LogError) -> StoreError {
     let what = format!("{log}/{error}");
     match error {
+        // The medium's word that it has lost what it had.
+        LogError::Io { source, .. } if source.raw_os_error() == Some(EIO) => StoreError::Corrupt { what },
         LogError::Corrupt { .. } | LogError::Missing { .. } | LogError::Foreign { .. } | LogError::Format { .. } => {
             StoreError::Corrupt { what }
         }
@@ -174,6 +193,9 @@ pub(crate) fn unread(log: &str, error: LogError) -> StoreError {
         | LogError::TooLarge { .. } => StoreError::Unavailable { reason: what },
     }
 }
+
+/// Linux's number for an input or output error.
+const EIO: i32 = 5;
 
 /// Entries that a worker reads in one piece: some hundred microseconds.
 const ENTRIES_AT_ONCE: usize = 64;

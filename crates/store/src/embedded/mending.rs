@@ -8,12 +8,12 @@ use guildhall_log::{
 };
 use guildhall_proto::{Epoch, GuildId, Millis};
 
-use super::checkpoint_writer::{MANIFEST, PART, WHOLE};
+use super::checkpoint_writer::{LOST_CHECKPOINT, MANIFEST, PART, WHOLE};
 use super::config::EmbeddedConfig;
 use super::directory::{CHECKPOINTS, Directory, RECORDS};
 use super::identity::Identity;
 use super::inspection::rows;
-use super::record_writer::{CLAIM, RECORD};
+use super::record_writer::{CLAIM, LOST_RECORD, RECORD};
 use super::{OpenError, in_log};
 
 /// The logs of one directory, locked.
@@ -34,7 +34,7 @@ pub struct OfEach<T> {
 pub struct Seen {
     /// The log's folder.
     pub log: &'static str,
-    /// What it is: `claim`, `records`, `part`, `manifest`, `checkpoint`, or `unknown`.
+    /// What it is: `claim`, `records`, `part`, `manifest`, `checkpoint`, `lost` (what could not be read when it was moved), or `unknown`.
     pub kind: &'static str,
     /// Where it lies.
     pub place: Place,
@@ -73,7 +73,7 @@ impl Logs {
     }
 
     /// Cuts each log that is damaged off at its first bad record; where one is, every claim from then on gives an epoch above all that were
-    /// given before: above those that are left, and above the time `now`, in seconds since 1970, moved left by 32 bits. A guild that has
+    /// given before, if the clock, which says `now`, rises. A guild that has
     /// fewer records afterwards than any whole head of a record says that it had stays away until it is [accepted](Self::accept); of what
     /// has no whole head that cannot be told. Waits for the disk.
     ///
@@ -95,13 +95,23 @@ impl Logs {
             };
             // The number of a claim is its grant.
             let number = |head: Head| if head.kind == CLAIM { 0 } else { head.seq };
-            heads(&*self.0.records, identity.records, |head| see(head, number(head))).map_err(in_log(RECORDS))?;
+            // Behind the end of a log that is not damaged lies what a crash cut short, of which nobody was told.
+            let (files, id) = (&*self.0.records, identity.records);
+            let seen = match logs.records.bad {
+                Some(_) => heads(files, id, |head| see(head, number(head))),
+                None => scan(files, id, |_| false, |_, head, _| see(head, number(head))).map(drop),
+            };
+            seen.map_err(in_log(RECORDS))?;
             // That of a part too is of a record that was stored before.
-            heads(&*self.0.checkpoints, identity.checkpoints, |head| see(head, head.seq))
-                .map_err(in_log(CHECKPOINTS))?;
+            let (files, id) = (&*self.0.checkpoints, identity.checkpoints);
+            let seen = match logs.checkpoints.bad {
+                Some(_) => heads(files, id, |head| see(head, head.seq)),
+                None => scan(files, id, |_| false, |_, head, _| see(head, head.seq)).map(drop),
+            };
+            seen.map_err(in_log(CHECKPOINTS))?;
             reached.retain(|_, number| *number > 0);
-            let above = highest.saturating_add(1 << 32).max((now.0 / 1_000) << 32);
-            let raised = Identity { epochs_from: Epoch(above), reached, ..identity.clone() };
+            let mut raised = Identity { reached, ..identity.clone() };
+            raised.raise(Epoch(highest), now);
             raised.write(&*self.0.root)?;
         }
         let log = LogConfig { segment_bytes: config.segment_bytes };
@@ -118,16 +128,17 @@ impl Logs {
     }
 
     /// Has the guilds that a repair has cut come back as it left them: what they had stored since is given up, and will be applied anew if it
-    /// is asked for again. Waits for the disk.
+    /// is asked for again. Returns them, with the number of the last record that each had. Waits for the disk.
     ///
     /// # Errors
     /// [`OpenError::Identity`].
-    pub fn accept(&self) -> Result<(), OpenError> {
-        let identity = self.0.identity()?;
-        if !identity.reached.is_empty() {
-            Identity { reached: BTreeMap::new(), ..identity }.write(&*self.0.root)?;
+    pub fn accept(&self) -> Result<BTreeMap<GuildId, u64>, OpenError> {
+        let mut identity = self.0.identity()?;
+        let accepted = std::mem::take(&mut identity.reached);
+        if !accepted.is_empty() {
+            identity.write(&*self.0.root)?;
         }
-        Ok(())
+        Ok(accepted)
     }
 
     /// Shows every record, those of the log of records first, each log in its order. Waits for the disk.
@@ -156,6 +167,8 @@ fn kind(log: &str, head: Head) -> &'static str {
         PART if log == CHECKPOINTS => "part",
         MANIFEST if log == CHECKPOINTS => "manifest",
         WHOLE if log == CHECKPOINTS => "checkpoint",
+        LOST_RECORD if log == RECORDS => "lost",
+        LOST_CHECKPOINT if log == CHECKPOINTS => "lost",
         _ => "unknown",
     }
 }

@@ -19,9 +19,9 @@ use guildhall_proto::{Epoch, Grant, GuildId, Record};
 use super::StoreFailure;
 use super::batch;
 use super::directory::RECORDS;
-use super::loading::unread;
 use super::rows::{CLAIM_BYTES, Entry, Spot};
 use super::shared::Shared;
+use super::suspects::Suspects;
 use crate::{Batch, StoreError, Stored};
 
 /// What the writer of records is asked to do.
@@ -50,8 +50,8 @@ pub struct RecordWriter {
     refused: BTreeMap<GuildId, (Epoch, StoreError)>,
     /// Whether the disk has had no room for the next segment.
     is_full: bool,
-    /// The segment of which something cannot be read, and which can therefore not be given back.
-    stuck: Option<u32>,
+    /// What is to be carried and cannot be read.
+    suspects: Suspects,
     taken: Vec<Work>,
     buffer: Vec<u8>,
     chunks: Vec<(u64, Range<usize>)>,
@@ -93,13 +93,14 @@ struct Told(Stored);
 
 impl RecordWriter {
     pub(crate) fn new(shared: Arc<Shared>, log: Log) -> Self {
+        let suspects = Suspects::new(shared.config.lost_after);
         let writer = Self {
             shared,
             log,
             pending: Vec::new(),
             refused: BTreeMap::new(),
             is_full: false,
-            stuck: None,
+            suspects,
             taken: Vec::new(),
             buffer: Vec::new(),
             chunks: Vec::new(),
@@ -378,9 +379,10 @@ impl RecordWriter {
             let Some(oldest) = rows.records.oldest().filter(|_| is_long && self.log.has_spare()) else {
                 return Ok(());
             };
-            if self.stuck == Some(oldest) || u64::from(oldest) >= self.log.active_segment() {
+            if u64::from(oldest) >= self.log.active_segment() {
                 return Ok(());
             }
+            self.suspects.forget_before(oldest);
             let mut bytes = 0;
             'guilds: for guild in rows.records.guilds_in(oldest) {
                 let Some(row) = rows.guilds.get(&guild) else { continue };
@@ -389,12 +391,13 @@ impl RecordWriter {
                     carried.push((guild, Carry::Claim { before: oldest, epoch: row.epoch, grant: row.grant }));
                     bytes += CLAIM_BYTES;
                 }
-                for entry in row.entries().iter().filter(|entry| entry.spot.segment == oldest) {
+                let is_wanted = |entry: &&Entry| entry.spot.segment == oldest && self.suspects.is_due(entry.spot);
+                for entry in row.entries().iter().filter(is_wanted) {
                     if bytes >= CARRIED_BYTES {
                         break 'guilds;
                     }
                     bytes += entry.spot.bytes();
-                    carried.push((guild, Carry::Entry(*entry)));
+                    carried.push((guild, Carry::Entry(*entry, row.epoch)));
                 }
             }
         }
@@ -417,15 +420,18 @@ impl RecordWriter {
                 }
                 Ok(is_pushed)
             }
-            Carry::Entry(before) => {
-                let (head, bytes) = match self.shared.readers.records.read_record(before.spot.place()) {
+            Carry::Entry(before, epoch) => {
+                let (head, bytes) = match self.shared.readers.record(before.spot) {
                     Ok(read) => read,
                     Err(error) => {
-                        // It stays where it is, and its guild is told when it is next read. The others go on.
-                        let _: StoreError = unread(RECORDS, error);
-                        self.stuck = Some(before.spot.segment);
                         self.shared.counters.unreadable.add(1);
-                        return Ok(false);
+                        if !self.suspects.is_lost(before.spot, &error) {
+                            return Ok(true);
+                        }
+                        tracing::error!(%guild, %error, "records of a guild are lost");
+                        self.shared.counters.lost.add(1);
+                        let head = Head { kind: LOST_RECORD, guild: guild.get(), epoch: epoch.0, seq: before.last };
+                        (head, self.shared.readers.records.read_unchecked(before.spot.place()))
                     }
                 };
                 let is_pushed = self.push(&[(head, &bytes)])?.is_ok();
@@ -489,8 +495,13 @@ impl Drop for RecordWriter {
 
 #[derive(Debug, Clone, Copy)]
 enum Carry {
-    Claim { before: u32, epoch: Epoch, grant: Grant },
-    Entry(Entry),
+    Claim {
+        before: u32,
+        epoch: Epoch,
+        grant: Grant,
+    },
+    /// With the guild's epoch.
+    Entry(Entry, Epoch),
 }
 
 impl std::fmt::Debug for Told {
@@ -513,5 +524,7 @@ impl std::fmt::Debug for Work {
 pub(crate) const CLAIM: Kind = Kind::new(1).expect("it is not 0");
 /// Records of the log: a chunk of a batch, whose number is that of the last record in it.
 pub(crate) const RECORD: Kind = Kind::new(2).expect("it is not 0");
+/// Records of the log: what stands for a chunk that could not be read when it was carried, with its bytes as they were.
+pub(crate) const LOST_RECORD: Kind = Kind::new(3).expect("it is not 0");
 /// Carried with one group at most: more would delay whoever waits for the group, less would not keep up with what is appended.
 const CARRIED_BYTES: u64 = 1024 * 1024;

@@ -9,10 +9,10 @@ use std::collections::BTreeMap;
 use guildhall_log::{Head, Kind, Place};
 use guildhall_proto::{Epoch, Grant, GuildId};
 
-use super::checkpoint_writer::{MANIFEST, PART, WHOLE};
+use super::checkpoint_writer::{LOST_CHECKPOINT, MANIFEST, PART, WHOLE};
 use super::directory::{CHECKPOINTS, RECORDS};
 use super::manifest::Manifest;
-use super::record_writer::{CLAIM, RECORD};
+use super::record_writer::{CLAIM, LOST_RECORD, RECORD};
 use super::rows::{Entry, Kept, Rows, Spot};
 
 /// The rows in the making.
@@ -65,7 +65,7 @@ impl Recovery {
         let spot = Spot::of(place);
         let shares = match head.kind {
             PART => return,
-            WHOLE => vec![(spot.segment, spot.bytes())],
+            WHOLE | LOST_CHECKPOINT => vec![(spot.segment, spot.bytes())],
             MANIFEST => match bytes.map(Manifest::decode) {
                 Some(Ok(manifest)) => manifest.shares(spot),
                 Some(Err(_)) | None => {
@@ -101,8 +101,8 @@ impl Recovery {
                     found.claim = Some((epoch, Grant(head.seq), spot.segment));
                 }
             }
-            RECORD if head.seq <= covered => {}
-            RECORD => {
+            RECORD | LOST_RECORD if head.seq <= covered => {}
+            RECORD | LOST_RECORD => {
                 let found = self.guilds.entry(guild).or_default();
                 found.epoch = found.epoch.max(epoch);
                 found.entries.insert(head.seq, spot);
@@ -130,7 +130,7 @@ impl Recovery {
         for (guild, found) in self.checkpoints {
             rows.guilds.entry(guild).or_default().epoch = found.epoch;
             let CheckpointFound { spot, epoch, records, shares } = found;
-            rows.covered(guild, Kept { spot, epoch, records, shares: &shares }, &[]);
+            rows.covered(guild, Kept { spot, epoch, records, shares: &shares }, Some(&[]));
         }
         for (guild, found) in self.guilds {
             let row = rows.guilds.entry(guild).or_default();

@@ -90,7 +90,7 @@ pub fn restore(
     frames.end()?;
     into.records.commit()?;
     into.checkpoints.commit()?;
-    identity.epochs_from = highest.max(given).max(Epoch(now.0.min(MILLIS_MAX) << 22));
+    identity.raise(highest.max(given), now);
     identity.is_ready = true;
     identity.write(&*directory.root).map_err(OpenError::from)?;
     Ok(into.report)
@@ -229,6 +229,3 @@ fn chunk(frames: &mut FrameReader<'_>) -> Result<(u64, Vec<u8>), ArchiveError> {
 
 /// Bytes that are written before they are synced.
 const GROUP_BYTES: usize = 4 * 1024 * 1024;
-
-/// The last time that can be in an epoch.
-const MILLIS_MAX: u64 = u64::MAX >> 23;

@@ -64,7 +64,7 @@ pub(crate) struct Entry {
 }
 
 /// A [`Place`] in fewer bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Spot {
     pub(crate) segment: u32,
     offset: u32,
@@ -140,12 +140,13 @@ impl Rows {
     }
 
     /// A checkpoint lies in the log, in these shares of segments, in the place of the one before: it covers records up to a number,
-    /// and repeats a claim.
-    pub(crate) fn covered(&mut self, guild: GuildId, checkpoint: Kept<'_>, before: &[(u32, u64)]) {
+    /// and repeats a claim. Of one before that cannot be read it is not known where it was live.
+    pub(crate) fn covered(&mut self, guild: GuildId, checkpoint: Kept<'_>, before: Option<&[(u32, u64)]>) {
         let row = self.guilds.entry(guild).or_default();
         row.checkpoint = Some(checkpoint.spot);
-        for (segment, bytes) in before {
-            self.checkpoints.sub(*segment, guild, *bytes);
+        match before {
+            Some(shares) => shares.iter().for_each(|(segment, bytes)| self.checkpoints.sub(*segment, guild, *bytes)),
+            None => self.checkpoints.remove(guild),
         }
         for (segment, bytes) in checkpoint.shares {
             self.checkpoints.add(*segment, guild, *bytes);
@@ -266,6 +267,14 @@ impl Live {
         if guilds.is_empty() {
             self.segments.remove(&segment);
         }
+    }
+
+    /// Nothing of a guild is live any more. O(segments).
+    pub(crate) fn remove(&mut self, guild: GuildId) {
+        for guilds in self.segments.values_mut() {
+            self.bytes -= guilds.remove(&guild).unwrap_or_default();
+        }
+        self.segments.retain(|_, guilds| !guilds.is_empty());
     }
 
     pub(crate) fn bytes(&self) -> u64 {

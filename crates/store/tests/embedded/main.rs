@@ -5,6 +5,7 @@
 mod backups;
 mod damage;
 mod histories;
+mod lost;
 mod ordinary;
 mod repairs;
 mod room;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use guildhall_log::LogError;
-use guildhall_proto::{Grant, Millis, Record};
-use guildhall_store::{Alone, EmbeddedConfig, Inspection, Known, Logs, Store, StoreError, Verification};
+use guildhall_proto::{Grant, Millis, NodeId, Record};
+use guildhall_store::{Alone, EmbeddedConfig, Inspection, Known, Logs, Store, StoreError, Verification, restore};
 
 use crate::world::{Disk, assert_same, checkpoint, guild, record, tiny};
 
@@ -136,4 +136,59 @@ fn a_guild_that_lacks_nothing_comes_back_from_a_repair() {
     let records = &all[last.head.guild as usize - 1];
     assert_same(&claim.checkpoint.unwrap(), &checkpoint(&records[..40]));
     assert_eq!(claim.tail, records[40..]);
+}
+
+#[test]
+fn what_a_crash_cut_short_is_nobodys_loss_in_a_repair() {
+    let (disk, all) = image();
+    let mut opened = disk.open(&tiny()).unwrap();
+    let epoch = opened.claim(guild(2), 2).unwrap().epoch;
+    // On its way to the disk when the power goes: its head is written, and of the rest nothing.
+    drop(opened.append(guild(2), epoch, vec![record(epoch, 61, 1, 99)]));
+    opened.drive().unwrap();
+    drop(opened);
+    let mut torn = None;
+    logs(&disk).read(|seen| torn = (seen.kind == "records").then_some(seen).or(torn)).unwrap();
+    let torn = torn.unwrap();
+    assert_eq!((torn.head.guild, torn.head.seq), (2, 61));
+    let name = format!("{:012}.log", torn.place.segment);
+    let mut bytes = disk.records.contents(&name).unwrap();
+    bytes[torn.place.offset as usize + 48 + 8..].fill(0);
+    disk.records.replace(&name, bytes);
+    // Beside it, damage in the other log.
+    let mut last = None;
+    logs(&disk).read(|seen| last = (seen.log == "checkpoints").then_some(seen).or(last)).unwrap();
+    let last = last.unwrap();
+    assert_ne!(last.head.guild, 2);
+    disk.checkpoints.flip(&format!("{:012}.log", last.place.segment), last.place.offset + 48, 1);
+    assert!(verify(&disk).records.found.torn.is_some());
+
+    logs(&disk).repair(&tiny(), Millis(1)).unwrap();
+    let mut opened = disk.open(&tiny()).unwrap();
+    let claim = opened.claim(guild(2), 3).unwrap();
+    assert_eq!(claim.checkpoint.unwrap().structure.records as usize + claim.tail.len(), all[1].len());
+}
+
+#[test]
+fn a_restore_behind_a_repair_gives_higher_epochs() {
+    let (disk, _) = image();
+    let mut archive = Vec::new();
+    Inspection::open(disk.directory(), Arc::new(Alone)).unwrap().backup(&mut archive, Millis(1)).unwrap();
+    let repaired_at = Millis(1_790_000_000_000);
+    for later in [1_100, 86_400_000, 40 * 365 * 86_400_000] {
+        let broken = disk.copy();
+        let mut last = None;
+        logs(&broken).read(|seen| last = (seen.log == "records").then_some(seen.place).or(last)).unwrap();
+        let last = last.unwrap();
+        broken.records.flip(&format!("{:012}.log", last.segment), last.offset + 20, 1);
+        logs(&broken).repair(&tiny(), repaired_at).unwrap();
+        logs(&broken).accept().unwrap();
+        let given = broken.open(&tiny()).unwrap().claim(guild(3), 9).unwrap().epoch;
+
+        let restored = Disk::default();
+        let now = Millis(repaired_at.0 + later);
+        let (node, random) = (NodeId::new(2).unwrap(), [9; 40]);
+        restore(&mut &archive[..], &restored.directory(), node, random, now, &tiny(), Arc::new(Alone)).unwrap();
+        assert!(restored.open(&tiny()).unwrap().claim(guild(3), 9).unwrap().epoch > given, "{later}");
+    }
 }
