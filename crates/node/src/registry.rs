@@ -188,7 +188,8 @@ impl Registry {
 
     /// Refuses what would be claimed in vain: each claim takes room in the store.
     fn require_worth(&self, guild: GuildId, purpose: Purpose) -> Result<(), CallError> {
-        match (self.store.knows(guild).map_err(unavailable)?, purpose) {
+        let known = self.store.knows(guild).map_err(unavailable)?;
+        match (known, purpose) {
             (Known::Something, _) => Ok(()),
             (Known::Nothing, Purpose::Change | Purpose::Use) | (Known::Deleted, Purpose::Use) => {
                 Err(CallError::Refused(CommandError::UnknownGuild))
@@ -198,7 +199,13 @@ impl Registry {
                     return Ok(());
                 }
                 self.loader.counters().bump(Counter::RefusedStoreFull);
-                Err(CallError::Refused(CommandError::StoreFull))
+                match purpose {
+                    Purpose::Create if known == Known::Nothing => Err(CallError::Refused(CommandError::StoreFull)),
+                    // It may be the retry of what was applied before the guild was deleted, and is not to hear that nothing happened.
+                    Purpose::Create | Purpose::Change | Purpose::Use => {
+                        Err(CallError::Overloaded { retry_after: spread(self.look_pause) })
+                    }
+                }
             }
         }
     }
