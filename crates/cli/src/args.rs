@@ -436,7 +436,8 @@ Exit codes:
   2  the command line or the directory is not acceptable";
 
 const LOG_AFTER_HELP: &str = "\
-A directory has two logs: `records` and `checkpoints`.
+A directory has two logs: `records` and `checkpoints`. Whether every guild can be
+read from them tells `guildhall guild verify`.
 
 Examples:
   guildhall log verify --data DIR
@@ -454,13 +455,13 @@ Cut a damaged log off at its first bad record; without --yes, tell what would be
 
 What is behind the bad record was acknowledged once, and is lost to the guilds: take a copy of the directory, or restore a backup, \
 rather than repair. Later segments are kept beside the log as `*.cut`. Every guild's next epoch is above all that were given before, so \
-that nobody takes what comes for what was lost. A guild of which records or a checkpoint are lost is named, and stays away, until a \
-repair with --accept: then it comes back as of what is left, if that is without a hole, and what it is asked for again is done again. What is so bad that it cannot be told \
+that nobody takes what comes for what was lost. A guild of which records are lost is named, and stays away, until a \
+repair with --accept, which is not carried out while anything is damaged: then it comes back as of what is left, if that is without a hole, and what it is asked for again is done again. What is so bad that it cannot be told \
 whose it was is counted; a guild whose last records or checkpoint that was comes back without them.";
 
 const BACKUP_AFTER_HELP: &str = "\
 The file is checksummed throughout, and is there only when it is whole. A guild that
-is damaged is left out and named; the others are saved.
+is damaged is left out and named, there and by the restore; the others are saved.
 
 Examples:
   guildhall backup --data DIR --to guilds.backup
@@ -474,13 +475,15 @@ const RESTORE_AFTER_HELP: &str = "\
 Every guild's next epoch is above all that the old directory gave, also after the
 backup was made: what it lost is never taken for what comes. That rests on the
 clock of this machine: it must not be behind what it was at the last restore.
+Guilds that the backup left out stay away until `guildhall log repair --accept`.
 
 Examples:
   guildhall restore --from guilds.backup --data DIR
 
 Exit codes:
   0  restored
-  1  the backup is damaged, or the directory cannot be written; the directory
+  1  restored without the guilds that the backup left out, which are named; or
+     the backup is damaged, or the directory cannot be written: the directory
      holds no data then, and may be restored into again, as after a kill
   2  the command line, the backup's format or the directory is not acceptable";
 

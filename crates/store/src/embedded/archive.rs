@@ -22,6 +22,8 @@ pub(crate) enum Frame {
     Guild,
     Part,
     Chunk,
+    /// A guild that was damaged, and is not in the archive.
+    LeftOut,
     End,
 }
 
@@ -150,6 +152,7 @@ impl Frame {
             Self::Part => 3,
             Self::Chunk => 4,
             Self::End => 5,
+            Self::LeftOut => 6,
         }
     }
 
@@ -160,6 +163,7 @@ impl Frame {
             3 => Ok(Self::Part),
             4 => Ok(Self::Chunk),
             5 => Ok(Self::End),
+            6 => Ok(Self::LeftOut),
             _ => Err(Malformed("its kind is none of an archive's")),
         }
     }

@@ -25,7 +25,8 @@ pub struct BackupReport {
     pub records: u64,
     /// Bytes of the archive.
     pub bytes: u64,
-    /// Guilds that are not in it, for they are damaged, each with what is wrong. The others are saved all the same.
+    /// Guilds that are not in it, for they are damaged, each with what is wrong. The others are saved all the same, and a restore has these
+    /// stay away until that is [accepted](super::Logs::accept).
     pub left_out: Vec<(GuildId, String)>,
 }
 
@@ -78,6 +79,10 @@ pub(crate) fn write(
         let raw = match shared.read(guild, None, read) {
             Ok(raw) => raw,
             Err(StoreError::Corrupt { what }) => {
+                let mut body = Vec::new();
+                body.put_u64(guild.get());
+                body.put_u64(shared.rows().reached(guild));
+                frames.frame(Frame::LeftOut, &body)?;
                 report.left_out.push((guild, what));
                 continue;
             }

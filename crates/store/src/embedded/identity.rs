@@ -1,8 +1,8 @@
 //! Whose directory it is: the file `guildhall`.
 //!
 //! A few lines of text, so that an operator can read them: the format, the cluster and the node, the names of the two logs (a log's
-//! records prove that they belong to it), the seed of content hashes, the epochs that a restored directory begins with, and, after a
-//! repair, the guilds that lack what they had. The last line is a sum over all before it.
+//! records prove that they belong to it), the seed of content hashes, the epochs that a restored directory begins with, and the
+//! guilds of which a repair or a backup lacks what they had. The last line is a sum over all before it.
 //!
 //! The file is replaced whole: written beside, synced, renamed, and the directory synced. It is there before the logs are, marked as
 //! unfinished; so a directory with logs and without it is not taken for a new one.
@@ -46,8 +46,8 @@ pub struct Identity {
     pub(crate) seed: u64,
     /// Whether the logs have been made. Until then nothing was ever stored in the directory.
     pub(crate) is_ready: bool,
-    /// Guilds of which a repair has cut off records or checkpoints, with the number of the last record that they had stored. Those that
-    /// do not reach it stay away.
+    /// Guilds of which a repair has cut off records or checkpoints, or that a backup left out, with the number of the last record that they
+    /// had stored. Those that do not reach it stay away.
     pub(crate) reached: BTreeMap<GuildId, u64>,
 }
 
@@ -96,6 +96,12 @@ impl Identity {
             is_ready: false,
             reached: BTreeMap::new(),
         }
+    }
+
+    /// Whether a file that begins so may be one that tells whose a directory is, or the beginning of one.
+    pub fn may_begin(bytes: &[u8]) -> bool {
+        let len = bytes.len().min(TITLE.len());
+        bytes[..len] == TITLE.as_bytes()[..len]
     }
 
     /// Has every claim from now on give an epoch above `highest`, and above those that may have been given since that was: by so many claims

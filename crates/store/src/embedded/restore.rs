@@ -76,6 +76,14 @@ pub fn restore(
         let (frame, body) = frames.frame()?;
         match frame {
             Frame::Guild => highest = highest.max(into.guild(&mut frames, &body)?),
+            Frame::LeftOut => {
+                let mut cursor = Cursor::new(&body);
+                let left = (|| Ok::<_, Malformed>((cursor.u64()?, cursor.u64()?)))();
+                let (guild, reached) = left.map_err(|error| frames.damaged(error))?;
+                let guild = GuildId::new(guild).map_err(|error| frames.damaged(error))?;
+                identity.reached.insert(guild, reached);
+                into.report.left_out.push((guild, "it was damaged when the backup was made".to_owned()));
+            }
             Frame::End => {
                 let mut cursor = Cursor::new(&body);
                 let end = (|| Ok::<_, Malformed>((cursor.u64()?, Epoch(cursor.u64()?))))();

@@ -22,7 +22,8 @@ pub(crate) struct Rows {
     pub(crate) guilds: BTreeMap<GuildId, Row>,
     /// Those that are known to be deleted, for nobody has looked at the others since the store was opened.
     pub(crate) deleted: BTreeSet<GuildId>,
-    /// Those that a repair has cut, with the number of the last record that they had: they stay away. They have rows too.
+    /// Those that a repair has cut, or that a backup left out, with the number of the last record that they had: they stay away. They have
+    /// rows too.
     pub(crate) cut: BTreeMap<GuildId, u64>,
     pub(crate) records: Live,
     pub(crate) checkpoints: Live,
@@ -94,9 +95,15 @@ impl Rows {
     /// Refuses to read a guild that is not what it was.
     pub(crate) fn whole(&self, guild: GuildId) -> Result<(), StoreError> {
         match self.cut.get(&guild) {
-            Some(number) => Err(damaged(guild, format!("a repair cut off what it had stored, up to record {number}"))),
+            Some(number) => Err(damaged(guild, format!("what it had stored is lost, up to record {number}"))),
             None => Ok(()),
         }
+    }
+
+    /// The number of the last record that a damaged guild is known to have had, at least 1.
+    pub(crate) fn reached(&self, guild: GuildId) -> u64 {
+        let last = self.guilds.get(&guild).and_then(|row| row.entries().last()).map_or(0, |entry| entry.last);
+        self.cut.get(&guild).map_or(last, |cut| last.max(*cut)).max(1)
     }
 
     /// The guilds of which anything is stored, or was before a repair cut it off, ascending.

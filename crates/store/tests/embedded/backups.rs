@@ -6,7 +6,7 @@ use guildhall_log::files::{Failure, Fault, Files, Site};
 use guildhall_proto::{Epoch, Millis, NodeId, Record};
 use guildhall_store::{
     Alone, ArchiveError, BackupReport, EmbeddedConfig, EmbeddedStore, IdentityError, Inspection, Known, OpenError,
-    RestoreError, Store, restore,
+    RestoreError, Store, StoreError, restore,
 };
 
 use crate::world::{Disk, Opened, assert_same, checkpoint, guild, record, tiny};
@@ -202,8 +202,11 @@ fn a_guild_with_a_hole_is_left_out_of_a_backup_and_the_others_can_be_restored() 
 
     let (disk, report) = restored(&archive, Millis(0)).unwrap();
     assert_eq!(report.guilds, 2);
+    assert!(matches!(&report.left_out[..], [(left_out, _)] if *left_out == guild(2)), "{report:?}");
     let mut opened = disk.open(&tiny()).unwrap();
-    assert_eq!(opened.store.knows(guild(2)), Ok(Known::Nothing));
+    // Nobody makes it anew, and has what was applied once applied again.
+    assert_eq!(opened.store.knows(guild(2)), Ok(Known::Something));
+    assert!(matches!(opened.claim(guild(2), 3).map(drop), Err(StoreError::Corrupt { .. })));
     assert_eq!(opened.claim(guild(3), 3).unwrap().tail, guilds[2]);
 }
 
