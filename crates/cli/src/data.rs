@@ -5,7 +5,7 @@ mod running;
 
 use std::ffi::OsString;
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -69,11 +69,15 @@ pub(crate) fn make(path: &Path) -> Result<Directory, DataError> {
             let names = names.map_err(|source| DataError::Unreadable { path: path.into(), source })?;
             // What a start leaves that was broken off before anything could be stored.
             let is_begun = |name: &OsString| match name.to_str() {
-                Some("guildhall.new") => true,
+                Some("guildhall.new") => is_of_an_identity(&path.join(name)),
                 Some("records" | "checkpoints") => is_of_a_log(&path.join(name)),
                 Some(_) | None => false,
             };
-            if !names.iter().any(|name| name == "guildhall") && !names.iter().all(is_begun) {
+            // A damaged one has its logs beside it.
+            let has = |wanted: &str| names.iter().any(|name| name == wanted);
+            let is_ours = has("guildhall")
+                && (is_of_an_identity(&path.join("guildhall")) || has("records") && has("checkpoints"));
+            if !is_ours && !names.iter().all(is_begun) {
                 return Err(DataError::Foreign { path: path.into() });
             }
         }
@@ -83,10 +87,22 @@ pub(crate) fn make(path: &Path) -> Result<Directory, DataError> {
     Ok(Directory::make(path)?)
 }
 
+/// Whether a file begins as one does that tells whose a directory is.
+fn is_of_an_identity(path: &Path) -> bool {
+    let read = |mut file: fs::File| {
+        let mut begin = Vec::new();
+        file.by_ref().take(64).read_to_end(&mut begin)?;
+        io::Result::Ok(begin)
+    };
+    fs::File::open(path).and_then(read).is_ok_and(|begin| Identity::may_begin(&begin))
+}
+
 /// Whether a folder has nothing in it but what a log may have.
 fn is_of_a_log(path: &Path) -> bool {
     let is_segment = |name: &str| {
-        name == "spare.log" || name.split_once(".log").is_some_and(|(number, _)| number.parse::<u64>().is_ok())
+        let is_numbered =
+            |(number, _): (&str, &str)| number.len() == 12 && number.bytes().all(|digit| digit.is_ascii_digit());
+        name == "spare.log" || name.split_once(".log").is_some_and(is_numbered)
     };
     let is_ours = |entry: fs::DirEntry| entry.file_name().to_str().is_some_and(is_segment);
     fs::read_dir(path).is_ok_and(|mut entries| entries.all(|entry| entry.is_ok_and(is_ours)))
@@ -183,6 +199,20 @@ mod tests {
         assert!(matches!(error.downcast_ref(), Some(DataError::Foreign { .. })), "{error}");
         assert_eq!(contents(dir.path()).len(), 1);
         assert!(!dir.path().join("records").exists());
+    }
+
+    #[test]
+    fn files_that_are_named_as_ours_are_left_alone() {
+        for name in ["guildhall", "guildhall.new", "records/2024.log"] {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, "a whole year").unwrap();
+            let before = contents(dir.path());
+            let error = open(dir.path(), CLUSTER, &EmbeddedConfig::default()).unwrap_err();
+            assert!(matches!(error.downcast_ref(), Some(DataError::Foreign { .. })), "{name}: {error}");
+            assert!(contents(dir.path()) == before && !dir.path().join("checkpoints").exists(), "{name}");
+        }
     }
 
     #[test]

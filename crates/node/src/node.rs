@@ -178,7 +178,7 @@ impl Node {
     /// attach wakes it. A guild that is not awake sleeps already, also one that does not exist.
     ///
     /// # Errors
-    /// [`SleepError`]; the guild is then awake as before.
+    /// [`SleepError`]; the guild is then awake as before, but for [`SleepError::Asked`].
     pub async fn sleep(&self, guild: GuildId) -> Result<(), SleepError> {
         self.shared.registry.sleep(guild).await
     }

@@ -20,6 +20,12 @@ pub enum SleepError {
     /// Requests came meanwhile, or an operation is under way that is spread over turns.
     #[error("the guild is in use")]
     InUse,
+    /// So many wait already for the guild to fall asleep, and it may do so at once.
+    #[error("{max} others have asked the guild to sleep, and wait for it")]
+    Asked {
+        /// How many may wait.
+        max: usize,
+    },
     /// The store did not take the guild's checkpoint. The records are stored, so nothing is lost.
     #[error("the store did not take the guild's checkpoint")]
     NotStored,
@@ -65,7 +71,7 @@ impl Owner {
                         before.push(tell);
                     } else {
                         // Who went away needs no answer.
-                        drop(tell.send(Err(SleepError::InUse)));
+                        drop(tell.send(Err(SleepError::Asked { max: ASKERS_MAX })));
                     }
                 }
             }
