@@ -4,7 +4,8 @@
 //! nothing of a defect is in the product. A place is one condition, [`Defect::is_on`], behind `#[cfg(feature = "defects")]`; what it
 //! does wrong is said here and nowhere else.
 //!
-//! Which defect is on is known to a thread for itself, so that runs side by side do not see each other's.
+//! Which defect is on is known to a thread for itself, so that runs side by side do not see each other's; or to a process that is killed, as a
+//! whole.
 //!
 //! ```
 //! use guildhall_proto::defects::{self, Defect};
@@ -17,6 +18,7 @@
 
 use std::cell::Cell;
 use std::marker::PhantomData;
+use std::sync::OnceLock;
 
 /// Makes the enum, and what is known of each defect.
 macro_rules! defects {
@@ -154,10 +156,15 @@ impl Defect {
         Self::ALL.iter().copied().find(|defect| defect.name() == name)
     }
 
-    /// Whether it is switched on in this thread.
+    /// Whether it is switched on in this thread, or everywhere.
     pub fn is_on(self) -> bool {
-        ON.get() == Some(self)
+        ON.get() == Some(self) || EVERYWHERE.get() == Some(&self)
     }
+}
+
+/// Switches a defect on in all threads of this process, for good. Whether it is the one: there is one such at most.
+pub fn switch_on_everywhere(defect: Defect) -> bool {
+    *EVERYWHERE.get_or_init(|| defect) == defect
 }
 
 /// Switches a defect on in this thread, for as long as what is returned lives.
@@ -182,6 +189,8 @@ impl Drop for Switched {
         ON.set(None);
     }
 }
+
+static EVERYWHERE: OnceLock<Defect> = OnceLock::new();
 
 thread_local! {
     static ON: Cell<Option<Defect>> = const { Cell::new(None) };

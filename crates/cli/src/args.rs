@@ -246,6 +246,11 @@ pub(crate) struct RestoreArgs {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct CrashArgs {
+    /// A fault that the processes are to have, and this one not
+    #[cfg(feature = "defects")]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) defect: Option<String>,
+
     /// How many processes
     #[arg(long, value_name = "NUMBER", default_value_t = 20)]
     pub(crate) rounds: u64,
@@ -265,6 +270,11 @@ pub(crate) struct CrashArgs {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct LoadArgs {
+    /// With this fault in it.
+    #[cfg(feature = "defects")]
+    #[arg(long)]
+    pub(crate) defect: Option<String>,
+
     #[arg(long)]
     pub(crate) data: PathBuf,
 
@@ -454,7 +464,8 @@ const REPAIR_ABOUT: &str = "\
 Cut a damaged log off at its first bad record; without --yes, tell what would be lost.
 
 What is behind the bad record was acknowledged once, and is lost to the guilds: take a copy of the directory, or restore a backup, \
-rather than repair. Later segments are kept beside the log as `*.cut`. Every guild's next epoch is above all that were given before, so \
+rather than repair. Often `guildhall backup` can still read most guilds, or all of them, where what is damaged is not in use any more: \
+then to restore that loses less. Later segments are kept beside the log as `*.cut`. Every guild's next epoch is above all that were given before, so \
 that nobody takes what comes for what was lost. A guild of which records are lost is named, and stays away, until a \
 repair with --accept, which is not carried out while anything is damaged: then it comes back as of what is left, if that is without a hole, and what it is asked for again is done again. What is so bad that it cannot be told \
 whose it was is counted; a guild whose last records or checkpoint that was comes back without them.";

@@ -79,7 +79,7 @@ pub(crate) fn demo(asked: Asked) -> anyhow::Result<Report> {
     if asked.tamper.is_none() {
         let begun = Instant::now();
         let bar = bars::bar(KILLS, "processes killed at their work");
-        report.killed = kill::kills(KILLS, asked.seed, None, |kills| bar.inc(kills))?;
+        report.killed = kill::kills(KILLS, asked.seed, &[], None, |kills| bar.inc(kills))?;
         bar.finish_and_clear();
         report.seconds.kill = begun.elapsed().as_millis() as f64 / 1_000.0;
         report.seconds.total += report.seconds.kill;

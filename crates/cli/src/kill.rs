@@ -2,8 +2,8 @@
 //!
 //! A [child](load::load) works the guilds of a directory with many clients at once, and writes down what they ask for before they ask, and what they are
 //! answered. It is [killed](round::kill) at a moment that it does not know. Then the directory is opened here and
-//! [compared](check::Ledger::check) with the lines. Some children work on a directory one after the other, so what was acknowledged must
-//! outlast many kills, those in the middle of opening among them.
+//! [compared](check::Ledger::check) with the lines. Some children work on a directory one after the other, and every second or so finds it as the
+//! one before left it when it was killed; so what was acknowledged must outlast many kills, those in the middle of opening among them.
 
 mod check;
 mod hand;
@@ -30,12 +30,18 @@ use check::Ledger;
 pub(crate) use load::load;
 pub(crate) use report::Totals;
 
-/// Kills `kills` children, on one directory as many as [`KILLS_A_DIRECTORY`]; calls `killed` after each. With `state`, the totals are
+/// Kills `kills` children, each started with `child_args`, on one directory as many as [`KILLS_A_DIRECTORY`]; calls `killed` after each. With `state`, the totals are
 /// kept in that file after each directory, and those that stand there are gone on with.
 ///
 /// # Errors
 /// If something cannot be done that has nothing to do with what was acknowledged, or a directory cannot be opened: it is then kept.
-pub(crate) fn kills(kills: u64, seed: u64, state: Option<&Path>, killed: impl Fn(u64)) -> anyhow::Result<Totals> {
+pub(crate) fn kills(
+    kills: u64,
+    seed: u64,
+    child_args: &[String],
+    state: Option<&Path>,
+    killed: impl Fn(u64),
+) -> anyhow::Result<Totals> {
     let mut totals = match state {
         Some(path) if path.exists() => {
             let text = fs::read(path).with_context(|| format!("{} cannot be read", path.display()))?;
@@ -47,8 +53,8 @@ pub(crate) fn kills(kills: u64, seed: u64, state: Option<&Path>, killed: impl Fn
         let directory = tempfile::tempdir().context("there is no temporary directory")?;
         let seed = Random::new(seed, totals.kills).draw();
         let before = totals.clone();
-        let outcome =
-            on_one_directory(directory.path(), seed, kills.min(totals.kills + KILLS_A_DIRECTORY), &mut totals, &killed);
+        let rounds = (kills - totals.kills).min(KILLS_A_DIRECTORY);
+        let outcome = on_one_directory(directory.path(), seed, rounds, child_args, &mut totals, &killed);
         let is_wrong = totals.verdict() != before.verdict();
         if outcome.is_err() || is_wrong {
             let kept = directory.keep();
@@ -66,19 +72,26 @@ pub(crate) fn kills(kills: u64, seed: u64, state: Option<&Path>, killed: impl Fn
 fn on_one_directory(
     path: &Path,
     seed: u64,
-    kills: u64,
+    rounds: u64,
+    child_args: &[String],
     totals: &mut Totals,
     killed: &impl Fn(u64),
 ) -> anyhow::Result<()> {
     found(path)?;
     let mut ledger = Ledger::default();
     let mut random = Random::new(seed, u64::MAX);
-    for round in 0..kills - totals.kills {
-        let killed_child = round::kill(path, round, seed, &mut random)?;
+    for round in 0..rounds {
+        let killed_child = round::kill(path, round, seed, child_args, &mut random)?;
         totals.kills += 1;
         totals.ended += u64::from(!killed_child.was_alive);
         totals.while_opening += u64::from(killed_child.lines.is_empty());
         ledger.note(seed, round, &killed_child.lines, totals)?;
+        killed(1);
+        if round + 1 < rounds && random.below(2) == 0 {
+            // The next one finds what this one left, and not what a clean stop did.
+            totals.unclean_starts += 1;
+            continue;
+        }
 
         let running = data::open(path, CLUSTER, &store_config())?;
         let report = running.report();
@@ -90,7 +103,6 @@ fn on_one_directory(
             node.stop().await;
             Ok(())
         }))?;
-        killed(1);
     }
     Ok(())
 }

@@ -28,7 +28,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
-use args::{Args, Command, CrashArgs, DemoArgs, ReplayArgs};
+use args::{Args, Command, CrashArgs, DemoArgs, LoadArgs, ReplayArgs};
 use checks::Verdict;
 use data::DataError;
 use demo::DemoError;
@@ -49,7 +49,7 @@ fn main() -> ExitCode {
         Command::Backup(args) => streamed(|out| backup::backup(&args, out)),
         Command::Restore(args) => streamed(|out| backup::restore(&args, out)),
         Command::Crash(args) => crash(&args),
-        Command::Load(args) => kill::load(&args.data, args.round, args.seed).map(|()| ExitCode::SUCCESS),
+        Command::Load(args) => load(&args),
         Command::Completions { shell } => completions(shell),
     };
     logs.finish();
@@ -69,8 +69,22 @@ fn replay(args: ReplayArgs) -> anyhow::Result<ExitCode> {
     Ok(exit_code(report.verdict()))
 }
 
+fn load(args: &LoadArgs) -> anyhow::Result<ExitCode> {
+    #[cfg(feature = "defects")]
+    if let Some(name) = &args.defect {
+        let defect = guildhall_proto::Defect::named(name);
+        let is_on = defect.is_some_and(guildhall_proto::defects::switch_on_everywhere);
+        anyhow::ensure!(is_on, "there is no defect {name:?}");
+    }
+    kill::load(&args.data, args.round, args.seed).map(|()| ExitCode::SUCCESS)
+}
+
 fn crash(args: &CrashArgs) -> anyhow::Result<ExitCode> {
-    let totals = kill::kills(args.rounds, args.seed, args.state.as_deref(), |_| {})?;
+    #[cfg(feature = "defects")]
+    let child_args: Vec<String> = args.defect.iter().map(|name| format!("--defect={name}")).collect();
+    #[cfg(not(feature = "defects"))]
+    let child_args: Vec<String> = Vec::new();
+    let totals = kill::kills(args.rounds, args.seed, &child_args, args.state.as_deref(), |_| {})?;
     let text = if args.json { serde_json::to_string(&totals)? + "\n" } else { totals.table() };
     print(text.as_bytes())?;
     Ok(exit_code(totals.verdict()))

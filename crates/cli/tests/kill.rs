@@ -21,6 +21,7 @@ fn what_was_acknowledged_outlasts_twenty_kills() {
     // The kills came in the middle of something.
     assert!(number("acknowledged") > 1_000 && number("unanswered") > 50, "{totals}");
     assert!(number("unanswered_cut") > 10 && number("unanswered_kept") > 10, "{totals}");
+    assert!(number("unclean_starts") > 2, "{totals}");
     assert!(number("retried") > 500 && number("seen") > 500 && number("slept") > 0, "{totals}");
 }
 
@@ -37,6 +38,19 @@ fn a_run_of_kills_is_gone_on_with_where_it_stopped() {
     assert_eq!(serde_json::from_slice::<Value>(&output.stdout).unwrap(), first);
     assert!(guildhall(&["crash", "--rounds", "2", "--state", path]).status.success());
     assert_eq!(serde_json::from_slice::<Value>(&fs::read(&state).unwrap()).unwrap()["kills"], 2);
+}
+
+/// The switch that shows that the kills would find it: with the feature `defects` alone.
+#[cfg(feature = "defects")]
+#[test]
+fn faults_in_the_killed_process_are_found() {
+    for defect in ["acknowledged-early", "tail-cut", "epoch-not-raised"] {
+        let found = (1..=4).any(|seed| {
+            let seed = format!("--seed={seed}");
+            !guildhall(&["crash", "--rounds", "10", &seed, "--defect", defect]).status.success()
+        });
+        assert!(found, "{defect}");
+    }
 }
 
 fn guildhall(args: &[&str]) -> Output {

@@ -1,6 +1,6 @@
 //! What must be there after a kill, by the lines that were written, and what is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -56,6 +56,12 @@ impl Ledger {
             let hand = Hand::new(seed, id);
             self.hands.insert(id, Known { hand, issued: None, answers: Vec::new(), answered_at: at, seen_at: at });
         }
+        // Whoever owns a guild after a kill does so in a higher epoch.
+        let before = self.told.clone();
+        let mut low: BTreeSet<GuildId> = BTreeSet::new();
+        let mut told = |guild: GuildId, at: Position| {
+            low.extend(before.get(&guild).filter(|before| at.epoch <= before.epoch).map(|_| guild));
+        };
         for line in lines {
             match line {
                 Line::Begun => {}
@@ -69,8 +75,9 @@ impl Ledger {
                     totals.acknowledged += 1;
                     let known = self.hand(round, *hand)?;
                     let guild = known.answer(*at, outcome)?;
-                    let told = self.told.entry(guild).or_default();
-                    *told = (*told).max(*at);
+                    told(guild, *at);
+                    let last = self.told.entry(guild).or_default();
+                    *last = (*last).max(*at);
                 }
                 Line::Failed { hand, step, why } => {
                     totals.failed += 1;
@@ -78,8 +85,9 @@ impl Ledger {
                 }
                 Line::Seen { guild, at, thing } => {
                     totals.seen += 1;
-                    let told = self.told.entry(*guild).or_default();
-                    *told = (*told).max(*at);
+                    told(*guild, *at);
+                    let last = self.told.entry(*guild).or_default();
+                    *last = (*last).max(*at);
                     if let Some(id) = HandId::of(*thing)
                         && let Some(known) = self.hands.get_mut(&id)
                     {
@@ -89,6 +97,10 @@ impl Ledger {
                 Line::Slept { .. } => totals.slept += 1,
             }
         }
+        for guild in &low {
+            error!(%guild, "what was told after a kill is of an epoch of before");
+        }
+        totals.epochs_not_risen += low.len() as u64;
         Ok(())
     }
 

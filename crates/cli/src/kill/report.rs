@@ -25,6 +25,8 @@ pub(crate) struct Totals {
     /// Events that sessions heard.
     pub(crate) seen: u64,
     pub(crate) slept: u64,
+    /// Children that began on what a killed one left.
+    pub(crate) unclean_starts: u64,
     /// Directories whose logs ended in a torn tail.
     pub(crate) torn: u64,
     /// From here on all are to be 0: what was answered and is not there;
@@ -59,7 +61,7 @@ impl Totals {
         table
     }
 
-    fn rows(&self) -> [(&'static str, u64); 17] {
+    fn rows(&self) -> [(&'static str, u64); 18] {
         [
             ("kills", self.kills),
             ("ended by themselves", self.ended),
@@ -72,6 +74,7 @@ impl Totals {
             ("answers asked for again", self.retried),
             ("events heard", self.seen),
             ("guilds that fell asleep", self.slept),
+            ("starts behind a kill", self.unclean_starts),
             ("torn tails", self.torn),
             ("lost", self.lost),
             ("doubled", self.doubled),

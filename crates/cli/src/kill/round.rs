@@ -33,7 +33,7 @@ pub(super) struct Killed {
 ///
 /// # Errors
 /// If the child does not start, or writes what means nothing.
-pub(super) fn kill(path: &Path, round: u64, seed: u64, random: &mut Random) -> anyhow::Result<Killed> {
+pub(super) fn kill(path: &Path, round: u64, seed: u64, args: &[String], random: &mut Random) -> anyhow::Result<Killed> {
     let moment = match random.below(4) {
         0 => Moment::After(Duration::from_micros(random.below(EARLY_MICROS))),
         _ => Moment::Answers(1 + random.below(ANSWERS_MAX)),
@@ -43,6 +43,7 @@ pub(super) fn kill(path: &Path, round: u64, seed: u64, random: &mut Random) -> a
         .args(["load", "--data"])
         .arg(path)
         .args(["--round", &round.to_string(), "--seed", &seed.to_string()])
+        .args(args)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()
