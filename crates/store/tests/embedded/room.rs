@@ -63,6 +63,29 @@ fn a_full_disk_refuses_batches_and_takes_claims_and_goes_on_by_itself() {
 }
 
 #[test]
+fn files_that_cannot_be_made_for_a_while_are_as_a_full_disk_and_end_nothing() {
+    let disk = Disk::with_store(&tiny());
+    let mut opened = disk.open(&tiny()).unwrap();
+    let epoch = opened.claim(guild(1), 1).unwrap().epoch;
+    // EMFILE: the process has too many files open.
+    disk.records.fail(Fault { site: Site::Create, after: 0, times: u64::MAX, failure: Failure::Error(24) });
+    let mut stored = 0;
+    while opened.append_now(guild(1), epoch, vec![record(epoch, stored + 1, stored, 20)]).is_ok() {
+        stored += 1;
+        assert!(stored < 1_000);
+    }
+    assert!(stored > 1 && !opened.store.has_room());
+    assert_eq!(opened.claim(guild(1), 1).unwrap().tail.len() as u64, stored);
+
+    disk.records.mend();
+    assert!(!opened.store.has_room());
+    opened.drive().unwrap();
+    assert!(opened.store.has_room());
+    let epoch = opened.claim(guild(1), 1).unwrap().epoch;
+    opened.append_now(guild(1), epoch, vec![record(epoch, stored + 1, stored, 20)]).unwrap();
+}
+
+#[test]
 fn a_checkpoint_makes_room_on_a_full_disk() {
     let disk = Disk::with_store(&tiny());
     let mut opened = disk.open(&tiny()).unwrap();
