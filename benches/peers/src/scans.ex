@@ -91,15 +91,20 @@ defmodule Peers.Scans do
   def member_tables(n_tables, options \\ []) do
     tables = new_tables(n_tables, options)
 
-    World.fold_members(@members, :ok, fn number, set, status, :ok ->
-      id = World.user(number)
-      table = elem(tables, part(id, n_tables))
-      nick = World.nick(number)
-      true = :ets.insert(table, {id, set, status, nick, World.joined(number), 0})
-      :ok
-    end)
+    # One after the other, so that the rows of each lie side by side.
+    for at <- 1..n_tables do
+      World.fold_members(@members, :ok, fn number, set, status, :ok ->
+        id = World.user(number)
+        if part(id, n_tables) == at - 1, do: load(elem(tables, at - 1), number, id, set, status)
+        :ok
+      end)
+    end
 
     Tuple.to_list(tables)
+  end
+
+  defp load(table, number, id, set, status) do
+    true = :ets.insert(table, {id, set, status, World.nick(number), World.joined(number), 0})
   end
 
   @doc "Which of so many tables has this member."
