@@ -92,7 +92,8 @@ defmodule Peers.Calls do
   defp what(beside, n_scans, calls) do
     beside =
       if beside == :scan,
-        do: "while 2 workers of low priority scan 1 M members for @here back to back (#{n_scans} half scans meanwhile)",
+        do:
+          "while 2 workers of low priority scan 1 M members for @here in chunks, back to back (#{n_scans} half scans meanwhile)",
         else: "idle otherwise"
 
     "ms p99 of calls that change a member, 1,000 a second, each from the time it was due, #{beside}; the middle of slices of #{calls} calls; guild and caller of high priority"
@@ -117,7 +118,7 @@ defmodule Peers.Calls do
   end
 
   defp scan_on(table, count) do
-    [_ | _] = Scans.ids(table, :here)
+    [_ | _] = Scans.ids(table, :here, :chunks)
 
     receive do
       :stop -> count + 1
