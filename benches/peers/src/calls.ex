@@ -1,6 +1,7 @@
 defmodule Peers.Calls do
   @moduledoc """
-  Calls to the guild process, a `GenServer` that changes a member in its table with each: under load, and at a rate beside scans.
+  Calls to the guild process, a `GenServer` that changes a member in its table with each: under load, and at a rate
+  beside scans.
   """
 
   alias Peers.{Measure, Members, Scans, World}
@@ -24,14 +25,14 @@ defmodule Peers.Calls do
   end
 
   @members 1_000_000
-  @callers 16
+  @callers 64
   @calls %{full: 400_000, quick: 100_000}
   @runs %{full: 7, quick: 3}
   @nick "changed nick"
 
   @doc "Callers that call one call after the other."
   def under_load(run) do
-    guild = start_guild(fn -> [Members.table(:fields)] end)
+    guild = start_guild([], fn -> [Members.table(:fields)] end)
 
     ids = @calls[run] |> World.random_numbers(@members) |> Enum.map(&World.user/1)
     change = measure_load(guild, run, Enum.map(ids, &{:rename, &1, 3, @nick}))
@@ -41,8 +42,8 @@ defmodule Peers.Calls do
     empty = measure_load(guild, run, Enum.map(ids, fn _ -> :nothing end))
 
     what =
-      "ns a GenServer.call that changes a member's nick in an ETS table of 1 M and is answered with its number, #{@callers} callers at once; " <>
-        "a call that does nothing: #{Measure.show(empty)}"
+      "ns a GenServer.call that changes a member's nick in an ETS table of 1 M and is answered with its number, " <>
+        "#{@callers} callers at once; a call that does nothing: #{Measure.show(empty)}"
 
     {change, "ns", what}
   end
@@ -71,7 +72,7 @@ defmodule Peers.Calls do
   @doc "The p99 of calls offered at 1,000 a second, each measured from the time it was due."
   def p99(beside, run) do
     Scans.prepare()
-    guild = start_guild(fn -> Scans.member_tables(2, write_concurrency: true) end)
+    guild = start_guild([priority: :high], fn -> Scans.member_tables(2, write_concurrency: true) end)
     scans = start_scans(beside, guild)
     {slices, calls} = if run == :full, do: {7, 2_000}, else: {2, 1_000}
     requests = calls |> World.random_numbers(@members) |> Enum.map(&{:rename, World.user(&1), 4, @nick})
@@ -93,19 +94,17 @@ defmodule Peers.Calls do
     beside =
       if beside == :scan,
         do:
-          "while 2 workers of low priority scan 1 M members for @here in chunks, back to back (#{n_scans} half scans meanwhile)",
+          "while 2 workers of low priority scan 1 M members for @here in chunks, back to back " <>
+            "(#{n_scans} half scans meanwhile)",
         else: "idle otherwise"
 
-    "ms p99 of calls that change a member, 1,000 a second, each from the time it was due, #{beside}; the middle of slices of #{calls} calls; guild and caller of high priority"
+    "ms p99 of calls that change a member, 1,000 a second, each from the time it was due, #{beside}; the middle of " <>
+      "slices of #{calls} calls; guild and caller of high priority, the caller spins on a scheduler of its own"
   end
 
-  defp start_guild(new_tables) do
-    {:ok, guild} =
-      GenServer.start_link(Guild, new_tables,
-        timeout: :infinity,
-        spawn_opt: [priority: :high, message_queue_data: :off_heap]
-      )
-
+  defp start_guild(spawn_options, new_tables) do
+    spawn_options = [{:message_queue_data, :off_heap} | spawn_options]
+    {:ok, guild} = GenServer.start_link(Guild, new_tables, timeout: :infinity, spawn_opt: spawn_options)
     guild
   end
 

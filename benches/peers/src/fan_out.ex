@@ -1,9 +1,10 @@
 defmodule Peers.FanOut do
   @moduledoc """
-  From one guild process to many sessions in the manner of Manifold: an offloaded sender, and a partitioner for each scheduler that sends
-  to its share of the sessions.
+  From one guild process to many sessions in the manner of Manifold: an offloaded sender, and a partitioner for each
+  scheduler that sends to its share of the sessions.
 
-  - `:handed`: the guild hands the recipients over with each event, grouped by partitioner, as they may be others for each event;
+  - `:handed`: the guild hands the recipients over with each event, grouped by partitioner, as they may be others for
+    each event;
   - `:kept`: the partitioners keep them, and the guild tells each the event alone.
 
   A session is a process that counts events and dies if one is out of order.
@@ -13,7 +14,8 @@ defmodule Peers.FanOut do
 
   @payload_bytes 300
   @key __MODULE__
-  # A session that died of an event out of order is noticed by this: a million links would cost more than what is measured.
+  # By this it shows that a session died of an event out of order: a million links would cost more than what is
+  # measured.
   @arrival_ms_max 60_000
   # Holds the recipients without collecting garbage.
   @guild_heap_words 4_000_000
@@ -30,7 +32,8 @@ defmodule Peers.FanOut do
       end)
 
     what =
-      "us of the guild process's time for one event of #{@payload_bytes} bytes to #{n_sessions} sessions (processes), #{told(way)}; the middle of #{events} events"
+      "us of the guild process's time for one event of #{@payload_bytes} bytes to #{n_sessions} sessions (processes), " <>
+        "#{told(way)}; the middle of #{events} events"
 
     {us, "us", what}
   end
@@ -48,14 +51,14 @@ defmodule Peers.FanOut do
       end)
 
     what =
-      "deliveries a second of events of #{@payload_bytes} bytes to #{n_sessions} sessions (processes that count), #{burst} events back to back until all have them, " <>
-        "#{told(way)}, #{System.schedulers_online()} partitioners"
+      "deliveries a second of events of #{@payload_bytes} bytes to #{n_sessions} sessions (processes that count), " <>
+        "#{burst} events back to back until all have them, #{told(way)}, #{System.schedulers_online()} partitioners"
 
     {per_s, "per_s", what}
   end
 
   defp told(:handed),
-    do: "recipients grouped by partitioner handed to an offloaded sender with each event, in the manner of Manifold"
+    do: "recipients by partitioner handed to an offloaded sender with each event, in the manner of Manifold"
 
   defp told(:kept), do: "recipients kept by the partitioners, which the guild tells the event alone"
 

@@ -26,8 +26,8 @@ defmodule Peers.Members do
       end
 
     what =
-      "ETS bytes a member of 1 M, each with 4 random roles of 250, a nick of 12 bytes, joined, flags and status, as ETS counts " <>
-        "them, without what the allocator rounds up; by layout: #{list(all)}; value: the least"
+      "ETS bytes a member of 1 M, each with 4 random roles of 250, a nick of 12 bytes, joined, flags and status, " <>
+        "as ETS counts them, without what the allocator rounds up; by layout: #{list(all)}; value: the least"
 
     {best(all), "bytes", what}
   end
@@ -39,8 +39,8 @@ defmodule Peers.Members do
       end
 
     what =
-      "ns a random ets:lookup in 1 M members from another process than the owner (set, read_concurrency), id drawn before, 4 random roles, " <>
-        "nick and joined used; by layout: #{list(all)}; value: the best"
+      "ns a random ets:lookup in 1 M members from another process than the owner (set, read_concurrency), id drawn " <>
+        "before, 4 random roles, nick and joined used; by layout: #{list(all)}; value: the best"
 
     {best(all), "ns", what}
   end
@@ -53,8 +53,9 @@ defmodule Peers.Members do
       end
 
     what =
-      "ns an ETS write alone: a new nick for a random one of 1 M members, by the owner (set, protected, read_concurrency); ids drawn " <>
-        "before, records made before; update_element and insert into tuples, insert of a packed record: #{list(all)}; value: the best"
+      "ns an ETS write alone: a new nick for a random one of 1 M members, by the owner (set, protected, " <>
+        "read_concurrency); ids drawn and records made before; update_element and insert of tuples, insert of a " <>
+        "packed record: #{list(all)}; value: the best"
 
     {best(all), "ns", what}
   end

@@ -1,10 +1,11 @@
 defmodule Peers.Rights do
   @moduledoc """
-  The documented permission rule, twice: plainly for one member, and cut for a scan that asks of many members whether they see one channel.
+  The documented permission rule, twice: plainly for one member, and cut for a scan that asks of many members whether
+  they see one channel.
 
-  The base is everyone's permissions and those of all roles; who has administrator among them, or owns the guild, may do everything. In
-  the channel the overwrite for everyone counts first (its deny, then its allow), then those of all roles together (deny, then allow), then
-  the user's own.
+  The base is everyone's permissions and those of all roles; who has administrator among them, or owns the guild, may
+  do everything. In the channel the overwrite for everyone counts first (its deny, then its allow), then those of all
+  roles together (deny, then allow), then the user's own.
   """
 
   import Bitwise
@@ -44,8 +45,8 @@ defmodule Peers.Rights do
   @doc """
   Which of these role sets see the channel, as a tuple of booleans.
 
-  A role's part in the answer is four bits: what it gives of administrator and view, and what its overwrite allows and denies of view. The
-  bits of a set are those of its roles together, and there are but sixteen answers.
+  A role's part in the answer is four bits: what it gives of administrator and view, and what its overwrite allows and
+  denies of view. The bits of a set are those of its roles together, and there are but sixteen answers.
   """
   def seeing_sets(rights, overwrites, sets) do
     parts = rights.roles |> Enum.sort() |> Enum.map(&part(&1, overwrites)) |> List.to_tuple()

@@ -2,9 +2,10 @@ defmodule Peers.Scans do
   @moduledoc """
   Who is to be pinged: the ids of the members who can see a channel, all of them or those online.
 
-  The members lie in one ordered table for each worker, loaded in the order of their ids, so that a scan in order walks memory in order;
-  role sets are interned, so that a scan decides once for each of them, and a match specification looks the decision up by the set's number. A scan
-  leaves a list of ids in each worker; the channel is a hidden one, with overwrites of everyone, four roles and two users.
+  The members lie in one ordered table for each worker, loaded in the order of their ids, so that a scan in order walks
+  memory in order; role sets are interned, so that a scan decides once for each of them, and a match specification looks
+  the decision up by the set's number. A scan leaves a list of ids in each worker; the channel is a hidden one, with
+  overwrites of everyone, four roles and two users.
   """
 
   alias Peers.{Measure, Rights, World}
@@ -24,12 +25,15 @@ defmodule Peers.Scans do
     ms = scan(tables, question, Map.fetch!(expected, question), run)
 
     what =
-      "ms until #{n_workers} worker(s) hold the ids of #{expected[question]} members who see a hidden channel, of 1 M members" <>
-        "#{if question == :here, do: ", those of 300 k online"}; decided once for each of 40 k role sets, users' overwrites too; members in one ordered_set a worker, " <>
+      "ms until #{n_workers} worker(s) hold the ids of the #{expected[question]} #{which(question)} who see a hidden " <>
+        "channel; decided once for each of 40 k role sets, then users' overwrites; members in one ordered_set a worker, " <>
         "loaded in order of ids, ets:select with the decisions in the match specification, heap sized"
 
     {ms, "ms", what}
   end
+
+  defp which(:here), do: "online members of 1 M (300 k online)"
+  defp which(:everyone), do: "members of 1 M"
 
   def online_table(run) do
     expected = prepare()
@@ -42,8 +46,9 @@ defmodule Peers.Scans do
       end
 
     what =
-      "ms until 2 workers hold the ids of #{expected.here} members who see a hidden channel, from a second table of 300 k online (id, role set) in two parts; " <>
-        "ordered_set filled in order of ids; filled as people come online, in random order, it takes #{Measure.show(shuffled)}; else as here_two"
+      "ms until 2 workers hold the ids of the #{expected.here} members who see a hidden channel, from a second table of " <>
+        "300 k online (id, role set) in two parts; ordered_set filled in order of ids; filled in random order, as people " <>
+        "come online, it takes #{Measure.show(shuffled)}; else as here_two"
 
     {sorted, "ms", what}
   end
@@ -54,14 +59,15 @@ defmodule Peers.Scans do
     ms = middle(run, expected.here, fn -> keepers |> Enum.map(&ask/1) |> Enum.map(&answer/1) end)
 
     what =
-      "ms until 2 processes that keep a map of 300 k online (id, role set) in their own heaps hold the ids of #{expected.here} members who see a hidden channel, " <>
-        "asked by a message; no ETS"
+      "ms until 2 processes that keep a map of 300 k online (id, role set) in their own heaps hold the ids of the " <>
+        "#{expected.here} members who see a hidden channel, asked by a message; no ETS"
 
     {ms, "ms", what}
   end
 
   @doc """
-  Puts what scans need besides the tables where workers read it without a copy, and counts by the plain rule what they must find.
+  Puts what scans need besides the tables where workers read it without a copy, and counts by the plain rule what they
+  must find.
   """
   def prepare do
     rights = World.rights()

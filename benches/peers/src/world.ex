@@ -1,10 +1,11 @@
 defmodule Peers.World do
   @moduledoc """
-  The guild that is measured on, of the same shape as that of our own rows (`benches/src`): 250 roles, 40,000 role sets of four of
-  which a few are most members', 100 channels of which every second is hidden from everyone and shown to four roles and two users,
-  three in ten members online.
+  The guild that is measured on, of the same shape as that of our own rows (`benches/src`): 250 roles, 40,000 role sets
+  of four of which a few are most members', 100 channels of which every second is hidden from everyone and shown to four
+  roles and two users, three in ten members online.
 
-  Everything follows from a seed. Roles go by their index in the guild; a role's id is needed where clients are told of it only.
+  Everything follows from a seed. Roles go by their index in the guild: a role's id is needed where clients are told of
+  it only.
   """
 
   import Bitwise
