@@ -1,0 +1,1 @@
+[inputs: ["bench.exs", "src/*.ex"], line_length: 120]
