@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use guildhall_benches::{nick, role, user};
+use guildhall_benches::worlds::{nick, role, user};
 use guildhall_guild::{CheckpointConfig, GuildConfig};
 use guildhall_node::{Call, DurableError, DurableStore, Node, NodeConfig};
 use guildhall_proto::{

@@ -26,7 +26,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use guildhall_benches::{channel, nick, role, user};
+use guildhall_benches::worlds::{channel, nick, role, user};
 use guildhall_node::{Attach, Backend, Call, Node, NodeConfig};
 use guildhall_proto::{
     Actor, CallError, Channel, ChannelKind, ClientId, Command, GuildId, Level, MemberEdit, MemberFlags, Mentions,

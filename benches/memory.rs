@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use guildhall_benches::{NOW, Operations, channel, guild_id, members, nick, role, user};
+use guildhall_benches::worlds::{NOW, Operations, channel, guild_id, members, nick, role, user};
 use guildhall_guild::{Effect, Guild, GuildConfig};
 use guildhall_node::{Attach, Call, Clock, DurableStore, Node, NodeConfig};
 use guildhall_proto::limits::OUTCOME_KEPT;

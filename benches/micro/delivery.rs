@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use guildhall_benches::{NOW, Operations, channel, guild_id, nick, rights, role, user};
+use guildhall_benches::worlds::{NOW, Operations, channel, guild_id, nick, rights, role, user};
 use guildhall_node::{Attach as NodeAttach, Call, Clock, Delivery as NodeDelivery, Node, NodeConfig};
 use guildhall_proto::{
     Actor, Command, Event, EventKind, Level, MemberFlags, Mentions, Message, Name, NewMember, Payload, Permissions,

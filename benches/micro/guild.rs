@@ -12,7 +12,7 @@
 //! None depends on recipients, channels or relays: nothing of them is touched.
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use guildhall_benches::{NOW, Operations, Random, channel, guild, nick, role, user};
+use guildhall_benches::worlds::{NOW, Operations, Random, channel, guild, nick, role, user};
 use guildhall_guild::{Effect, Gate, Guild, Input};
 use guildhall_proto::{Command, Event, MemberEdit, MemberFlags, Mentions, NewMember, Payload, PruneBy, Publish};
 use guildhall_ring::{Cursor, RingConfig, Writer, ring};

@@ -1,0 +1,3 @@
+//! Worlds to measure on, shared by the benchmarks.
+
+pub mod worlds;
