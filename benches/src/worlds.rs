@@ -101,12 +101,30 @@ pub fn zipf_roles(random: &mut Random) -> Vec<RoleId> {
     roles
 }
 
-/// A member store of `count` members, three in ten of them online, with nothing left to fold.
+/// Four roles of 250, any: nearly every member of a large guild then has a role set of its own.
+pub fn random_roles(random: &mut Random) -> Vec<RoleId> {
+    let mut roles: Vec<RoleId> = Vec::with_capacity(4);
+    while roles.len() < 4 {
+        let drawn = role(random.below(ROLES));
+        if !roles.contains(&drawn) {
+            roles.push(drawn);
+        }
+    }
+    roles.sort_unstable();
+    roles
+}
+
+/// A member store of `count` members in few role sets, three in ten of them online, with nothing left to fold.
 pub fn members(count: u64) -> Members {
+    members_with(count, zipf_roles)
+}
+
+/// The same with roles drawn otherwise.
+pub fn members_with(count: u64, draw_roles: fn(&mut Random) -> Vec<RoleId>) -> Members {
     let mut members = Members::new(MembersConfig::default());
     let mut random = Random(1);
     for number in 0..count {
-        let roles = zipf_roles(&mut random);
+        let roles = draw_roles(&mut random);
         members.put(&Member {
             user: user(number),
             nick: nick(number),
