@@ -13,9 +13,11 @@
 pub mod latency;
 pub mod limits;
 pub mod machine;
+pub mod owner;
 pub mod peers;
 pub mod report;
 pub mod row;
 pub mod rows;
 pub mod run;
+pub mod shell;
 pub mod worlds;

@@ -107,6 +107,24 @@ pub fn channel_call(runtime: &Runtime, callers: u64, at_once: u64, calls: u64) -
     Sample::of(runs).middle
 }
 
+/// Nanoseconds of an event of 300 bytes that is made, sent over a bounded tokio channel, and received, all by one thread.
+pub fn channel_send() -> f64 {
+    let (tell, mut told) = mpsc::channel::<Arc<[u8; 300]>>(64);
+    let runs = (0..RUNS).map(|_| {
+        let begin = Instant::now();
+        for _ in 0..STEPS / 64 {
+            for _ in 0..64 {
+                tell.try_send(Arc::new([7; 300])).expect("the channel holds them");
+            }
+            for _ in 0..64 {
+                black_box(told.try_recv().expect("it was sent"));
+            }
+        }
+        begin.elapsed().as_nanos() as f64 / STEPS as f64
+    });
+    Sample::of(runs).middle
+}
+
 /// Deliveries a second where one thread puts an `Arc` into the channel of each of so many tokio tasks, `burst` rounds of it, and the
 /// tasks count what they get.
 pub fn task_deliveries(runtime: &Runtime, tasks: u64, burst: u64) -> f64 {

@@ -1,6 +1,12 @@
 //! All rows, by the bench that measures them.
 
+mod fan_out;
+mod isolation;
 mod members;
+mod owner;
+mod probe;
+mod scans;
+mod whole;
 
 use crate::row::{Measured, Sample};
 
@@ -23,7 +29,24 @@ pub struct Name {
 }
 
 /// All there are, in the order of the table.
-pub const BENCHES: &[Bench] = &[members::BYTES_ZIPF, members::BYTES_RANDOM, members::READS];
+pub const BENCHES: &[Bench] = &[
+    members::BYTES_ZIPF,
+    members::BYTES_RANDOM,
+    members::READS,
+    owner::CHANGES,
+    owner::CALLS,
+    scans::ZIPF,
+    scans::RANDOM,
+    scans::TEN,
+    scans::NODE,
+    fan_out::TEN_K,
+    fan_out::HUNDRED_K,
+    fan_out::MILLION,
+    fan_out::BREADTH,
+    whole::CALLS,
+    whole::TURNS,
+    isolation::BENCH,
+];
 
 /// A name that is a part of no row's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

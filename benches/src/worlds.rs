@@ -66,9 +66,10 @@ pub fn channel(number: u64) -> ChannelId {
     ChannelId::new((1 << 20) + number).expect("far from both ends")
 }
 
-/// A nick of twelve bytes.
+/// A nick of twelve bytes. Nicks are in another order than their numbers, as they are than users' ids.
 pub fn nick(number: u64) -> Nick {
-    Nick::parse(&format!("nick{number:08x}")).expect("twelve letters are a nick")
+    let letters = Random(number).draw() >> 32;
+    Nick::parse(&format!("nick{letters:08x}")).expect("twelve letters are a nick")
 }
 
 /// 250 roles, and 100 channels of which every second is hidden from everyone and shown to four roles, each with two users more.
@@ -112,6 +113,15 @@ pub fn random_roles(random: &mut Random) -> Vec<RoleId> {
     }
     roles.sort_unstable();
     roles
+}
+
+/// Cohorts of sessions to deliver to.
+pub const COHORTS: u64 = 1_000;
+
+/// Two roles of the first 64: a role set of its own for each cohort.
+pub fn cohort_roles(number: u64) -> Vec<RoleId> {
+    let cohort = number % COHORTS;
+    vec![role(cohort % 32), role(32 + cohort / 32)]
 }
 
 /// A member store of `count` members in few role sets, three in ten of them online, with nothing left to fold.
@@ -159,33 +169,51 @@ pub fn view(members: &mut Members) -> View {
     members.view(Position::default(), &rights())
 }
 
-/// A guild of `count` members without roles, with the roles and channels of [`rights`], driven through its commands.
+/// A guild of `count` members with the roles and channels of [`rights`], driven through its commands.
 pub fn guild(count: u64) -> Guild {
-    let mut guild = Guild::new(GuildConfig::default(), guild_id(), Epoch(1));
-    let mut operations = Operations::default();
-    let owner = NewMember { user: user(0), nick: nick(0), roles: Vec::new(), flags: MemberFlags::NONE };
     let everyone = Permissions::VIEW_CHANNEL | Permissions::SEND_MESSAGES;
-    operations.run(&mut guild, Command::CreateGuild { name: name(), everyone, owner });
-    for role in roles() {
-        operations.run(&mut guild, Command::CreateRole(role));
-    }
-    for (channel, mut overwrites) in channels() {
+    let owner = NewMember { user: user(0), nick: nick(0), roles: Vec::new(), flags: MemberFlags::NONE };
+    let create = Command::CreateGuild { name: name(), everyone, owner };
+    let channels = channels().map(|(channel, mut overwrites)| {
         // Users become members below, so their overwrites cannot be set yet.
         overwrites.retain(|overwrite| matches!(overwrite.target, OverwriteTarget::Role(_)));
-        operations.run(&mut guild, Command::CreateChannel { channel, overwrites });
-    }
+        Command::CreateChannel { channel, overwrites }
+    });
+    let foundation = std::iter::once(create).chain(roles().map(Command::CreateRole)).chain(channels).collect();
     let mut random = Random(1);
-    let numbers: Vec<u64> = (1..count).collect();
+    filled(&mut Operations::default(), foundation, count, |_| zipf_roles(&mut random))
+}
+
+/// A guild that comes of these commands, of which the first creates it, and of members added to its owner up to `count`.
+pub fn filled(
+    operations: &mut Operations,
+    foundation: Vec<Command>,
+    count: u64,
+    roles_of: impl FnMut(u64) -> Vec<RoleId>,
+) -> Guild {
+    let mut guild = Guild::new(GuildConfig::default(), guild_id(), Epoch(1));
+    foundation.into_iter().for_each(|command| operations.run(&mut guild, command));
+    import(operations, &mut guild, 1..count, roles_of);
+    guild
+}
+
+/// Adds members.
+pub fn import(
+    operations: &mut Operations,
+    guild: &mut Guild,
+    numbers: impl IntoIterator<Item = u64>,
+    mut roles_of: impl FnMut(u64) -> Vec<RoleId>,
+) {
+    let numbers: Vec<u64> = numbers.into_iter().collect();
     for numbers in numbers.chunks(10_000) {
-        let new = |number: &u64| NewMember {
+        let line = |number: &u64| NewMember {
             user: user(*number),
             nick: nick(*number),
-            roles: zipf_roles(&mut random),
+            roles: roles_of(*number),
             flags: MemberFlags::NONE,
         };
-        operations.run(&mut guild, Command::ImportMembers(numbers.iter().map(new).collect()));
+        operations.run(guild, Command::ImportMembers(numbers.iter().map(line).collect()));
     }
-    guild
 }
 
 /// Numbers operations, and runs them on a guild as a shell without a store would.
