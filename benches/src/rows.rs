@@ -1,11 +1,14 @@
 //! All rows, by the bench that measures them.
 
+mod durable;
 mod fan_out;
 mod isolation;
 mod members;
+mod memory;
 mod owner;
 mod probe;
 mod scans;
+mod storms;
 mod whole;
 
 use crate::row::{Measured, Sample};
@@ -46,6 +49,18 @@ pub const BENCHES: &[Bench] = &[
     whole::CALLS,
     whole::TURNS,
     isolation::BENCH,
+    storms::BENCH,
+    memory::BENCHES[0],
+    memory::BENCHES[1],
+    memory::BENCHES[2],
+    memory::BENCHES[3],
+    memory::BENCHES[4],
+    memory::BENCHES[5],
+    memory::BENCHES[6],
+    memory::BENCHES[7],
+    durable::CHANGES,
+    durable::CALL,
+    durable::COLD,
 ];
 
 /// A name that is a part of no row's.

@@ -1,5 +1,6 @@
 //! Nodes to measure on: guilds filled through commands, and callers.
 
+use std::collections::VecDeque;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use guildhall_proto::{
 };
 use guildhall_store::{Directory, EmbeddedConfig, MemoryStore, OpenError, Store};
 use tokio::runtime::{Handle, Runtime};
+use tokio::task::JoinHandle;
 
 use crate::worlds::{channel, nick, role, user};
 
@@ -146,6 +148,11 @@ impl Disk {
         Self { world, store, runtime }
     }
 
+    /// What it runs on.
+    pub fn runtime(&self) -> &Runtime {
+        &self.runtime
+    }
+
     /// As after a crash, but for the writers, which write what waits: nothing is checkpointed.
     pub fn crash(self) {
         self.runtime.block_on(self.store.stop()).expect("the disk works");
@@ -178,6 +185,34 @@ impl Drop for Scratch {
             eprintln!("{} is left behind: {error}", self.0.display());
         }
     }
+}
+
+/// Does this with each, so many at a time, in tasks of their own; what came of it, in order.
+pub fn side_by_side<I, T: Send + 'static, F: Future<Output = T> + Send + 'static>(
+    runtime: &Runtime,
+    at_once: usize,
+    items: impl IntoIterator<Item = I>,
+    then: impl Fn(I) -> F,
+) -> Vec<T> {
+    let (mut under_way, mut done) = (VecDeque::new(), Vec::new());
+    runtime.block_on(async {
+        for item in items {
+            if under_way.len() == at_once
+                && let Some(first) = under_way.pop_front()
+            {
+                done.push(ended(first).await);
+            }
+            under_way.push_back(tokio::spawn(then(item)));
+        }
+        for last in under_way {
+            done.push(ended(last).await);
+        }
+        done
+    })
+}
+
+async fn ended<T>(task: JoinHandle<T>) -> T {
+    task.await.expect("a task of the world does not panic")
 }
 
 /// A runtime of so many threads.

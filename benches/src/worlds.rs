@@ -72,7 +72,8 @@ pub fn nick(number: u64) -> Nick {
     Nick::parse(&format!("nick{letters:08x}")).expect("twelve letters are a nick")
 }
 
-/// 250 roles, and 100 channels of which every second is hidden from everyone and shown to four roles, each with two users more.
+/// 250 roles, and 100 channels: every second is hidden from everyone and shown to four roles and two users, every fourth hidden from two
+/// roles that few hold and shown to two users.
 pub fn rights() -> Rights {
     let settings = GuildSettings { name: name(), owner: user(0) };
     let everyone = Permissions::VIEW_CHANNEL | Permissions::SEND_MESSAGES;
@@ -276,7 +277,12 @@ fn roles() -> impl Iterator<Item = Role> {
 fn channels() -> impl Iterator<Item = (Channel, Vec<Overwrite>)> {
     (0..CHANNELS).map(|number| {
         let text = Channel { id: channel(number), name: name(), kind: ChannelKind::Text, parent: None, position: 0 };
-        (text, if number % 2 == 0 { Vec::new() } else { hidden(number) })
+        let overwrites = match number % 4 {
+            1 | 3 => hidden(number),
+            2 => shown(number),
+            _ => Vec::new(),
+        };
+        (text, overwrites)
     })
 }
 
@@ -285,9 +291,25 @@ fn hidden(number: u64) -> Vec<Overwrite> {
     let (view, none) = (Permissions::VIEW_CHANNEL, Permissions::NONE);
     let everyone = Overwrite { target: OverwriteTarget::Role(RoleId::everyone(guild_id())), allow: none, deny: view };
     let roles = (0..4).map(|at| OverwriteTarget::Role(role((number + at * 7) % ROLES)));
-    let users = (0..2).map(|at| OverwriteTarget::User(user(number * 10 + at)));
-    let shown = roles.chain(users).map(|target| Overwrite { target, allow: view, deny: none });
-    let mut overwrites: Vec<Overwrite> = shown.chain([everyone]).collect();
+    let shown = roles.chain(users(number)).map(|target| Overwrite { target, allow: view, deny: none });
+    sorted(shown.chain([everyone]))
+}
+
+/// Hidden from two roles that few hold; shown to two users whatever they hold.
+fn shown(number: u64) -> Vec<Overwrite> {
+    let (view, none) = (Permissions::VIEW_CHANNEL, Permissions::NONE);
+    let roles = (0..2).map(|at| OverwriteTarget::Role(role(ROLES - 1 - (number + at) % 20)));
+    let hidden = roles.map(|target| Overwrite { target, allow: none, deny: view });
+    let shown = users(number).map(|target| Overwrite { target, allow: view, deny: none });
+    sorted(hidden.chain(shown))
+}
+
+fn users(number: u64) -> impl Iterator<Item = OverwriteTarget> {
+    (0..2).map(move |at| OverwriteTarget::User(user(number * 10 + at)))
+}
+
+fn sorted(overwrites: impl Iterator<Item = Overwrite>) -> Vec<Overwrite> {
+    let mut overwrites: Vec<Overwrite> = overwrites.collect();
     overwrites.sort_unstable_by_key(|overwrite| overwrite.target);
     overwrites
 }

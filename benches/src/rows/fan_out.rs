@@ -26,7 +26,7 @@ use super::{Bench, Run, alone, count, sample, with_peers};
 use crate::limits;
 use crate::machine::thread_cpu;
 use crate::row::{Measured, Sample, Unit};
-use crate::shell::{Caller, World, attach, foundation, guild_id, runtime};
+use crate::shell::{Caller, World, attach, foundation, guild_id, runtime, side_by_side};
 use crate::worlds::{COHORTS, cohort_roles};
 
 /// Ten thousand sessions.
@@ -176,7 +176,7 @@ fn fan_out(run: &mut Run, [publish, batches, streams]: [&str; 3], full: u64) {
     if run.wants_any(&[publish, batches]) {
         let mut stage = Stage::new(1, sessions);
         let heard = Arc::new(Heard::default());
-        let held = stage.sessions.block_on(attach_batches(&stage.backend, 1..=sessions, &heard));
+        let held = attach_batches(&stage.sessions, &stage.backend, 1..=sessions, &heard);
         let mut costs = Vec::new();
         let rate = sample(run.times(5, 2), || {
             let begin = Instant::now();
@@ -200,7 +200,7 @@ fn fan_out(run: &mut Run, [publish, batches, streams]: [&str; 3], full: u64) {
     if run.wants(streams) {
         let mut stage = Stage::new(1, sessions);
         let heard = Arc::new(Heard::default());
-        stage.sessions.block_on(attach_streams(&stage.backend, sessions, &heard));
+        attach_streams(&stage.sessions, &stage.backend, sessions, &heard);
         let events = (STREAM_DELIVERIES / sessions).max(TURN as u64).next_multiple_of(TURN as u64);
         let mut busy = 0.0;
         let rate = sample(run.times(5, 2), || {
@@ -233,7 +233,7 @@ fn breadth(run: &mut Run) {
         let mut held = Vec::new();
         for number in 1..=RELAYS_MANY {
             let backend = stage.world.node.backend();
-            held.push(stage.sessions.block_on(attach_batches(&backend, number..=number, &heard)));
+            held.push(attach_batches(&stage.sessions, &backend, number..=number, &heard));
         }
         let cost = sample(run.times(11, 3), || stage.publish_cost(EVENTS, 1, Some((&heard, RELAYS_MANY))) / 1e3);
         let sizes = format!(
@@ -248,7 +248,7 @@ fn breadth(run: &mut Run) {
     if run.wants(CHANNELS) {
         let mut stage = Stage::new(CHANNELS_MANY, SOME);
         let heard = Arc::new(Heard::default());
-        let held = stage.sessions.block_on(attach_batches(&stage.backend, 1..=SOME, &heard));
+        let held = attach_batches(&stage.sessions, &stage.backend, 1..=SOME, &heard);
         let cost = sample(run.times(11, 3), || stage.publish_cost(EVENTS, CHANNELS_MANY, Some((&heard, SOME))) / 1e3);
         let sizes = format!(
             "{} channels in turn, {} sessions, {} messages a run",
@@ -263,50 +263,29 @@ fn breadth(run: &mut Run) {
 }
 
 /// Attaches these sessions and has one consumer serve them.
-async fn attach_batches(backend: &Backend, numbers: RangeInclusive<u64>, heard: &Arc<Heard>) -> Vec<BatchSession> {
-    let (backend, heard) = (backend.clone(), Arc::clone(heard));
-    let attaching = async move {
-        consume(&backend, numbers.clone().count(), heard).await;
-        let first = *numbers.start();
-        attach_all(numbers, move |number| {
-            let backend = backend.clone();
-            async move {
-                let attach = attach(number, Level::Active);
-                backend.attach_batch(guild_id(1), attach, number - first).await.expect("there is room")
-            }
-        })
-        .await
-    };
-    tokio::spawn(attaching).await.expect("attaching does not panic")
+fn attach_batches(
+    runtime: &Runtime,
+    backend: &Backend,
+    numbers: RangeInclusive<u64>,
+    heard: &Arc<Heard>,
+) -> Vec<BatchSession> {
+    let first = *numbers.start();
+    runtime.block_on(consume(backend, numbers.clone().count(), Arc::clone(heard)));
+    side_by_side(runtime, ATTACHING, numbers, |number| {
+        let (backend, attach) = (backend.clone(), attach(number, Level::Active));
+        async move { backend.attach_batch(guild_id(1), attach, number - first).await.expect("there is room") }
+    })
 }
 
 /// Attaches so many sessions, and has a task read each.
-async fn attach_streams(backend: &Backend, sessions: u64, heard: &Arc<Heard>) {
-    let (backend, heard) = (backend.clone(), Arc::clone(heard));
-    let attach = move |number| {
-        let (backend, heard) = (backend.clone(), Arc::clone(&heard));
+fn attach_streams(runtime: &Runtime, backend: &Backend, sessions: u64, heard: &Arc<Heard>) {
+    side_by_side(runtime, ATTACHING, 1..=sessions, |number| {
+        let (backend, heard) = (backend.clone(), Arc::clone(heard));
         async move {
             let stream = backend.attach(guild_id(1), attach(number, Level::Active)).await.expect("there is room");
             tokio::spawn(listen(stream, heard));
         }
-    };
-    tokio::spawn(attach_all(1..=sessions, attach)).await.expect("attaching does not panic");
-}
-
-/// Does so with each number, a few at a time.
-async fn attach_all<T: Send + 'static, F: Future<Output = T> + Send + 'static>(
-    numbers: RangeInclusive<u64>,
-    attach: impl Fn(u64) -> F + Send + 'static,
-) -> Vec<T> {
-    let mut attached = Vec::new();
-    let numbers: Vec<u64> = numbers.collect();
-    for some in numbers.chunks(ATTACHING) {
-        let coming: Vec<_> = some.iter().map(|number| tokio::spawn(attach(*number))).collect();
-        for session in coming {
-            attached.push(session.await.expect("an attach does not panic"));
-        }
-    }
-    attached
+    });
 }
 
 async fn consume(backend: &Backend, sessions: usize, heard: Arc<Heard>) {
