@@ -12,6 +12,7 @@
 //!
 //! Deliveries are counted by the sessions themselves, in lumps.
 
+use std::collections::VecDeque;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -92,40 +93,36 @@ impl Stage {
         self.owner.block_on(self.owner.spawn(async { thread_cpu() })).expect("reading a clock does not panic")
     }
 
-    /// Publishes so many back to back, a turn's worth under way at a time. If those who hear are named, it stays as near to them as their
-    /// relay's ring allows with ease.
-    fn publish(&mut self, events: u64, channels: u64, hearing: Option<(&Heard, u64)>) {
-        let mut begun: Vec<Pending> = Vec::new();
-        let heard_before = hearing.map_or(0, |(heard, _)| heard.count());
-        for event in 0..events {
-            let call = self.caller.message_to(event % channels);
-            begun.push(self.world.node.begin(guild_id(1), call).expect("the mailbox has room"));
-            if begun.len() == TURN {
-                self.answered(&mut begun);
-                if let Some((heard, sessions)) = hearing
-                    && let Some(behind) = (event + 1).checked_sub(AHEAD)
-                {
-                    heard.wait_for(heard_before + behind * sessions, self.sessions.handle());
-                }
+    /// Publishes so many lumps of messages back to back, some hundred of them under way, and waits until all are heard. It stays as near
+    /// to those who hear as their relay's ring allows with ease.
+    fn publish(&mut self, lumps: u64, channels: u64, heard: &Heard) {
+        let before = heard.complete();
+        let mut begun: VecDeque<Pending> = VecDeque::new();
+        for lump in 0..lumps {
+            for event in lump * LUMP..(lump + 1) * LUMP {
+                let call = self.caller.message_to(event % channels);
+                begun.push_back(self.world.node.begin(guild_id(1), call).expect("the mailbox has room"));
+            }
+            if begun.len() == UNDER_WAY {
+                begun.drain(..UNDER_WAY / 2).for_each(|pending| self.answered(pending));
+            }
+            if let Some(behind) = (lump + 1).checked_sub(LUMPS_AHEAD) {
+                heard.wait_for(before + behind, self.sessions.handle());
             }
         }
-        self.answered(&mut begun);
-        if let Some((heard, sessions)) = hearing {
-            heard.wait_for(heard_before + events * sessions, self.sessions.handle());
-        }
+        begun.into_iter().for_each(|pending| self.answered(pending));
+        heard.wait_for(before + lumps, self.sessions.handle());
     }
 
-    fn answered(&self, begun: &mut Vec<Pending>) {
-        for pending in begun.drain(..) {
-            self.owner.block_on(pending.answer()).expect("the message is accepted");
-        }
+    fn answered(&self, pending: Pending) {
+        self.owner.block_on(pending.answer()).expect("the message is accepted");
     }
 
-    /// Nanoseconds of the owner's thread for each event.
-    fn publish_cost(&mut self, events: u64, channels: u64, hearing: Option<(&Heard, u64)>) -> f64 {
+    /// Microseconds of the owner's thread for each message.
+    fn publish_cost(&mut self, lumps: u64, channels: u64, heard: &Heard) -> f64 {
         let before = self.owner_cpu();
-        self.publish(events, channels, hearing);
-        (self.owner_cpu() - before).as_nanos() as f64 / events as f64
+        self.publish(lumps, channels, heard);
+        (self.owner_cpu() - before).as_nanos() as f64 / 1e3 / (lumps * LUMP) as f64
     }
 
     fn stop(self) {
@@ -133,31 +130,44 @@ impl Stage {
     }
 }
 
-/// How many deliveries were heard, and a bell for who waits for a number of them.
-#[derive(Default)]
+/// How many lumps of messages all have heard, and a bell for who waits for that.
 struct Heard {
-    count: AtomicU64,
+    /// Sessions, or consumers.
+    parties: u64,
+    /// How many of them have heard a lump, for those that some have: nobody is ahead by as many lumps as there are slots.
+    slots: [AtomicU64; 4 * LUMPS_AHEAD as usize],
+    complete: AtomicU64,
     due: AtomicU64,
     reached: Notify,
 }
 
 impl Heard {
-    fn count(&self) -> u64 {
-        self.count.load(Ordering::SeqCst)
+    fn by(parties: u64) -> Arc<Self> {
+        let slots = std::array::from_fn(|_| AtomicU64::new(0));
+        let (complete, due) = (AtomicU64::new(0), AtomicU64::new(0));
+        Arc::new(Self { parties, slots, complete, due, reached: Notify::new() })
     }
 
+    fn complete(&self) -> u64 {
+        self.complete.load(Ordering::SeqCst)
+    }
+
+    /// One of them has heard the lump of this number.
     fn add(&self, lump: u64) {
-        let before = self.count.fetch_add(lump, Ordering::SeqCst);
-        let due = self.due.load(Ordering::SeqCst);
-        if before < due && before + lump >= due {
+        let slot = &self.slots[usize::try_from(lump % self.slots.len() as u64).expect("an index")];
+        if slot.fetch_add(1, Ordering::SeqCst) + 1 < self.parties {
+            return;
+        }
+        slot.store(0, Ordering::SeqCst);
+        if self.complete.fetch_add(1, Ordering::SeqCst) + 1 == self.due.load(Ordering::SeqCst) {
             self.reached.notify_one();
         }
     }
 
-    /// Waits until so many were heard in all.
-    fn wait_for(&self, deliveries: u64, handle: &Handle) {
-        self.due.store(deliveries, Ordering::SeqCst);
-        while self.count() < deliveries {
+    /// Waits until so many lumps were heard by all.
+    fn wait_for(&self, lumps: u64, handle: &Handle) {
+        self.due.store(lumps, Ordering::SeqCst);
+        while self.complete() < lumps {
             // A bell of an earlier wait may have been left over.
             let bell = async { tokio::time::timeout(WAITED_MAX, self.reached.notified()).await };
             handle.block_on(bell).expect("sessions that lose events are told a gap, and end this row");
@@ -172,93 +182,80 @@ fn fan_out(run: &mut Run, [publish, batches, streams]: [&str; 3], full: u64) {
         count(sessions),
         count(COHORTS.min(sessions))
     );
-    let events = (DELIVERIES / sessions).max(256).next_multiple_of(TURN as u64);
+    let runs = run.times(5, 2);
+    let lumps = |deliveries: u64| (deliveries / sessions / LUMP).clamp(LUMPS_MIN, LUMPS_MAX);
+    let in_a_run = |lumps: u64| format!("{sizes}, {} messages a run", count(lumps * LUMP));
     if run.wants_any(&[publish, batches]) {
-        let mut stage = Stage::new(1, sessions);
-        let heard = Arc::new(Heard::default());
+        let (mut stage, heard) = (Stage::new(1, sessions), Heard::by(1));
         let held = attach_batches(&stage.sessions, &stage.backend, 1..=sessions, &heard);
-        let mut costs = Vec::new();
-        let rate = sample(run.times(5, 2), || {
+        let (lumps, mut costs) = (lumps(BATCH_DELIVERIES), Vec::new());
+        let rate = sample(runs, || {
             let begin = Instant::now();
-            costs.push(stage.publish_cost(events, 1, Some((&heard, sessions))));
-            (events * sessions) as f64 / begin.elapsed().as_secs_f64()
+            costs.push(stage.publish_cost(lumps, 1, &heard));
+            (lumps * LUMP * sessions) as f64 / begin.elapsed().as_secs_f64()
         });
-        let cost = Sample::of(costs.into_iter().skip(1));
-        let what = "processor's time of the owner's thread for each message published: mailbox, guild, gate, ring, the relay's wake-up, answer; 64 under way at a time, while all sessions hear them through one batch consumer";
-        let row = Measured::new(publish, (cost.map(|ns| ns / 1e3), Unit::Us), &sizes, what).reach(1.0);
-        run.tell(
-            row.limit(limits::channel_send() / 1e3, "an event of 300 bytes made and sent over a bare tokio channel"),
-        );
-        let what = "deliveries to sessions consumed as batches: from the first publish until the one consumer has counted every event on every session's own counter";
-        let row =
-            Measured::new(batches, (rate, Unit::PerS), format!("{sizes}, {} messages a run", count(events)), what);
-        let limit = limits::push_deliveries(usize::try_from(sessions).expect("sessions fit"), LIMIT_BURST);
-        run.tell(row.reach(50e6).limit(limit, "a push to a plain vector each"));
         stage.stop();
         drop(held);
+        // The first warms up.
+        let cost = Sample::of(costs.into_iter().skip(1));
+        let row = Measured::new(publish, (cost, Unit::Us), in_a_run(lumps), PUBLISHED).reach(1.0);
+        let limit = limits::channel_send() / 1e3;
+        run.tell(row.limit(limit, "an event of 300 bytes made, sent over a bare tokio channel, and received"));
+        let what = "deliveries to sessions consumed as batches: from the first publish until the one consumer has counted every message on every session's own counter";
+        let row = Measured::new(batches, (rate, Unit::PerS), in_a_run(lumps), what).reach(50e6);
+        let limit = limits::push_deliveries(usize::try_from(sessions).expect("sessions fit"), LIMIT_BURST);
+        run.tell(row.limit(limit, "a push to a plain vector each"));
     }
     if run.wants(streams) {
-        let mut stage = Stage::new(1, sessions);
-        let heard = Arc::new(Heard::default());
+        let (mut stage, heard) = (Stage::new(1, sessions), Heard::by(sessions));
         attach_streams(&stage.sessions, &stage.backend, sessions, &heard);
-        let events = (STREAM_DELIVERIES / sessions).max(TURN as u64).next_multiple_of(TURN as u64);
-        let mut busy = 0.0;
-        let rate = sample(run.times(5, 2), || {
+        let (lumps, mut busy) = (lumps(STREAM_DELIVERIES), 0.0);
+        let rate = sample(runs, || {
             let (begin, before) = (Instant::now(), stage.owner_cpu());
-            stage.publish(events, 1, Some((&heard, sessions)));
+            stage.publish(lumps, 1, &heard);
             let took = begin.elapsed().as_secs_f64();
             busy = (stage.owner_cpu() - before).as_secs_f64() / took;
-            (events * sessions) as f64 / took
+            (lumps * LUMP * sessions) as f64 / took
         });
-        let what = "deliveries to a stream in a task each: from the first publish until every session has handed out every event; offered back to back, a woken task reads all there is";
-        let row =
-            Measured::new(streams, (rate, Unit::PerS), format!("{sizes}, {} messages a run", count(events)), what);
         stage.stop();
+        let what = "deliveries to a stream in a task each: from the first publish until every session has handed out every message; offered back to back, a woken task reads all there is";
+        let row = Measured::new(streams, (rate, Unit::PerS), in_a_run(lumps), what).reach(10e6);
         let limit = limits::task_deliveries(&runtime(2), sessions, LIMIT_BURST as u64);
         let row = row
             .limit(limit, "an Arc by try_send to the bare tokio channel of a task each, its sender busy all the while");
-        run.tell(
-            row.reach(10e6).note(format!("the owner's thread was busy for {:.1} % of the last run", busy * 100.0)),
-        );
+        run.tell(row.note(format!("the owner's thread was busy for {:.1} % of the last run", busy * 100.0)));
     }
 }
 
 fn breadth(run: &mut Run) {
-    let what = |of: &str| {
-        format!("processor's time of the owner's thread for each message published, {of}; as publish_10k otherwise")
-    };
+    let runs = run.times(11, 3);
     if run.wants(RELAYS) {
-        let mut stage = Stage::new(1, SOME);
-        let heard = Arc::new(Heard::default());
+        let (mut stage, heard) = (Stage::new(1, SOME), Heard::by(RELAYS_MANY));
         let mut held = Vec::new();
         for number in 1..=RELAYS_MANY {
             let backend = stage.world.node.backend();
             held.push(attach_batches(&stage.sessions, &backend, number..=number, &heard));
         }
-        let cost = sample(run.times(11, 3), || stage.publish_cost(EVENTS, 1, Some((&heard, RELAYS_MANY))) / 1e3);
-        let sizes = format!(
-            "{RELAYS_MANY} relays with a session and a consumer each, {} members, {} messages a run",
-            count(SOME),
-            count(EVENTS)
-        );
-        run.tell(Measured::new(RELAYS, (cost, Unit::Us), sizes, what("to many relays")).reach(1.0));
+        let cost = sample(runs, || stage.publish_cost(LUMPS, 1, &heard));
         stage.stop();
         drop(held);
+        let sizes =
+            format!("{RELAYS_MANY} relays with a session and a consumer each, {} messages a run", count(LUMPS * LUMP));
+        run.tell(Measured::new(RELAYS, (cost, Unit::Us), sizes, PUBLISHED).reach(1.0));
     }
     if run.wants(CHANNELS) {
-        let mut stage = Stage::new(CHANNELS_MANY, SOME);
-        let heard = Arc::new(Heard::default());
+        let (mut stage, heard) = (Stage::new(CHANNELS_MANY, SOME), Heard::by(1));
         let held = attach_batches(&stage.sessions, &stage.backend, 1..=SOME, &heard);
-        let cost = sample(run.times(11, 3), || stage.publish_cost(EVENTS, CHANNELS_MANY, Some((&heard, SOME))) / 1e3);
+        let cost = sample(runs, || stage.publish_cost(LUMPS, CHANNELS_MANY, &heard));
+        stage.stop();
+        drop(held);
         let sizes = format!(
             "{} channels in turn, {} sessions, {} messages a run",
             count(CHANNELS_MANY),
             count(SOME),
-            count(EVENTS)
+            count(LUMPS * LUMP)
         );
-        run.tell(Measured::new(CHANNELS, (cost, Unit::Us), sizes, what("each to another channel")).reach(1.0));
-        stage.stop();
-        drop(held);
+        run.tell(Measured::new(CHANNELS, (cost, Unit::Us), sizes, PUBLISHED).reach(1.0));
     }
 }
 
@@ -293,14 +290,14 @@ async fn consume(backend: &Backend, sessions: usize, heard: Arc<Heard>) {
     let mut batches = batches.expect("it is the only consumer");
     tokio::spawn(async move {
         let mut touched = vec![0_u64; sessions];
+        let (mut told, mut deliveries) = (0, 0);
         loop {
-            let mut lump = 0;
-            let goes_on = batches.read(TURN, |item| match item {
+            let goes_on = batches.read(READ_AT_ONCE, |item| match item {
                 BatchItem::Event { tokens, .. } => {
                     for token in tokens {
                         touched[*token as usize] += 1;
                     }
-                    lump += tokens.len() as u64;
+                    deliveries += tokens.len() as u64;
                 }
                 BatchItem::Gap { gap, .. } => panic!("the consumer keeps up here, but {gap:?}"),
                 BatchItem::Unread { .. } | BatchItem::Ephemeral { .. } | BatchItem::Detached { .. } => {}
@@ -308,33 +305,42 @@ async fn consume(backend: &Backend, sessions: usize, heard: Arc<Heard>) {
             if !goes_on.await {
                 return;
             }
-            heard.add(lump);
+            while (told + 1) * LUMP * sessions as u64 <= deliveries {
+                heard.add(told);
+                told += 1;
+            }
         }
     });
 }
 
 async fn listen(mut stream: SessionStream, heard: Arc<Heard>) {
-    let mut lump = 0;
+    let mut events = 0;
     while let Some(delivery) = stream.next().await {
         match delivery {
-            Delivery::Event(_) => lump += 1,
+            Delivery::Event(_) => events += 1,
             Delivery::Gap(gap) => panic!("sessions keep up here, but {gap:?}"),
-            Delivery::Unread(_) | Delivery::Ephemeral(_) | Delivery::Detached(_) => {}
+            Delivery::Unread(_) | Delivery::Ephemeral(_) | Delivery::Detached(_) => continue,
         }
-        if lump == TURN as u64 {
-            heard.add(lump);
-            lump = 0;
+        if events % LUMP == 0 {
+            heard.add(events / LUMP - 1);
         }
     }
 }
 
-/// Messages under way at a time, and what a session counts in one lump: all runs are whole numbers of it.
-const TURN: usize = 64;
-/// Messages that sessions may be behind: an eighth of their relay's ring.
-const AHEAD: u64 = 512;
-/// Deliveries of a run.
-const DELIVERIES: u64 = 200_000_000;
+const PUBLISHED: &str = "processor's time of the owner's thread for each message published: mailbox, guild, gate, ring, the relays' wake-ups, answer; hundreds under way, while all sessions hear them through batch consumers";
+/// Messages that a session tells of at once.
+const LUMP: u64 = 64;
+/// Messages under way at a time.
+const UNDER_WAY: usize = 512;
+/// How far the slowest session may be behind: half of its relay's ring.
+const LUMPS_AHEAD: u64 = 16;
+/// Events that a batch consumer reads at once.
+const READ_AT_ONCE: usize = 64;
+/// Deliveries of a run, and the bounds of the lumps that make them.
+const BATCH_DELIVERIES: u64 = 200_000_000;
 const STREAM_DELIVERIES: u64 = 40_000_000;
+const LUMPS_MIN: u64 = 1;
+const LUMPS_MAX: u64 = 200;
 /// Rounds of the bare channels and vectors.
 const LIMIT_BURST: usize = 16;
 /// The roles that [`cohort_roles`] draws on.
@@ -345,5 +351,6 @@ const RELAYS_MANY: u64 = 100;
 const CHANNELS_MANY: u64 = 1_000;
 /// Members and sessions where it is not them that are many.
 const SOME: u64 = 1_000;
-const EVENTS: u64 = 6_400;
+/// Lumps where it is not deliveries that count.
+const LUMPS: u64 = 100;
 const WAITED_MAX: Duration = Duration::from_secs(120);
