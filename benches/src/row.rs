@@ -66,12 +66,9 @@ impl Unit {
         }
         match (self.seconds(), to.seconds()) {
             (Some(from), Some(to)) => Some(value * from / to),
-            (Some(from), None) if to == Self::PerS => Some(1.0 / (value * from)),
-            (None, Some(to)) if self == Self::PerS => Some(1.0 / (value * to)),
-            (Some(_) | None, Some(_) | None) => match (self.bytes(), to.bytes()) {
-                (Some(from), Some(to)) => Some(value * from / to),
-                (Some(_) | None, Some(_) | None) => None,
-            },
+            (Some(from), None) => (to == Self::PerS).then(|| 1.0 / (value * from)),
+            (None, Some(to)) => (self == Self::PerS).then(|| 1.0 / (value * to)),
+            (None, None) => Some(value * self.bytes()? / to.bytes()?),
         }
     }
 

@@ -100,13 +100,15 @@ fn beside(names: &[Name], quick: bool) -> Vec<PeerFigure> {
     let mut wanted: Vec<&str> = names.iter().flat_map(|name| name.peers).copied().collect();
     wanted.sort_unstable();
     wanted.dedup();
-    if wanted.is_empty() {
-        return Vec::new();
+    let mut figures = Vec::new();
+    for name in wanted {
+        // One by one: where one fails, the others still count.
+        match peers::run(&[name], quick) {
+            Ok(figure) => figures.extend(figure),
+            Err(error) => println!("without the peer's {name}: {error}"),
+        }
     }
-    peers::run(&wanted, quick).unwrap_or_else(|error| {
-        println!("without peers for {}: {error}", wanted.join(", "));
-        Vec::new()
-    })
+    figures
 }
 
 /// Measures rows in this process, and writes each as a line of JSON.

@@ -33,9 +33,9 @@ use crate::worlds::{COHORTS, cohort_roles};
 /// Ten thousand sessions.
 pub(super) const TEN_K: Bench = Bench {
     rows: &[
-        with_peers("publish_10k", &["publish_10k"]),
-        with_peers("deliver_batch_10k", &["deliver_10k"]),
-        with_peers("deliver_10k", &["deliver_10k"]),
+        with_peers("publish_10k", &["publish_10k", "publish_kept_10k"]),
+        with_peers("deliver_batch_10k", &["deliver_10k", "deliver_kept_10k"]),
+        with_peers("deliver_10k", &["deliver_10k", "deliver_kept_10k"]),
     ],
     run: |run| fan_out(run, ["publish_10k", "deliver_batch_10k", "deliver_10k"], 10_000),
 };
@@ -43,9 +43,9 @@ pub(super) const TEN_K: Bench = Bench {
 /// A hundred thousand.
 pub(super) const HUNDRED_K: Bench = Bench {
     rows: &[
-        with_peers("publish_100k", &["publish_100k"]),
-        with_peers("deliver_batch_100k", &["deliver_100k"]),
-        with_peers("deliver_100k", &["deliver_100k"]),
+        with_peers("publish_100k", &["publish_100k", "publish_kept_100k"]),
+        with_peers("deliver_batch_100k", &["deliver_100k", "deliver_kept_100k"]),
+        with_peers("deliver_100k", &["deliver_100k", "deliver_kept_100k"]),
     ],
     run: |run| fan_out(run, ["publish_100k", "deliver_batch_100k", "deliver_100k"], 100_000),
 };
@@ -53,9 +53,9 @@ pub(super) const HUNDRED_K: Bench = Bench {
 /// A million.
 pub(super) const MILLION: Bench = Bench {
     rows: &[
-        with_peers("publish_1m", &["publish_1m"]),
-        with_peers("deliver_batch_1m", &["deliver_1m"]),
-        with_peers("deliver_1m", &["deliver_1m"]),
+        with_peers("publish_1m", &["publish_1m", "publish_kept_1m"]),
+        with_peers("deliver_batch_1m", &["deliver_1m", "deliver_kept_1m"]),
+        with_peers("deliver_1m", &["deliver_1m", "deliver_kept_1m"]),
     ],
     run: |run| fan_out(run, ["publish_1m", "deliver_batch_1m", "deliver_1m"], 1_000_000),
 };
@@ -188,7 +188,7 @@ fn fan_out(run: &mut Run, [publish, batches, streams]: [&str; 3], full: u64) {
     if run.wants_any(&[publish, batches]) {
         let (mut stage, heard) = (Stage::new(1, sessions), Heard::by(1));
         let held = attach_batches(&stage.sessions, &stage.backend, 1..=sessions, &heard);
-        let (lumps, mut costs) = (lumps(BATCH_DELIVERIES), Vec::new());
+        let (lumps, mut costs) = (lumps(run.size(BATCH_DELIVERIES)), Vec::new());
         let rate = sample(runs, || {
             let begin = Instant::now();
             costs.push(stage.publish_cost(lumps, 1, &heard));
@@ -209,7 +209,7 @@ fn fan_out(run: &mut Run, [publish, batches, streams]: [&str; 3], full: u64) {
     if run.wants(streams) {
         let (mut stage, heard) = (Stage::new(1, sessions), Heard::by(sessions));
         attach_streams(&stage.sessions, &stage.backend, sessions, &heard);
-        let (lumps, mut busy) = (lumps(STREAM_DELIVERIES), 0.0);
+        let (lumps, mut busy) = (lumps(run.size(STREAM_DELIVERIES)), 0.0);
         let rate = sample(runs, || {
             let (begin, before) = (Instant::now(), stage.owner_cpu());
             stage.publish(lumps, 1, &heard);
@@ -354,3 +354,30 @@ const SOME: u64 = 1_000;
 /// Lumps where it is not deliveries that count.
 const LUMPS: u64 = 100;
 const WAITED_MAX: Duration = Duration::from_secs(120);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lump_is_heard_once_the_slowest_has_it() {
+        let heard = Heard::by(2);
+        (0..3).for_each(|lump| heard.add(lump));
+        assert_eq!(heard.complete(), 0);
+        heard.add(0);
+        assert_eq!(heard.complete(), 1);
+        heard.add(1);
+        heard.add(2);
+        assert_eq!(heard.complete(), 3);
+    }
+
+    #[test]
+    fn who_waits_for_a_lump_is_called_when_it_comes() {
+        let (heard, runtime) = (Heard::by(1), runtime(1));
+        let hearing = Arc::clone(&heard);
+        let listener = runtime.spawn(async move { (0..200).for_each(|lump| hearing.add(lump)) });
+        heard.wait_for(200, runtime.handle());
+        assert_eq!(heard.complete(), 200);
+        runtime.block_on(listener).unwrap();
+    }
+}

@@ -79,7 +79,7 @@ impl Trouble {
 }
 
 fn run(run: &mut Run) {
-    let rounds = run.times(20, 3);
+    let rounds = run.times(20, 2);
     let runtime = runtime(2);
     let probed = Probed::new(World::in_memory(runtime.handle()));
     for number in [PROBED, HIT] {

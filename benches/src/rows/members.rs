@@ -93,7 +93,9 @@ fn reads(run: &mut Run) {
         let took = sample(run.times(11, 3), || prefix(&view));
         let what = "the first 100 members by nick prefix from a view: whole records, by folded nick; random prefixes of six letters, each of 1/256 of all members, who lie in all pages";
         let sizes = format!("{} members, {} searches a run", count(of), count(SEARCHES_A_RUN));
-        run.tell(Measured::new(PREFIX.name, (took, Unit::Us), sizes, what).reach(50.0));
+        let row = Measured::new(PREFIX.name, (took, Unit::Us), sizes, what).reach(50.0);
+        let limit = limits::random_read(256 << 20) * FOUND as f64 / 1e3;
+        run.tell(row.limit(limit, "100 dependent reads at random places of 256 MiB"));
     }
 }
 

@@ -142,7 +142,7 @@ impl Time {
 
 fn in_memory(run: &mut Run, name: &str, stage: Stage) {
     let guilds = run.size(GUILDS);
-    let round = ROUND;
+    let round = if run.is_quick() { ROUND / 2 } else { ROUND };
     let (runtime, time) = (runtime(2), Time::new());
     let world = World::over(runtime.handle(), time.config(round), Arc::new(MemoryStore::default()));
     let before = resident();

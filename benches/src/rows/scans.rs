@@ -76,7 +76,8 @@ pub(super) const NODE: Bench = Bench { rows: &[alone(RECIPIENTS)], run: recipien
 
 const RECIPIENTS: &str = "everyone_recipients";
 const HERE_ONE: &[&str] = &["here_one"];
-const HERE_TWO: &[&str] = &["here_two", "here_online_table"];
+/// The best of all there is on that side.
+const HERE_TWO: &[&str] = &["here_two", "here_online_table", "here_online_heap"];
 const EVERYONE_ONE: &[&str] = &["everyone_one"];
 const MILLION: u64 = 1_000_000;
 /// A channel that is hidden from everyone and shown to four roles and two users.

@@ -16,6 +16,7 @@ use tokio::runtime::Runtime;
 use super::probe::{Probed, Running, SLICE};
 use super::{Bench, Run, alone, count};
 use crate::latency::Slices;
+use crate::limits;
 use crate::machine::resident;
 use crate::row::{Measured, Sample, Unit};
 use crate::shell::{World, attach, guild_id, runtime, side_by_side};
@@ -94,12 +95,14 @@ fn come_and_come_back(run: &mut Run, runtime: &Runtime, world: &World, sessions:
     let [attached, resumed] = [attached, resumed].map(|runs| Sample::of(runs.into_iter().skip(1)));
     let reach = 5.0 * sessions as f64 / SESSIONS as f64;
     let what = "active sessions with a stream each attach to one guild: from the first call to the last answer";
+    let bare = limits::channel_call(runtime, LINKS, AT_ONCE as u64 / LINKS, 100_000) * sessions as f64 / 1e9;
+    let limit = "as many calls over bare tokio channels, where nothing is done with a call";
     let note =
         format!("{:.0} B of resident memory gained for each, at first", gained.unwrap_or(0) as f64 / sessions as f64);
-    run.tell(Measured::new(ATTACH, (attached, Unit::S), &sizes, what).reach(reach).note(note));
+    run.tell(Measured::new(ATTACH, (attached, Unit::S), &sizes, what).reach(reach).limit(bare, limit).note(note));
     let what =
         "as many whose connections all broke come back, each with its secret: from the first call to the last answer";
-    run.tell(Measured::new(RESUME, (resumed, Unit::S), sizes, what).reach(reach));
+    run.tell(Measured::new(RESUME, (resumed, Unit::S), sizes, what).reach(reach).limit(bare, limit));
 }
 
 /// Sessions that attach to the large guild and detach again, until it is over.

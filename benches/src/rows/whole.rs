@@ -26,6 +26,7 @@ use hdrhistogram::Histogram;
 use super::probe::{Probed, Running, SLICE};
 use super::{Bench, Run, alone, count, with_peers};
 use crate::latency::{Slices, latencies, text};
+use crate::limits;
 use crate::machine::thread_cpu;
 use crate::owner::Owner;
 use crate::row::{Measured, Sample, Unit};
@@ -148,14 +149,15 @@ fn calls(run: &mut Run) {
             continue;
         }
         let [idle, during] = under_load(&probed, load, members, rounds);
-        if matches!(load, Load::Scans) {
+        if run.wants_any(&rows[1..]) && matches!(load, Load::Scans) {
             let p99 = |slices: &Slices| Sample {
                 middle: slices.p99(),
                 ..Sample::of(slices.p99s().into_iter().map(|p99| p99 as f64))
             };
             let what = "p99 of 1,000 calls a second from their due times, messages and member changes in turns; of the middle slice";
             let alone = Measured::new(CALL_IDLE, (p99(&idle), Unit::Us), sizes(&idle), what).note(text(&idle.all()));
-            run.tell(alone);
+            let bare = limits::echo(&runtime, Duration::from_secs(2)).value_at_quantile(0.99) as f64;
+            run.tell(alone.limit(bare, "the same over bare tokio channels, to a task that only answers"));
             let what = format!("the same {}", load.what());
             let beside = Measured::new(CALL_SCAN, (p99(&during), Unit::Us), sizes(&during), what);
             run.tell(beside.limit(idle.p99(), "idle").reach(2.0 * idle.p99()).note(text(&during.all())));
