@@ -108,7 +108,7 @@ const ASKING: [Asking; 6] = [
 fn scans(run: &mut Run, rows: &[Name], of: u64, (sets, draw): (&str, fn(&mut Random) -> Vec<RoleId>)) {
     let of = run.size(of);
     let view = view(&mut members_with(of, draw));
-    let memcpy = limits::memcpy();
+    let (memcpy, read) = (limits::memcpy(), limits::read());
     let pool = ThreadPoolBuilder::new().num_threads(2).build().expect("threads start");
     for (row, asking) in rows.iter().zip(ASKING) {
         if !run.wants(row.name) {
@@ -145,8 +145,12 @@ fn scans(run: &mut Run, rows: &[Name], of: u64, (sets, draw): (&str, fn(&mut Ran
             count(reached as u64),
             view.scan(question).expect("the channel is there").chunks()
         );
-        let limit_what =
-            format!("{:.1} MB read and written at the speed of a copy ({:.1} GB/s)", bytes / 1e6, memcpy / 1e9);
+        let limit_what = format!(
+            "{:.1} MB read and written at the speed of a copy ({:.1} GB/s; {:.1} GB/s are read in order)",
+            bytes / 1e6,
+            memcpy / 1e9,
+            read / 1e9
+        );
         let row = Measured::new(row.name, (took, Unit::Ms), sizes, what).limit(limit, limit_what);
         let scaled = asking.reach.map(|reach| reach * of as f64 / MILLION as f64);
         run.tell(match scaled {

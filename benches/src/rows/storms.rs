@@ -71,10 +71,7 @@ fn come_and_come_back(run: &mut Run, runtime: &Runtime, world: &World, sessions:
         let known: Vec<(u64, Secret, Position)> =
             (0..).zip(&streams).map(|(number, stream)| (number, stream.secret(), stream.known())).collect();
         // All connections break: each session is cut, and may come back.
-        {
-            let _inside = runtime.enter();
-            drop(streams);
-        }
+        drop(streams);
         let begin = Instant::now();
         let streams = side_by_side(runtime, AT_ONCE, known, |(number, secret, known)| {
             let (backend, attach) = (backend(number), attach(number, Level::Active));
