@@ -183,12 +183,12 @@ fn fan_out(run: &mut Run, [publish, batches, streams]: [&str; 3], full: u64) {
         count(COHORTS.min(sessions))
     );
     let runs = run.times(5, 2);
-    let lumps = |deliveries: u64| (deliveries / sessions / LUMP).clamp(LUMPS_MIN, LUMPS_MAX);
+    let lumps = |deliveries: u64, at_least| (deliveries / sessions / LUMP).clamp(at_least, LUMPS_MAX);
     let in_a_run = |lumps: u64| format!("{sizes}, {} messages a run", count(lumps * LUMP));
     if run.wants_any(&[publish, batches]) {
         let (mut stage, heard) = (Stage::new(1, sessions), Heard::by(1));
         let held = attach_batches(&stage.sessions, &stage.backend, 1..=sessions, &heard);
-        let (lumps, mut costs) = (lumps(run.size(BATCH_DELIVERIES)), Vec::new());
+        let (lumps, mut costs) = (lumps(run.size(BATCH_DELIVERIES), LUMPS_AHEAD), Vec::new());
         let rate = sample(runs, || {
             let begin = Instant::now();
             costs.push(stage.publish_cost(lumps, 1, &heard));
@@ -209,7 +209,7 @@ fn fan_out(run: &mut Run, [publish, batches, streams]: [&str; 3], full: u64) {
     if run.wants(streams) {
         let (mut stage, heard) = (Stage::new(1, sessions), Heard::by(sessions));
         attach_streams(&stage.sessions, &stage.backend, sessions, &heard);
-        let (lumps, mut busy) = (lumps(run.size(STREAM_DELIVERIES)), 0.0);
+        let (lumps, mut busy) = (lumps(run.size(STREAM_DELIVERIES), 1), 0.0);
         let rate = sample(runs, || {
             let (begin, before) = (Instant::now(), stage.owner_cpu());
             stage.publish(lumps, 1, &heard);
@@ -336,10 +336,10 @@ const UNDER_WAY: usize = 512;
 const LUMPS_AHEAD: u64 = 16;
 /// Events that a batch consumer reads at once.
 const READ_AT_ONCE: usize = 64;
-/// Deliveries of a run, and the bounds of the lumps that make them.
+/// Deliveries of a run; but where sessions are many, as many messages for a batch consumer as can be offered without a stop, and a
+/// lump for streams.
 const BATCH_DELIVERIES: u64 = 200_000_000;
 const STREAM_DELIVERIES: u64 = 40_000_000;
-const LUMPS_MIN: u64 = 1;
 const LUMPS_MAX: u64 = 200;
 /// Rounds of the bare channels and vectors.
 const LIMIT_BURST: usize = 16;
