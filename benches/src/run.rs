@@ -38,7 +38,9 @@ pub fn table(chosen: &[(&Bench, Vec<Name>)], options: &Options) -> anyhow::Resul
     let mut rows = Vec::new();
     let mut failed = Vec::new();
     for (_, names) in chosen {
+        let begun = Instant::now();
         let (measured, end) = measure(names, options.quick);
+        eprintln!("    in {:.0} s", begun.elapsed().as_secs_f64());
         let figures = if options.peer { beside(names, options.quick) } else { Vec::new() };
         for measured in measured {
             let peers = names.iter().find(|name| name.name == measured.name).map_or(&[][..], |name| name.peers);

@@ -81,7 +81,7 @@ impl Trouble {
 fn run(run: &mut Run) {
     let rounds = run.times(20, 2);
     let runtime = runtime(2);
-    let probed = Probed::new(World::in_memory(runtime.handle()));
+    let probed = Probed::new(World::in_memory(runtime.handle()), run);
     for number in [PROBED, HIT] {
         probed.world.fill(guild_id(number), 0, GUILD_MEMBERS, |_| Vec::new());
     }

@@ -12,6 +12,7 @@ use guildhall_node::Call;
 use guildhall_proto::{Command, GuildId, MemberEdit};
 use hdrhistogram::Histogram;
 
+use super::Run;
 use crate::latency::{Slices, latencies, note, text, until};
 use crate::machine::stolen;
 use crate::row::{Measured, Sample, Unit};
@@ -21,14 +22,16 @@ use crate::worlds::{nick, user};
 /// A world that is probed.
 pub(super) struct Probed {
     pub(super) world: World,
+    /// How often a slice that is disturbed is measured again; then it counts as it is.
+    tries: u32,
     slices: AtomicU64,
     /// Those of them that say nothing.
     disturbed: AtomicU64,
 }
 
 impl Probed {
-    pub(super) fn new(world: World) -> Self {
-        Self { world, slices: AtomicU64::new(0), disturbed: AtomicU64::new(0) }
+    pub(super) fn new(world: World, run: &Run) -> Self {
+        Self { world, tries: run.times(6, 1), slices: AtomicU64::new(0), disturbed: AtomicU64::new(0) }
     }
 
     /// Offers the probe's calls for so long.
@@ -51,7 +54,7 @@ impl Probed {
     /// Measures a slice, and a few times again while the machine's host disturbs it: what it takes away delays calls whatever
     /// Guildhall does.
     pub(super) fn slice<T>(&self, all: &mut Slices, mut measure: impl FnMut(&mut Histogram<u64>) -> T) -> T {
-        let mut tries = 0..SLICE_TRIES;
+        let mut tries = 0..self.tries;
         loop {
             let mut slice = latencies();
             let (measured, undisturbed) = self.watched(|| measure(&mut slice));
@@ -138,5 +141,3 @@ pub(super) const PROBE_RATE: u64 = 1_000;
 pub(super) const SLICE: Duration = Duration::from_millis(500);
 /// What the machine's host may take of all processors in a slice; it counts in ticks of this length.
 const STOLEN_MAX: Duration = Duration::from_millis(10);
-/// How often a slice that is disturbed is measured again; then it counts as it is.
-const SLICE_TRIES: u32 = 6;

@@ -31,7 +31,7 @@ const BESIDE: &str = "beside_attach";
 fn run(run: &mut Run) {
     let sessions = run.size(SESSIONS);
     let runtime = runtime(2);
-    let probed = Probed::new(World::in_memory(runtime.handle()));
+    let probed = Probed::new(World::in_memory(runtime.handle()), run);
     probed.world.fill(guild_id(PROBED), 0, 1_000, |_| Vec::new());
     probed.world.fill(guild_id(LARGE), 0, sessions, |_| Vec::new());
     if run.wants_any(&[ATTACH, RESUME]) {

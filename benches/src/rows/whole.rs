@@ -140,7 +140,7 @@ fn calls(run: &mut Run) {
     let (rounds, changes) = (run.times(20, 3), run.times(6, 2));
     let members = run.size(MEMBERS);
     let runtime = runtime(2);
-    let probed = Probed::new(World::in_memory(runtime.handle()));
+    let probed = Probed::new(World::in_memory(runtime.handle()), run);
     probed.world.fill(large(), HELD + 1, members, |number| roles_of(number, members));
     let sizes = |slices: &Slices| format!("{} members, {} slices of {SLICE:?} each", count(members), slices.0.len());
     if run.wants_any(&[CALL_IDLE, CALL_SCAN, Load::Scans.name()]) {
