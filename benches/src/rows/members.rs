@@ -78,6 +78,7 @@ fn bytes(
 fn reads(run: &mut Run) {
     let of = run.size(MEMBERS);
     let view = view(&mut members(of));
+    let dependent = limits::random_read(256 << 20);
     if run.wants("member_read") {
         let times = run.times(11, 3);
         let (elsewhere, mut random) = (view.clone(), Random(2));
@@ -87,16 +88,14 @@ fn reads(run: &mut Run) {
         let what = "a read of a random member from a view on another thread than the one that made it: its roles summed, length of its nick, joined time; ids random, drawn before";
         let sizes = format!("{} members, {} reads a run", count(of), count(READS_A_RUN));
         let row = Measured::new("member_read", (took, Unit::Ns), sizes, what);
-        let limit = limits::random_read(256 << 20);
-        run.tell(row.limit(limit, "a dependent read at a random place of 256 MiB").reach_times_peer(2.5, 727.0));
+        run.tell(row.limit(dependent, "a dependent read at a random place of 256 MiB").reach_times_peer(2.5, 727.0));
     }
     if run.wants(PREFIX.name) {
         let took = sample(run.times(11, 3), || prefix(&view));
         let what = "the first 100 members by nick prefix from a view: whole records, by folded nick; random prefixes of six letters, each of 1/256 of all members, who lie in all pages";
         let sizes = format!("{} members, {} searches a run", count(of), count(SEARCHES_A_RUN));
         let row = Measured::new(PREFIX.name, (took, Unit::Us), sizes, what).reach(50.0);
-        let limit = limits::random_read(256 << 20) * FOUND as f64 / 1e3;
-        run.tell(row.limit(limit, "100 dependent reads at random places of 256 MiB"));
+        run.tell(row.limit(dependent * FOUND as f64 / 1e3, "100 dependent reads at random places of 256 MiB"));
     }
 }
 
