@@ -18,7 +18,7 @@
 use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use guildhall_benches::{NOW, Random, channel, members, nick, user, view, zipf_roles};
+use guildhall_benches::worlds::{NOW, Random, channel, members, nick, user, view, zipf_roles};
 use guildhall_members::{Base, Dictionary, Members, MembersConfig, PagePiece, PartKind, Question};
 use guildhall_permissions::Rights;
 use guildhall_proto::{Member, MemberFlags, Position};
@@ -41,7 +41,7 @@ fn lookup(criterion: &mut Criterion, members: &mut Members) {
 }
 
 fn put(criterion: &mut Criterion, members: &mut Members) {
-    let rights: Rights = guildhall_benches::rights();
+    let rights: Rights = guildhall_benches::worlds::rights();
     let mut random = Random(3);
     let mut changed = move || {
         let number = random.below(MEMBERS);
@@ -51,7 +51,7 @@ fn put(criterion: &mut Criterion, members: &mut Members) {
     // As an owner does it: folded when due, by a worker, so outside the time.
     let due = |members: &mut Members| {
         if members.fold_due() {
-            guildhall_benches::fold(members);
+            guildhall_benches::worlds::fold(members);
         }
     };
     criterion.bench_function("members/1M/put", |bencher| {
@@ -73,7 +73,7 @@ fn put(criterion: &mut Criterion, members: &mut Members) {
 }
 
 fn scans(criterion: &mut Criterion, members: &mut Members) {
-    guildhall_benches::fold(members);
+    guildhall_benches::worlds::fold(members);
     let view = view(members);
     let mut group = criterion.benchmark_group("members/1M");
     group.sample_size(20);
@@ -124,7 +124,7 @@ fn fold(criterion: &mut Criterion, members: &mut Members) {
 }
 
 fn parts(criterion: &mut Criterion, members: &mut Members) {
-    guildhall_benches::fold(members);
+    guildhall_benches::worlds::fold(members);
     let base = members.base();
     let mut group = criterion.benchmark_group("members/1M");
     group.sample_size(10);

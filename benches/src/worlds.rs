@@ -66,12 +66,14 @@ pub fn channel(number: u64) -> ChannelId {
     ChannelId::new((1 << 20) + number).expect("far from both ends")
 }
 
-/// A nick of twelve bytes.
+/// A nick of twelve bytes. Nicks are in another order than their numbers, as they are than users' ids.
 pub fn nick(number: u64) -> Nick {
-    Nick::parse(&format!("nick{number:08x}")).expect("twelve letters are a nick")
+    let letters = Random(number).draw() >> 32;
+    Nick::parse(&format!("nick{letters:08x}")).expect("twelve letters are a nick")
 }
 
-/// 250 roles, and 100 channels of which every second is hidden from everyone and shown to four roles, each with two users more.
+/// 250 roles, and 100 channels: every second is hidden from everyone and shown to four roles and two users, every fourth hidden from two
+/// roles that few hold and shown to two users.
 pub fn rights() -> Rights {
     let settings = GuildSettings { name: name(), owner: user(0) };
     let everyone = Permissions::VIEW_CHANNEL | Permissions::SEND_MESSAGES;
@@ -101,12 +103,39 @@ pub fn zipf_roles(random: &mut Random) -> Vec<RoleId> {
     roles
 }
 
-/// A member store of `count` members, three in ten of them online, with nothing left to fold.
+/// Four roles of 250, any: nearly every member of a large guild then has a role set of its own.
+pub fn random_roles(random: &mut Random) -> Vec<RoleId> {
+    let mut roles: Vec<RoleId> = Vec::with_capacity(4);
+    while roles.len() < 4 {
+        let drawn = role(random.below(ROLES));
+        if !roles.contains(&drawn) {
+            roles.push(drawn);
+        }
+    }
+    roles.sort_unstable();
+    roles
+}
+
+/// Cohorts of sessions to deliver to.
+pub const COHORTS: u64 = 1_000;
+
+/// Two roles of the first 64: a role set of its own for each cohort.
+pub fn cohort_roles(number: u64) -> Vec<RoleId> {
+    let cohort = number % COHORTS;
+    vec![role(cohort % 32), role(32 + cohort / 32)]
+}
+
+/// A member store of `count` members in few role sets, three in ten of them online, with nothing left to fold.
 pub fn members(count: u64) -> Members {
+    members_with(count, zipf_roles)
+}
+
+/// The same with roles drawn otherwise.
+pub fn members_with(count: u64, draw_roles: fn(&mut Random) -> Vec<RoleId>) -> Members {
     let mut members = Members::new(MembersConfig::default());
     let mut random = Random(1);
     for number in 0..count {
-        let roles = zipf_roles(&mut random);
+        let roles = draw_roles(&mut random);
         members.put(&Member {
             user: user(number),
             nick: nick(number),
@@ -141,33 +170,51 @@ pub fn view(members: &mut Members) -> View {
     members.view(Position::default(), &rights())
 }
 
-/// A guild of `count` members without roles, with the roles and channels of [`rights`], driven through its commands.
+/// A guild of `count` members with the roles and channels of [`rights`], driven through its commands.
 pub fn guild(count: u64) -> Guild {
-    let mut guild = Guild::new(GuildConfig::default(), guild_id(), Epoch(1));
-    let mut operations = Operations::default();
-    let owner = NewMember { user: user(0), nick: nick(0), roles: Vec::new(), flags: MemberFlags::NONE };
     let everyone = Permissions::VIEW_CHANNEL | Permissions::SEND_MESSAGES;
-    operations.run(&mut guild, Command::CreateGuild { name: name(), everyone, owner });
-    for role in roles() {
-        operations.run(&mut guild, Command::CreateRole(role));
-    }
-    for (channel, mut overwrites) in channels() {
+    let owner = NewMember { user: user(0), nick: nick(0), roles: Vec::new(), flags: MemberFlags::NONE };
+    let create = Command::CreateGuild { name: name(), everyone, owner };
+    let channels = channels().map(|(channel, mut overwrites)| {
         // Users become members below, so their overwrites cannot be set yet.
         overwrites.retain(|overwrite| matches!(overwrite.target, OverwriteTarget::Role(_)));
-        operations.run(&mut guild, Command::CreateChannel { channel, overwrites });
-    }
+        Command::CreateChannel { channel, overwrites }
+    });
+    let foundation = std::iter::once(create).chain(roles().map(Command::CreateRole)).chain(channels).collect();
     let mut random = Random(1);
-    let numbers: Vec<u64> = (1..count).collect();
+    filled(&mut Operations::default(), foundation, count, |_| zipf_roles(&mut random))
+}
+
+/// A guild that comes of these commands, of which the first creates it, and of members added to its owner up to `count`.
+pub fn filled(
+    operations: &mut Operations,
+    foundation: Vec<Command>,
+    count: u64,
+    roles_of: impl FnMut(u64) -> Vec<RoleId>,
+) -> Guild {
+    let mut guild = Guild::new(GuildConfig::default(), guild_id(), Epoch(1));
+    foundation.into_iter().for_each(|command| operations.run(&mut guild, command));
+    import(operations, &mut guild, 1..count, roles_of);
+    guild
+}
+
+/// Adds members.
+pub fn import(
+    operations: &mut Operations,
+    guild: &mut Guild,
+    numbers: impl IntoIterator<Item = u64>,
+    mut roles_of: impl FnMut(u64) -> Vec<RoleId>,
+) {
+    let numbers: Vec<u64> = numbers.into_iter().collect();
     for numbers in numbers.chunks(10_000) {
-        let new = |number: &u64| NewMember {
+        let line = |number: &u64| NewMember {
             user: user(*number),
             nick: nick(*number),
-            roles: zipf_roles(&mut random),
+            roles: roles_of(*number),
             flags: MemberFlags::NONE,
         };
-        operations.run(&mut guild, Command::ImportMembers(numbers.iter().map(new).collect()));
+        operations.run(guild, Command::ImportMembers(numbers.iter().map(line).collect()));
     }
-    guild
 }
 
 /// Numbers operations, and runs them on a guild as a shell without a store would.
@@ -230,7 +277,12 @@ fn roles() -> impl Iterator<Item = Role> {
 fn channels() -> impl Iterator<Item = (Channel, Vec<Overwrite>)> {
     (0..CHANNELS).map(|number| {
         let text = Channel { id: channel(number), name: name(), kind: ChannelKind::Text, parent: None, position: 0 };
-        (text, if number % 2 == 0 { Vec::new() } else { hidden(number) })
+        let overwrites = match number % 4 {
+            1 | 3 => hidden(number),
+            2 => shown(number),
+            _ => Vec::new(),
+        };
+        (text, overwrites)
     })
 }
 
@@ -239,9 +291,25 @@ fn hidden(number: u64) -> Vec<Overwrite> {
     let (view, none) = (Permissions::VIEW_CHANNEL, Permissions::NONE);
     let everyone = Overwrite { target: OverwriteTarget::Role(RoleId::everyone(guild_id())), allow: none, deny: view };
     let roles = (0..4).map(|at| OverwriteTarget::Role(role((number + at * 7) % ROLES)));
-    let users = (0..2).map(|at| OverwriteTarget::User(user(number * 10 + at)));
-    let shown = roles.chain(users).map(|target| Overwrite { target, allow: view, deny: none });
-    let mut overwrites: Vec<Overwrite> = shown.chain([everyone]).collect();
+    let shown = roles.chain(users(number)).map(|target| Overwrite { target, allow: view, deny: none });
+    sorted(shown.chain([everyone]))
+}
+
+/// Hidden from two roles that few hold; shown to two users whatever they hold.
+fn shown(number: u64) -> Vec<Overwrite> {
+    let (view, none) = (Permissions::VIEW_CHANNEL, Permissions::NONE);
+    let roles = (0..2).map(|at| OverwriteTarget::Role(role(ROLES - 1 - (number + at) % 20)));
+    let hidden = roles.map(|target| Overwrite { target, allow: none, deny: view });
+    let shown = users(number).map(|target| Overwrite { target, allow: view, deny: none });
+    sorted(hidden.chain(shown))
+}
+
+fn users(number: u64) -> impl Iterator<Item = OverwriteTarget> {
+    (0..2).map(move |at| OverwriteTarget::User(user(number * 10 + at)))
+}
+
+fn sorted(overwrites: impl Iterator<Item = Overwrite>) -> Vec<Overwrite> {
+    let mut overwrites: Vec<Overwrite> = overwrites.collect();
     overwrites.sort_unstable_by_key(|overwrite| overwrite.target);
     overwrites
 }

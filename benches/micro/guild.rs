@@ -11,13 +11,13 @@
 //!
 //! None depends on recipients, channels or relays: nothing of them is touched.
 
-use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use guildhall_benches::{NOW, Operations, Random, channel, guild, nick, role, user};
-use guildhall_guild::{Effect, Gate, Guild, Input};
-use guildhall_proto::{Command, Event, MemberEdit, MemberFlags, Mentions, NewMember, Payload, PruneBy, Publish};
-use guildhall_ring::{Cursor, RingConfig, Writer, ring};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use guildhall_benches::owner::Owner;
+use guildhall_benches::worlds::{Operations, Random, channel, guild, nick, role, user};
+use guildhall_guild::Input;
+use guildhall_proto::{Command, MemberEdit, MemberFlags, Mentions, NewMember, Payload, PruneBy, Publish};
 
 const MEMBERS: u64 = 100_000;
 /// Members of one batch.
@@ -25,53 +25,26 @@ const BATCH: u64 = 256;
 /// Inputs of one turn.
 const TURN: usize = 64;
 
-struct Owner {
-    guild: Guild,
-    gate: Gate,
-    ring: Writer<Arc<Event>>,
-    effects: Vec<Effect>,
+/// A turn, and what it asks of workers, in place: that is small against the turns between two folds.
+fn turn(owner: &mut Owner, inputs: Vec<Input>) {
+    let mut inputs = inputs;
+    while !inputs.is_empty() {
+        inputs = owner.turn(inputs).run();
+    }
 }
 
-impl Owner {
-    fn turn(&mut self, inputs: Vec<Input>) {
-        for input in inputs {
-            self.guild.handle(NOW, input, &mut self.effects);
-        }
-        let view = self.guild.view();
-        let admitted = self.gate.admit(&mut self.effects, view);
-        if let Some((turn, records)) = admitted.append {
-            drop(records);
-            self.gate.settle(turn);
-        }
-        if let Some(job) = admitted.fold {
-            // A worker's time, in an owner that goes on; here it is small against the turns between two folds.
-            self.guild.handle(NOW, Input::FoldDone(job.run()), &mut self.effects);
-        }
-        self.release();
-    }
-
-    /// A turn in which nothing comes, and what the batch takes in it. The operation under way is finished by it.
-    fn batch(&mut self) -> Duration {
-        let begin = Instant::now();
-        self.guild.proceed(NOW, &mut self.effects);
-        let took = begin.elapsed();
-        self.turn(Vec::new());
-        assert!(!self.guild.has_work(), "one batch is all there is");
-        took
-    }
-
-    fn release(&mut self) {
-        while let Some(outcomes) = self.gate.release() {
-            for event in outcomes.events {
-                self.ring.append(event);
-            }
-        }
-    }
+/// A turn with one command that is spread over turns, and its only batch.
+fn batch(owner: &mut Owner, input: Input) -> Duration {
+    let begin = Instant::now();
+    let aside = owner.turn([input]);
+    let took = begin.elapsed();
+    assert!(!owner.guild.has_work(), "one batch is all there is");
+    turn(owner, aside.run());
+    took
 }
 
 fn commands(criterion: &mut Criterion) {
-    let (ring, _) = ring(RingConfig { entries_max: 4_096, bytes_max: 8 << 20 }, Cursor(1));
-    let mut owner = Owner { guild: guild(MEMBERS), gate: Gate::default(), ring, effects: Vec::new() };
+    let mut owner = Owner::new(guild(MEMBERS));
     let mut operations = Operations::default();
     // Counters that the world has used are answered, not applied.
     (0..1_000).for_each(|_| drop(operations.call(Command::DeleteGuild)));
@@ -81,7 +54,7 @@ fn commands(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements(TURN as u64));
     let payload = Payload::new(vec![7; 300]).expect("300 bytes are a payload");
     group.bench_function("publish 300 B", |bencher| {
-        let turn = || -> Vec<Input> {
+        let inputs = || -> Vec<Input> {
             let publish = |number: u64| Publish {
                 channel: channel(number),
                 payload: payload.clone(),
@@ -91,17 +64,17 @@ fn commands(criterion: &mut Criterion) {
             };
             (0..TURN).map(|at| Input::Command(operations.call(Command::Publish(publish(at as u64))))).collect()
         };
-        bencher.iter_batched(turn, |inputs| owner.turn(inputs), BatchSize::SmallInput);
+        bencher.iter_batched(inputs, |inputs| turn(&mut owner, inputs), BatchSize::SmallInput);
     });
     group.bench_function("member change", |bencher| {
-        let turn = || -> Vec<Input> {
+        let inputs = || -> Vec<Input> {
             let change = |random: &mut Random| {
                 let edit = MemberEdit { nick: Some(nick(random.draw())), ..MemberEdit::default() };
                 Command::UpdateMember { user: user(random.below(MEMBERS)), edit }
             };
             (0..TURN).map(|_| Input::Command(operations.call(change(&mut random)))).collect()
         };
-        bencher.iter_batched(turn, |inputs| owner.turn(inputs), BatchSize::SmallInput);
+        bencher.iter_batched(inputs, |inputs| turn(&mut owner, inputs), BatchSize::SmallInput);
     });
     group.finish();
     batches(criterion, &mut owner, &mut operations);
@@ -118,15 +91,10 @@ fn batches(criterion: &mut Criterion, owner: &mut Owner, operations: &mut Operat
             roles: vec![role(1), role(2), role(3), role(4)],
             flags: MemberFlags::NONE,
         });
-        owner.guild.handle(
-            NOW,
-            Input::Command(operations.call(Command::ImportMembers(lines.collect()))),
-            &mut owner.effects,
-        );
-        let import = owner.batch();
+        let import = Command::ImportMembers(lines.collect());
+        let import = batch(owner, Input::Command(operations.call(import)));
         let absent = PruneBy::Absent(strangers(round).collect());
-        owner.guild.handle(NOW, Input::Command(operations.call(Command::PruneMembers(absent))), &mut owner.effects);
-        let prune = owner.batch();
+        let prune = batch(owner, Input::Command(operations.call(Command::PruneMembers(absent))));
         round += 1;
         (import, prune)
     };

@@ -1,0 +1,73 @@
+//! The machine that is measured on: what it is, and what it says of this process.
+
+use std::fs;
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
+
+/// What is said above the table.
+pub fn describe() -> String {
+    let model = field("/proc/cpuinfo", "model name").unwrap_or_else(|| String::from("unknown processor"));
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let memory = field("/proc/meminfo", "MemTotal").and_then(|all| all.split_whitespace().next()?.parse::<f64>().ok());
+    let gib = memory.map_or(f64::NAN, |kib| kib / f64::from(1 << 20));
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    format!("{cores} cores ({model}), {gib:.1} GiB, Linux {}", kernel.trim())
+}
+
+/// What the host of a virtual machine has taken of its processors since it began.
+pub fn stolen() -> Duration {
+    let stat = fs::read_to_string("/proc/stat").expect("Linux says what its host takes");
+    let ticks = stat.lines().next().and_then(|all| all.split_whitespace().nth(8)?.parse::<u64>().ok());
+    Duration::from_millis(ticks.unwrap_or(0) * 10)
+}
+
+/// What this process has taken of the processors.
+pub fn cpu() -> Duration {
+    let stat = fs::read_to_string("/proc/self/stat").expect("Linux says what a process takes");
+    let (_, fields) = stat.rsplit_once(')').expect("the name is in brackets");
+    let ticks: u64 = fields.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap_or(0)).sum();
+    // A hundred a second on every Linux that Rust runs on.
+    Duration::from_millis(ticks * 10)
+}
+
+/// What the calling thread has taken of the processors: not what it waited, nor, where the host tells it, what was stolen.
+pub fn thread_cpu() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(
+        u64::try_from(time.tv_sec).expect("a thread's time is not negative"),
+        u32::try_from(time.tv_nsec).expect("less than a second in nanoseconds"),
+    )
+}
+
+/// Resident bytes of this process.
+pub fn resident() -> u64 {
+    let rss = field("/proc/self/smaps_rollup", "Rss").expect("Linux tells what is resident");
+    rss.split_whitespace().next().and_then(|kib| kib.parse::<u64>().ok()).expect("a number of KiB") * 1024
+}
+
+/// What a file of `name: value` lines says first under a name.
+fn field(path: &str, name: &str) -> Option<String> {
+    let text = fs::read_to_string(path).ok()?;
+    let values = text.lines().filter_map(|line| line.split_once(':'));
+    values.filter(|(found, _)| found.trim() == name).map(|(_, value)| value.trim().to_owned()).next()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_machine_says_what_it_is() {
+        let machine = describe();
+        assert!(machine.contains("cores") && machine.contains("Linux") && !machine.contains("NaN"), "{machine}");
+        assert!(resident() > 0);
+    }
+
+    #[test]
+    fn a_thread_s_own_time_does_not_count_what_it_sleeps() {
+        let before = thread_cpu();
+        std::thread::sleep(Duration::from_millis(50));
+        assert!(thread_cpu() - before < Duration::from_millis(40));
+    }
+}

@@ -1,0 +1,383 @@
+//! What it costs to publish, and how fast sessions beside the node hear it: 300-byte messages to sessions in 1,000 cohorts that all see the channel.
+//!
+//! The owner has a thread of its own, whose processor time tells what a publish costs it; relays and sessions have two others.
+//!
+//! | Row | Estimate | From |
+//! |---|---|---|
+//! | `publish_10k`, `_100k`, `_1m` | 0.7-1 µs | `publish 300 B` of `micro/guild.rs` 400-600 ns, the mailbox's lock and an answer 200 ns, a wake-up of the relay's task a turn of 64 |
+//! | `publish_100_relays`, `publish_1000_channels` | the same, and 100 × 20 ns to wake relays, a turn | a relay is woken once until it has read |
+//! | `deliver_10k` | 20-30 M/s | a wake-up, a lock of its door and the load of the ring (100-200 ns), a task scheduled (100 ns) for each session and all events of a burst; a bit test and a reference count for each |
+//! | `deliver_100k`, `deliver_1m` | 5-10 M/s | the same, where each touch of a session misses the caches: task, seat, stream and door, 8-10 lines of 50-100 ns |
+//! | `deliver_batch_…` | 50-150 M/s | 10 to 1,000 tokens a cohort: a bit test and a slice for each cohort, a load and a store of the consumer for each token |
+//!
+//! Deliveries are counted by the sessions themselves, in lumps.
+
+use std::collections::VecDeque;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use guildhall_node::{Backend, BatchItem, BatchSession, Delivery, Pending, SessionStream};
+use guildhall_proto::Level;
+use tokio::runtime::{Handle, Runtime};
+use tokio::sync::Notify;
+
+use super::{Bench, Run, alone, count, sample, with_peers};
+use crate::limits;
+use crate::machine::thread_cpu;
+use crate::row::{Measured, Sample, Unit};
+use crate::shell::{Caller, World, attach, foundation, guild_id, runtime, side_by_side};
+use crate::worlds::{COHORTS, cohort_roles};
+
+/// Ten thousand sessions.
+pub(super) const TEN_K: Bench = Bench {
+    rows: &[
+        with_peers("publish_10k", &["publish_10k", "publish_kept_10k"]),
+        with_peers("deliver_batch_10k", &["deliver_10k", "deliver_kept_10k"]),
+        with_peers("deliver_10k", &["deliver_10k", "deliver_kept_10k"]),
+    ],
+    run: |run| fan_out(run, ["publish_10k", "deliver_batch_10k", "deliver_10k"], 10_000),
+};
+
+/// A hundred thousand.
+pub(super) const HUNDRED_K: Bench = Bench {
+    rows: &[
+        with_peers("publish_100k", &["publish_100k", "publish_kept_100k"]),
+        with_peers("deliver_batch_100k", &["deliver_100k", "deliver_kept_100k"]),
+        with_peers("deliver_100k", &["deliver_100k", "deliver_kept_100k"]),
+    ],
+    run: |run| fan_out(run, ["publish_100k", "deliver_batch_100k", "deliver_100k"], 100_000),
+};
+
+/// A million.
+pub(super) const MILLION: Bench = Bench {
+    rows: &[
+        with_peers("publish_1m", &["publish_1m", "publish_kept_1m"]),
+        with_peers("deliver_batch_1m", &["deliver_1m", "deliver_kept_1m"]),
+        with_peers("deliver_1m", &["deliver_1m", "deliver_kept_1m"]),
+    ],
+    run: |run| fan_out(run, ["publish_1m", "deliver_batch_1m", "deliver_1m"], 1_000_000),
+};
+
+/// What else a publish must not depend on.
+pub(super) const BREADTH: Bench = Bench { rows: &[alone(RELAYS), alone(CHANNELS)], run: breadth };
+
+const RELAYS: &str = "publish_100_relays";
+const CHANNELS: &str = "publish_1000_channels";
+
+/// A guild with its owner on one runtime, and its sessions on another.
+struct Stage {
+    world: World,
+    owner: Runtime,
+    sessions: Runtime,
+    backend: Backend,
+    caller: Caller,
+}
+
+impl Stage {
+    fn new(channels: u64, members: u64) -> Self {
+        let (owner, sessions) = (runtime(1), runtime(2));
+        let world = World::in_memory(owner.handle());
+        let mut caller = world.caller();
+        for command in foundation(COHORT_ROLES, channels) {
+            world.must(guild_id(1), caller.call(command));
+        }
+        world.import(guild_id(1), 1..=members, cohort_roles, &mut caller);
+        let backend = world.node.backend();
+        Self { world, owner, sessions, backend, caller }
+    }
+
+    /// What the owner's thread has taken of a processor.
+    fn owner_cpu(&self) -> Duration {
+        self.owner.block_on(self.owner.spawn(async { thread_cpu() })).expect("reading a clock does not panic")
+    }
+
+    /// Publishes so many lumps of messages back to back, some hundred of them under way, and waits until all are heard. It stays as near
+    /// to those who hear as their relay's ring allows with ease.
+    fn publish(&mut self, lumps: u64, channels: u64, heard: &Heard) {
+        let before = heard.complete();
+        let mut begun: VecDeque<Pending> = VecDeque::new();
+        for lump in 0..lumps {
+            for event in lump * LUMP..(lump + 1) * LUMP {
+                let call = self.caller.message_to(event % channels);
+                begun.push_back(self.world.node.begin(guild_id(1), call).expect("the mailbox has room"));
+            }
+            if begun.len() == UNDER_WAY {
+                begun.drain(..UNDER_WAY / 2).for_each(|pending| self.answered(pending));
+            }
+            if let Some(behind) = (lump + 1).checked_sub(LUMPS_AHEAD) {
+                heard.wait_for(before + behind, self.sessions.handle());
+            }
+        }
+        begun.into_iter().for_each(|pending| self.answered(pending));
+        heard.wait_for(before + lumps, self.sessions.handle());
+    }
+
+    fn answered(&self, pending: Pending) {
+        self.owner.block_on(pending.answer()).expect("the message is accepted");
+    }
+
+    /// Microseconds of the owner's thread for each message.
+    fn publish_cost(&mut self, lumps: u64, channels: u64, heard: &Heard) -> f64 {
+        let before = self.owner_cpu();
+        self.publish(lumps, channels, heard);
+        (self.owner_cpu() - before).as_nanos() as f64 / 1e3 / (lumps * LUMP) as f64
+    }
+
+    fn stop(self) {
+        self.world.stop();
+    }
+}
+
+/// How many lumps of messages all have heard, and a bell for who waits for that.
+struct Heard {
+    /// Sessions, or consumers.
+    parties: u64,
+    /// How many of them have heard a lump, for those that some have: nobody is ahead by as many lumps as there are slots.
+    slots: [AtomicU64; 4 * LUMPS_AHEAD as usize],
+    complete: AtomicU64,
+    due: AtomicU64,
+    reached: Notify,
+}
+
+impl Heard {
+    fn by(parties: u64) -> Arc<Self> {
+        let slots = std::array::from_fn(|_| AtomicU64::new(0));
+        let (complete, due) = (AtomicU64::new(0), AtomicU64::new(0));
+        Arc::new(Self { parties, slots, complete, due, reached: Notify::new() })
+    }
+
+    fn complete(&self) -> u64 {
+        self.complete.load(Ordering::SeqCst)
+    }
+
+    /// One of them has heard the lump of this number.
+    fn add(&self, lump: u64) {
+        let slot = &self.slots[usize::try_from(lump % self.slots.len() as u64).expect("an index")];
+        if slot.fetch_add(1, Ordering::SeqCst) + 1 < self.parties {
+            return;
+        }
+        slot.store(0, Ordering::SeqCst);
+        if self.complete.fetch_add(1, Ordering::SeqCst) + 1 == self.due.load(Ordering::SeqCst) {
+            self.reached.notify_one();
+        }
+    }
+
+    /// Waits until so many lumps were heard by all.
+    fn wait_for(&self, lumps: u64, handle: &Handle) {
+        self.due.store(lumps, Ordering::SeqCst);
+        while self.complete() < lumps {
+            // A bell of an earlier wait may have been left over.
+            let bell = async { tokio::time::timeout(WAITED_MAX, self.reached.notified()).await };
+            handle.block_on(bell).expect("sessions that lose events are told a gap, and end this row");
+        }
+    }
+}
+
+fn fan_out(run: &mut Run, [publish, batches, streams]: [&str; 3], full: u64) {
+    let sessions = run.size(full);
+    let sizes = format!(
+        "{} sessions in {} cohorts, one relay, 300 bytes a message",
+        count(sessions),
+        count(COHORTS.min(sessions))
+    );
+    let runs = run.times(5, 2);
+    let lumps = |deliveries: u64, at_least| (deliveries / sessions / LUMP).clamp(at_least, LUMPS_MAX);
+    let in_a_run = |lumps: u64| format!("{sizes}, {} messages a run", count(lumps * LUMP));
+    if run.wants_any(&[publish, batches]) {
+        let (mut stage, heard) = (Stage::new(1, sessions), Heard::by(1));
+        let held = attach_batches(&stage.sessions, &stage.backend, 1..=sessions, &heard);
+        let (lumps, mut costs) = (lumps(run.size(BATCH_DELIVERIES), LUMPS_AHEAD), Vec::new());
+        let rate = sample(runs, || {
+            let begin = Instant::now();
+            costs.push(stage.publish_cost(lumps, 1, &heard));
+            (lumps * LUMP * sessions) as f64 / begin.elapsed().as_secs_f64()
+        });
+        stage.stop();
+        drop(held);
+        // The first warms up.
+        let cost = Sample::of(costs.into_iter().skip(1));
+        let row = Measured::new(publish, (cost, Unit::Us), in_a_run(lumps), PUBLISHED).reach(1.0);
+        let limit = limits::channel_send() / 1e3;
+        run.tell(row.limit(limit, "an event of 300 bytes made, sent over a bare tokio channel, and received"));
+        let what = "deliveries to sessions consumed as batches: from the first publish until the one consumer has counted every message on every session's own counter";
+        let row = Measured::new(batches, (rate, Unit::PerS), in_a_run(lumps), what).reach(50e6);
+        let limit = limits::push_deliveries(usize::try_from(sessions).expect("sessions fit"), LIMIT_BURST);
+        run.tell(row.limit(limit, "a push to a plain vector each"));
+    }
+    if run.wants(streams) {
+        let (mut stage, heard) = (Stage::new(1, sessions), Heard::by(sessions));
+        attach_streams(&stage.sessions, &stage.backend, sessions, &heard);
+        let (lumps, mut busy) = (lumps(run.size(STREAM_DELIVERIES), 1), 0.0);
+        let rate = sample(runs, || {
+            let (begin, before) = (Instant::now(), stage.owner_cpu());
+            stage.publish(lumps, 1, &heard);
+            let took = begin.elapsed().as_secs_f64();
+            busy = (stage.owner_cpu() - before).as_secs_f64() / took;
+            (lumps * LUMP * sessions) as f64 / took
+        });
+        stage.stop();
+        let what = "deliveries to a stream in a task each: from the first publish until every session has handed out every message; offered back to back, a woken task reads all there is";
+        let row = Measured::new(streams, (rate, Unit::PerS), in_a_run(lumps), what).reach(10e6);
+        let limit = limits::task_deliveries(&runtime(2), sessions, LIMIT_BURST as u64);
+        let row = row
+            .limit(limit, "an Arc by try_send to the bare tokio channel of a task each, its sender busy all the while");
+        run.tell(row.note(format!("the owner's thread was busy for {:.1} % of the last run", busy * 100.0)));
+    }
+}
+
+fn breadth(run: &mut Run) {
+    let runs = run.times(11, 3);
+    if run.wants(RELAYS) {
+        let (mut stage, heard) = (Stage::new(1, SOME), Heard::by(RELAYS_MANY));
+        let mut held = Vec::new();
+        for number in 1..=RELAYS_MANY {
+            let backend = stage.world.node.backend();
+            held.push(attach_batches(&stage.sessions, &backend, number..=number, &heard));
+        }
+        let cost = sample(runs, || stage.publish_cost(LUMPS, 1, &heard));
+        stage.stop();
+        drop(held);
+        let sizes =
+            format!("{RELAYS_MANY} relays with a session and a consumer each, {} messages a run", count(LUMPS * LUMP));
+        run.tell(Measured::new(RELAYS, (cost, Unit::Us), sizes, PUBLISHED).reach(1.0));
+    }
+    if run.wants(CHANNELS) {
+        let (mut stage, heard) = (Stage::new(CHANNELS_MANY, SOME), Heard::by(1));
+        let held = attach_batches(&stage.sessions, &stage.backend, 1..=SOME, &heard);
+        let cost = sample(runs, || stage.publish_cost(LUMPS, CHANNELS_MANY, &heard));
+        stage.stop();
+        drop(held);
+        let sizes = format!(
+            "{} channels in turn, {} sessions, {} messages a run",
+            count(CHANNELS_MANY),
+            count(SOME),
+            count(LUMPS * LUMP)
+        );
+        run.tell(Measured::new(CHANNELS, (cost, Unit::Us), sizes, PUBLISHED).reach(1.0));
+    }
+}
+
+/// Attaches these sessions and has one consumer serve them.
+fn attach_batches(
+    runtime: &Runtime,
+    backend: &Backend,
+    numbers: RangeInclusive<u64>,
+    heard: &Arc<Heard>,
+) -> Vec<BatchSession> {
+    let first = *numbers.start();
+    runtime.block_on(consume(backend, numbers.clone().count(), Arc::clone(heard)));
+    side_by_side(runtime, ATTACHING, numbers, |number| {
+        let (backend, attach) = (backend.clone(), attach(number, Level::Active));
+        async move { backend.attach_batch(guild_id(1), attach, number - first).await.expect("there is room") }
+    })
+}
+
+/// Attaches so many sessions, and has a task read each.
+fn attach_streams(runtime: &Runtime, backend: &Backend, sessions: u64, heard: &Arc<Heard>) {
+    side_by_side(runtime, ATTACHING, 1..=sessions, |number| {
+        let (backend, heard) = (backend.clone(), Arc::clone(heard));
+        async move {
+            let stream = backend.attach(guild_id(1), attach(number, Level::Active)).await.expect("there is room");
+            tokio::spawn(listen(stream, heard));
+        }
+    });
+}
+
+async fn consume(backend: &Backend, sessions: usize, heard: Arc<Heard>) {
+    let batches = backend.batches(guild_id(1)).await.expect("the guild is there");
+    let mut batches = batches.expect("it is the only consumer");
+    tokio::spawn(async move {
+        let mut touched = vec![0_u64; sessions];
+        let (mut told, mut deliveries) = (0, 0);
+        loop {
+            let goes_on = batches.read(READ_AT_ONCE, |item| match item {
+                BatchItem::Event { tokens, .. } => {
+                    for token in tokens {
+                        touched[*token as usize] += 1;
+                    }
+                    deliveries += tokens.len() as u64;
+                }
+                BatchItem::Gap { gap, .. } => panic!("the consumer keeps up here, but {gap:?}"),
+                BatchItem::Unread { .. } | BatchItem::Ephemeral { .. } | BatchItem::Detached { .. } => {}
+            });
+            if !goes_on.await {
+                return;
+            }
+            while (told + 1) * LUMP * sessions as u64 <= deliveries {
+                heard.add(told);
+                told += 1;
+            }
+        }
+    });
+}
+
+async fn listen(mut stream: SessionStream, heard: Arc<Heard>) {
+    let mut events = 0;
+    while let Some(delivery) = stream.next().await {
+        match delivery {
+            Delivery::Event(_) => events += 1,
+            Delivery::Gap(gap) => panic!("sessions keep up here, but {gap:?}"),
+            Delivery::Unread(_) | Delivery::Ephemeral(_) | Delivery::Detached(_) => continue,
+        }
+        if events % LUMP == 0 {
+            heard.add(events / LUMP - 1);
+        }
+    }
+}
+
+const PUBLISHED: &str = "processor's time of the owner's thread for each message published: mailbox, guild, gate, ring, the relays' wake-ups, answer; hundreds under way, while all sessions hear them through batch consumers";
+/// Messages that a session tells of at once.
+const LUMP: u64 = 64;
+/// Messages under way at a time.
+const UNDER_WAY: usize = 512;
+/// How far the slowest session may be behind: half of its relay's ring.
+const LUMPS_AHEAD: u64 = 16;
+/// Events that a batch consumer reads at once.
+const READ_AT_ONCE: usize = 64;
+/// Deliveries of a run; but where sessions are many, as many messages for a batch consumer as can be offered without a stop, and a
+/// lump for streams.
+const BATCH_DELIVERIES: u64 = 200_000_000;
+const STREAM_DELIVERIES: u64 = 40_000_000;
+const LUMPS_MAX: u64 = 200;
+/// Rounds of the bare channels and vectors.
+const LIMIT_BURST: usize = 16;
+/// The roles that [`cohort_roles`] draws on.
+const COHORT_ROLES: u64 = 64;
+/// Attaches under way at a time.
+const ATTACHING: usize = 1_024;
+const RELAYS_MANY: u64 = 100;
+const CHANNELS_MANY: u64 = 1_000;
+/// Members and sessions where it is not them that are many.
+const SOME: u64 = 1_000;
+/// Lumps where it is not deliveries that count.
+const LUMPS: u64 = 100;
+const WAITED_MAX: Duration = Duration::from_secs(120);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lump_is_heard_once_the_slowest_has_it() {
+        let heard = Heard::by(2);
+        (0..3).for_each(|lump| heard.add(lump));
+        assert_eq!(heard.complete(), 0);
+        heard.add(0);
+        assert_eq!(heard.complete(), 1);
+        heard.add(1);
+        heard.add(2);
+        assert_eq!(heard.complete(), 3);
+    }
+
+    #[test]
+    fn who_waits_for_a_lump_is_called_when_it_comes() {
+        let (heard, runtime) = (Heard::by(1), runtime(1));
+        let hearing = Arc::clone(&heard);
+        let listener = runtime.spawn(async move { (0..200).for_each(|lump| hearing.add(lump)) });
+        heard.wait_for(200, runtime.handle());
+        assert_eq!(heard.complete(), 200);
+        runtime.block_on(listener).unwrap();
+    }
+}

@@ -1,0 +1,333 @@
+//! What idle things take in memory: resident bytes that a process has gained by them, divided by how many there are.
+//!
+//! Each row runs in a process of its own, so that no row's freed memory hides another's need.
+//!
+//! | Row | Estimate | From | Measured on 2 cores with glibc's allocator |
+//! |---|---|---|---|
+//! | `guild_bytes_state` | 2.5-3.0 KB | the page of 20 members 0.9 KB, its directory 0.3 KB, three roles and three channels 0.8 KB with the leaves of their maps 0.6 KB, the struct 0.7 KB | 3.6 KB |
+//! | `guild_bytes_created` | 9-11 KB | the woken one, and in the ring what created it, its 20 members among that: 4 KB | 13.6 KB |
+//! | `guild_bytes_asleep` | 2.5-3.0 KB | what the store in memory has of it, base and structure; nothing of it is the node's | 3.2 KB |
+//! | `guild_bytes_woken` | 6-7 KB | the state 3 KB, of which the store shares the base; the store's structure 1.5 KB; owner, task, mailbox, view and ring 1.8 KB | 7.7 KB |
+//! | `guilds_asleep_100k` | 6-15 MiB | 60-150 B each: a row of the store, epoch, and where its checkpoint lies, in a map |
+//! | `guilds_awake_100k` | 400-500 MiB | 4-5 KB each, as woken, without what the store in memory has |
+//! | `guild_wake_p99` | 1-2 ms | two reads of pages that are cached, a claim synced with those of its neighbours 0.3-0.6 ms, decoding 20 µs, three hand-overs of 20 µs |
+//! | `session_bytes_stream` | 0.9-1.2 KB | a task 0.4 KB with the stream in it, a seat 0.2 KB, a session at the relay 0.3 KB and at the owner 0.1 KB | 2.1 KB |
+//! | `session_bytes_batch` | 0.5-0.7 KB | the same without task and stream | 1.8 KB |
+//!
+//! What is measured beyond the estimates are holes in the heap, rounded sizes, and the half-full nodes of ordered maps.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use guildhall_guild::{Effect, Guild, GuildConfig};
+use guildhall_node::{Clock, NodeConfig};
+use guildhall_proto::limits::OUTCOME_KEPT;
+use guildhall_proto::{Command, Epoch, GuildEdit, Level, Millis, Name};
+use guildhall_store::MemoryStore;
+
+use super::{Bench, Run, alone, count};
+use crate::latency::{latencies, text, until};
+use crate::limits::append_and_sync;
+use crate::machine::resident;
+use crate::row::{Measured, Sample, Unit};
+use crate::shell::{Disk, Scratch, World, attach, foundation, guild_id, new_member, runtime, side_by_side};
+use crate::worlds::{self, NOW, Operations, Random};
+
+const STATE: &str = "guild_bytes_state";
+const CREATED: &str = "guild_bytes_created";
+const ASLEEP: &str = "guild_bytes_asleep";
+const WOKEN: &str = "guild_bytes_woken";
+const ASLEEP_100K: &str = "guilds_asleep_100k";
+const AWAKE_100K: &str = "guilds_awake_100k";
+const WAKE: &str = "guild_wake_p99";
+const STREAM: &str = "session_bytes_stream";
+const BATCH: &str = "session_bytes_batch";
+
+/// A process for each.
+pub(super) const BENCHES: [Bench; 8] = [
+    Bench { rows: &[alone(STATE)], run: state_alone },
+    Bench { rows: &[alone(CREATED)], run: |run| in_memory(run, CREATED, Stage::Created) },
+    Bench { rows: &[alone(ASLEEP)], run: |run| in_memory(run, ASLEEP, Stage::Asleep) },
+    Bench { rows: &[alone(WOKEN)], run: |run| in_memory(run, WOKEN, Stage::Woken) },
+    Bench { rows: &[alone(ASLEEP_100K), alone(WAKE)], run: |run| on_disk(run, Stage::Asleep) },
+    Bench { rows: &[alone(AWAKE_100K)], run: |run| on_disk(run, Stage::Woken) },
+    Bench { rows: &[alone(STREAM)], run: |run| sessions(run, Way::Stream) },
+    Bench { rows: &[alone(BATCH)], run: |run| sessions(run, Way::Batch) },
+];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Created,
+    Asleep,
+    Woken,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Stream,
+    Batch,
+}
+
+/// What makes a small guild: two roles, three channels, twenty members.
+fn small_guild() -> Vec<Command> {
+    let members = (1..GUILD_MEMBERS).map(|number| new_member(number, Vec::new())).collect();
+    foundation(2, 3).into_iter().chain([Command::ImportMembers(members)]).collect()
+}
+
+fn state_alone(run: &mut Run) {
+    let guilds = run.size(GUILDS);
+    let before = resident();
+    let held: Vec<Guild> = (0..guilds).map(|_| woken()).collect();
+    let bytes = (resident() - before) / held.len() as u64;
+    let what = "resident bytes of a small guild's state alone, as it comes back from a store";
+    run.tell(Measured::new(STATE, (Sample::once(bytes as f64), Unit::Bytes), sizes(guilds), what));
+}
+
+/// A small guild as it comes back from a store.
+fn woken() -> Guild {
+    let (config, id) = (GuildConfig::default(), worlds::guild_id());
+    let mut state = Guild::new(config.clone(), id, Epoch(1));
+    let mut operations = Operations::default();
+    for command in small_guild() {
+        operations.run(&mut state, command);
+    }
+    // The last command has brought on a checkpoint of its own.
+    operations.run(&mut state, rename());
+    let mut effects = Vec::new();
+    state.checkpoint(&mut effects);
+    let checkpoint = effects.into_iter().find_map(|effect| match effect {
+        Effect::Checkpoint(checkpoint) => Some(checkpoint),
+        Effect::Fold(_)
+        | Effect::Scan(_)
+        | Effect::Discard(_)
+        | Effect::Record(_)
+        | Effect::Append(_)
+        | Effect::Tell(_)
+        | Effect::Answer(..) => None,
+    });
+    let checkpoint = checkpoint.expect("something has changed, and no fold is in the way");
+    let mut structure = checkpoint.structure.structure();
+    structure.operations = Vec::new();
+    Guild::restore(config, id, structure, checkpoint.base)
+}
+
+fn rename() -> Command {
+    let name = Name::parse("another name").expect("a short text is a name");
+    Command::UpdateGuild(GuildEdit { name: Some(name) })
+}
+
+/// A clock that is told the time.
+#[derive(Clone)]
+struct Time(Arc<AtomicU64>);
+
+impl Time {
+    fn new() -> Self {
+        Self(Arc::new(AtomicU64::new(NOW.0)))
+    }
+
+    /// Long enough for outcomes to be forgotten.
+    fn pass(&self) {
+        self.0.fetch_add(OUTCOME_KEPT.as_millis() as u64 + 1, Ordering::Relaxed);
+    }
+
+    /// Of a node whose guilds are tidy after two of these rounds, and do not sleep by themselves before eight.
+    fn config(&self, round: Duration) -> NodeConfig {
+        let now = Arc::clone(&self.0);
+        let clock = Clock::from_fn(move || Millis(now.load(Ordering::Relaxed)));
+        NodeConfig { clock, sleep_after: 8 * round, ..NodeConfig::default() }
+    }
+}
+
+fn in_memory(run: &mut Run, name: &str, stage: Stage) {
+    let guilds = run.size(GUILDS);
+    let round = if run.is_quick() { ROUND / 2 } else { ROUND };
+    let (runtime, time) = (runtime(2), Time::new());
+    let world = World::over(runtime.handle(), time.config(round), Arc::new(MemoryStore::default()));
+    let before = resident();
+    let mut caller = world.caller();
+    for number in 1..=guilds {
+        for command in small_guild() {
+            world.must(guild_id(number), caller.call(command));
+        }
+        if stage != Stage::Created {
+            time.pass();
+            runtime.block_on(world.node.sleep(guild_id(number))).expect("nobody needs it");
+        }
+    }
+    if stage == Stage::Woken {
+        for number in 1..=guilds {
+            runtime.block_on(world.node.view(guild_id(number))).expect("it wakes");
+        }
+    }
+    let bytes = idle(&world, stage, guilds, round) - before;
+    world.stop();
+    let what = match stage {
+        Stage::Created => "resident bytes of a small guild that is idle since it was created, node and store in memory",
+        Stage::Asleep => "resident bytes of a small guild that sleeps, all of them the store's in memory",
+        Stage::Woken => "resident bytes of a small guild that is idle since it woke, node and store in memory",
+    };
+    run.tell(Measured::new(name, (Sample::once((bytes / guilds) as f64), Unit::Bytes), sizes(guilds), what));
+}
+
+/// Resident bytes once all is tidy.
+fn idle(world: &World, stage: Stage, guilds: u64, round: Duration) -> u64 {
+    // The sweep frees what turns leave behind, two rounds after them: nothing tells that it has. Who sleeps has left nothing.
+    std::thread::sleep(round * if stage == Stage::Asleep { 1 } else { 4 });
+    let bytes = resident();
+    assert_eq!(world.node.awake() as u64, if stage == Stage::Asleep { 0 } else { guilds });
+    bytes
+}
+
+/// Many guilds with the store on a disk, a hundred at a time for the sake of its syncs.
+fn on_disk(run: &mut Run, stage: Stage) {
+    let guilds = run.size(GUILDS_ON_DISK);
+    // To wake them all takes a minute, and none is to sleep again meanwhile.
+    let round = if run.is_quick() { ROUND } else { 10 * ROUND };
+    let (directory, time) = (Scratch::new("memory"), Time::new());
+    let disk = Disk::open(&directory.0, time.config(round));
+    let (world, runtime) = (&disk.world, disk.runtime());
+    let before = resident();
+    for first in (1..=guilds).step_by(AT_A_TIME) {
+        let some = first..=guilds.min(first + AT_A_TIME as u64 - 1);
+        side_by_side(runtime, AT_A_TIME, some.clone(), |number| {
+            let (node, mut caller) = (world.node.clone(), world.caller());
+            async move {
+                for command in small_guild() {
+                    node.call(guild_id(number), caller.call(command)).await.expect("accepted");
+                }
+            }
+        });
+        // Between the calls: what is issued before it expires by it.
+        time.pass();
+        side_by_side(runtime, AT_A_TIME, some, |number| {
+            let node = world.node.clone();
+            async move { node.sleep(guild_id(number)).await.expect("nobody needs it") }
+        });
+    }
+    if stage == Stage::Woken {
+        side_by_side(runtime, AT_A_TIME, 1..=guilds, |number| {
+            let node = world.node.clone();
+            async move { drop(node.view(guild_id(number)).await.expect("it wakes")) }
+        });
+    }
+    let bytes = (idle(world, stage, guilds, round) - before) as f64;
+    let (name, what, reach) = match stage {
+        Stage::Asleep => {
+            (ASLEEP_100K, "resident memory that sleeping small guilds take, node and store on a disk", 40.0)
+        }
+        Stage::Created | Stage::Woken => (
+            AWAKE_100K,
+            "resident memory of small guilds that are idle since they woke, node and store on a disk",
+            400.0,
+        ),
+    };
+    let row = Measured::new(name, (Sample::once(bytes / (1 << 20) as f64), Unit::MiB), sizes(guilds), what);
+    let each = format!("{:.0} B each", bytes / guilds as f64);
+    run.tell(row.reach(reach * guilds as f64 / GUILDS_ON_DISK as f64).note(each));
+    if run.wants(WAKE) && stage == Stage::Asleep {
+        wakes(run, &disk, guilds);
+    }
+    disk.stop();
+}
+
+/// Guilds that sleep are read, each from its due time.
+fn wakes(run: &mut Run, disk: &Disk, guilds: u64) {
+    let wakes = (guilds / 2).min(WAKES);
+    let (tell, told) = mpsc::channel();
+    let mut random = Random(9);
+    let begin = Instant::now();
+    for wake in 0..wakes {
+        let due = begin + Duration::from_secs(1) * u32::try_from(wake).expect("few") / WAKES_A_SECOND;
+        // Any of a hundredth of them, each hundredth once: none is awake already.
+        let guild = guild_id(1 + wake * (guilds / wakes) + random.below(guilds / wakes));
+        let (node, tell) = (disk.world.node.clone(), tell.clone());
+        until(due);
+        disk.runtime().spawn(async move {
+            drop(node.view(guild).await.expect("it wakes"));
+            tell.send(due.elapsed()).expect("somebody counts");
+        });
+    }
+    drop(tell);
+    let mut took = latencies();
+    for one in told {
+        took.record(u64::try_from(one.as_micros()).unwrap_or(u64::MAX)).expect("it resizes");
+    }
+    let directory = Scratch::new("wake");
+    let bare = append_and_sync(&directory.0, CLAIM_BYTES, 500);
+    let ours = Sample::once(took.value_at_quantile(0.99) as f64 / 1e3);
+    let what =
+        "p99 of a read of a guild that sleeps, until it has its view, from the due time: claim synced, checkpoint read";
+    let sizes = format!("{}, {} of them woken, {WAKES_A_SECOND} a second, open loop", sizes(guilds), count(wakes));
+    let row = Measured::new(WAKE, (ours, Unit::Ms), sizes, what).reach(5.0).note(text(&took));
+    run.tell(row.limit(
+        bare.value_at_quantile(0.99) as f64 / 1e3,
+        "p99 of an append of as many bytes as a claim has, with fdatasync",
+    ));
+}
+
+fn sessions(run: &mut Run, way: Way) {
+    let sessions = run.size(SESSIONS);
+    let runtime = runtime(2);
+    let world = World::in_memory(runtime.handle());
+    let guild = guild_id(1);
+    world.fill(guild, 2, sessions, |_| Vec::new());
+    let bytes = runtime.block_on(async {
+        let backend = world.node.backend();
+        let mut batches = backend.batches(guild).await.expect("a guild").expect("the only consumer");
+        let mut tasks = Vec::with_capacity(usize::try_from(sessions).expect("sessions fit"));
+        let mut held = Vec::with_capacity(tasks.capacity());
+        let before = resident();
+        for number in 0..sessions {
+            let attach = attach(number, Level::Passive);
+            match way {
+                Way::Stream => {
+                    let mut stream = backend.attach(guild, attach).await.expect("attached");
+                    tasks.push(tokio::spawn(async move { while stream.next().await.is_some() {} }));
+                }
+                Way::Batch => held.push(backend.attach_batch(guild, attach, number).await.expect("attached")),
+            }
+        }
+        if way == Way::Batch {
+            // So that the consumer has taken over all of them.
+            let mut caller = world.caller();
+            world.node.call(guild, caller.call(rename())).await.expect("accepted");
+            batches.read(usize::MAX, |_| {}).await;
+        }
+        let bytes = resident() - before;
+        tasks.iter().for_each(tokio::task::JoinHandle::abort);
+        bytes
+    });
+    world.stop();
+    let (name, what) = match way {
+        Way::Stream => {
+            (STREAM, "resident bytes of an idle passive session: a task with a stream of its own, seat, relay, owner")
+        }
+        Way::Batch => (BATCH, "resident bytes of an idle passive session of a batch consumer: seat, relay, owner"),
+    };
+    let sizes = format!("{} sessions of as many members of one guild", count(sessions));
+    let each = Sample::once((bytes / sessions) as f64);
+    run.tell(Measured::new(name, (each, Unit::Bytes), sizes, what).reach(512.0));
+}
+
+fn sizes(guilds: u64) -> String {
+    format!("{} guilds of {GUILD_MEMBERS} members, three roles and three channels", count(guilds))
+}
+
+/// Guilds of one row.
+const GUILDS: u64 = 20_000;
+/// Guilds of a row on a disk, and how many of them are made side by side.
+const GUILDS_ON_DISK: u64 = 100_000;
+const AT_A_TIME: usize = 100;
+/// Members of each.
+const GUILD_MEMBERS: u64 = 20;
+/// Sessions of one row.
+const SESSIONS: u64 = 100_000;
+/// Guilds that are woken one by one.
+const WAKES: u64 = 5_000;
+const WAKES_A_SECOND: u32 = 1_000;
+/// About what a claim takes in the log.
+const CLAIM_BYTES: usize = 100;
+/// Of the node's looks for idle guilds: longer than it takes to wake all.
+const ROUND: Duration = Duration::from_secs(2);

@@ -1,0 +1,128 @@
+//! What one command costs the owner, and its caller.
+//!
+//! | Row | Estimate | From |
+//! |---|---|---|
+//! | `member_change` | 0.6-1.0 M/s | encoding and hashing the body 100 ns, one outcome kept 50 ns, one event and one record of about 250 bytes allocated and dropped 200 ns, the member as it was 300 ns, a put 600-900 ns (see `micro/members.rs`), a 64th of a view, the gate and the ring 80 ns |
+//! | `call` | 1.2-1.6 µs | the same, and the mailbox's lock 50 ns, an answer's channel made and freed 100 ns, a wake-up of 20 µs of either side shared by 64 |
+//! | `call_1m` | 1.5-3 µs | the same with caches that miss, on cores that workers share: a fold every 2,048 changes writes all pages, 20-40 ms of a core |
+//!
+//! A member change is dearer than what the peer's rows do, a write to a table: it is checked, numbered, recorded, and kept under its operation id.
+
+use std::time::Instant;
+
+use guildhall_guild::Input;
+use guildhall_proto::{Command, MemberEdit};
+use tokio::runtime::Runtime;
+
+use super::{Bench, Run, count, sample, with_peers};
+use crate::limits;
+use crate::owner::Owner;
+use crate::row::{Measured, Sample, Unit};
+use crate::shell::{World, guild_id, runtime};
+use crate::worlds::{Operations, Random, guild, nick, user, zipf_roles};
+
+/// The owner alone.
+pub(super) const CHANGES: Bench = Bench { rows: &[with_peers(CHANGE, &["member_write"])], run: changes };
+
+/// The same, asked by others.
+pub(super) const CALLS: Bench =
+    Bench { rows: &[with_peers(CALL, &["call"]), with_peers(CALL_LARGE, &["call"])], run: calls };
+
+const CHANGE: &str = "member_change";
+const CALL: &str = "call";
+const CALL_LARGE: &str = "call_1m";
+
+fn changes(run: &mut Run) {
+    let members = run.size(LARGE_MEMBERS);
+    let mut owner = Owner::new(guild(members));
+    let mut operations = Operations::default();
+    // Counters that the world has used are answered, not applied.
+    (0..1_000).for_each(|_| drop(operations.call(Command::DeleteGuild)));
+    let mut random = Random(5);
+    let rate = sample(run.times(11, 3), || {
+        let mut took = 0.0;
+        for _ in 0..TURNS {
+            let inputs: Vec<Input> = (0..TURN_INPUTS)
+                .map(|_| {
+                    let edit = MemberEdit { nick: Some(nick(random.draw())), ..MemberEdit::default() };
+                    Input::Command(operations.call(Command::UpdateMember { user: user(random.below(members)), edit }))
+                })
+                .collect();
+            let begin = Instant::now();
+            let aside = owner.turn(inputs);
+            took += begin.elapsed().as_secs_f64();
+            // What workers do: not the owner's time.
+            let told = aside.run();
+            let begin = Instant::now();
+            let aside = owner.turn(told);
+            took += begin.elapsed().as_secs_f64();
+            assert!(aside.run().is_empty(), "a fold brings on no other");
+        }
+        (TURNS * TURN_INPUTS) as f64 / took
+    });
+    let what = "member changes (another nick for a random member, whom an operator names) that the owner applies a second, in turns of 64: outcome kept, event and record made, overlay changed, view made, gate and ring passed; what workers do for it (folds) is not counted";
+    let sizes = format!("{} members, {} changes a run", count(members), count(TURNS * TURN_INPUTS));
+    run.tell(Measured::new(CHANGE, (rate, Unit::PerS), sizes, what).reach(1e6));
+}
+
+fn calls(run: &mut Run) {
+    let runtime = runtime(2);
+    let limit = run.wants_any(&[CALL, CALL_LARGE]).then(|| limits::channel_call(&runtime, CALLERS, AT_ONCE, CALLED));
+    for (name, members) in [(CALL, SMALL_MEMBERS), (CALL_LARGE, run.size(LARGE_MEMBERS))] {
+        if !run.wants(name) {
+            continue;
+        }
+        let world = World::in_memory(runtime.handle());
+        let mut random = Random(1);
+        let roles: Vec<_> = (0..members).map(|_| zipf_roles(&mut random)).collect();
+        let index = |number: u64| usize::try_from(number).expect("members are counted in memory");
+        world.fill(guild_id(1), crate::worlds::ROLES, members, |number| roles[index(number)].clone());
+        let took = calls_of(&runtime, &world, members, run.times(7, 3));
+        world.stop();
+        let what = "a call that changes a member, wall clock by calls: tasks on the owner's runtime, each with many calls under way, each call waiting for its own answer; over a store in memory";
+        let sizes = format!(
+            "{} members, {CALLERS} callers, {AT_ONCE} calls of each under way, {} calls a run",
+            count(members),
+            count(CALLED)
+        );
+        let row = Measured::new(name, (took, Unit::Ns), sizes, what).reach(1_000.0);
+        run.tell(match limit {
+            Some(limit) => row.limit(limit, "the same over bare tokio channels, where nothing is done with a call"),
+            None => row,
+        });
+    }
+}
+
+fn calls_of(runtime: &Runtime, world: &World, members: u64, times: u32) -> Sample {
+    sample(times, || {
+        let begin = Instant::now();
+        let callers: Vec<_> = (0..CALLERS)
+            .map(|_| {
+                let (node, mut caller) = (world.node.clone(), world.caller());
+                runtime.spawn(async move {
+                    for _ in 0..CALLED / (CALLERS * AT_ONCE) {
+                        let begun: Vec<_> = (0..AT_ONCE)
+                            .map(|_| node.begin(guild_id(1), caller.rename(members)).expect("the mailbox has room"))
+                            .collect();
+                        for pending in begun {
+                            pending.answer().await.expect("the change is accepted");
+                        }
+                    }
+                })
+            })
+            .collect();
+        for caller in callers {
+            runtime.block_on(caller).expect("a caller ends well");
+        }
+        begin.elapsed().as_nanos() as f64 / CALLED as f64
+    })
+}
+
+const LARGE_MEMBERS: u64 = 1_000_000;
+const SMALL_MEMBERS: u64 = 10_000;
+const TURN_INPUTS: u64 = 64;
+/// So many make some dozens of folds.
+const TURNS: u64 = 1_000;
+const CALLERS: u64 = 4;
+const AT_ONCE: u64 = 250;
+const CALLED: u64 = 200_000;

@@ -1,0 +1,211 @@
+//! Who is reached by a ping: `@here` and `@everyone` over all members.
+//!
+//! 250 roles, four a member, 100 channels, three members in ten online; asked of a channel that is hidden from everyone and shown to
+//! four roles and two users, as the peers are, and (`wide`) of one that is hidden from two roles which few hold: nearly all see it. Paper estimates for 1 M members and one worker (one core; 13 ns an independent cache miss, 10 GB/s copied):
+//!
+//! | Row | Estimate | From |
+//! |---|---|---|
+//! | `here_one_zipf` | 1-1.5 ms | 1 M / 64 words of the online bitmap, 300 k × (role set → decision): about 4 ns each; 55 k ids |
+//! | `here_wide_zipf` | 1.2-2 ms | the same and 300 k ids |
+//! | `here_…_random` | 2-3 ms | a role set each: 300 k decisions on four roles, 7 ns each, in place of a table's look-up |
+//! | `everyone_one_zipf` | 1-2 ms | 1 M × (4-byte role set, decision): 4 MB read; 185 k ids of 8 bytes read and written |
+//! | `everyone_wide_zipf` | 2-4 ms | 1 M × (4-byte role set, decision, 8-byte id written): 12 MB read, 8 MB written, about 2-3 ns each |
+//! | `…_two_…` | 0.55 × | chunks of 16,384 members, shared by two threads with their caches and one memory |
+//! | `…_10m` | 10 × | 40 MB of role sets and 80 MB of ids: no cache holds either at 1 M |
+//! | `everyone_recipients` | 2-4 ms | two workers at the lowest priority, with 8 MB of fresh memory: 2,000 page faults of 0.25 µs, and the hand-over 50 µs |
+//!
+//! Chunks of ids go to a consumer that counts them, on the worker, in a buffer that is kept: a worker waits for its consumer. Across threads the
+//! node hands over whole answers only (`everyone_recipients`).
+
+use std::hint::black_box;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use guildhall_members::{Question, View};
+use guildhall_proto::RoleId;
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+use super::{Bench, Name, Run, alone, count, sample, with_peers};
+use crate::limits;
+use crate::row::{Measured, Sample, Unit};
+use crate::shell::{World, guild_id, runtime};
+use crate::worlds::{ROLES, Random, channel, members_with, random_roles, view, zipf_roles};
+
+/// A guild with few role sets.
+pub(super) const ZIPF: Bench = Bench {
+    rows: &[
+        with_peers("here_one_zipf", HERE_ONE),
+        with_peers("here_two_zipf", HERE_TWO),
+        with_peers("everyone_one_zipf", EVERYONE_ONE),
+        alone("everyone_two_zipf"),
+        alone("here_wide_zipf"),
+        alone("everyone_wide_zipf"),
+    ],
+    run: |run| scans(run, ZIPF.rows, MILLION, ("in at most 40,000 sets, by Zipf", zipf_roles)),
+};
+
+/// A guild in which nearly every member has a role set of its own.
+pub(super) const RANDOM: Bench = Bench {
+    rows: &[
+        with_peers("here_one_random", HERE_ONE),
+        with_peers("here_two_random", HERE_TWO),
+        with_peers("everyone_one_random", EVERYONE_ONE),
+        alone("everyone_two_random"),
+        alone("here_wide_random"),
+        alone("everyone_wide_random"),
+    ],
+    run: |run| scans(run, RANDOM.rows, MILLION, ("any", random_roles)),
+};
+
+/// A guild ten times as large.
+pub(super) const TEN: Bench = Bench {
+    rows: &[
+        alone("here_one_10m"),
+        alone("here_two_10m"),
+        alone("everyone_one_10m"),
+        alone("everyone_two_10m"),
+        alone("here_wide_10m"),
+        alone("everyone_wide_10m"),
+    ],
+    run: |run| scans(run, TEN.rows, 10 * MILLION, ("in at most 40,000 sets, by Zipf", zipf_roles)),
+};
+
+/// What the node hands over.
+pub(super) const NODE: Bench = Bench { rows: &[alone(RECIPIENTS)], run: recipients };
+
+const RECIPIENTS: &str = "everyone_recipients";
+const HERE_ONE: &[&str] = &["here_one"];
+/// The best of all there is on that side.
+const HERE_TWO: &[&str] = &["here_two", "here_online_table", "here_online_heap"];
+const EVERYONE_ONE: &[&str] = &["everyone_one"];
+const MILLION: u64 = 1_000_000;
+/// A channel that is hidden from everyone and shown to four roles and two users.
+const HIDDEN: u64 = 1;
+/// A channel that nearly all see, though it has overwrites of two roles and two users.
+const WIDE: u64 = 2;
+
+/// How a row asks.
+#[derive(Debug, Clone, Copy)]
+struct Asking {
+    is_here: bool,
+    channel: u64,
+    workers: usize,
+    /// Milliseconds to reach for 1 M members.
+    reach: Option<f64>,
+}
+
+/// As each bench lists its rows.
+const ASKING: [Asking; 6] = [
+    Asking { is_here: true, channel: HIDDEN, workers: 1, reach: Some(2.0) },
+    Asking { is_here: true, channel: HIDDEN, workers: 2, reach: Some(1.1) },
+    Asking { is_here: false, channel: HIDDEN, workers: 1, reach: Some(4.0) },
+    Asking { is_here: false, channel: HIDDEN, workers: 2, reach: None },
+    Asking { is_here: true, channel: WIDE, workers: 1, reach: Some(2.0) },
+    Asking { is_here: false, channel: WIDE, workers: 1, reach: Some(4.0) },
+];
+
+fn scans(run: &mut Run, rows: &[Name], of: u64, (sets, draw): (&str, fn(&mut Random) -> Vec<RoleId>)) {
+    let of = run.size(of);
+    let view = view(&mut members_with(of, draw));
+    let (memcpy, read) = (limits::memcpy(), limits::read());
+    let pool = ThreadPoolBuilder::new().num_threads(2).build().expect("threads start");
+    for (row, asking) in rows.iter().zip(ASKING) {
+        if !run.wants(row.name) {
+            continue;
+        }
+        let channel = channel(asking.channel);
+        let question = if asking.is_here { Question::Here { channel } } else { Question::Everyone { channel } };
+        let mut reached = 0;
+        let took = sample(run.times(15, 5), || {
+            let begin = Instant::now();
+            reached = if asking.workers == 1 { by_one(&view, question) } else { by_two(&pool, &view, question) };
+            begin.elapsed().as_secs_f64() * 1e3
+        });
+        // A role set of 4 bytes for each who is asked about, a bit of everybody if it matters who is online; of whom it finds, an id
+        // read and one written. A copy reads and writes each of its bytes.
+        let online = view.online() as f64;
+        let looked_at = if asking.is_here { of as f64 / 8.0 + 4.0 * online } else { 4.0 * of as f64 };
+        let bytes = looked_at + 16.0 * reached as f64;
+        let limit = bytes / 2.0 / memcpy * 1e3;
+        let what = format!(
+            "ids of {} who can see a channel {}: {}, from the question to the last id, chunks of ascending ids in a kept buffer of each worker, each handed to a consumer on it that counts them",
+            if asking.is_here { "the online members" } else { "all members" },
+            if asking.channel == HIDDEN {
+                "shown to four roles and two users"
+            } else {
+                "hidden from two roles that few hold"
+            },
+            if asking.workers == 1 { "one worker" } else { "two workers sharing chunks" },
+        );
+        let sizes = format!(
+            "{} members, four roles of 250, {sets}; {} online, {} reached, {} chunks",
+            count(of),
+            count(view.online() as u64),
+            count(reached as u64),
+            view.scan(question).expect("the channel is there").chunks()
+        );
+        let limit_what = format!(
+            "{:.1} MB read and written at the speed of a copy ({:.1} GB/s; {:.1} GB/s are read in order)",
+            bytes / 1e6,
+            memcpy / 1e9,
+            read / 1e9
+        );
+        let row = Measured::new(row.name, (took, Unit::Ms), sizes, what).limit(limit, limit_what);
+        let scaled = asking.reach.map(|reach| reach * of as f64 / MILLION as f64);
+        run.tell(match scaled {
+            // One worker's `@everyone` is to take no longer than three such copies either.
+            Some(reach) if !asking.is_here => row.reach(reach.min(3.0 * limit)),
+            Some(reach) => row.reach(reach),
+            None => row,
+        });
+    }
+}
+
+fn by_one(view: &View, question: Question) -> usize {
+    let scan = view.scan(black_box(question)).expect("the channel is there");
+    let (mut ids, mut found) = (Vec::new(), 0);
+    for chunk in 0..scan.chunks() {
+        ids.clear();
+        scan.run_chunk(chunk, &mut ids);
+        found += black_box(&ids).len();
+    }
+    found
+}
+
+fn by_two(pool: &ThreadPool, view: &View, question: Question) -> usize {
+    pool.install(|| {
+        let scan = view.scan(black_box(question)).expect("the channel is there");
+        let found = AtomicUsize::new(0);
+        (0..scan.chunks()).into_par_iter().for_each_init(Vec::new, |ids, chunk| {
+            ids.clear();
+            scan.run_chunk(chunk, ids);
+            found.fetch_add(black_box(&*ids).len(), Ordering::Relaxed);
+        });
+        found.into_inner()
+    })
+}
+
+fn recipients(run: &mut Run) {
+    let of = run.size(MILLION);
+    let runtime = runtime(2);
+    let world = World::in_memory(runtime.handle());
+    let mut random = Random(1);
+    let roles: Vec<_> = (0..of).map(|_| zipf_roles(&mut random)).collect();
+    world.fill(guild_id(1), ROLES, of, |number| roles[usize::try_from(number).expect("members fit")].clone());
+    let took: Sample = sample(run.times(15, 5), || {
+        let begin = Instant::now();
+        let question = Question::Everyone { channel: channel(0) };
+        let found = runtime.block_on(world.node.recipients(guild_id(1), question)).expect("the channel is there");
+        let took = begin.elapsed().as_secs_f64() * 1e3;
+        assert_eq!(found.len() as u64, of);
+        took
+    });
+    world.stop();
+    let what = "ids of all members who can see a channel, asked of the node: on all of its workers, in fresh memory, as one answer of many chunks; from the call to the answer";
+    let bytes = 20.0 * of as f64;
+    let limit = bytes / 2.0 / limits::memcpy() * 1e3;
+    let sizes = format!("{} members who all see it, in at most 40,000 role sets, two workers", count(of));
+    let row = Measured::new(RECIPIENTS, (took, Unit::Ms), sizes, what);
+    run.tell(row.limit(limit, format!("{:.1} MB read and written at the speed of a copy", bytes / 1e6)));
+}

@@ -1,0 +1,311 @@
+//! What a guild's own callers feel of what is done with all of it, and what that takes of its owner at a time.
+//!
+//! | Row | Estimate | From |
+//! |---|---|---|
+//! | `call_p99_idle` | 30-60 µs | two wake-ups of 20 µs, to the owner and back, and some µs for the call |
+//! | `call_p99_scan` | 2 × idle | workers run at the lowest priority: a waking owner takes its core from them at once, and finds its caches cold |
+//! | `during_scans`, `during_folds` | p99 ≤ 2 × idle | the same: scans, folds and the death of views are workers' |
+//! | `during_prune` | p99 ≤ 2 × idle | a batch of 256 holds the owner for 300 µs, then it rests for a millisecond: one call in four waits for the rest of a batch |
+//! | `during_role_deletion`, `during_everyone_change` | 1-1.5 × | O(1) for the owner; the fold that cleans a role out is a worker's |
+//! | `turn_prune` | 250-400 µs | for each of 256 members two lookups 300 ns and a removal 800 ns; one event, one record |
+//! | `turn_role_deletion`, `turn_everyone_change` | 5-20 µs | a path of two small maps, a hash, one event; its share of the digest is one subtraction |
+//!
+//! Measured on two shared cores, compared by middle slices: prune 1.36, 5.46 (missed), 0.47, 1.18; role deletion 1.42, 0.66; @everyone 1.78, 1.87. By
+//! the p99 of all calls, three runs before: prune 1.37, 1.53, 2.34; role deletion 2.03, 1.27, 5.68; @everyone 1.25, 0.59, 1.96.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use guildhall_guild::{Call, Input};
+use guildhall_node::Question;
+use guildhall_proto::{Command, GuildId, Permissions, PruneBy, RoleEdit, RoleId};
+use hdrhistogram::Histogram;
+
+use super::probe::{Probed, Running, SLICE};
+use super::{Bench, Run, alone, count, with_peers};
+use crate::latency::{Slices, latencies, text};
+use crate::limits;
+use crate::machine::thread_cpu;
+use crate::owner::Owner;
+use crate::row::{Measured, Sample, Unit};
+use crate::shell::{World, foundation, guild_id, runtime};
+use crate::worlds::{self, Operations, channel, role};
+
+/// What callers feel.
+pub(super) const CALLS: Bench = Bench {
+    rows: &[
+        with_peers(CALL_IDLE, &[CALL_IDLE]),
+        with_peers(CALL_SCAN, &[CALL_SCAN]),
+        alone(Load::Scans.name()),
+        alone(Load::Folds.name()),
+        alone(Change::Prune.name()),
+        alone(Change::DeleteRole.name()),
+        alone(Change::Everyone.name()),
+    ],
+    run: calls,
+};
+
+/// What an owner takes.
+pub(super) const TURNS: Bench = Bench {
+    rows: &[alone(Change::Prune.turn()), alone(Change::DeleteRole.turn()), alone(Change::Everyone.turn())],
+    run: turns,
+};
+
+const CALL_IDLE: &str = "call_p99_idle";
+const CALL_SCAN: &str = "call_p99_scan";
+const MEMBERS: u64 = 1_000_000;
+
+#[derive(Debug, Clone, Copy)]
+enum Load {
+    Scans,
+    Folds,
+}
+
+impl Load {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Scans => "during_scans",
+            Self::Folds => "during_folds",
+        }
+    }
+
+    fn what(self) -> &'static str {
+        match self {
+            Self::Scans => "while the ids of @everyone are asked for back to back, on all workers",
+            Self::Folds => {
+                "while 20,000 random members a second change, which are folded on workers, and views of the last 100 ms die"
+            }
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Change {
+    Prune,
+    DeleteRole,
+    Everyone,
+}
+
+impl Change {
+    const ALL: [Self; 3] = [Self::Prune, Self::DeleteRole, Self::Everyone];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Prune => "during_prune",
+            Self::DeleteRole => "during_role_deletion",
+            Self::Everyone => "during_everyone_change",
+        }
+    }
+
+    const fn turn(self) -> &'static str {
+        match self {
+            Self::Prune => "turn_prune",
+            Self::DeleteRole => "turn_role_deletion",
+            Self::Everyone => "turn_everyone_change",
+        }
+    }
+
+    fn what(self) -> &'static str {
+        match self {
+            Self::Prune => "while one member in ten is pruned",
+            Self::DeleteRole => "while a role that all hold is deleted",
+            Self::Everyone => "while the permissions of @everyone change",
+        }
+    }
+
+    /// Of this kind, one of many.
+    fn command(self, guild: GuildId, time: u64) -> Command {
+        match self {
+            Self::Prune => Command::PruneMembers(PruneBy::Role(role(HELD))),
+            Self::DeleteRole => Command::DeleteRole { role: role(time) },
+            Self::Everyone => {
+                let permissions = Permissions::VIEW_CHANNEL
+                    | if time.is_multiple_of(2) { Permissions::NONE } else { Permissions::SEND_MESSAGES };
+                let edit = RoleEdit { permissions: Some(permissions), ..RoleEdit::default() };
+                Command::UpdateRole { role: RoleId::everyone(guild), edit }
+            }
+        }
+    }
+}
+
+/// The roles of a member of so many: all have [`HELD`], the last tenth one more.
+fn roles_of(number: u64, members: u64) -> Vec<RoleId> {
+    let held = if number >= members - members / 10 { HELD + 1 } else { HELD };
+    (0..held).map(role).collect()
+}
+
+fn calls(run: &mut Run) {
+    let (rounds, changes) = (run.times(20, 3), run.times(6, 2));
+    let members = run.size(MEMBERS);
+    let runtime = runtime(2);
+    let probed = Probed::new(World::in_memory(runtime.handle()), run);
+    probed.world.fill(large(), HELD + 1, members, |number| roles_of(number, members));
+    let sizes = |slices: &Slices| format!("{} members, {} slices of {SLICE:?} each", count(members), slices.0.len());
+    if run.wants_any(&[CALL_IDLE, CALL_SCAN, Load::Scans.name()]) {
+        let [idle, during] = under_load(&probed, Load::Scans, members, rounds);
+        let bare = limits::echo(&runtime, Duration::from_secs(2)).value_at_quantile(0.99) as f64;
+        let what = "p99 of 1,000 calls a second from their due times, messages and member changes in turns; of the middle slice";
+        let row = Measured::new(CALL_IDLE, (p99(&idle), Unit::Us), sizes(&idle), what).note(text(&idle.all()));
+        run.tell(row.limit(bare, "the same over bare tokio channels, to a task that only answers"));
+        let what = format!("the same {}", Load::Scans.what());
+        let row = Measured::new(CALL_SCAN, (p99(&during), Unit::Us), sizes(&during), what).note(text(&during.all()));
+        run.tell(row.limit(idle.p99(), "idle").reach(2.0 * idle.p99()));
+        let about = (&*sizes(&during), Load::Scans.what());
+        run.tell(probed.row(Load::Scans.name(), &during, ("idle", &idle), about).reach(2.0));
+    }
+    if run.wants(Load::Folds.name()) {
+        let [idle, during] = under_load(&probed, Load::Folds, members, rounds);
+        let about = (&*sizes(&during), Load::Folds.what());
+        run.tell(probed.row(Load::Folds.name(), &during, ("idle", &idle), about).reach(2.0));
+    }
+    for change in Change::ALL.into_iter().filter(|change| run.wants(change.name())).collect::<Vec<_>>() {
+        let [idle, during] = around(&probed, change, members, changes);
+        run.tell(probed.row(change.name(), &during, ("idle", &idle), (&sizes(&during), change.what())).reach(2.0));
+    }
+    probed.world.stop();
+}
+
+fn p99(slices: &Slices) -> Sample {
+    Sample { middle: slices.p99(), ..Sample::of(slices.p99s().into_iter().map(|p99| p99 as f64)) }
+}
+
+/// The guild's own callers, without and with a load, in turns.
+fn under_load(probed: &Probed, load: Load, members: u64, rounds: u32) -> [Slices; 2] {
+    let mut all = [(); 2].map(|()| Slices::default());
+    let [idle, during] = &mut all;
+    for _ in 0..rounds {
+        probed.slice(idle, |into| probed.probe(large(), SLICE, into));
+        probed.slice(during, |into| {
+            let running = begin(&probed.world, load, members);
+            probed.probe(large(), SLICE, into);
+            running.end();
+        });
+    }
+    all
+}
+
+fn begin(world: &World, load: Load, members: u64) -> Running {
+    let (node, handle, mut caller) = (world.node.clone(), world.handle.clone(), world.caller());
+    match load {
+        Load::Scans => Running::spawn([move |is_over: &AtomicBool| {
+            while !is_over.load(Ordering::Relaxed) {
+                let everyone = Question::Everyone { channel: channel(0) };
+                let found = handle.block_on(node.recipients(large(), everyone)).expect("there is room for a scan");
+                assert!(!found.is_empty());
+            }
+        }]),
+        Load::Folds => Running::spawn([move |is_over: &AtomicBool| {
+            let (begin, mut offered) = (Instant::now(), 0);
+            let (mut begun, mut views) = (VecDeque::new(), VecDeque::new());
+            while !is_over.load(Ordering::Relaxed) {
+                let due = (begin.elapsed().as_secs_f64() * CHANGES_A_SECOND) as u64;
+                while offered < due {
+                    begun.push_back(node.begin(large(), caller.rename(members)).expect("the mailbox has room"));
+                    offered += 1;
+                    // Room is left for the probe, also while the overlay is as large as it may be, and waits for its fold.
+                    if begun.len() > BEGUN_MAX
+                        && let Some(first) = begun.pop_front()
+                    {
+                        handle.block_on(first.answer()).expect("the change is accepted");
+                    }
+                }
+                views.push_back(handle.block_on(node.view(large())).expect("the guild is awake"));
+                if views.len() > VIEWS_KEPT {
+                    views.pop_front();
+                }
+                thread::sleep(Duration::from_millis(1));
+            }
+        }]),
+    }
+}
+
+/// The guild's own callers, without and during a change to all of it.
+fn around(probed: &Probed, change: Change, members: u64, times: u32) -> [Slices; 2] {
+    let world = &probed.world;
+    let mut all = [(); 2].map(|()| Slices::default());
+    let [idle, during] = &mut all;
+    let mut caller = world.caller();
+    let (mut left, mut disturbed) = (times, Slices::default());
+    for time in 0.. {
+        probed.slice(idle, |into| probed.probe(large(), SLICE, into));
+        let command = change.command(large(), time);
+        let mut slice = latencies();
+        let ((), undisturbed) = probed.watched(|| {
+            let pending = world.node.begin(large(), caller.call(command)).expect("there is room");
+            probed.probe(large(), SLICE, &mut slice);
+            world.handle.block_on(pending.answer()).expect("the change is accepted");
+        });
+        if matches!(change, Change::Prune) {
+            world.import(large(), members - members / 10..members, |number| roles_of(number, members), &mut caller);
+        }
+        if undisturbed {
+            during.0.push(slice);
+            left -= 1;
+        } else {
+            disturbed.0.push(slice);
+        }
+        if left == 0 || time + 1 == HELD {
+            break;
+        }
+    }
+    if during.0.is_empty() {
+        // The host left no slice alone: these are all there is.
+        *during = disturbed;
+    }
+    all
+}
+
+/// The owner's time for a change, turn by turn, without mailbox, task and store.
+fn turns(run: &mut Run) {
+    let members = run.size(MEMBERS);
+    let mut operations = Operations::default();
+    let guild = worlds::filled(&mut operations, foundation(HELD + 1, 1), members, |number| roles_of(number, members));
+    let mut owner = Owner::new(guild);
+    for change in Change::ALL.into_iter().filter(|change| run.wants(change.turn())).collect::<Vec<_>>() {
+        let (mut turns, mut longest) = (latencies(), Vec::new());
+        for time in 0..u64::from(run.times(7, 3)) {
+            let worst =
+                change_in_turns(&mut owner, operations.call(change.command(worlds::guild_id(), time)), &mut turns);
+            longest.push(worst.as_secs_f64() * 1e6);
+            if matches!(change, Change::Prune) {
+                let again = members - members / 10..members;
+                worlds::import(&mut operations, &mut owner.guild, again, |number| roles_of(number, members));
+            }
+        }
+        let what = format!(
+            "the owner's time in the longest of its turns {}: inputs handled, a batch, view, gate, ring; processor's time of the thread",
+            change.what()
+        );
+        let sizes = format!("{} members, {} turns in {} changes", count(members), turns.len(), longest.len());
+        let row = Measured::new(change.turn(), (Sample::of(longest), Unit::Us), sizes, what);
+        run.tell(row.reach(1_000.0).note(format!("turns: {}", text(&turns))));
+    }
+}
+
+/// Carries a change out, and says how long its longest turn was.
+fn change_in_turns(owner: &mut Owner, call: Call, turns: &mut Histogram<u64>) -> Duration {
+    let (mut inputs, mut worst) = (vec![Input::Command(call)], Duration::ZERO);
+    while !inputs.is_empty() || owner.guild.has_work() {
+        let begin = thread_cpu();
+        let aside = owner.turn(inputs.drain(..));
+        let took = thread_cpu() - begin;
+        turns.record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX)).expect("it resizes");
+        worst = worst.max(took);
+        inputs = aside.run();
+    }
+    worst
+}
+
+/// Roles that every member of the worlds here holds; the next is held by one in ten.
+const HELD: u64 = 12;
+const CHANGES_A_SECOND: f64 = 20_000.0;
+/// A quarter of what the mailbox takes.
+const BEGUN_MAX: usize = 2_000;
+/// One a millisecond.
+const VIEWS_KEPT: usize = 100;
+
+fn large() -> GuildId {
+    guild_id(3)
+}
