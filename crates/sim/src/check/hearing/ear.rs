@@ -242,7 +242,7 @@ impl Ear {
         self.pass(facts, at, Passing::Hearing)?;
         let has_ended = self.end.is_some();
         self.require(Promise::Rights, !has_ended, || format!("was told {unread:?} behind its member's end"))?;
-        let Some(since) = self.passive_since(at) else {
+        let Some((since, surely_since)) = self.passive_since(at) else {
             return Err(self.breach(Promise::Order, format!("was told {unread:?} while it was active")));
         };
         let is_listed = unread.channels.is_sorted_by(|one, next| one < next) && !unread.channels.is_empty();
@@ -254,7 +254,8 @@ impl Ear {
                 format!("was told {unread:?}, but there is no news for it in {channel:?}")
             })?;
         }
-        let left_out = self.sure_news(since).find(|(channel, _)| unread.channels.binary_search(channel).is_err());
+        let left_out =
+            self.sure_news(surely_since).find(|(channel, _)| unread.channels.binary_search(channel).is_err());
         self.require(Promise::Order, left_out.is_none(), || {
             format!("was told {unread:?} without the news {left_out:?}")
         })?;
@@ -413,11 +414,14 @@ impl Ear {
         })
     }
 
-    /// Since when the session, which is passive at `at`, has been so. Where it turns, it is what it was and what it will be.
-    fn passive_since(&self, at: Position) -> Option<Position> {
-        let turns = self.turns.iter().rev().filter(|(from, _)| *from <= at);
-        let mut turns = turns.skip_while(|(from, level)| *level == Level::Active && *from == at);
-        turns.next().filter(|(_, level)| *level == Level::Passive).map(|(from, _)| *from)
+    /// Since when the session, which is passive at `at`, has been so; and since when at the latest. Where it turns, it is what it was and
+    /// what it will be, however often it turns there.
+    fn passive_since(&self, at: Position) -> Option<(Position, Position)> {
+        let turns = || self.turns.iter().rev().filter(|(from, _)| *from <= at);
+        let mut latest = turns().skip_while(|(from, level)| *level == Level::Active && *from == at);
+        let (latest, _) = *latest.next().filter(|(_, level)| *level == Level::Passive)?;
+        let before = turns().find(|(from, _)| *from < at).filter(|(_, level)| *level == Level::Passive);
+        Some((before.map_or(latest, |(from, _)| *from), latest))
     }
 
     /// The news that the next summary must have. Since when news are news to a session a relay knows by number alone: those of a later
