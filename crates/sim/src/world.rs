@@ -101,7 +101,7 @@ impl World {
         wire.duplicated_percent = faults.duplicated_percent;
         // Workloads differ in how much happens in a second.
         faults.haste = [1, 4, 16, 48][drawn.index(4).unwrap_or(0)];
-        let segment_bytes = setting.bulk_bytes().max([32, 64, 256][drawn.index(3).unwrap_or(0)] * 1024);
+        let segment_bytes = [32, 64, 256][drawn.index(3).unwrap_or(0)] * 1024;
         let store = EmbeddedConfig {
             segment_bytes,
             slack_bytes: segment_bytes * drawn.below(3),
@@ -376,9 +376,10 @@ impl World {
                 }
             }
             Doing::Detach(session) => return self.leave(session),
+            Doing::Evict { guild, session, user } => self.evict(guild, session, user),
             Doing::Cut(session) => self.cut_session(session),
-            Doing::Resume { session, backend, level, status } => {
-                return self.resume(session, backend % self.backends.len(), level, status);
+            Doing::Resume { session, proof, backend, level, status } => {
+                return self.resume(session, proof, backend % self.backends.len(), level, status);
             }
             Doing::SetLevel(session, level) => return self.ask_served(session, Errand::SetLevel(level)),
             Doing::SetStatus(session, status) => return self.ask_served(session, Errand::SetStatus(status)),

@@ -89,6 +89,8 @@ pub(crate) struct Seat {
 pub(crate) struct Holding {
     pub(super) seat: EarId,
     pub(super) secret: Option<Secret>,
+    /// The one before, if it has come back.
+    pub(super) secret_before: Option<Secret>,
     /// The last position that it knows.
     pub(super) known: Position,
     pub(super) members: bool,
