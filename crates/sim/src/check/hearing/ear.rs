@@ -13,9 +13,9 @@ use guildhall_proto::{
 };
 use guildhall_relay::{DetachReason, Gap};
 
-use super::eye::{Eye, channel_of, ends, stripped};
+use super::eye::{Eye, begins, channel_of, ends, stripped, weight};
 use super::past::Past;
-use super::{Begin, Heard, Tally};
+use super::{Begin, Heard, Reach, Tally};
 use crate::check::{Annals, Breach, Promise};
 use crate::workload::Way;
 
@@ -234,6 +234,37 @@ impl Ear {
         facts.tally.epochs_over_gaps += u64::from(self.eye.at().epoch > epoch);
         facts.tally.gaps_over_nothing += u64::from(self.eye.at().epoch == epoch && facts.tally.missed == missed);
         Ok(())
+    }
+
+    /// A gap over what its relay can still tell is none. What a session missed while it listened in another way is not looked at, nor
+    /// what came before a member joined or a role was deleted, where its rights of then may not be known.
+    pub(super) fn must_be_lost(&self, facts: &Facts<'_>, gap: Gap, reach: &Reach) -> Result<(), Breach> {
+        let from = gap.after.min(reach.read_to);
+        let listens_on = self.turns.len() == 1 && self.leaves.is_none() && self.end.is_none();
+        let bounds = (reach.events / 2, reach.bytes / 2);
+        if from < reach.from || from.epoch != reach.at.epoch || gap.through == from || !listens_on {
+            return Ok(());
+        }
+        let user = self.begin.user;
+        let is_unsure = |event: &Event| {
+            matches!(event.kind, EventKind::RoleDeleted { .. })
+                || ends(&event.kind, user).is_some()
+                || begins(&event.kind, user)
+        };
+        let (mut events, mut bytes) = (0, 0);
+        for event in facts.past.between(from, reach.at) {
+            events += 1;
+            bytes += weight(&event.kind, reach.sessions);
+            if events >= bounds.0 || bytes >= bounds.1 || is_unsure(event) {
+                return Ok(());
+            }
+        }
+        self.require(Promise::Order, false, || {
+            format!(
+                "was told a gap after {from} through {}, of {events} events that its relay, at {}, must have",
+                gap.through, reach.at
+            )
+        })
     }
 
     fn hear_unread(&mut self, facts: &mut Facts<'_>, unread: &Unread) -> Result<(), Breach> {
