@@ -78,8 +78,11 @@ impl Spread {
         take(&mut self.waiting)
     }
 
-    /// Whether `made` did what it says: an event before which the guild was as it is latest in the annals. Who may have had a session
-    /// since it began `may_stay`; where that is not known, nobody asks whether a prune is complete.
+    /// Whether a batch did what it says, on the guild as it is latest in the annals. Who may have had a session since the operation began
+    /// `may_stay`; where that is not known, nobody asks whether a prune is complete.
+    ///
+    /// # Errors
+    /// What is wrong with it.
     pub(super) fn takes(
         &mut self,
         batch: &Batch<'_>,
@@ -186,8 +189,8 @@ impl Spread {
         let Some(may_stay) = may_stay.filter(|_| batch.record.op.stage == Stage::Finished) else { return Ok(()) };
         let stays_while_there = !matches!(by, PruneBy::Role(_));
         let is_due = |user: &UserId| {
-            !left.contains(user)
-                && !(stays_while_there && may_stay(*user))
+            let is_excused = left.contains(user) || stays_while_there && may_stay(*user);
+            !is_excused
                 && self.lives_since(self.begun_at, annals).all(|life| life.may_prune_one(batch.actor, by, *user))
         };
         match community.prunable(batch.actor, by).into_iter().find(is_due) {
