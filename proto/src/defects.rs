@@ -82,11 +82,31 @@ defects! {
         "A guild that comes back from the store goes on in the epoch before, and names new events as others were named.";
     StructureTooLate "structure-too-late" in guild breaks [3, 9]:
         "A checkpoint covers what was recorded while its fold ran, but has the members as of before.";
+    PruneUnfinished "prune-unfinished" in guild breaks [3]:
+        "A prune finds every other member only.";
+    ImportUnfinished "import-unfinished" in guild breaks [3]:
+        "An import takes some lines for those of members, and adds nobody for them.";
+    WaitersForgotten "waiters-forgotten" in guild breaks [11]:
+        "Of those who wait for a whole-guild change only the first is answered.";
+    SleepUnsaved "sleep-unsaved" in guild breaks [3]:
+        "A guild falls asleep without having saved its latest messages.";
+    AnyGeneration "any-generation" in guild breaks [4]:
+        "A session may come back with a secret that it has used before.";
+    HearsayTaken "hearsay-taken" in guild breaks [4]:
+        "A session may come back to an owner that does not know whether it came back to the one before.";
+    GenerationsAnew "generations-anew" in guild breaks [4]:
+        "Each owner numbers generations from one.";
+    SupersededActs "superseded-acts" in guild breaks [4]:
+        "Who held a session before it came back elsewhere may still change it.";
+    MemberTurnedAway "member-turned-away" in guild breaks [4]:
+        "A member with three roles or more cannot listen.";
+    TypistUnasked "typist-unasked" in guild breaks [5]:
+        "Anybody may be told of as typing anywhere.";
     FoldOverNewer "fold-over-newer" in members breaks [3, 9]:
         "A fold drops the changes that came while it ran.";
     TombstoneForgotten "tombstone-forgotten" in members breaks [3, 9]:
         "A member who left is one again, if an earlier fold knows of it.";
-    PageLost "page-lost" in members breaks [3, 9]:
+    PageLost "page-lost" in members breaks [3, 9, 4]:
         "A fold leaves out the last page if nothing in it has changed.";
     RoleUnmasked "role-unmasked" in members breaks [9, 3]:
         "A deleted role stays in the records of those who held it.";
@@ -118,6 +138,10 @@ defects! {
         "A session begins one event before the position where it was accepted.";
     HoleUntold "hole-untold" in relay breaks [4]:
         "A relay that starts again from a view does not tell its sessions of the hole.";
+    NeedlessGap "needless-gap" in relay breaks [4]:
+        "Whoever comes back is told a gap, though all of it is there.";
+    SignatureUnchecked "signature-unchecked" in relay breaks [5]:
+        "A secret is taken whoever signed it.";
     UncleanTrusted "unclean-trusted" in relay breaks [4, 2, 11]:
         "A relay takes an epoch that opened after an unclean end for a clean one.";
     ToldAhead "told-ahead" in relay breaks [5, 4]:
@@ -142,6 +166,8 @@ defects! {
         "With the segments in which nothing is live, the one behind them is removed.";
     CheckpointTooFar "checkpoint-too-far" in store breaks [3, 9]:
         "A checkpoint is said to cover one record more than it does.";
+    OutlivedForgotten "outlived-forgotten" in sim breaks [4, 5]:
+        "A relay that starts again from a view is not told which sessions have outlived their member.";
     ViewBeforeGate "view-before-gate" in sim breaks [3, 9, 4]:
         "A view is published when its turn is admitted, not when it is let out.";
     ViewAfterAnswer "view-after-answer" in sim breaks [9, 11, 4]:

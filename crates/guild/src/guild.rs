@@ -387,6 +387,12 @@ impl Guild {
         let (user, reply) = match call.request {
             SessionRequest::Attach { user, status } => {
                 self.require_member(user)?;
+                #[cfg(feature = "defects")]
+                if guildhall_proto::Defect::MemberTurnedAway.is_on()
+                    && self.members.roles(user).is_some_and(|roles| roles.len() > 2)
+                {
+                    return Err(CommandError::UnknownMember { user });
+                }
                 let generation = self.sessions.attach(self.clock, session, user, status)?;
                 (user, self.attached(user, generation)?)
             }
@@ -446,6 +452,8 @@ impl Guild {
             Life::Alive(rights) => self.scene(rights).require_may_type(user, channel),
             Life::Uncreated | Life::Deleted => Err(CommandError::UnknownGuild),
         };
+        #[cfg(feature = "defects")]
+        let answer = if guildhall_proto::Defect::TypistUnasked.is_on() && self.exists() { Ok(()) } else { answer };
         if answer.is_ok() {
             effects.push(self.tell(EphemeralKind::Typing { channel, user, since: self.clock }));
         }

@@ -28,6 +28,9 @@ impl ScanJob {
     pub fn run(self) -> Scanned {
         let Self { work, view, by, after } = self;
         let users = view.search(after, CANDIDATES_MAX, |member, status| may_match(&by, member, status));
+        #[cfg(feature = "defects")]
+        let users: Vec<UserId> =
+            users.into_iter().step_by(1 + usize::from(guildhall_proto::Defect::PruneUnfinished.is_on())).collect();
         let more = users.last().copied().filter(|_| users.len() == CANDIDATES_MAX);
         Scanned { work, users, more }
     }

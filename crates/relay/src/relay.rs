@@ -107,6 +107,8 @@ pub struct Relay {
 #[derive(Debug, Clone, Copy)]
 struct Run {
     at: Cursor,
+    /// Where it begins in the slow ring.
+    slow: Cursor,
     position: Position,
 }
 
@@ -152,7 +154,7 @@ impl Relay {
         let batch = Batch::new(rings.clone(), writer.head(), at);
         let relay = Self {
             config,
-            run: Run { at: writer.head(), position: at },
+            run: Run { at: writer.head(), slow: slow.head(), position: at },
             ring: writer,
             slow,
             told,
@@ -360,7 +362,8 @@ impl Relay {
         if position >= self.position {
             return self.head();
         }
-        let (mut from, mut to) = (self.slow.tail(), self.slow.head());
+        // Behind a hole seqs may be lower than before it.
+        let (mut from, mut to) = (self.slow.tail().max(self.run.slow), self.slow.head());
         while from < to {
             let middle = Cursor(from.0.midpoint(to.0));
             let mut is_behind = false;

@@ -150,7 +150,10 @@ impl SecretKeys {
         let number = u32::from_le_bytes(array(&said[1..NUMBERS_AT]));
         let mut keys = [Some(&self.current), self.previous.as_ref()].into_iter().flatten();
         let key = keys.find(|key| key.number == number).ok_or(SecretError::UnknownKey { number })?;
-        key.mac(said).verify_slice(signature).map_err(|_| SecretError::BadSignature)?;
+        let verified = key.mac(said).verify_slice(signature).map_err(|_| SecretError::BadSignature);
+        #[cfg(feature = "defects")]
+        let verified = if guildhall_proto::Defect::SignatureUnchecked.is_on() { Ok(()) } else { verified };
+        verified?;
 
         let mut numbers =
             said[NUMBERS_AT..].chunks_exact(size_of::<u64>()).map(|place| u64::from_le_bytes(array(place)));

@@ -6,7 +6,7 @@ mod hearing;
 mod ledger;
 
 pub use chronicle::{Annals, Chronicle, Entry, Opening};
-pub use hearing::{Begin, EarId, Ears, Heard};
+pub use hearing::{Begin, EarId, Ears, Heard, Reach};
 pub(crate) use ledger::{By, Ledger, Made, Recovered, Turn};
 
 /// What Guildhall promises, as the design numbers it.

@@ -26,7 +26,8 @@ pub struct Caught {
 pub fn hunt(defect: Defect, plan: &Plan, seeds: u64) -> Result<Option<Caught>, PlanError> {
     let _on = switch_on(defect);
     for nth in 0..seeds {
-        let plan = Plan { seed: plan.seed + nth, ..plan.clone() };
+        let Some(seed) = plan.seed.checked_add(nth) else { break };
+        let plan = Plan { seed, ..plan.clone() };
         if let Some(breach) = run(&plan)?.breach {
             let is_meant = is_meant(defect, breach.promise);
             return Ok(Some(Caught { seeds: nth + 1, plan, breach, is_meant }));

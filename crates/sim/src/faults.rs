@@ -6,31 +6,58 @@
 use crate::dice::Dice;
 use crate::queue::Micros;
 
-/// One kind of trouble.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Trouble {
+macro_rules! troubles {
+    ($($(#[$doc:meta])* $trouble:ident $name:literal;)*) => {
+        /// One kind of trouble.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Trouble {
+            $($(#[$doc])* $trouble,)*
+        }
+
+        impl Trouble {
+            /// All kinds.
+            pub const ALL: &[Self] = &[$(Self::$trouble),*];
+
+            /// How it is called on a command line.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$trouble => $name,)*
+                }
+            }
+        }
+    };
+}
+
+troubles! {
     /// A machine loses its power, now or in the midst of one of its next writes.
-    PowerCut,
+    PowerCut "power-cut";
     /// A process is killed.
-    Kill,
+    Kill "kill";
     /// A disk fails one operation.
-    DiskError,
+    DiskError "disk-error";
     /// A disk is slow for a while.
-    SlowDisk,
+    SlowDisk "slow-disk";
     /// A disk is full for a while.
-    FullDisk,
+    FullDisk "full-disk";
     /// A node stands still for a while; another may take its guilds meanwhile.
-    Pause,
+    Pause "pause";
     /// A link breaks, and is there again at once.
-    CutLink,
+    CutLink "cut-link";
     /// A backend and a node do not hear of each other for a while.
-    Partition,
+    Partition "partition";
     /// A backend is lost with its relays and sessions.
-    LoseBackend,
+    LoseBackend "lose-backend";
     /// An owner ends before its time.
-    Retire,
+    Retire "retire";
     /// A ring may hold next to nothing for a while.
-    Squeeze,
+    Squeeze "squeeze";
+}
+
+impl Trouble {
+    /// The kind of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|trouble| trouble.name() == name)
+    }
 }
 
 /// How often what goes wrong.

@@ -10,13 +10,15 @@
 //! seed 33, step 8201: promise 4 (Order): session:1000222 of user:4203543430 in guild:1 waits at 3.158, and was not told its end
 //!        886765 µs  Pause
 //!        …
-//! shrunk to 7310 steps by --seed 33 --steps 5400 --workload mixed --faults mixed without [Kill, SlowDisk]: promise 4 (Order): …
+//! shrunk to 7310 steps by --seed 33 --steps 5400 --workload mixed --faults mixed --without kill,slow-disk: promise 4 (Order): …
 //! ```
 //!
 //! The first line says which promise of the design was broken (11 is liveness, 12 a panic), by whom, and at which position `epoch.seq`.
 //! Then comes what was asked and what went wrong before it, in virtual microseconds. The last line is the shortest run found that breaks the same
-//! promise: nothing of a run hangs on the machine, so it can be run again with whatever is printed along the way. A seed that has found
-//! something is kept in `tests/seeds`, with a line that says what.
+//! promise: nothing of a run hangs on the machine, so with these arguments the binary runs it again, with whatever is printed along the
+//! way. A seed that has found something is kept in `tests/seeds`: its arguments, with a line that says what. But what a seed does shifts
+//! with each change of a host or a workload, so the fault itself is kept too: one of the product as a unit test or a seeded defect, one of
+//! a check as a test beside that.
 //!
 //! # A workload in 30 lines
 //!

@@ -5,8 +5,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use clap::Parser;
-use guildhall_sim::faults::Faults;
+use clap::builder::PossibleValuesParser;
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
+use guildhall_sim::faults::{Faults, Trouble};
 use guildhall_sim::run::{Plan, Report, run};
 use guildhall_sim::seen::Seen;
 use guildhall_sim::shrink::shrink;
@@ -20,17 +22,20 @@ struct Arguments {
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// How many seeds, from the first on.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     seeds: u64,
     /// Happenings of a run before everything is healed.
     #[arg(long, default_value_t = 6_000)]
     steps: u64,
     /// Which workload.
-    #[arg(long, default_value = "mixed", value_parser = clap::builder::PossibleValuesParser::new(workload::names()))]
+    #[arg(long, default_value = "mixed", value_parser = PossibleValuesParser::new(workload::names()))]
     workload: String,
     /// Which plan of faults.
-    #[arg(long, default_value = "mixed", value_parser = clap::builder::PossibleValuesParser::new(Faults::NAMES))]
+    #[arg(long, default_value = "mixed", value_parser = PossibleValuesParser::new(Faults::NAMES))]
     faults: String,
+    /// Kinds of trouble that are left out of it.
+    #[arg(long, value_delimiter = ',', value_parser = PossibleValuesParser::new(kinds()))]
+    without: Vec<String>,
     /// Threads, each with a seed at a time; by default as many as there are cores.
     #[arg(long)]
     threads: Option<usize>,
@@ -48,7 +53,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = Arguments::checked();
     // A panic within a run is a violation, and told as one.
     std::panic::set_hook(Box::new(|_| {}));
     #[cfg(feature = "defects")]
@@ -56,20 +61,20 @@ fn main() -> ExitCode {
         return hunts::hunt_all(&arguments);
     }
     let threads = arguments.threads.or_else(|| thread::available_parallelism().ok().map(usize::from)).unwrap_or(1);
-    let next = AtomicU64::new(arguments.seed);
+    let next = AtomicU64::new(0);
     let reports: Mutex<Vec<Report>> = Mutex::new(Vec::new());
     thread::scope(|scope| {
         for _ in 0..threads.max(1) {
             scope.spawn(|| {
                 loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= arguments.seed.saturating_add(arguments.seeds) {
+                    let nth = next.fetch_add(1, Ordering::Relaxed);
+                    if nth >= arguments.seeds {
                         break;
                     }
-                    let plan = arguments.plan(seed);
+                    let plan = arguments.plan(arguments.seed + nth);
                     let report = run(&plan).expect("the arguments name what there is");
                     if let Some(breach) = &report.breach {
-                        println!("seed {seed}, step {}: {breach}", report.steps);
+                        println!("seed {}, step {}: {breach}", report.plan.seed, report.steps);
                         tell_shortest(report.clone());
                     }
                     reports.lock().expect("a thread that fails ends the process").push(report);
@@ -85,20 +90,30 @@ fn main() -> ExitCode {
 /// Tells the shortest run found that breaks the same promise, and what led to it.
 fn tell_shortest(broken: Report) {
     let shortest = shrink(broken).expect("the arguments name what there is");
-    let Plan { seed, steps, workload, faults, without } = &shortest.plan;
     let breach = shortest.breach.as_ref().map(ToString::to_string).unwrap_or_default();
     let history = shortest.history.join("\n");
-    println!(
-        "{history}\nshrunk to {} steps by --seed {seed} --steps {steps} --workload {workload} --faults {faults} without \
-         {without:?}: {breach}",
-        shortest.steps
-    );
+    println!("{history}\nshrunk to {} steps by {}: {breach}", shortest.steps, shortest.plan);
+}
+
+fn kinds() -> impl Iterator<Item = &'static str> {
+    Trouble::ALL.iter().map(|trouble| trouble.name())
 }
 
 impl Arguments {
+    /// Those of the command line; the process ends if there are no such seeds.
+    fn checked() -> Self {
+        let arguments = Self::parse();
+        if arguments.seed.checked_add(arguments.seeds).is_none() {
+            let words = format!("there are no {} seeds from {} on", arguments.seeds, arguments.seed);
+            Self::command().error(ErrorKind::ValueValidation, words).exit();
+        }
+        arguments
+    }
+
     fn plan(&self, seed: u64) -> Plan {
         let (workload, faults) = (self.workload.clone(), self.faults.clone());
-        Plan { seed, steps: self.steps, workload, faults, without: Vec::new() }
+        let without = self.without.iter().filter_map(|name| Trouble::named(name)).collect();
+        Plan { seed, steps: self.steps, workload, faults, without }
     }
 
     fn tell(&self, reports: &[Report]) -> ExitCode {

@@ -4,6 +4,7 @@
 //! so that the guild as of every event can be kept.
 
 mod rules;
+mod whole;
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -15,7 +16,8 @@ use guildhall_proto::{
 };
 use im::{OrdMap, OrdSet};
 
-pub(crate) use rules::{Verdict, may_be_batch};
+pub(crate) use rules::Verdict;
+pub(crate) use whole::may_be_batch;
 
 /// Whether a guild exists.
 #[derive(Debug, Clone)]

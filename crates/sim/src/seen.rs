@@ -115,6 +115,8 @@ seen! {
     resumed_elsewhere: "session resumed elsewhere";
     /// The same with a gap.
     resumed_with_gap: "session resumed with a gap";
+    /// Sessions that came back without having been cut, or with what is not theirs.
+    came_out_of_place: "session came back out of place";
     /// Sessions that could not come back.
     resume_refused: "resume refused";
     /// Sessions that a new owner was told of.

@@ -3,6 +3,8 @@
 //! A seed's run is one thing: to leave something out of it changes what comes after. So each attempt is a run of its own, and counts only if it
 //! breaks the same promise.
 
+use std::cmp::Reverse;
+
 use crate::check::Promise;
 use crate::faults::Faults;
 use crate::run::{Plan, PlanError, Report, run};
@@ -41,6 +43,7 @@ pub fn shrink(broken: Report) -> Result<Report, PlanError> {
 fn shorter(before: Report, plan: &Plan, promise: Promise) -> Result<Report, PlanError> {
     let report = run(plan)?;
     let breaks = report.breach.as_ref().is_some_and(|breach| breach.promise == promise);
-    let is_shorter = report.steps < before.steps || plan.without.len() > before.plan.without.len();
+    let rank = |report: &Report| (report.steps, Reverse(report.plan.without.len()));
+    let is_shorter = rank(&report) < rank(&before);
     Ok(if breaks && is_shorter { report } else { before })
 }

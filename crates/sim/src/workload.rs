@@ -73,20 +73,11 @@ pub struct Setting {
     pub sleep_after: Micros,
     /// Events that a ring holds: of an owner, and of a relay. `None`: as drawn.
     pub ring_events: Option<usize>,
-    /// Members that one command adds at most.
-    pub bulk_members: usize,
-}
-
-impl Setting {
-    /// What a segment of a log must hold: the largest command's record.
-    pub(crate) fn bulk_bytes(&self) -> u64 {
-        self.bulk_members as u64 * 200
-    }
 }
 
 impl Default for Setting {
     fn default() -> Self {
-        Self { guilds: 3, backends: 2, sleep_after: Micros::seconds(10), ring_events: None, bulk_members: 400 }
+        Self { guilds: 3, backends: 2, sleep_after: Micros::seconds(10), ring_events: None }
     }
 }
 
@@ -132,12 +123,23 @@ pub enum Doing {
     },
     /// A session leaves.
     Detach(SessionId),
+    /// Somebody says that a session is theirs, be it or not, and is to leave.
+    Evict {
+        /// Of which guild.
+        guild: GuildId,
+        /// Which.
+        session: SessionId,
+        /// Whose it is said to be.
+        user: UserId,
+    },
     /// A session's connection breaks.
     Cut(SessionId),
-    /// A session that was cut comes back.
+    /// A session comes back: one that was cut, or, as when its secret was stolen or an answer was lost, one that is still there.
     Resume {
         /// Which.
         session: SessionId,
+        /// What it shows.
+        proof: Proof,
         /// Through which backend.
         backend: usize,
         /// How closely it listens from now on.
@@ -185,6 +187,21 @@ pub enum CallAs {
     Ahead,
     /// That of the guild's latest operation, which had another body.
     AnotherBody,
+}
+
+/// What a session that comes back shows for its being that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proof {
+    /// Its secret.
+    Secret,
+    /// The secret that it had before it last came back.
+    Former,
+    /// Its secret; but it says that it knows more than there was.
+    Ahead,
+    /// Another session's secret.
+    Foreign(SessionId),
+    /// Its secret with a bit of it changed.
+    Forged,
 }
 
 /// How a session hears.

@@ -101,7 +101,7 @@ impl World {
         wire.duplicated_percent = faults.duplicated_percent;
         // Workloads differ in how much happens in a second.
         faults.haste = [1, 4, 16, 48][drawn.index(4).unwrap_or(0)];
-        let segment_bytes = setting.bulk_bytes().max([32, 64, 256][drawn.index(3).unwrap_or(0)] * 1024);
+        let segment_bytes = [32, 64, 256][drawn.index(3).unwrap_or(0)] * 1024;
         let store = EmbeddedConfig {
             segment_bytes,
             slack_bytes: segment_bytes * drawn.below(3),
@@ -376,9 +376,10 @@ impl World {
                 }
             }
             Doing::Detach(session) => return self.leave(session),
+            Doing::Evict { guild, session, user } => self.evict(guild, session, user),
             Doing::Cut(session) => self.cut_session(session),
-            Doing::Resume { session, backend, level, status } => {
-                return self.resume(session, backend % self.backends.len(), level, status);
+            Doing::Resume { session, proof, backend, level, status } => {
+                return self.resume(session, proof, backend % self.backends.len(), level, status);
             }
             Doing::SetLevel(session, level) => return self.ask_served(session, Errand::SetLevel(level)),
             Doing::SetStatus(session, status) => return self.ask_served(session, Errand::SetStatus(status)),
@@ -499,7 +500,7 @@ fn node_config(dice: &mut Dice, setting: &crate::workload::Setting) -> NodeConfi
         inline_fold_members: if dice.one_in(2) { 0 } else { 64 },
     };
     let checkpoints = CheckpointConfig { changes_min: dice.within(5, 60), ..CheckpointConfig::default() };
-    let ring_events = setting.ring_events.unwrap_or_else(|| [12, 40, 200, 1_000][dice.index(4).unwrap_or(0)]);
+    let ring_events = setting.ring_events.unwrap_or_else(|| RING_EVENTS[dice.index(RING_EVENTS.len()).unwrap_or(0)]);
     let owner = OwnerConfig {
         ring: RingConfig { entries_max: ring_events, bytes_max: 1024 * 1024 },
         mailbox_max: [16, 200, 5_000][dice.index(3).unwrap_or(0)],
@@ -513,7 +514,7 @@ fn node_config(dice: &mut Dice, setting: &crate::workload::Setting) -> NodeConfi
 }
 
 fn relay_config(dice: &mut Dice, setting: &crate::workload::Setting) -> RelayConfig {
-    let mut events = || setting.ring_events.unwrap_or_else(|| [12, 40, 200, 1_000][dice.index(4).unwrap_or(0)]);
+    let mut events = || setting.ring_events.unwrap_or_else(|| RING_EVENTS[dice.index(RING_EVENTS.len()).unwrap_or(0)]);
     let ring = RingConfig { entries_max: events(), bytes_max: 1024 * 1024 };
     let slow_ring = RingConfig { entries_max: events(), bytes_max: 256 * 1024 };
     let unread_every = std::time::Duration::from_millis(dice.within(200, 5_000));
@@ -521,6 +522,8 @@ fn relay_config(dice: &mut Dice, setting: &crate::workload::Setting) -> RelayCon
     RelayConfig { ring, slow_ring, unread_every, pending_max, ..RelayConfig::default() }
 }
 
+/// What a ring holds: mostly enough that readers who lag hear what they have missed.
+const RING_EVENTS: [usize; 6] = [12, 40, 200, 1_000, 1_000, 1_000];
 /// How long everything may take to come to rest once nothing goes wrong.
 const SETTLED_WITHIN: Micros = Micros::seconds(240);
 /// The same, in happenings.

@@ -72,21 +72,12 @@ fn plan(seed: u64) -> Plan {
 /// The arguments of a kept seed, as on a command line; other lines say what it found.
 fn kept_plan(text: &str) -> Plan {
     let line = text.lines().find(|line| line.starts_with("--")).expect("a line with arguments");
-    let words: Vec<&str> = line.split_whitespace().collect();
-    let of = |name: &str| words[words.iter().position(|word| *word == name).unwrap() + 1];
-    Plan {
-        seed: of("--seed").parse().unwrap(),
-        steps: of("--steps").parse().unwrap(),
-        workload: of("--workload").to_owned(),
-        faults: of("--faults").to_owned(),
-        without: Vec::new(),
-    }
+    line.parse().unwrap()
 }
 
 fn words_of(report: &Report) -> Option<String> {
-    let Plan { seed, steps, workload, faults, .. } = &report.plan;
     let breach = report.breach.as_ref()?;
-    Some(format!("--seed {seed} --steps {steps} --workload {workload} --faults {faults}: {breach}"))
+    Some(format!("{}: {breach}", report.plan))
 }
 
 /// Runs plans side by side; the reports are in the order of the plans.

@@ -50,6 +50,8 @@ impl Relay {
         }
         self.check(resume.attach)?;
         let from = self.reached_from(known);
+        #[cfg(feature = "defects")]
+        let from = if guildhall_proto::Defect::NeedlessGap.is_on() { accepted.next() } else { from };
         if from.seq > accepted.seq {
             // Its roles are known as of a time before.
             return Ok((accepted, resume.attach.roles.to_vec()));

@@ -114,7 +114,7 @@ impl Relay {
         self.append(entry);
         self.position = at;
         self.opened_at = at.seq;
-        self.run = Run { at: self.ring.head(), position: at };
+        self.run = Run { at: self.ring.head(), slow: self.slow.head(), position: at };
         self.settle(woken);
     }
 }

@@ -6,7 +6,8 @@
 //!
 //! It is lenient where the design is:
 //! - a gap may be wider than what was lost, and may come where nothing was; it may not end ahead of the guild, and nothing up to its end
-//!   may come behind it. One that is told just before the end of a session covers all up to there. The end of a guild needs none for a
+//!   may come behind it. It may not come where all of it must still be in the relay's rings, which hold half of their bounds for sure:
+//!   each event may take two entries. One that is told just before the end of a session covers all up to there. The end of a guild needs none for a
 //!   session whose relay never came to where it was accepted;
 //! - an epoch may begin without a gap if nothing that was let out before is missing from it;
 //! - what is told of now may be lost, and may be told by the rights of any place between where it was accepted and the next event that
@@ -64,6 +65,23 @@ pub struct Begin {
     pub again: bool,
     /// The gap that it is told first, if it comes back and its relay does not reach back.
     pub gap: Option<Gap>,
+}
+
+/// How far back the relay of a session can tell it what it has not heard, as far as that is known from outside.
+#[derive(Debug, Clone, Copy)]
+pub struct Reach {
+    /// Nothing behind this was lost to the relay but by its rings' bounds.
+    pub from: Position,
+    /// What its sessions have read up to in any case: a batch consumer that falls out of a ring loses what is behind that for all of them.
+    pub read_to: Position,
+    /// How far the relay is.
+    pub at: Position,
+    /// Events that each of its rings holds at least.
+    pub events: usize,
+    /// The same in bytes.
+    pub bytes: usize,
+    /// How many sessions it has, each of which an event may move.
+    pub sessions: usize,
 }
 
 /// What a session reads.
@@ -210,6 +228,14 @@ impl Ears {
     /// - [`Promise::Durable`](super::Promise::Durable) if it is a gap over what no owner has let out yet.
     pub fn heard(&mut self, annals: &Annals, ear: EarId, heard: &Heard) -> Result<(), Breach> {
         self.at(annals, ear, |ear, facts| ear.hear(facts, heard))
+    }
+
+    /// A session is about to read a gap, from a relay that reaches back so far.
+    ///
+    /// # Errors
+    /// A breach of [`Promise::Order`](super::Promise::Order) if the relay can still tell all of it.
+    pub fn loses(&mut self, annals: &Annals, ear: EarId, gap: Gap, reach: &Reach) -> Result<(), Breach> {
+        self.at(annals, ear, |ear, facts| ear.must_be_lost(facts, gap, reach))
     }
 
     /// A session has read all that there was, and waits at its relay, which is at `at`: what was for it up to there it has heard.

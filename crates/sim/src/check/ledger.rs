@@ -10,21 +10,26 @@
 
 mod deciding;
 mod recovery;
+mod register;
+mod spread;
 mod views;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use guildhall_guild::{Answer, CallId, Outcomes, Reply};
+use guildhall_guild::{Answer, CallId, Outcomes, Reply, SessionRequest};
 use guildhall_members::View;
 use guildhall_proto::{
-    Actor, ClientId, Command, CommandError, Epoch, Event, GuildId, Millis, OpId, Outcome, Position, Record, UserId,
+    Actor, ChannelId, ClientId, Command, CommandError, Epoch, Event, GuildId, Millis, OpId, Outcome, Position, Record,
+    SessionId, UserId,
 };
 
 use super::{Breach, Chronicle, Promise};
 use crate::seen::Seen;
 
 pub(crate) use recovery::Recovered;
+use register::Register;
+use spread::Spread;
 
 /// What is known of all guilds.
 #[derive(Debug, Default)]
@@ -45,6 +50,10 @@ struct Book {
     ops: BTreeMap<OpId, Op>,
     /// The latest counters that each client used here.
     counters: BTreeMap<ClientId, Vec<u64>>,
+    /// Of the latest owner.
+    register: Register,
+    /// Whether the latest owner fell asleep, and so lost nothing.
+    fell_asleep: bool,
 }
 
 /// What is known of an operation.
@@ -57,8 +66,8 @@ struct Op {
     refused: Option<(Epoch, CommandError)>,
     /// Its owner carries it out by and by.
     under_way: bool,
-    /// Members that its batches have added or removed.
-    so_far: u32,
+    /// How far it is, if it is carried out by and by.
+    spread: Spread,
 }
 
 impl Op {
@@ -70,7 +79,7 @@ impl Op {
             acknowledged: false,
             refused: None,
             under_way: false,
-            so_far: 0,
+            spread: Spread::default(),
         }
     }
 }
@@ -109,8 +118,10 @@ pub(crate) struct Made {
 pub(crate) enum By {
     /// A command.
     Call { id: CallId, op: OpId, actor: Actor, command: Arc<Command> },
-    /// Something about a session, or that somebody types.
-    Session,
+    /// Something about a session.
+    Session { id: CallId, session: SessionId, request: SessionRequest },
+    /// That somebody types.
+    Typing { id: CallId, user: UserId, channel: ChannelId },
     /// To carry on with what is spread over turns.
     Batch,
     /// That a job is done.
@@ -211,6 +222,12 @@ impl Ledger {
             }
             Some(_) | None => Ok(()),
         }
+    }
+
+    /// An owner has fallen asleep: all that it let out it has saved.
+    pub(crate) fn fell_asleep(&mut self, guild: GuildId, epoch: Epoch) {
+        let book = self.books.entry(guild).or_default();
+        book.fell_asleep = book.epoch == epoch;
     }
 
     /// A read was answered with a view.

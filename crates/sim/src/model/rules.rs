@@ -2,15 +2,14 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use guildhall_proto::limits::{
     BANS_MAX, BULK_MEMBERS_MAX, CHANNELS_MAX, MEMBER_ROLES_MAX, MENTION_ROLES_MAX, MENTION_USERS_MAX, OVERWRITES_MAX,
     ROLES_MAX,
 };
 use guildhall_proto::{
-    Actor, Channel, ChannelKind, Command, EventKind, GuildSettings, Member, MemberEdit, Message, Millis, NewMember,
-    Overwrite, OverwriteTarget, Permissions, PruneBy, Publish, Role, RoleId, UserId,
+    Actor, Channel, ChannelId, ChannelKind, Command, EventKind, GuildSettings, Member, MemberEdit, Message, Millis,
+    NewMember, Overwrite, OverwriteTarget, Permissions, PruneBy, Publish, Role, RoleId, UserId,
 };
 
 use super::{Community, Life, Place, Room, place_of};
@@ -68,10 +67,10 @@ fn create(now: Millis, actor: Actor, command: &Command, everyone: RoleId) -> Opt
 }
 
 /// Who asks.
-struct Asker {
+pub(super) struct Asker {
     user: Option<UserId>,
     base: Permissions,
-    place: Place,
+    pub(super) place: Place,
 }
 
 impl Asker {
@@ -86,13 +85,7 @@ impl Asker {
 
 impl Community {
     fn decide(&self, now: Millis, actor: Actor, command: &Command) -> Verdict {
-        let asker = match actor {
-            Actor::System => Asker { user: None, base: Permissions::ALL, place: (u32::MAX, Reverse(0)) },
-            Actor::User(user) if self.members.contains_key(&user) => {
-                Asker { user: Some(user), base: self.base(user), place: self.place(user) }
-            }
-            Actor::User(_) => return Verdict::Refused,
-        };
+        let Some(asker) = self.asker(actor) else { return Verdict::Refused };
         if let Command::PruneMembers(by) = command {
             let accepted = self.may_prune(&asker, by);
             return accepted.map_or(Verdict::Refused, |()| Verdict::Later);
@@ -109,6 +102,24 @@ impl Community {
         let is_unknown = matches!(command, Command::CreateRole(role) if self.deleted_roles.contains(&role.id))
             || matches!(command, Command::Publish(publish) if publish.session.is_some());
         if is_unknown { Verdict::Perhaps(made) } else { Verdict::Makes(made) }
+    }
+
+    /// Who asks; `None` if that is no member.
+    pub(super) fn asker(&self, actor: Actor) -> Option<Asker> {
+        match actor {
+            Actor::System => Some(Asker { user: None, base: Permissions::ALL, place: (u32::MAX, Reverse(0)) }),
+            Actor::User(user) => self.members.contains_key(&user).then(|| {
+                let (base, place) = (self.base(user), self.place(user));
+                Asker { user: Some(user), base, place }
+            }),
+        }
+    }
+
+    /// Whether a user may say something in a channel, or be told of as typing there.
+    pub(crate) fn may_say(&self, user: UserId, channel: ChannelId) -> bool {
+        let needed = Permissions::VIEW_CHANNEL | Permissions::SEND_MESSAGES;
+        let room = self.asker(Actor::User(user)).and_then(|asker| self.manageable(&asker, channel, needed));
+        room.is_some_and(|room| room.channel.kind == ChannelKind::Text)
     }
 
     /// The events of a command; `None` if it is refused.
@@ -295,7 +306,7 @@ impl Community {
         Some(event)
     }
 
-    fn may_prune(&self, asker: &Asker, by: &PruneBy) -> Option<()> {
+    pub(super) fn may_prune(&self, asker: &Asker, by: &PruneBy) -> Option<()> {
         asker.has(Permissions::KICK_MEMBERS | Permissions::MANAGE_GUILD)?;
         match by {
             PruneBy::Role(role) => must(*role != self.everyone() && self.roles.contains_key(role)),
@@ -358,7 +369,7 @@ impl Community {
         Some(after)
     }
 
-    fn joins(&self, now: Millis, new: &NewMember) -> Option<Member> {
+    pub(super) fn joins(&self, now: Millis, new: &NewMember) -> Option<Member> {
         let NewMember { user, nick, roles, flags } = new;
         Some(Member { user: *user, nick: nick.clone(), roles: self.holdable(roles)?, joined_at: now, flags: *flags })
     }
@@ -372,7 +383,7 @@ impl Community {
     }
 
     /// A channel that the asker sees, and has these permissions in.
-    fn manageable(&self, asker: &Asker, channel: guildhall_proto::ChannelId, needed: Permissions) -> Option<&Room> {
+    fn manageable(&self, asker: &Asker, channel: ChannelId, needed: Permissions) -> Option<&Room> {
         let room = self.channels.get(&channel)?;
         must(self.own_within(asker, room).contains(Permissions::VIEW_CHANNEL | needed))?;
         Some(room)
@@ -403,30 +414,6 @@ impl Community {
             OverwriteTarget::User(user) => self.place(user),
         }
     }
-}
-
-/// Whether an event may be a batch of a whole-guild change, of a guild as it was before.
-pub(crate) fn may_be_batch(life: &Life, now: Millis, command: &Command, event: &EventKind) -> bool {
-    let Some(community) = life.community() else { return false };
-    if let (Command::ImportMembers(lines), EventKind::MembersJoined { members }) = (command, event) {
-        let by_user: std::collections::BTreeMap<UserId, &NewMember> =
-            lines.iter().rev().map(|line| (line.user, line)).collect();
-        return members.iter().all(|member| {
-            let is_new = !community.members.contains_key(&member.user) && !community.bans.contains_key(&member.user);
-            let line = by_user.get(&member.user);
-            is_new && line.is_some_and(|line| community.joins(now, line).as_ref() == Some(member))
-        });
-    }
-    if let (Command::PruneMembers(by), EventKind::MembersLeft { users }) = (command, event) {
-        let matches = |member: &Arc<Member>| match by {
-            PruneBy::Role(role) => member.roles.contains(role),
-            PruneBy::Idle { joined_before } => member.roles.is_empty() && member.joined_at < *joined_before,
-            PruneBy::Absent(absent) => absent.contains(&member.user),
-        };
-        let may_go = |user: &UserId| *user != community.owner() && community.members.get(user).is_some_and(matches);
-        return users.windows(2).all(|pair| pair[0] < pair[1]) && users.iter().all(may_go);
-    }
-    false
 }
 
 /// The permissions of which an overwrite says something else after than before.

@@ -9,7 +9,7 @@ use guildhall_proto::{
 };
 
 use super::town::{self, user};
-use super::{CallAs, Doing, Known, Scene, Town, Workload, doors, roles};
+use super::{CallAs, Doing, Known, Proof, Scene, Town, Workload, doors, roles};
 use crate::dice::Dice;
 use crate::model::Community;
 use crate::queue::Micros;
@@ -67,13 +67,23 @@ fn meddle(scene: &mut Scene<'_, '_>, guild: GuildId, known: &Community) {
     let session = scene.session(guild).map_or(nobodys, |(session, _)| session);
     match scene.dice.below(6) {
         0 => scene.attach_at(guild, stranger, Level::Active),
-        1 => scene.doings.push(Doing::Detach(nobodys)),
+        1 => {
+            let session = if scene.dice.one_in(2) { session } else { nobodys };
+            scene.doings.push(Doing::Evict { guild, session, user: stranger });
+        }
         2 => scene.doings.push(Doing::Type { guild, user: stranger, channel }),
         3 => scene.ask(guild, Command::RemoveMember { user: stranger }),
         4 => {
             // A session that still hears comes back, as one does whose secret was stolen.
             let (backend, status) = (scene.backend(), scene.status());
-            scene.doings.push(Doing::Resume { session, backend, level: Level::Active, status });
+            let proof = match scene.dice.below(6) {
+                0 => Proof::Former,
+                1 => Proof::Ahead,
+                2 => Proof::Foreign(scene.session(guild).map_or(nobodys, |(other, _)| other)),
+                3 => Proof::Forged,
+                _ => Proof::Secret,
+            };
+            scene.doings.push(Doing::Resume { session, proof, backend, level: Level::Active, status });
         }
         _ => {
             let (payload, mentions) = (scene.payload(8), Mentions::default());

@@ -30,7 +30,6 @@ impl Workload for Mixed {
             backends: all.backends.max(one.backends),
             sleep_after: all.sleep_after.min(one.sleep_after),
             ring_events: all.ring_events.or(one.ring_events),
-            bulk_members: all.bulk_members.max(one.bulk_members),
         })
     }
 

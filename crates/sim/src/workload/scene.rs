@@ -13,7 +13,7 @@ use guildhall_proto::{
 use crate::dice::Dice;
 use crate::model::Community;
 use crate::workload::town::{self, Founding, Town};
-use crate::workload::{CallAs, Doing, Known, KnownSession, KnownStage, Pace, Way};
+use crate::workload::{CallAs, Doing, Known, KnownSession, KnownStage, Pace, Proof, Way};
 
 /// All that [`Workload::next`](crate::workload::Workload::next) is given, in one hand.
 #[derive(Debug)]
@@ -114,7 +114,7 @@ impl<'k> Scene<'_, 'k> {
     pub fn resume(&mut self, session: SessionId, known: &KnownSession) {
         let backend = if self.dice.one_in(2) { self.backend() } else { known.backend };
         let status = if self.dice.one_in(4) { self.status() } else { known.status };
-        self.doings.push(Doing::Resume { session, backend, level: known.level, status });
+        self.doings.push(Doing::Resume { session, proof: Proof::Secret, backend, level: known.level, status });
     }
 
     /// Who looks at the guild looks away; of the others one in five looks at it.

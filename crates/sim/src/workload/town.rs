@@ -11,7 +11,6 @@ use guildhall_proto::{
 
 use crate::dice::Dice;
 use crate::model::Community;
-use crate::workload::Setting;
 
 /// The shape of one community, and whether it has come to be.
 #[derive(Debug, Clone)]
@@ -76,7 +75,7 @@ impl Town {
                 !known.members.contains_key(&user) && !known.bans.contains_key(&user)
             };
             let new: Vec<NewMember> = (1..self.members).filter(is_missing).map(|nth| self.member(nth, dice)).collect();
-            let chunks = new.chunks(Setting::default().bulk_members);
+            let chunks = new.chunks(IMPORT_LINES);
             missing.extend(chunks.map(|chunk| Command::ImportMembers(chunk.to_vec())));
         }
         missing
@@ -196,6 +195,8 @@ const MODERATORS: &[Permissions] = &[
 pub const CATEGORY: u64 = 1_000;
 /// Users are numbered below this.
 pub const USERS: u64 = USER_IDS;
+/// Members that are missing in a town are added so many at a time.
+const IMPORT_LINES: usize = 400;
 /// A power of two, so that an odd factor scatters numbers over it without meeting any twice.
 const USER_IDS: u64 = 1 << 32;
 /// Odd, and near the golden section of [`USER_IDS`]: so neighbours lie evenly apart however many there are.

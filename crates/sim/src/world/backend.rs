@@ -16,7 +16,7 @@ use guildhall_ring::Budget;
 
 use super::World;
 use super::message::At;
-use crate::check::EarId;
+use crate::check::{EarId, Reach};
 use crate::workload::{KnownStage, Pace, Way};
 pub(super) use seats::{Coming, Errand};
 
@@ -48,6 +48,10 @@ pub(crate) struct RelayHost {
     /// How often it has begun again lately.
     pub(super) reopened: u64,
     pub(super) fills: u64,
+    /// From where on nothing was lost to the relay but by its rings' bounds; `None` once others have told it of its guild's end.
+    pub(super) whole_from: Option<Position>,
+    /// What the batch consumer has read up to.
+    pub(super) batch_at: Position,
 }
 
 /// The relay itself, once there was a view to begin with.
@@ -89,12 +93,34 @@ pub(crate) struct Seat {
 pub(crate) struct Holding {
     pub(super) seat: EarId,
     pub(super) secret: Option<Secret>,
+    /// The one before, if it has come back.
+    pub(super) secret_before: Option<Secret>,
     /// The last position that it knows.
     pub(super) known: Position,
     pub(super) members: bool,
     /// How often it was cut.
     pub(super) cuts: u64,
     pub(super) generation: Option<Generation>,
+}
+
+impl RelayHost {
+    /// How far back sessions that are served in this way can be told what they have not heard.
+    fn reach(&self, way: Way, config: &RelayConfig) -> Option<Reach> {
+        let relay = &self.core.as_ref()?.relay;
+        let RelayConfig { ring, slow_ring, .. } = config;
+        let read_to = match way {
+            Way::Stream => relay.position(),
+            Way::Batch => self.batch_at,
+        };
+        Some(Reach {
+            from: self.whole_from?,
+            read_to,
+            at: relay.position(),
+            events: ring.entries_max.min(slow_ring.entries_max),
+            bytes: ring.bytes_max.min(slow_ring.bytes_max),
+            sessions: relay.sessions(),
+        })
+    }
 }
 
 impl Backend {

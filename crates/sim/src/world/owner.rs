@@ -243,9 +243,11 @@ impl Owner {
                 (By::Call { id, op, actor, command }, Input::Command(call))
             }
             Request::Session { session, request } => {
-                (By::Session, Input::Session(SessionCall { id, session, request }))
+                (By::Session { id, session, request }, Input::Session(SessionCall { id, session, request }))
             }
-            Request::Typing { user, channel } => (By::Session, Input::Typing(TypingCall { id, user, channel })),
+            Request::Typing { user, channel } => {
+                (By::Typing { id, user, channel }, Input::Typing(TypingCall { id, user, channel }))
+            }
         };
         self.guild.handle(self.clock, input, &mut self.effects);
         self.note(by, before);

@@ -1,16 +1,18 @@
 //! What goes wrong with hosts, links and sessions, and how it is well again.
 
-use guildhall_proto::{GuildId, Level, SessionId, Status};
+use guildhall_guild::SessionRequest;
+use guildhall_proto::{Generation, GuildId, Level, Position, Seq, SessionId, Status, UserId};
+use guildhall_relay::Secret;
 
-use super::backend::{Coming, Errand};
+use super::backend::{Coming, Errand, Holding};
 use super::machine::End;
-use super::message::{Happening, Owned, Which};
-use super::wire::Host;
+use super::message::{Asked, Body, Happening, Owned, Which};
+use super::wire::{Host, Lane};
 use super::{Seen, What, World};
-use crate::check::{Breach, EarId};
+use crate::check::{Breach, EarId, Promise};
 use crate::faults::Trouble;
 use crate::queue::Micros;
-use crate::workload::KnownStage;
+use crate::workload::{KnownSession, KnownStage, Proof};
 
 /// What is well again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -239,33 +241,63 @@ impl World {
         }
     }
 
-    /// A session comes back, with its secret.
+    /// A session comes back, with what it shows. One that is still there gets a second seat, which is its seat once its owner has agreed.
     pub(super) fn resume(
         &mut self,
         session: SessionId,
+        proof: Proof,
         backend: usize,
         level: Level,
         status: Status,
     ) -> Result<(), Breach> {
-        let Some(known) = self.sessions.get(&session).filter(|known| known.stage == KnownStage::Cut).copied() else {
-            return Ok(());
-        };
+        let Some(known) = self.sessions.get(&session).copied() else { return Ok(()) };
+        let Some(generation) = self.proven(session, &known, proof)? else { return Ok(()) };
+        let Holding { known: at, members, .. } = self.holdings[&session];
+        let at = if proof == Proof::Ahead { Position { seq: Seq(at.seq.0 + AHEAD), ..at } } else { at };
+        let coming = Coming { session, guild: known.guild, user: known.user, way: known.way, members, level, status };
+        let errand = Errand::Resume { generation, known: at };
+        if known.stage == KnownStage::Cut && matches!(proof, Proof::Secret) {
+            self.watch.seen.resumed_elsewhere += u64::from(backend != known.backend);
+            return self.take_seat(backend, coming, errand, None);
+        }
+        self.watch.seen.came_out_of_place += 1;
+        let seat = self.put_seat(backend, coming, errand, None);
+        self.errand(backend, seat)
+    }
+
+    /// As which a session is to be held, by what it shows; `None` if that is not taken.
+    fn proven(&self, session: SessionId, known: &KnownSession, proof: Proof) -> Result<Option<Generation>, Breach> {
         let holding = &self.holdings[&session];
-        let Some(secret) = holding.secret else { return Ok(()) };
-        let now = self.wire.now.clock();
-        let Ok(generation) = self.keys.verify(&secret, known.guild, session, known.user, now) else { return Ok(()) };
-        let errand = Errand::Resume { generation, known: holding.known };
-        self.watch.seen.resumed_elsewhere += u64::from(backend != known.backend);
-        let coming = Coming {
-            session,
-            guild: known.guild,
-            user: known.user,
-            way: known.way,
-            members: holding.members,
-            level,
-            status,
+        let secret = match proof {
+            Proof::Secret | Proof::Ahead => holding.secret,
+            Proof::Former => holding.secret_before,
+            Proof::Foreign(other) => {
+                self.holdings.get(&other).filter(|_| other != session).and_then(|held| held.secret)
+            }
+            Proof::Forged => holding.secret.and_then(|secret| {
+                let mut bytes = secret.as_bytes().to_vec();
+                let at = usize::try_from(self.steps).unwrap_or(0) % bytes.len();
+                bytes[at] ^= 1 << (self.steps % 8);
+                Secret::from_bytes(&bytes).ok()
+            }),
         };
-        self.take_seat(backend, coming, errand, None)
+        let Some(secret) = secret else { return Ok(None) };
+        let generation = self.keys.verify(&secret, known.guild, session, known.user, self.wire.now.clock()).ok();
+        let is_false = matches!(proof, Proof::Foreign(_) | Proof::Forged) && generation.is_some();
+        Promise::Rights.require(!is_false, || format!("a secret that is {proof:?} is taken for {session:?}"))?;
+        Ok(generation)
+    }
+
+    /// Somebody asks for a session to leave, which is another's or not there.
+    pub(super) fn evict(&mut self, guild: GuildId, session: SessionId, user: UserId) {
+        if self.sessions.get(&session).is_some_and(|known| known.user == user) {
+            return;
+        }
+        // Nobody waits for the answer: it is the ledger's to see.
+        let asked = Asked { backend: 0, seat: EarId(0), errand: 0 };
+        let body = Body::Ask { asked, guild, session, request: SessionRequest::Detach { user } };
+        let to = Host::Node(self.placement[&guild].0);
+        self.wire.send(Host::Backend(0), to, Lane::Ordered, body);
     }
 
     /// A session leaves.
@@ -313,3 +345,5 @@ impl World {
 
 /// How long a session that was cut may come back.
 const CUT_KEPT: Micros = Micros::seconds(20);
+/// Events that there never were, and that somebody says to know.
+const AHEAD: u64 = 1_000_000;

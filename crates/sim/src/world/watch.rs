@@ -5,7 +5,7 @@ use guildhall_members::View;
 use guildhall_proto::{GuildId, Position, UserId};
 
 use super::message::Owned;
-use crate::check::{Begin, Breach, EarId, Ears, Heard, Ledger, Recovered};
+use crate::check::{Begin, Breach, EarId, Ears, Heard, Ledger, Reach, Recovered};
 use crate::dice::Dice;
 use crate::seen::Seen;
 
@@ -114,7 +114,13 @@ impl Watch {
     }
 
     /// A session has read something.
-    pub(crate) fn heard(&mut self, guild: GuildId, ear: EarId, heard: &Heard) -> Result<(), Breach> {
+    pub(crate) fn heard(
+        &mut self,
+        guild: GuildId,
+        ear: EarId,
+        heard: &Heard,
+        reach: Option<Reach>,
+    ) -> Result<(), Breach> {
         self.digest.note(ear.0);
         match heard {
             Heard::Event(event) => {
@@ -138,6 +144,9 @@ impl Watch {
             }
         }
         let annals = self.ledger.chronicle.annals(guild);
+        if let (Heard::Gap(gap), Some(reach)) = (heard, reach) {
+            self.ears.loses(annals, ear, *gap, &reach)?;
+        }
         self.ears.heard(annals, ear, heard)
     }
 }

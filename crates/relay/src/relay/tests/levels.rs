@@ -1,6 +1,6 @@
 //! Levels: what passive sessions hear, and how a session comes from one level to the other.
 
-use guildhall_proto::{Level, Mentions, OverwriteTarget, Status};
+use guildhall_proto::{Epoch, Level, Mentions, OverwriteTarget, Seq, Status};
 use guildhall_ring::RingConfig;
 
 use super::stage::Heard::{self, Detached, Event as Ev};
@@ -306,4 +306,22 @@ fn a_change_that_the_ring_does_not_reach_back_to_is_refused() {
     assert_eq!(stage.relay.waiting(), 1);
     let next = stage.apply(calling(HALL, None, Mentions { everyone: true, ..NOBODY }));
     assert_eq!(stage.hear(&mut ada), [Ev(next)]);
+}
+
+#[test]
+fn a_session_that_turns_behind_a_hole_after_which_seqs_are_lower_is_told_its_gap() {
+    let mut stage = Stage::new();
+    let mut ada = stage.join_passive(1, ADA, &[]);
+    for _ in 0..8 {
+        stage.apply(EventKind::GuildUpdated { before: settings(OWNER), after: settings(OWNER) });
+    }
+    assert_eq!(stage.hear(&mut ada).len(), 8);
+
+    stage.resync(Position { epoch: Epoch(2), seq: Seq(3) }, &[ADA]).unwrap();
+    stage.say(HALL);
+    let accepted = stage.relay.position();
+    let said = stage.say(HALL);
+    stage.relay.set_level(&mut ada, Level::Active, accepted, &mut Vec::new()).unwrap();
+
+    assert_eq!(stage.hear(&mut ada), [Heard::Gap(8, 3), Ev(said)]);
 }

@@ -13,9 +13,9 @@ use guildhall_proto::{
 };
 use guildhall_relay::{DetachReason, Gap};
 
-use super::eye::{Eye, channel_of, ends, stripped};
+use super::eye::{Eye, begins, channel_of, ends, stripped, weight};
 use super::past::Past;
-use super::{Begin, Heard, Tally};
+use super::{Begin, Heard, Reach, Tally};
 use crate::check::{Annals, Breach, Promise};
 use crate::workload::Way;
 
@@ -236,13 +236,44 @@ impl Ear {
         Ok(())
     }
 
+    /// A gap over what its relay can still tell is none. What a session missed while it listened in another way is not looked at, nor
+    /// what came before a member joined or a role was deleted, where its rights of then may not be known.
+    pub(super) fn must_be_lost(&self, facts: &Facts<'_>, gap: Gap, reach: &Reach) -> Result<(), Breach> {
+        let from = gap.after.min(reach.read_to);
+        let listens_on = self.turns.len() == 1 && self.leaves.is_none() && self.end.is_none();
+        let bounds = (reach.events / 2, reach.bytes / 2);
+        if from < reach.from || from.epoch != reach.at.epoch || gap.through == from || !listens_on {
+            return Ok(());
+        }
+        let user = self.begin.user;
+        let is_unsure = |event: &Event| {
+            matches!(event.kind, EventKind::RoleDeleted { .. })
+                || ends(&event.kind, user).is_some()
+                || begins(&event.kind, user)
+        };
+        let (mut events, mut bytes) = (0, 0);
+        for event in facts.past.between(from, reach.at) {
+            events += 1;
+            bytes += weight(&event.kind, reach.sessions);
+            if events >= bounds.0 || bytes >= bounds.1 || is_unsure(event) {
+                return Ok(());
+            }
+        }
+        self.require(Promise::Order, false, || {
+            format!(
+                "was told a gap after {from} through {}, of {events} events that its relay, at {}, must have",
+                gap.through, reach.at
+            )
+        })
+    }
+
     fn hear_unread(&mut self, facts: &mut Facts<'_>, unread: &Unread) -> Result<(), Breach> {
         let (at, known) = (unread.at, self.known);
         self.require(Promise::Order, at >= known, || format!("was told {unread:?} when it knew all up to {known}"))?;
         self.pass(facts, at, Passing::Hearing)?;
         let has_ended = self.end.is_some();
         self.require(Promise::Rights, !has_ended, || format!("was told {unread:?} behind its member's end"))?;
-        let Some(since) = self.passive_since(at) else {
+        let Some((since, surely_since)) = self.passive_since(at) else {
             return Err(self.breach(Promise::Order, format!("was told {unread:?} while it was active")));
         };
         let is_listed = unread.channels.is_sorted_by(|one, next| one < next) && !unread.channels.is_empty();
@@ -254,7 +285,8 @@ impl Ear {
                 format!("was told {unread:?}, but there is no news for it in {channel:?}")
             })?;
         }
-        let left_out = self.sure_news(since).find(|(channel, _)| unread.channels.binary_search(channel).is_err());
+        let left_out =
+            self.sure_news(surely_since).find(|(channel, _)| unread.channels.binary_search(channel).is_err());
         self.require(Promise::Order, left_out.is_none(), || {
             format!("was told {unread:?} without the news {left_out:?}")
         })?;
@@ -413,11 +445,14 @@ impl Ear {
         })
     }
 
-    /// Since when the session, which is passive at `at`, has been so. Where it turns, it is what it was and what it will be.
-    fn passive_since(&self, at: Position) -> Option<Position> {
-        let turns = self.turns.iter().rev().filter(|(from, _)| *from <= at);
-        let mut turns = turns.skip_while(|(from, level)| *level == Level::Active && *from == at);
-        turns.next().filter(|(_, level)| *level == Level::Passive).map(|(from, _)| *from)
+    /// Since when the session, which is passive at `at`, has been so; and since when at the latest. Where it turns, it is what it was and
+    /// what it will be, however often it turns there.
+    fn passive_since(&self, at: Position) -> Option<(Position, Position)> {
+        let turns = || self.turns.iter().rev().filter(|(from, _)| *from <= at);
+        let mut latest = turns().skip_while(|(from, level)| *level == Level::Active && *from == at);
+        let (latest, _) = *latest.next().filter(|(_, level)| *level == Level::Passive)?;
+        let before = turns().find(|(from, _)| *from < at).filter(|(_, level)| *level == Level::Passive);
+        Some((before.map_or(latest, |(from, _)| *from), latest))
     }
 
     /// The news that the next summary must have. Since when news are news to a session a relay knows by number alone: those of a later

@@ -174,6 +174,40 @@ pub(super) fn ends(event: &EventKind, user: UserId) -> Option<DetachReason> {
     is_gone.then_some(DetachReason::MemberLeft)
 }
 
+/// Whether an event makes a user a member.
+pub(super) fn begins(event: &EventKind, user: UserId) -> bool {
+    if let EventKind::MemberJoined { member } | EventKind::GuildCreated { owner: member, .. } = event {
+        member.user == user
+    } else if let EventKind::MembersJoined { members } = event {
+        members.binary_search_by_key(&user, |member| member.user).is_ok()
+    } else {
+        false
+    }
+}
+
+/// Bytes that an event may take in a ring at most, of so many sessions.
+pub(super) fn weight(event: &EventKind, sessions: usize) -> usize {
+    let own = if let EventKind::MessagePublished(message) = event {
+        return ENTRY_BYTES
+            + message.payload.bytes().len()
+            + 16 * (message.mentions.users.len() + message.mentions.roles.len());
+    } else if let EventKind::MembersJoined { members } = event {
+        members.len() * ENTRY_BYTES
+    } else if let EventKind::MembersLeft { users } = event {
+        users.len() * 16
+    } else if let EventKind::ChannelCreated { overwrites, .. } | EventKind::ChannelDeleted { overwrites, .. } = event {
+        overwrites.len() * 64
+    } else {
+        0
+    };
+    ENTRY_BYTES + own + sessions * MOVE_BYTES
+}
+
+/// An entry with an audience of its own.
+const ENTRY_BYTES: usize = 4 * 1024;
+/// A session's change of rights.
+const MOVE_BYTES: usize = 256;
+
 /// An event as sessions are told it: not in which channels a deleted role had overwrites, nor what stood under a deleted category. `None`
 /// where that is all of it.
 pub(super) fn stripped(event: &Event) -> Option<Event> {

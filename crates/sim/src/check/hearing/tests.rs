@@ -1,5 +1,6 @@
 //! Hand-made histories: each kind of fault is found and named by its promise, and what is right is not.
 
+mod gaps;
 mod relays;
 mod scene;
 

@@ -1,16 +1,20 @@
 //! Each call decided again: what an owner made of it must be what the naive guild makes of it at that place.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use guildhall_guild::CallId;
+use guildhall_guild::{Answer, CallId, Reply};
 use guildhall_proto::limits::{CLIENT_OUTCOMES_MAX, ISSUE_AHEAD_MAX, OUTCOME_KEPT};
 use guildhall_proto::{
-    Actor, Command, CommandError, Epoch, Event, EventKind, GuildId, Limited, OpId, Outcome, Position, RoleId, Stage,
+    Actor, Command, CommandError, Epoch, Event, EventKind, GuildId, Limited, Millis, OpId, Outcome, Position, RoleId,
+    Stage, UserId,
 };
 
+use super::register::Asking;
+use super::spread::Batch;
 use super::{Applied, Book, Breach, By, Ledger, Made, Op, Promise, outcome};
 use crate::check::Annals;
-use crate::model::{Verdict, may_be_batch};
+use crate::model::{Life, Verdict};
 use crate::seen::Seen;
 
 /// A call and what came of it.
@@ -21,12 +25,14 @@ struct Asked<'a> {
     actor: Actor,
     command: &'a Arc<Command>,
     made: &'a Made,
+    /// The call, if its answer is waited for.
+    call: Option<CallId>,
     answer: Option<Result<Outcome, &'a CommandError>>,
 }
 
 impl Asked<'_> {
     fn wrong(&self, promise: Promise, what: &str) -> Breach {
-        let Self { guild, epoch, op, actor, command, made, answer } = self;
+        let Self { guild, epoch, op, actor, command, made, answer, .. } = self;
         let events: Vec<(Position, &EventKind)> =
             made.events.iter().map(|event| (event.position, &event.kind)).collect();
         promise.breach(format!(
@@ -54,21 +60,41 @@ impl Ledger {
             By::Call { id, op, actor, command } => {
                 let own = made.answers.iter().find(|(call, _)| call == id);
                 let answer = own.and_then(|(_, answer)| outcome(answer));
-                let asked = Asked { guild, epoch, op: *op, actor: *actor, command, made, answer };
+                let (op, actor, call) = (*op, *actor, Some(*id).filter(|_| whole));
+                let asked = Asked { guild, epoch, op, actor, command, made, call, answer };
                 self.decide_again(&asked, whole, seen)?;
                 self.append(guild, made, whole)?;
-                let others = made.answers.iter().filter(|(call, _)| call != id);
-                self.are_given_up(guild, others.map(|(call, answer)| (*call, answer)))
+                self.are_given_up(guild, made, *id, whole)
             }
             By::Batch => {
-                self.check_batch(guild, made, seen)?;
+                self.check_batch(guild, made, whole, seen)?;
                 self.append(guild, made, whole)
             }
-            By::Session | By::Job => Promise::Durable
-                .require(made.events.is_empty() && made.records.is_empty(), || {
-                    format!("guild {guild}: no command asked for {:?}", made.events)
-                }),
+            By::Session { id, session, request } => {
+                nothing_changes(guild, made)?;
+                let answer = own_answer(guild, made, *id)?;
+                let (life, at, now) = self.place(guild, epoch, made);
+                let asking = Asking { guild, session: *session, request: *request, life: &life, at, now, answer };
+                self.books.entry(guild).or_default().register.decide(&asking)
+            }
+            By::Typing { id, user, channel } => {
+                nothing_changes(guild, made)?;
+                let answer = own_answer(guild, made, *id)?;
+                let (life, at, _) = self.place(guild, epoch, made);
+                let may_type = life.community().is_some_and(|community| community.may_say(*user, *channel));
+                let is_right = if may_type { *answer == Ok(Reply::Accepted(at)) } else { answer.is_err() };
+                Promise::Rights.require(is_right, || {
+                    format!("guild {guild} at {at}: {user:?} types in {channel:?} and is told {answer:?}")
+                })
+            }
+            By::Job => nothing_changes(guild, made),
         }
+    }
+
+    /// The guild where something was made, that place, and the owner's clock.
+    fn place(&mut self, guild: GuildId, epoch: Epoch, made: &Made) -> (Life, Position, Millis) {
+        let annals = self.chronicle.annals(guild);
+        (annals.latest().clone(), annals.stands(epoch), made.now)
     }
 
     fn append(&mut self, guild: GuildId, made: &Made, whole: bool) -> Result<(), Breach> {
@@ -76,19 +102,28 @@ impl Ledger {
         for event in made.events.iter().filter(|event| whole || event.is_durable()) {
             follows(annals, event, whole)?;
             annals.append(Arc::clone(event));
+            self.books.entry(guild).or_default().register.note(&event.kind);
         }
         Ok(())
     }
 
     /// Calls that waited for a whole-guild change are answered with the deletion of the guild.
-    fn are_given_up<'a>(
-        &self,
-        guild: GuildId,
-        mut others: impl Iterator<Item = (CallId, &'a guildhall_guild::Answer)>,
-    ) -> Result<(), Breach> {
+    fn are_given_up(&mut self, guild: GuildId, made: &Made, own: CallId, whole: bool) -> Result<(), Breach> {
         let is_deleted = self.chronicle.find(guild).is_some_and(|annals| annals.latest().is_deleted());
-        let all = others.all(|(_, answer)| is_deleted && *answer == Err(CommandError::UnknownGuild));
-        Promise::Durable.require(all, || format!("guild {guild}: a call is answered by another's turn"))
+        let others: Vec<&(CallId, Answer)> = made.answers.iter().filter(|(call, _)| *call != own).collect();
+        let all = others.iter().all(|(_, answer)| is_deleted && *answer == Err(CommandError::UnknownGuild));
+        Promise::Durable.require(all, || format!("guild {guild}: a call is answered by another's turn"))?;
+        let ends_it = made.events.iter().any(|event| matches!(event.kind, EventKind::GuildDeleted));
+        if ends_it && whole {
+            let book = self.books.entry(guild).or_default();
+            let waiting = book.ops.values_mut().flat_map(|op| op.spread.give_up());
+            let answered: BTreeSet<CallId> = others.iter().map(|(call, _)| *call).collect();
+            let waiting: BTreeSet<CallId> = waiting.collect();
+            Promise::Liveness.require(waiting == answered, || {
+                format!("guild {guild}: {waiting:?} waited when it was deleted, and {answered:?} were answered")
+            })?;
+        }
+        Ok(())
     }
 
     fn decide_again(&mut self, asked: &Asked<'_>, whole: bool, seen: &mut Seen) -> Result<(), Breach> {
@@ -105,12 +140,13 @@ impl Ledger {
         }
         let fresh = || Op::new(asked.actor, command);
         let op = book.ops.entry(id).or_insert_with(fresh);
-        if op.command != *command && op.applied.is_none() {
+        let is_same = op.command == *command && op.actor == asked.actor;
+        if !is_same && op.applied.is_none() {
             // Whatever was asked under this id before has left no trace.
             *op = fresh();
         }
         if let Some(applied) = op.applied {
-            asked.require(Promise::Durable, op.command == *command, "an id was taken for another body")?;
+            asked.require(Promise::Durable, is_same, "an id was taken for another body")?;
             asked.require(Promise::Durable, makes_nothing, "an operation is applied twice")?;
             asked.require(Promise::Durable, answer == Some(Ok(applied.outcome)), "a retry is answered otherwise")?;
             seen.retries += 1;
@@ -125,13 +161,14 @@ impl Ledger {
         op.under_way &= life.community().is_some();
         if op.under_way {
             let joins = answer.is_none() || is_over_capacity(answer);
+            op.spread.waits(asked.call.filter(|_| answer.is_none()));
             return asked.require(Promise::Durable, joins && makes_nothing, "an operation is begun twice");
         }
         let verdict = life.decide(made.now, asked.actor, command, RoleId::everyone(asked.guild));
         match (verdict, answer) {
             (Verdict::Refused | Verdict::Perhaps(_), Some(Err(refusal))) => {
                 asked.require(Promise::Durable, makes_nothing, "a refused command has changed something")?;
-                op.refused = Some((asked.epoch, refusal.clone())).filter(|_| op.so_far == 0);
+                op.refused = Some((asked.epoch, refusal.clone())).filter(|_| !op.spread.has_begun());
                 seen.refused += 1;
                 Ok(())
             }
@@ -157,6 +194,8 @@ impl Ledger {
             (Verdict::Makes(_), Some(Err(_))) => Err(asked.wrong(Promise::Durable, "it should not be refused")),
             (Verdict::Later, None) => {
                 op.under_way = true;
+                op.spread.begins(at, book.register.endings());
+                op.spread.waits(asked.call);
                 Ok(())
             }
             (Verdict::Later, Some(Err(_))) if is_over_capacity(answer) => Ok(()),
@@ -165,32 +204,24 @@ impl Ledger {
     }
 
     /// A batch of a whole-guild change.
-    fn check_batch(&mut self, guild: GuildId, made: &Made, seen: &mut Seen) -> Result<(), Breach> {
+    fn check_batch(&mut self, guild: GuildId, made: &Made, whole: bool, seen: &mut Seen) -> Result<(), Breach> {
         let wrong = |what: &str| Promise::Durable.breach(format!("guild {guild}: {what}: {:?}", made.records));
-        let life = self.chronicle.annals(guild).latest().clone();
-        let book = self.books.entry(guild).or_default();
+        let annals = self.chronicle.annals(guild);
+        let Book { ops, register, .. } = self.books.entry(guild).or_default();
         let Some(record) = made.records.first() else {
             let empty = made.events.is_empty() && made.answers.is_empty();
             return if empty { Ok(()) } else { Err(wrong("a batch is not recorded")) };
         };
-        let op = book.ops.get_mut(&record.op.id).ok_or_else(|| wrong("nobody asked for a batch"))?;
+        let op = ops.get_mut(&record.op.id).ok_or_else(|| wrong("nobody asked for a batch"))?;
         if op.applied.is_some() || made.records.len() > 1 || made.events.len() > 1 {
             return Err(wrong("a batch of what is finished, or two at once"));
         }
-        if let Some(event) = made.events.first() {
-            if !may_be_batch(&life, event.at, &op.command, &event.kind) {
-                return Err(wrong("a batch changes what it may not"));
-            }
-            op.so_far += members_in(&event.kind);
-        }
-        let told = match record.op.outcome {
-            Outcome::MembersImported { added, .. } => added,
-            Outcome::MembersPruned { removed, .. } => removed,
-            Outcome::Applied { .. } => u32::MAX,
-        };
-        if told != op.so_far {
-            return Err(wrong(&format!("an operation has come to {}", op.so_far)));
-        }
+        let batch = Batch { actor: op.actor, command: &op.command, record, event: made.events.first(), now: made.now };
+        let since = op.spread.endings();
+        let may_stay = |user| register.was_there(user, since);
+        let may_stay: &dyn Fn(UserId) -> bool = &may_stay;
+        // Of an owner that nobody was told of it is not known which sessions it had.
+        op.spread.takes(&batch, annals, Some(may_stay).filter(|_| whole)).map_err(|what| wrong(&what))?;
         if record.op.stage == Stage::Finished {
             op.applied = Some(Applied { number: Some(record.number), outcome: record.op.outcome });
             op.under_way = false;
@@ -199,6 +230,10 @@ impl Ledger {
             if !told {
                 return Err(wrong("who waited is answered otherwise"));
             }
+            let (answered, waited) = (made.answers.iter().map(|(call, _)| *call).collect(), op.spread.give_up());
+            Promise::Liveness.require(!whole || waited == answered, || {
+                format!("guild {guild}: {waited:?} waited for {:?}, and {answered:?} were answered", record.op.id)
+            })?;
             op.acknowledged |= !made.answers.is_empty();
         }
         Ok(())
@@ -238,16 +273,19 @@ impl Book {
     }
 }
 
-/// How many members a bulk event adds or removes.
-fn members_in(kind: &EventKind) -> u32 {
-    let members = if let EventKind::MembersJoined { members } = kind {
-        members.len()
-    } else if let EventKind::MembersLeft { users } = kind {
-        users.len()
-    } else {
-        0
-    };
-    u32::try_from(members).unwrap_or(u32::MAX)
+/// What is not a command changes nothing that lasts.
+fn nothing_changes(guild: GuildId, made: &Made) -> Result<(), Breach> {
+    Promise::Durable.require(made.events.is_empty() && made.records.is_empty(), || {
+        format!("guild {guild}: no command asked for {:?}", made.events)
+    })
+}
+
+/// The one answer to a request that is answered at once.
+fn own_answer(guild: GuildId, made: &Made, id: CallId) -> Result<&Answer, Breach> {
+    match &made.answers[..] {
+        [(call, answer)] if *call == id => Ok(answer),
+        answers => Err(Promise::Liveness.breach(format!("guild {guild}: {:?} is answered by {answers:?}", made.by))),
+    }
 }
 
 /// Whether a call was refused for want of room among what an owner holds in memory: the ledger does not count that.

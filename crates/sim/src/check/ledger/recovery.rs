@@ -44,6 +44,7 @@ impl Ledger {
             .require(covered == 0 || book.records.contains_key(&covered) || covered <= book.certain, || {
                 format!("guild {guild}: a checkpoint covers record {covered}, which nobody has made")
             })?;
+        let fell_asleep = std::mem::take(&mut book.fell_asleep);
         let before = book.epoch;
         let mut pending = book.pending.remove(&before).unwrap_or_default();
         book.epoch = epoch;
@@ -55,14 +56,18 @@ impl Ledger {
         let durable = lost.iter().find(|entry| entry.event.is_durable());
         Promise::Durable
             .require(durable.is_none(), || format!("guild {guild}: it goes on from {at}: {durable:?} is lost"))?;
+        let is_lost = fell_asleep && !lost.is_empty();
+        Promise::Durable.require(!is_lost, || format!("guild {guild}: it slept at {shown}, and goes on from {at}"))?;
         seen.messages_lost += lost.len() as u64;
         annals.forget_behind(at);
         annals.open(Opening { epoch, after: at });
         let untold = annals.between(shown, at).iter().map(|entry| Arc::clone(&entry.event)).collect();
         let book = self.books.entry(guild).or_default();
+        book.register.begins();
         book.pending.insert(before, pending);
         for op in book.ops.values_mut() {
             op.under_way = false;
+            op.spread.is_broken_off();
             op.applied = op.applied.filter(|applied| match applied.number {
                 Some(number) => number <= upto,
                 // What a message came to lies in no record, but in a checkpoint.

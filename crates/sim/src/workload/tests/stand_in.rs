@@ -104,7 +104,7 @@ impl StandIn {
             }
             Doing::Detach(session) => drop(self.sessions.remove(&session)),
             Doing::Cut(session) => self.change(session, |known| known.stage = KnownStage::Cut),
-            Doing::Resume { session, backend, level, status } => {
+            Doing::Resume { session, proof: _, backend, level, status } => {
                 let before = self.sessions.get(&session).filter(|known| known.stage == KnownStage::Cut);
                 let place = before.map(|known| if known.backend == backend { "came back" } else { "came elsewhere" });
                 self.count(place.unwrap_or("came out of place"), 1);
@@ -119,7 +119,11 @@ impl StandIn {
                 self.count(&variant(&pace), 1);
                 self.change(session, |known| known.pace = pace);
             }
-            Doing::Retry { .. } | Doing::Type { .. } | Doing::Read { .. } | Doing::Retire { .. } => {}
+            Doing::Retry { .. }
+            | Doing::Evict { .. }
+            | Doing::Type { .. }
+            | Doing::Read { .. }
+            | Doing::Retire { .. } => {}
         }
     }
 

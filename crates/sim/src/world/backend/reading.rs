@@ -5,7 +5,7 @@ use std::sync::Arc;
 use guildhall_relay::{BatchItem, BatchRead, Delivery, Read, Wait};
 
 use super::relays::pause;
-use super::{Core, Seat, World};
+use super::{Backend, Core, Seat, World};
 use crate::check::{Breach, EarId, Heard};
 use crate::workload::{Pace, Way};
 use crate::world::message::{At, Happening};
@@ -132,6 +132,9 @@ impl World {
         match read {
             BatchRead::More => self.call_batch(at),
             BatchRead::Idle => {
+                if let Some(host) = self.backends[at.backend].relay(at) {
+                    host.batch_at = position;
+                }
                 let is_here = |seat: &Seat| {
                     seat.guild == at.guild && seat.way == Way::Batch && seat.is_heard && seat.key.is_some()
                 };
@@ -160,6 +163,8 @@ impl World {
                 Heard::Unread(_) | Heard::Ephemeral(_) | Heard::Detached(_) => {}
             }
         }
-        self.watch.heard(held.guild, seat, heard)
+        let Backend { relays, config, .. } = &self.backends[backend];
+        let reach = relays.get(&held.guild).and_then(|host| host.reach(held.way, config));
+        self.watch.heard(held.guild, seat, heard, reach)
     }
 }

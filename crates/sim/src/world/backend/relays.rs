@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use guildhall_members::View;
-use guildhall_proto::{Ephemeral, Epoch, Event, EventKind, GuildId};
+use guildhall_proto::{Ephemeral, Epoch, Event, EventKind, GuildId, Position};
 use guildhall_relay::{ApplyError, Opened, Relay, SessionKey, TellError};
 
 use super::{Core, Errand, RelayHost, Seat, World};
@@ -42,6 +42,8 @@ impl World {
             is_ticking: false,
             reopened: 0,
             fills: 0,
+            whole_from: None,
+            batch_at: Position::default(),
         };
         self.backends[backend].relays.insert(guild, host);
         self.listen(at);
@@ -147,6 +149,7 @@ impl World {
         let (relay, batch) = Relay::with_past(&budget, config, view.rights().clone(), view.position(), past);
         host.core = Some(Core { relay, batch });
         host.epoch = view.position().epoch;
+        (host.whole_from, host.batch_at) = (Some(view.position()), Position::default());
         self.go_on_all(at.backend, at.guild)
     }
 
@@ -167,6 +170,8 @@ impl World {
         };
         let outlived: Vec<SessionKey> =
             backend.seats.values().filter(is_outlived).filter_map(|seat| seat.key).collect();
+        #[cfg(feature = "defects")]
+        let outlived = if guildhall_proto::Defect::OutlivedForgotten.is_on() { Vec::new() } else { outlived };
         let Some(host) = backend.relay(at) else { return Ok(()) };
         let Some(core) = &mut host.core else { return Ok(()) };
         let position = view.position();
@@ -178,6 +183,7 @@ impl World {
                 // Of how the epoch before ended nobody knows.
                 let opened = core.relay.open_epoch(position.epoch, None, &mut woken);
                 if opened == Ok(Opened::Continued) {
+                    host.whole_from = Some(position);
                     self.wake(at, &woken);
                     return self.reattach_all(at.backend, at.guild);
                 }
@@ -186,6 +192,7 @@ impl World {
                 core.relay.resync(position, view.rights().clone(), |user| view.member(user), &outlived, &mut woken);
             synced.map_err(|error| Promise::Order.breach(format!("guild {}: {error}", at.guild)))?;
             host.ahead.clear();
+            host.whole_from = Some(position);
             self.watch.seen.resyncs += 1;
             self.wake(at, &woken);
         }
@@ -229,7 +236,9 @@ impl World {
     /// A backend's rings hold nothing but their newest entries, for now.
     pub(in crate::world) fn squeeze(&mut self, backend: usize) {
         let config = self.backends[backend].config;
-        for core in self.backends[backend].relays.values_mut().filter_map(|host| host.core.as_mut()) {
+        for host in self.backends[backend].relays.values_mut() {
+            let Some(core) = &mut host.core else { continue };
+            host.whole_from = Some(core.relay.position());
             core.relay.set_bytes_max(0, 0);
             core.relay.set_bytes_max(config.ring.bytes_max, config.slow_ring.bytes_max);
         }
@@ -238,6 +247,7 @@ impl World {
     fn end_guild(&mut self, at: At) -> Result<(), Breach> {
         let Some(host) = self.backends[at.backend].relay(at) else { return Ok(()) };
         (host.is_listening, host.is_over) = (true, true);
+        host.whole_from = None;
         if let Some(core) = &mut host.core {
             let mut woken = Vec::new();
             let position = core.relay.position();

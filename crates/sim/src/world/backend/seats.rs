@@ -61,6 +61,19 @@ impl World {
         first: Errand,
         generation: Option<Generation>,
     ) -> Result<(), Breach> {
+        let seat = self.put_seat(backend, coming, first, generation);
+        self.is_seat_of(backend, seat);
+        self.errand(backend, seat)
+    }
+
+    /// Puts a seat for a session that may have another.
+    pub(in crate::world) fn put_seat(
+        &mut self,
+        backend: usize,
+        coming: Coming,
+        first: Errand,
+        generation: Option<Generation>,
+    ) -> EarId {
         self.named += 1;
         let seat = EarId(self.named);
         let Coming { session, guild, user, way, members, level, status } = coming;
@@ -88,9 +101,17 @@ impl World {
             errands: 0,
         };
         self.backends[backend].seats.insert(seat, held);
+        seat
+    }
+
+    /// A seat is the one where its session is from now on.
+    fn is_seat_of(&mut self, backend: usize, seat: EarId) {
+        let Some(held) = self.backends[backend].seats.get(&seat) else { return };
+        let Seat { session, guild, user, way, members, level, status, .. } = *held;
         let holding = self.holdings.entry(session).or_insert_with(|| Holding {
             seat,
             secret: None,
+            secret_before: None,
             known: Position::default(),
             members,
             cuts: 0,
@@ -100,7 +121,6 @@ impl World {
         let stage = KnownStage::Coming;
         let known = KnownSession { guild, user, backend, way, level, status, pace: Pace::Fast, stage };
         self.sessions.insert(session, known);
-        self.errand(backend, seat)
     }
 
     /// A seat is to do something more.
@@ -204,6 +224,7 @@ impl World {
                 self.is_accepted(backend, seat, attached, known)
             }
             (Errand::Resume { known, .. }, Reply::Attached(attached)) => {
+                self.is_seat_of(backend, seat);
                 self.supersede_others(backend, seat)?;
                 self.is_accepted(backend, seat, attached, Some(known))
             }
@@ -393,7 +414,7 @@ impl World {
         let expires_at = self.wire.now.plus(Micros::seconds(24 * 60 * 60)).clock();
         let secret = self.keys.sign(&Claims { guild, session, user, generation, expires_at });
         if let Some(holding) = self.holdings.get_mut(&session).filter(|holding| holding.seat == seat) {
-            holding.secret = Some(secret);
+            holding.secret_before = holding.secret.replace(secret);
             holding.generation = Some(generation);
         }
         self.note_stage(session, seat, KnownStage::Served);

@@ -92,6 +92,7 @@ impl Owner {
             self.release(around)?;
         } else if is_settled {
             around.watch.seen.fell_asleep += 1;
+            around.watch.ledger.fell_asleep(self.id(), self.owned.epoch);
             return Ok(Some(End::Asleep));
         }
         Ok(None)
