@@ -74,6 +74,18 @@ defects! {
         "An operation whose outcome may have been forgotten long ago is applied.";
     BodyIgnored "body-ignored" in guild breaks [3]:
         "Another body under the id of an operation that was answered gets that answer.";
+    IssueTimeIgnored "issue-time-ignored" in guild breaks [3]:
+        "The id of an operation that was answered, with another issue time, gets that answer.";
+    ForgottenEarly "forgotten-early" in guild breaks [3]:
+        "Outcomes are kept for one minute, and ids are taken for ten.";
+    OutcomesUnbounded "outcomes-unbounded" in guild breaks [7]:
+        "All outcomes of a client are kept, however many there are.";
+    WorksUnbounded "works-unbounded" in guild breaks [7, 12]:
+        "However many imports and prunes are under way, one more is begun.";
+    FloorNotRaised "floor-not-raised" in guild breaks [3]:
+        "A counter floor stays where it is when a client's oldest outcomes are forgotten.";
+    RoomIgnored "room-ignored" in guild breaks [7, 3]:
+        "Durable commands are taken while the store has no room for records.";
     RefusalDropped "refusal-dropped" in guild breaks [11, 7]:
         "Who is refused never hears of it.";
     GateOpen "gate-open" in guild breaks [3, 9]:
@@ -108,6 +120,8 @@ defects! {
         "A member who left is one again, if an earlier fold knows of it.";
     PageLost "page-lost" in members breaks [3, 9, 4]:
         "A fold leaves out the last page if nothing in it has changed.";
+    PresenceLost "presence-lost" in members breaks [9]:
+        "A fold that touches a page forgets who is there.";
     RoleUnmasked "role-unmasked" in members breaks [9, 3]:
         "A deleted role stays in the records of those who held it.";
     TakenBackWrongly "taken-back-wrongly" in permissions breaks [10, 4, 5]:
@@ -156,6 +170,8 @@ defects! {
         "A batch is said to be stored as soon as it is queued.";
     EpochNotRaised "epoch-not-raised" in store breaks [1, 2]:
         "A claim gives the epoch of the owner before.";
+    GrantMayFall "grant-may-fall" in store breaks [1]:
+        "A claim is granted by a grant below one that was seen.";
     FenceUnchecked "fence-unchecked" in store breaks [1, 3]:
         "Records and checkpoints are taken from whoever brings them.";
     TailCut "tail-cut" in store breaks [3]:

@@ -83,6 +83,12 @@ impl Operations {
                 let kept = &client.kept[at];
                 #[cfg(feature = "defects")]
                 let body = if guildhall_proto::Defect::BodyIgnored.is_on() { kept.body } else { body };
+                #[cfg(feature = "defects")]
+                let op = if guildhall_proto::Defect::IssueTimeIgnored.is_on() {
+                    OpId { issued_at: kept.issued_at, ..op }
+                } else {
+                    op
+                };
                 if kept.body != body || kept.issued_at != op.issued_at {
                     return Err(CommandError::OpReused { op });
                 }
@@ -134,6 +140,10 @@ impl Operations {
             return;
         }
         client.kept.insert(at, Kept { counter: op.counter, issued_at: op.issued_at, body, answer });
+        #[cfg(feature = "defects")]
+        if guildhall_proto::Defect::OutcomesUnbounded.is_on() {
+            return;
+        }
         if client.kept.len() > CLIENT_OUTCOMES_MAX {
             client.forget_oldest();
         }
@@ -206,6 +216,12 @@ impl Client {
     /// Forgets the oldest outcomes that lie under the time floor, and tells whether nothing is left that has to be known. An outcome
     /// that was issued before one with a lower counter goes with that.
     fn expire(self: &mut Arc<Self>, floor: Millis) -> bool {
+        #[cfg(feature = "defects")]
+        let floor = if guildhall_proto::Defect::ForgottenEarly.is_on() {
+            floor.plus(OUTCOME_KEPT - std::time::Duration::from_secs(60))
+        } else {
+            floor
+        };
         if self.kept.front().is_some_and(|oldest| oldest.issued_at <= floor) {
             let client = Arc::make_mut(self);
             while client.kept.front().is_some_and(|oldest| oldest.issued_at <= floor) {
@@ -217,6 +233,10 @@ impl Client {
 
     fn forget_oldest(&mut self) {
         let oldest = self.kept.pop_front().expect("more are kept than are allowed, so at least one is");
+        #[cfg(feature = "defects")]
+        if guildhall_proto::Defect::FloorNotRaised.is_on() {
+            return;
+        }
         self.floor = self.floor.max(oldest.counter);
         self.floor_issued_at = self.floor_issued_at.max(oldest.issued_at);
     }

@@ -95,6 +95,12 @@ impl FoldJob {
                     }
                     Change::Status(status) => {
                         debug_assert!(at.is_ok(), "a status stands over a member");
+                        #[cfg(feature = "defects")]
+                        let status = if guildhall_proto::Defect::PresenceLost.is_on() {
+                            &guildhall_proto::Status::Offline
+                        } else {
+                            status
+                        };
                         rows.copy_with_status(page, block, to, *status);
                     }
                 }

@@ -248,6 +248,11 @@ impl Relay {
         Ok(())
     }
 
+    /// How many entries its ring and its slow ring hold.
+    pub fn entries(&self) -> [u64; 2] {
+        [&self.ring, &self.slow].map(|ring| ring.head().since(ring.tail()))
+    }
+
     /// Changes the bounds of both rings in bytes, and evicts at once what is above them: who was still to read that is told a gap.
     pub fn set_bytes_max(&mut self, ring: usize, slow_ring: usize) {
         self.ring.set_bytes_max(ring);

@@ -1,6 +1,8 @@
 //! The checks: they see what was asked, what was answered, what owners let out and what sessions heard, and say which promise was
 //! broken.
 
+use std::panic::Location;
+
 mod chronicle;
 mod hearing;
 mod ledger;
@@ -42,6 +44,8 @@ pub struct Breach {
     pub promise: Promise,
     /// How.
     pub what: String,
+    /// Which check of the simulation's says so.
+    pub by: &'static Location<'static>,
 }
 
 impl Promise {
@@ -76,11 +80,14 @@ impl Promise {
     }
 
     /// A breach of it, unless this holds.
+    #[track_caller]
     pub(crate) fn require(self, holds: bool, what: impl FnOnce() -> String) -> Result<(), Breach> {
+        // Not within a closure: the place would be that.
         if holds { Ok(()) } else { Err(self.breach(what())) }
     }
 
+    #[track_caller]
     pub(crate) fn breach(self, what: impl Into<String>) -> Breach {
-        Breach { promise: self, what: what.into() }
+        Breach { promise: self, what: what.into(), by: Location::caller() }
     }
 }

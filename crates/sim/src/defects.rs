@@ -15,22 +15,24 @@ pub struct Caught {
     pub plan: Plan,
     /// What the checks said.
     pub breach: Breach,
-    /// Whether it is a promise that the defect is known to break, and not that something else went wrong in its wake.
-    pub is_meant: bool,
 }
 
-/// Runs seeds from the plan's on under a defect, at most so many, until one finds it.
+/// Runs seeds from the plan's on under a defect, at most so many, until one finds it: breaks a promise that the defect is known to
+/// break, and breaks none without the defect.
 ///
 /// # Errors
 /// [`PlanError`].
 pub fn hunt(defect: Defect, plan: &Plan, seeds: u64) -> Result<Option<Caught>, PlanError> {
-    let _on = switch_on(defect);
     for nth in 0..seeds {
         let Some(seed) = plan.seed.checked_add(nth) else { break };
         let plan = Plan { seed, ..plan.clone() };
-        if let Some(breach) = run(&plan)?.breach {
-            let is_meant = is_meant(defect, breach.promise);
-            return Ok(Some(Caught { seeds: nth + 1, plan, breach, is_meant }));
+        let on = switch_on(defect);
+        let breach = run(&plan)?.breach;
+        drop(on);
+        if let Some(breach) = breach.filter(|breach| is_meant(defect, breach.promise))
+            && run(&plan)?.breach.is_none()
+        {
+            return Ok(Some(Caught { seeds: nth + 1, plan, breach }));
         }
     }
     Ok(None)

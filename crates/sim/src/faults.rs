@@ -51,6 +51,8 @@ troubles! {
     Retire "retire";
     /// A ring may hold next to nothing for a while.
     Squeeze "squeeze";
+    /// All clocks jump ahead by some minutes, or that of one node a little, ahead or back.
+    ClockJump "clock-jump";
 }
 
 impl Trouble {
@@ -127,7 +129,8 @@ const DISK: &[(Trouble, u64)] =
 const NETWORK: &[(Trouble, u64)] =
     &[(Trouble::CutLink, 1_500), (Trouble::Partition, 3_000), (Trouble::LoseBackend, 6_000), (Trouble::Squeeze, 4_000)];
 
-const PAUSE: &[(Trouble, u64)] = &[(Trouble::Pause, 2_000), (Trouble::Retire, 3_000), (Trouble::PowerCut, 8_000)];
+const PAUSE: &[(Trouble, u64)] =
+    &[(Trouble::Pause, 2_000), (Trouble::Retire, 3_000), (Trouble::PowerCut, 8_000), (Trouble::ClockJump, 8_000)];
 
 const MIXED: &[(Trouble, u64)] = &[
     (Trouble::PowerCut, 4_000),
@@ -141,4 +144,5 @@ const MIXED: &[(Trouble, u64)] = &[
     (Trouble::LoseBackend, 10_000),
     (Trouble::Retire, 5_000),
     (Trouble::Squeeze, 8_000),
+    (Trouble::ClockJump, 15_000),
 ];

@@ -54,8 +54,12 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::checked();
-    // A panic within a run is a violation, and told as one.
-    std::panic::set_hook(Box::new(|_| {}));
+    // A panic within a run is a violation, and told as one: here is where.
+    std::panic::set_hook(Box::new(|panic| {
+        if let Some(place) = panic.location() {
+            println!("a panic at {place}");
+        }
+    }));
     #[cfg(feature = "defects")]
     if arguments.defects || arguments.defect.is_some() {
         return hunts::hunt_all(&arguments);
@@ -169,14 +173,9 @@ mod hunts {
                         match found.expect("the arguments name what there is") {
                             Some(found) => {
                                 *caught.lock().expect("a thread that fails ends the process") += 1;
-                                let (by, meant) =
-                                    (found.breach.promise, if found.is_meant { "" } else { ", not meant" });
-                                let (seeds, seed) = (found.seeds, found.plan.seed);
+                                let (by, seeds, seed) = (found.breach.promise, found.seeds, found.plan.seed);
                                 let what: String = found.breach.what.chars().take(WORDS).collect();
-                                println!(
-                                    "{:<22} {by:?}{meant} after {seeds} seeds, seed {seed}: {what}",
-                                    defect.name()
-                                );
+                                println!("{:<22} {by:?} after {seeds} seeds, seed {seed}: {what}", defect.name());
                             }
                             None => println!("{:<22} NOT CAUGHT", defect.name()),
                         }

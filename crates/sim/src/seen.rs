@@ -71,6 +71,8 @@ seen! {
     zombies: "owner woke up shut out";
     /// Batches that the store refused to an owner that was shut out.
     fenced: "append of a stale owner refused";
+    /// Claims by a grant below one that the store had seen.
+    stale_grants: "claim by a stale grant refused";
     /// Owners that retired.
     retired: "owner retired";
     /// Owners that began.

@@ -16,9 +16,11 @@
 //! | `reconnects` | hundreds or thousands of sessions cut at once, back at the same backend or at another |
 //! | `laggards` | readers that are slow or stop, small rings, large messages |
 //! | `hostile` | operation ids too old, ahead, or another's; what is not there or not theirs; one more than there may be |
+//! | `busy` | one client that asks for more than outcomes are kept of, and then again for what it asked first |
 //! | `mixed` | some of these at a time, in the same guilds, and after a while others |
 
 mod bans;
+mod busy;
 mod doors;
 mod everyday;
 mod hostile;
@@ -179,14 +181,18 @@ pub enum Doing {
 /// Under which id a command is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CallAs {
-    /// A new one of the client's.
+    /// A new one of some client's.
     Fresh,
+    /// A new one of the client that asks the most.
+    Busy,
     /// One that was issued too long ago.
     Expired,
     /// One that will be issued.
     Ahead,
     /// That of the guild's latest operation, which had another body.
     AnotherBody,
+    /// That of the guild's latest operation, which had this body too, but was issued a moment earlier.
+    AnotherTime,
 }
 
 /// What a session that comes back shows for its being that.
@@ -332,4 +338,5 @@ const KINDS: &[(&str, Make)] = &[
     ("reconnects", |dice| Box::new(reconnects::Reconnects::new(dice))),
     ("laggards", |dice| Box::new(laggards::Laggards::new(dice))),
     ("hostile", |dice| Box::new(hostile::Hostile::new(dice))),
+    ("busy", |dice| Box::new(busy::Busy::new(dice))),
 ];

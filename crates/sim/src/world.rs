@@ -19,7 +19,7 @@ use std::fmt;
 
 use guildhall_guild::{CheckpointConfig, GuildConfig};
 use guildhall_members::MembersConfig;
-use guildhall_proto::{Actor, Command, GuildEdit, GuildId, Millis, SessionId};
+use guildhall_proto::{Actor, Command, GuildEdit, GuildId, SessionId};
 use guildhall_relay::{RelayConfig, SecretKey, SecretKeys};
 use guildhall_ring::RingConfig;
 use guildhall_store::EmbeddedConfig;
@@ -51,8 +51,8 @@ pub(crate) struct World {
     callers: Callers,
     /// Which node has which guild, and by which grant.
     placement: BTreeMap<GuildId, (usize, u64)>,
-    /// Where guilds were that have moved, until it is known there.
-    placed_before: BTreeMap<GuildId, usize>,
+    /// Where guilds were that have moved, and by which grant, until it is known there.
+    placed_before: BTreeMap<GuildId, (usize, u64)>,
     guilds: Vec<GuildId>,
     sessions: BTreeMap<SessionId, KnownSession>,
     holdings: BTreeMap<SessionId, Holding>,
@@ -117,7 +117,7 @@ impl World {
         let mut nodes = Vec::new();
         for machine in 0..machines.len() {
             for _ in 0..drawn.within(1, 3) {
-                let skew = Millis(drawn.below(200));
+                let skew = i64::try_from(drawn.below(200)).unwrap_or(0);
                 nodes.push(Node::new(nodes.len(), machine, skew, config.clone()));
             }
         }
@@ -346,7 +346,7 @@ impl World {
             sessions: &self.sessions,
             fresh: &self.fresh,
         };
-        let now = self.wire.now.clock();
+        let now = self.wire.clock();
         let next = self.workload.next(now, &mut self.workload_dice, &known, &mut doings);
         for doing in doings {
             self.watch.digest.note(3);
@@ -415,7 +415,7 @@ impl World {
         for machine in 0..self.machines.len() {
             let mended = &mut self.machines[machine];
             mended.slowness = 1;
-            mended.fill(false);
+            mended.empty();
             mended.disarm();
         }
         for node in 0..self.nodes.len() {

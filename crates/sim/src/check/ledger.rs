@@ -20,8 +20,8 @@ use std::sync::Arc;
 use guildhall_guild::{Answer, CallId, Outcomes, Reply, SessionRequest};
 use guildhall_members::View;
 use guildhall_proto::{
-    Actor, ChannelId, ClientId, Command, CommandError, Epoch, Event, GuildId, Millis, OpId, Outcome, Position, Record,
-    SessionId, UserId,
+    Actor, ChannelId, ClientId, Command, CommandError, Epoch, Event, Grant, GuildId, Millis, OpId, Outcome, Position,
+    Record, SessionId, UserId,
 };
 
 use super::{Breach, Chronicle, Promise};
@@ -43,6 +43,7 @@ pub(crate) struct Ledger {
 struct Book {
     /// Of the latest owner.
     epoch: Epoch,
+    grant: Grant,
     pending: BTreeMap<Epoch, VecDeque<Turn>>,
     /// All that were made in the line of the present history, by number.
     records: BTreeMap<u64, Record>,
@@ -191,7 +192,8 @@ impl Ledger {
             }
         }
         if let Some(view) = &outcomes.view {
-            views::position_is(view, guild, &turn, self.chronicle.annals(guild), is_present)?;
+            let (annals, register) = (self.chronicle.annals(guild), &book.register);
+            views::position_is(view, guild, &turn, annals, register, is_present)?;
             seen.views += 1;
         }
         seen.events += outcomes.events.len() as u64;
@@ -254,7 +256,13 @@ impl Ledger {
 
     /// Holds a whole view against the guild as of its position. O(guild).
     pub(crate) fn compare(&mut self, guild: GuildId, view: Option<&View>) -> Result<(), Breach> {
-        views::compare(guild, view, self.chronicle.annals(guild))
+        let register = &self.books.entry(guild).or_default().register;
+        views::compare(guild, view, self.chronicle.annals(guild), register)
+    }
+
+    /// Whether an owner is the latest.
+    pub(crate) fn is_latest(&self, guild: GuildId, epoch: Epoch) -> bool {
+        self.books.get(&guild).is_some_and(|book| book.epoch == epoch)
     }
 }
 

@@ -39,7 +39,8 @@ impl Workload for Hostile {
         match scene.dice.below(100) {
             0..30 => {
                 let command = change(&mut scene, guild, known);
-                let id = *scene.dice.one_of(&[CallAs::Expired, CallAs::Ahead, CallAs::AnotherBody])?;
+                let id =
+                    *scene.dice.one_of(&[CallAs::Expired, CallAs::Ahead, CallAs::AnotherBody, CallAs::AnotherTime])?;
                 scene.doings.push(Doing::Call { guild, actor: Actor::System, command, id });
             }
             30..40 => scene.retry(guild),

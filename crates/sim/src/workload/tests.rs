@@ -71,6 +71,11 @@ fn few_channels_are_busy_few_roles_are_common_and_most_who_listen_are_passive() 
 }
 
 #[test]
+fn a_busy_client_asks_for_what_was_forgotten() {
+    reaches("busy", 200, &[("GuildUpdated", 2_000), ("Retry", 100)]);
+}
+
+#[test]
 fn raiders_come_by_the_thousand_and_are_thrown_out() {
     let at_least = [
         ("most members", 1_000),

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use guildhall_guild::{Answer, Reply};
+use guildhall_proto::limits::CLIENT_OUTCOMES_MAX;
 use guildhall_proto::{Actor, ClientId, Command, GuildId, Millis, OpId, Position, UserId};
 
 use super::World;
@@ -86,10 +87,11 @@ impl Callers {
 impl World {
     /// Sends a command.
     pub(super) fn call(&mut self, guild: GuildId, actor: Actor, command: Command, id: CallAs) {
-        let now = self.wire.now.clock();
+        let now = self.wire.clock();
         let client = 1 + self.wire.between(Micros(0), Micros(CLIENTS)).0;
         let op = match id {
             CallAs::Fresh => self.callers.fresh(client, now),
+            CallAs::Busy => self.callers.fresh(BUSY_CLIENT, now),
             CallAs::Expired => self.callers.fresh(HOSTILE_CLIENT, Millis(now.0.saturating_sub(601_000))),
             CallAs::Ahead => self.callers.fresh(HOSTILE_CLIENT, Millis(now.0 + 30_000)),
             CallAs::AnotherBody => match self.callers.latest.get(&guild).and_then(VecDeque::front) {
@@ -97,9 +99,16 @@ impl World {
                 Some((op, ..)) if command.is_durable() => *op,
                 Some(_) | None => return,
             },
+            CallAs::AnotherTime => match self.callers.latest.get(&guild).and_then(VecDeque::front) {
+                Some((op, ..)) => OpId { issued_at: Millis(op.issued_at.0 + 1), ..*op },
+                None => return,
+            },
         };
-        let command = Arc::new(command);
-        if command.is_durable() && id == CallAs::Fresh {
+        let (actor, command) = match (id, self.callers.latest.get(&guild).and_then(VecDeque::front)) {
+            (CallAs::AnotherTime, Some((_, actor, command))) => (*actor, Arc::clone(command)),
+            (..) => (actor, Arc::new(command)),
+        };
+        if command.is_durable() && matches!(id, CallAs::Fresh | CallAs::Busy) {
             let latest = self.callers.latest.entry(guild).or_default();
             latest.push_front((op, actor, Arc::clone(&command)));
             latest.truncate(LATEST_KEPT);
@@ -128,8 +137,8 @@ impl World {
         let Some(Call { guild, attempt, what }) = self.callers.calls.get(&call) else { return };
         let (guild, attempt, what) = (*guild, *attempt, what.clone());
         // Some callers do not know yet that a guild has moved.
-        let before = self.placed_before.get(&guild).copied().filter(|_| self.wire.between(Micros(0), Micros(2)).0 == 0);
-        let to = Host::Node(before.unwrap_or(self.placement[&guild].0));
+        let before = self.placed_before.get(&guild).filter(|_| self.wire.between(Micros(0), Micros(2)).0 == 0);
+        let to = Host::Node(before.unwrap_or(&self.placement[&guild]).0);
         let twice = what.may_be_repeated() && self.wire.duplicates();
         self.watch.seen.duplicates += u64::from(twice);
         for _ in 0..1 + usize::from(twice) {
@@ -192,9 +201,11 @@ impl World {
 
 /// Callers with counters of their own.
 const CLIENTS: u64 = 5;
+/// Who asks for more than outcomes are kept of.
+const BUSY_CLIENT: u64 = 98;
 /// Whose ids are not to be trusted.
 const HOSTILE_CLIENT: u64 = 99;
 /// Operations of a guild that may be asked for again.
-const LATEST_KEPT: usize = 64;
+const LATEST_KEPT: usize = 2 * CLIENT_OUTCOMES_MAX;
 /// How long a caller waits for an answer.
 const PATIENCE: Micros = Micros::seconds(2);

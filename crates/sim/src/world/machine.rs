@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use guildhall_guild::TurnId;
 use guildhall_log::MemoryFiles;
-use guildhall_log::files::{Failure, Fault, Site};
+use guildhall_log::files::{Failure, Fault, Files, Site};
 use guildhall_proto::NodeId;
 use guildhall_store::{
     Alone, CheckpointWriter, Directory, EmbeddedConfig, EmbeddedStore, Identity, IdentityError, OpenError, OpenReport,
@@ -253,9 +253,19 @@ impl Machine {
         Ok(())
     }
 
-    /// Takes all room from the disk, or gives it back.
-    pub(crate) fn fill(&self, is_full: bool) {
-        self.disk.records.set_capacity(if is_full { 0 } else { u64::MAX / 4 });
+    /// Takes the room from the disk, all or nearly all: for records, for checkpoints, or for both.
+    pub(crate) fn fill(&mut self) {
+        let (records, checkpoints) = [(true, false), (true, true), (false, true)][self.dice.index(3).unwrap_or(0)];
+        let all = [(records, &self.disk.records), (checkpoints, &self.disk.checkpoints)];
+        for (_, files) in all.into_iter().filter(|(is_filled, _)| *is_filled) {
+            let left = if self.dice.one_in(2) { 0 } else { self.dice.below(2 * self.config.segment_bytes) };
+            files.set_capacity(bytes_of(files) + left);
+        }
+    }
+
+    /// Gives the disk room again.
+    pub(crate) fn empty(&self) {
+        self.disk.all().into_iter().for_each(|files| files.set_capacity(u64::MAX / 4));
     }
 }
 
@@ -279,6 +289,12 @@ impl Disk {
     pub(crate) fn mend(&self) {
         self.all().into_iter().for_each(MemoryFiles::mend);
     }
+}
+
+/// How long all files of a directory are together.
+fn bytes_of(files: &MemoryFiles) -> u64 {
+    let names = files.list().unwrap_or_default();
+    names.iter().filter_map(|name| files.contents(name)).map(|bytes| bytes.len() as u64).sum()
 }
 
 /// The error that a disk gives for what it cannot read or write.

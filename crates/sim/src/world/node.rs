@@ -21,8 +21,8 @@ pub(crate) struct Node {
     places: BTreeMap<GuildId, Place>,
     /// What has come while it stands still; `None` while it goes.
     standstill: Option<VecDeque<Happening>>,
-    /// How far its clock is ahead.
-    skew: Millis,
+    /// How far its clock is ahead, in milliseconds; behind, if that is negative.
+    skew: i64,
     pub(crate) config: NodeConfig,
 }
 
@@ -42,6 +42,7 @@ enum Place {
 /// A guild on its way from the store.
 struct Load {
     claim: Option<PendingClaim>,
+    grant: Grant,
     waiting: Vec<Waiting>,
 }
 
@@ -68,7 +69,7 @@ impl Waiting {
 }
 
 impl Node {
-    pub(crate) fn new(number: usize, machine: usize, skew: Millis, config: NodeConfig) -> Self {
+    pub(crate) fn new(number: usize, machine: usize, skew: i64, config: NodeConfig) -> Self {
         Self { number, machine, places: BTreeMap::new(), standstill: None, skew, config }
     }
 
@@ -84,6 +85,11 @@ impl Node {
             Place::Awake(owner) => Some(&**owner),
             Place::Loading(_) => None,
         })
+    }
+
+    /// Its clock is set to be so far ahead from now on.
+    pub(crate) fn set_clock(&mut self, skew: i64) {
+        self.skew = skew;
     }
 
     pub(crate) fn is_paused(&self) -> bool {
@@ -126,7 +132,7 @@ impl World {
         act: impl FnOnce(&mut Owner, &mut Around<'_>) -> Result<R, Breach>,
     ) -> Result<Option<R>, Breach> {
         let node = &mut self.nodes[owned.node];
-        let clock = Millis(self.wire.now.clock().0 + node.skew.0);
+        let clock = Millis(self.wire.clock().0.saturating_add_signed(node.skew));
         let machine = &mut self.machines[node.machine];
         match node.places.get_mut(&owned.guild) {
             Some(Place::Awake(owner)) if owner.owned == owned => {
@@ -259,11 +265,13 @@ impl World {
 
     /// Begins to load a guild.
     fn load(&mut self, node: usize, guild: GuildId, waiting: Waiting) -> Result<(), Breach> {
-        let (placed, grant) = self.placement[&guild];
-        if placed != node {
+        // A node from which a guild has moved claims it by the grant that it had, as long as it does not know.
+        let places = [Some(&self.placement[&guild]), self.placed_before.get(&guild)];
+        let Some((_, grant)) = places.into_iter().flatten().find(|(placed, _)| *placed == node) else {
             self.turn_away(node, waiting, Turned::Away(NoAnswer::Moved));
             return Ok(());
-        }
+        };
+        let grant = Grant(*grant);
         let machine = &mut self.machines[self.nodes[node].machine];
         let Some(store) = machine.store() else {
             self.turn_away(node, waiting, Turned::Away(NoAnswer::Unavailable));
@@ -273,9 +281,9 @@ impl World {
             self.turn_away(node, waiting, Turned::NoGuild);
             return self.no_guild(guild);
         }
-        match store.begin_claim(guild, Grant(grant)) {
+        match store.begin_claim(guild, grant) {
             Ok(claim) => {
-                let load = Load { claim: Some(claim), waiting: vec![waiting] };
+                let load = Load { claim: Some(claim), grant, waiting: vec![waiting] };
                 self.nodes[node].places.insert(guild, Place::Loading(load));
                 machine.attend(&mut self.wire);
                 Ok(())
@@ -298,6 +306,7 @@ impl World {
         waiting: Vec<Waiting>,
         error: &StoreError,
     ) -> Result<(), Breach> {
+        self.watch.seen.stale_grants += u64::from(matches!(error, StoreError::StaleGrant { .. }));
         let away = match error {
             StoreError::Corrupt { what } => {
                 return Err(Promise::Durable.breach(format!("guild {guild} is said to be damaged: {what}")));
@@ -336,7 +345,7 @@ impl World {
         }
         let Some(Place::Loading(load)) = self.nodes[node].places.get_mut(&guild) else { return Ok(()) };
         let Some(claim) = load.claim.take_if(|claim| claim.is_settled()) else { return Ok(()) };
-        let waiting = std::mem::take(&mut load.waiting);
+        let (grant, waiting) = (load.grant, std::mem::take(&mut load.waiting));
         self.nodes[node].places.remove(&guild);
         let claim = match claim.finish() {
             Ok(claim) => claim,
@@ -344,7 +353,7 @@ impl World {
         };
         let (owned, clock) = (Owned { node, guild, epoch: claim.epoch }, clock_of(&claim));
         let is_from_checkpoint = claim.checkpoint.is_some();
-        let (mut state, life) = self.recover(guild, claim)?;
+        let (mut state, life) = self.recover(guild, grant, claim)?;
         self.watch.seen.loaded += 1;
         self.watch.seen.from_checkpoints += u64::from(is_from_checkpoint);
         self.watch.seen.woken += u64::from(life == Existing::Alive);
@@ -361,6 +370,9 @@ impl World {
         state.set_room(true);
         let owner = Owner::new(owned, state, clock, config, self.wire.now);
         self.nodes[node].places.insert(guild, Place::Awake(Box::new(owner)));
+        if self.placement[&guild] != (node, grant.0) {
+            self.learn_later(owned, LEARNT_WITHIN_MS);
+        }
         self.with_owner(owned, |owner, around| {
             owner.begin(around)?;
             waiting.into_iter().try_for_each(|waiting| hand_over(owner, waiting, around))
@@ -369,7 +381,7 @@ impl World {
     }
 
     /// Brings a guild back from what the store has of it, and holds that against what is known.
-    fn recover(&mut self, guild: GuildId, claim: Claim) -> Result<(Guild, Existing), Breach> {
+    fn recover(&mut self, guild: GuildId, grant: Grant, claim: Claim) -> Result<(Guild, Existing), Breach> {
         let config = self.config.guild.clone();
         let covered = claim.checkpoint.as_ref().map_or((Position::default(), 0), |checkpoint| {
             (checkpoint.structure.position, checkpoint.structure.records)
@@ -382,7 +394,7 @@ impl World {
             let replayed = state.replay(record);
             replayed.map_err(|error| Promise::Durable.breach(format!("guild {guild}: {error}")))?;
         }
-        let found = Recovered { guild, epoch: claim.epoch, covered, tail: &claim.tail, at: state.position() };
+        let found = Recovered { guild, grant, epoch: claim.epoch, covered, tail: &claim.tail, at: state.position() };
         state.open(claim.epoch);
         // The view says the new epoch; the guild in it is that of the position before.
         self.watch.recovered(&found, state.view().as_ref())?;
@@ -449,5 +461,7 @@ fn clock_of(claim: &Claim) -> Millis {
     claim.tail.iter().map(|record| record.at).fold(saved, Millis::max)
 }
 
+/// Within about this time a node learns that it has claimed a guild that had moved.
+const LEARNT_WITHIN_MS: u64 = 100;
 /// Requests that wait for one load.
 const LOAD_WAITING_MAX: usize = 2_000;

@@ -315,7 +315,7 @@ impl Owner {
                 self.guild.handle(self.clock, Input::FoldDone(job.run()), &mut self.effects);
             }
             Job::Scan(job) => self.guild.handle(self.clock, Input::ScanDone(job.run()), &mut self.effects),
-            Job::Checkpoint(checkpoint) => self.write(checkpoint, around),
+            Job::Checkpoint(checkpoint) => self.write(checkpoint, around)?,
         }
         self.note(By::Job, before);
         self.admit(around);

@@ -62,8 +62,8 @@ impl World {
             }
             Trouble::FullDisk => {
                 self.watch.seen.disks_full += 1;
-                self.machines[machine].fill(true);
-                self.disk_well_later(machine, while_ms);
+                self.machines[machine].fill();
+                self.disk_well_later(machine, FULL_FOR * while_ms);
             }
             Trouble::Pause => self.pause(node, while_ms.max(60)),
             Trouble::CutLink => {
@@ -81,6 +81,14 @@ impl World {
                 self.retire(self.guilds[nth]);
             }
             Trouble::Squeeze => self.squeeze(backend),
+            Trouble::ClockJump if self.fault_dice.one_in(2) => {
+                let minutes = self.fault_dice.within(1, CLOCK_JUMP_MINUTES);
+                self.wire.ahead.0 += minutes * 60_000;
+            }
+            Trouble::ClockJump => {
+                let skew = i64::try_from(self.fault_dice.below(2 * CLOCK_SKEW_MS)).unwrap_or(0);
+                self.nodes[node].set_clock(skew - CLOCK_SKEW_MS as i64);
+            }
         }
     }
 
@@ -92,7 +100,7 @@ impl World {
         match again {
             Again::Disk { machine } => {
                 self.machines[machine].slowness = 1;
-                self.machines[machine].fill(false);
+                self.machines[machine].empty();
                 self.machines[machine].attend(&mut self.wire);
             }
             Again::Link { backend, node } => self.wire.mend(Host::Backend(backend), Host::Node(node)),
@@ -178,7 +186,7 @@ impl World {
         for guild in guilds {
             let grant = self.placement[&guild].1;
             self.placement.insert(guild, (other, grant + 1));
-            self.placed_before.insert(guild, node);
+            self.placed_before.insert(guild, (node, grant));
             self.relays_move(guild);
             if let Some(owned) = self.nodes[node].owner(guild).map(|owner| owner.owned) {
                 self.learn_later(owned, while_ms);
@@ -186,7 +194,7 @@ impl World {
         }
     }
 
-    fn learn_later(&mut self, owned: Owned, while_ms: u64) {
+    pub(super) fn learn_later(&mut self, owned: Owned, while_ms: u64) {
         let after = self.fault_dice.within(while_ms, while_ms + 1_500 / self.faults.haste.min(10));
         self.wire.later(Micros::millis(after), Happening::Learn(owned));
     }
@@ -282,7 +290,7 @@ impl World {
             }),
         };
         let Some(secret) = secret else { return Ok(None) };
-        let generation = self.keys.verify(&secret, known.guild, session, known.user, self.wire.now.clock()).ok();
+        let generation = self.keys.verify(&secret, known.guild, session, known.user, self.wire.clock()).ok();
         let is_false = matches!(proof, Proof::Foreign(_) | Proof::Forged) && generation.is_some();
         Promise::Rights.require(!is_false, || format!("a secret that is {proof:?} is taken for {session:?}"))?;
         Ok(generation)
@@ -343,6 +351,12 @@ impl World {
     }
 }
 
+/// A disk is full for so many times as long as other troubles last: until its next segment is needed.
+const FULL_FOR: u64 = 4;
+/// All clocks jump ahead by less than so many minutes: outcomes are kept for ten.
+const CLOCK_JUMP_MINUTES: u64 = 13;
+/// A node's clock may be so far off, ahead or behind.
+const CLOCK_SKEW_MS: u64 = 100;
 /// How long a session that was cut may come back.
 const CUT_KEPT: Micros = Micros::seconds(20);
 /// Events that there never were, and that somebody says to know.

@@ -79,7 +79,7 @@ impl Watch {
         let is_small = outcomes.view.as_ref().is_some_and(|view| view.len() <= SMALL_MEMBERS);
         if self.dice.one_in(if is_small { 8 } else { 256 })
             && let Some(view) = &outcomes.view
-            && !fresh.is_empty()
+            && self.ledger.is_latest(guild, epoch)
         {
             self.ledger.compare(guild, Some(view))?;
         }

@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use guildhall_proto::Millis;
+
 use super::message::{Body, Happening};
 use crate::dice::Dice;
 use crate::queue::{Micros, Queue};
@@ -51,6 +53,8 @@ struct Link {
 #[derive(Debug)]
 pub(crate) struct Wire {
     pub(crate) now: Micros,
+    /// How far all clocks have jumped ahead of the time that went by.
+    pub(crate) ahead: Millis,
     queue: Queue<Happening>,
     links: BTreeMap<(Host, Host), Link>,
     dice: Dice,
@@ -69,6 +73,7 @@ impl Wire {
         let most = least + dice.within(50, 20_000);
         Self {
             now: Micros(0),
+            ahead: Millis(0),
             queue: Queue::default(),
             links: BTreeMap::new(),
             dice,
@@ -76,6 +81,11 @@ impl Wire {
             duplicated_percent: 0,
             lost: 0,
         }
+    }
+
+    /// What the clocks of the world show.
+    pub(crate) fn clock(&self) -> Millis {
+        Millis(self.now.clock().0 + self.ahead.0)
     }
 
     /// Has something happen after a time.

@@ -484,6 +484,7 @@ impl Ear {
     }
 
     /// It should have heard an event.
+    #[track_caller]
     fn lost(&self, facts: &Facts<'_>, event: &Event) -> Breach {
         let is_hidden = self.is_in_past(event) && self.is_seen_today(facts, event) == Some(false);
         let promise = if is_hidden { Promise::Past } else { Promise::Order };
@@ -491,6 +492,7 @@ impl Ear {
     }
 
     /// It should not have heard an event, and its member may not see it.
+    #[track_caller]
     fn leaked(&self, facts: &Facts<'_>, event: &Event) -> Breach {
         let is_shown = self.is_in_past(event) && self.is_seen_today(facts, event) == Some(true);
         let promise = if is_shown { Promise::Past } else { Promise::Rights };
@@ -498,6 +500,7 @@ impl Ear {
     }
 
     /// It should not have heard an event, though its member may see it.
+    #[track_caller]
     fn not_for_it(&self, event: &Event) -> Breach {
         self.breach(Promise::Order, format!("heard {}, which is not for it as it listens", brief(event)))
     }
@@ -533,6 +536,7 @@ impl Ear {
         if holds { Ok(()) } else { Err(self.breach(promise, what())) }
     }
 
+    #[track_caller]
     fn breach(&self, promise: Promise, what: String) -> Breach {
         let Begin { guild, session, user, .. } = self.begin;
         promise.breach(format!("{session:?} of {user:?} in {guild:?} {what}"))

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use guildhall_guild::{Answer, CallId, Reply};
-use guildhall_proto::limits::{CLIENT_OUTCOMES_MAX, ISSUE_AHEAD_MAX, OUTCOME_KEPT};
+use guildhall_proto::limits::{CLIENT_OUTCOMES_MAX, ISSUE_AHEAD_MAX, LONG_OPERATIONS_MAX, OUTCOME_KEPT};
 use guildhall_proto::{
     Actor, Command, CommandError, Epoch, Event, EventKind, GuildId, Limited, Millis, OpId, Outcome, Position, RoleId,
     Stage, UserId,
@@ -31,6 +31,7 @@ struct Asked<'a> {
 }
 
 impl Asked<'_> {
+    #[track_caller]
     fn wrong(&self, promise: Promise, what: &str) -> Breach {
         let Self { guild, epoch, op, actor, command, made, answer, .. } = self;
         let events: Vec<(Position, &EventKind)> =
@@ -41,6 +42,7 @@ impl Asked<'_> {
         ))
     }
 
+    #[track_caller]
     fn require(&self, promise: Promise, holds: bool, what: &str) -> Result<(), Breach> {
         if holds { Ok(()) } else { Err(self.wrong(promise, what)) }
     }
@@ -164,6 +166,8 @@ impl Ledger {
             op.spread.waits(asked.call.filter(|_| answer.is_none()));
             return asked.require(Promise::Durable, joins && makes_nothing, "an operation is begun twice");
         }
+        let has_room = made.has_room || !command.is_durable();
+        asked.require(Promise::Bounds, has_room, "the store has no room for it")?;
         let verdict = life.decide(made.now, asked.actor, command, RoleId::everyone(asked.guild));
         match (verdict, answer) {
             (Verdict::Refused | Verdict::Perhaps(_), Some(Err(refusal))) => {
@@ -196,7 +200,9 @@ impl Ledger {
                 op.under_way = true;
                 op.spread.begins(at, book.register.endings());
                 op.spread.waits(asked.call);
-                Ok(())
+                let under_way = book.ops.values().filter(|op| op.under_way).count();
+                let is_bounded = under_way <= LONG_OPERATIONS_MAX || !whole;
+                asked.require(Promise::Bounds, is_bounded, "one more than may be is under way")
             }
             (Verdict::Later, Some(Err(_))) if is_over_capacity(answer) => Ok(()),
             (Verdict::Later, Some(_)) => Err(asked.wrong(Promise::Durable, "it should be carried out by and by")),
@@ -261,7 +267,10 @@ impl Book {
             (is_ahead, "it was not issued ahead")
         } else if matches!(refusal, CommandError::OpReused { .. }) {
             let other = |known: &Op| known.command != *command || known.actor != asked.actor;
-            (self.ops.get(&op).is_some_and(other), "its id was not used for another body")
+            let first = OpId { issued_at: Millis(0), ..op };
+            let last = OpId { issued_at: Millis(u64::MAX), ..op };
+            let is_other = |(id, known): (&OpId, &Op)| *id != op || other(known);
+            (self.ops.range(first..=last).any(is_other), "its id was not used for another body")
         } else if matches!(refusal, CommandError::StoreFull) {
             (!made.has_room && command.is_durable(), "there was room for it")
         } else {

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use guildhall_proto::{Command, Epoch, Event, GuildId, Position, Record};
+use guildhall_proto::{Command, Epoch, Event, Grant, GuildId, Position, Record};
 
 use super::{Breach, By, Ledger, Op, Promise, Turn};
 use crate::check::Opening;
@@ -14,6 +14,8 @@ use crate::seen::Seen;
 pub(crate) struct Recovered<'a> {
     pub(crate) guild: GuildId,
     pub(crate) epoch: Epoch,
+    /// By which it was claimed.
+    pub(crate) grant: Grant,
     /// The position of its checkpoint, and how many records that covers.
     pub(crate) covered: (Position, u64),
     /// The records since.
@@ -25,12 +27,16 @@ pub(crate) struct Recovered<'a> {
 impl Ledger {
     /// A new owner has recovered a guild. Returns the events that it found and that nobody had been told of.
     pub(crate) fn recovered(&mut self, found: &Recovered<'_>, seen: &mut Seen) -> Result<Vec<Arc<Event>>, Breach> {
-        let Recovered { guild, epoch, covered: (covered_at, covered), tail, at } = *found;
+        let Recovered { guild, epoch, grant, covered: (covered_at, covered), tail, at } = *found;
         let last = self.chronicle.annals(guild).epoch();
         Promise::Names.require(last.is_none_or(|last| epoch > last) && epoch > at.epoch, || {
             format!("guild {guild}: epoch {} after {last:?}", epoch.0)
         })?;
         let book = self.books.entry(guild).or_default();
+        Promise::OneOwner.require(grant >= book.grant, || {
+            format!("guild {guild}: it is claimed by grant {}, and was by grant {}", grant.0, book.grant.0)
+        })?;
+        book.grant = grant;
         let upto = covered + tail.len() as u64;
         Promise::Durable.require(upto >= book.certain, || {
             format!("guild {guild}: {upto} of {} records that somebody has seen are there", book.certain)

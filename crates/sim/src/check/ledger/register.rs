@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use guildhall_guild::{Answer, Attached, Reply, SessionRequest};
 use guildhall_proto::limits::{GUILD_SESSIONS_MAX, USER_SESSIONS_MAX};
-use guildhall_proto::{EventKind, Generation, GuildId, Millis, Position, SessionId, UserId};
+use guildhall_proto::{EventKind, Generation, GuildId, Millis, Position, SessionId, Status, UserId};
 
 use super::{Breach, Promise};
 use crate::model::Life;
@@ -15,6 +15,8 @@ use crate::model::Life;
 pub(super) struct Register {
     held: BTreeMap<SessionId, Held>,
     of: BTreeMap<UserId, BTreeSet<SessionId>>,
+    /// What is shown of who is there; nobody who is shown as offline.
+    shown: BTreeMap<UserId, Status>,
     /// The highest generation given so far by the clocks of owners, rising.
     given: BTreeMap<Millis, Generation>,
     /// How many sessions have ended, and when a user's last one did.
@@ -25,6 +27,7 @@ pub(super) struct Register {
 #[derive(Debug, Clone, Copy)]
 struct Held {
     user: UserId,
+    status: Status,
     generation: Generation,
     /// Whether its owner knows the generation from its holder alone.
     is_hearsay: bool,
@@ -44,6 +47,7 @@ pub(super) struct Asking<'a> {
 }
 
 impl Asking<'_> {
+    #[track_caller]
     fn wrong(&self, what: &str) -> Breach {
         let Self { guild, session, request, at, answer, .. } = self;
         Promise::Order
@@ -56,6 +60,7 @@ impl Register {
     pub(super) fn begins(&mut self) {
         self.held.clear();
         self.of.clear();
+        self.shown.clear();
         self.ended.clear();
     }
 
@@ -67,6 +72,16 @@ impl Register {
     /// Whether a user has a session, or has had one since so many had ended.
     pub(super) fn was_there(&self, user: UserId, since: u64) -> bool {
         self.of.contains_key(&user) || self.ended.get(&user).is_some_and(|ended| *ended > since)
+    }
+
+    /// What a user's sessions show together: the most present of them.
+    pub(super) fn status(&self, user: UserId) -> Status {
+        self.shown.get(&user).copied().unwrap_or(Status::Offline)
+    }
+
+    /// How many users are shown as anything but offline.
+    pub(super) fn online(&self) -> usize {
+        self.shown.len()
     }
 
     /// Sessions end with their members, and with their guild.
@@ -91,20 +106,28 @@ impl Register {
             Ok(reply) => reply,
         };
         match (request, reply) {
-            (SessionRequest::Attach { user, .. } | SessionRequest::Resume { user, .. }, Reply::Attached(attached)) => {
+            (
+                SessionRequest::Attach { user, status } | SessionRequest::Resume { user, status, .. },
+                Reply::Attached(attached),
+            ) => {
                 self.require_attached(asking, user, attached)?;
-                self.hold(session, Held { user, generation: attached.generation, is_hearsay: false });
+                self.hold(session, Held { user, status, generation: attached.generation, is_hearsay: false });
                 return Ok(());
             }
-            (SessionRequest::Reattach { user, generation, .. }, Reply::Accepted(_)) => {
+            (SessionRequest::Reattach { user, status, generation }, Reply::Accepted(_)) => {
                 let own = self.held.get(&session).filter(|held| held.generation == generation);
                 let is_hearsay = own.is_none_or(|held| held.is_hearsay);
-                self.hold(session, Held { user, generation, is_hearsay });
+                self.hold(session, Held { user, status, generation, is_hearsay });
             }
             (SessionRequest::Detach { .. } | SessionRequest::Release { .. }, Reply::Accepted(_)) => {
                 self.forget(session);
             }
-            (SessionRequest::SetStatus { .. } | SessionRequest::SetLevel { .. }, Reply::Accepted(_)) => {}
+            (SessionRequest::SetStatus { status, .. }, Reply::Accepted(_)) => {
+                if let Some(held) = self.held.get(&session).copied() {
+                    self.hold(session, Held { status, ..held });
+                }
+            }
+            (SessionRequest::SetLevel { .. }, Reply::Accepted(_)) => {}
             (_, Reply::Attached(_) | Reply::Accepted(_) | Reply::Outcome(_)) => {
                 return Err(asking.wrong("that is the answer to something else"));
             }
@@ -153,14 +176,27 @@ impl Register {
         if before.is_some_and(|before| before >= attached.generation) {
             return Err(asking.wrong(&format!("a generation is given that is not above {before:?}")));
         }
-        let highest = self.given.range(..=asking.now).next_back().map(|(_, generation)| *generation);
-        self.given.insert(asking.now, highest.unwrap_or_default().max(attached.generation));
+        // One that was told of a higher one by its holder goes on above that, as if its own clock were there.
+        let now = asking.now.max(Millis(attached.generation.0 >> GENERATIONS_PER_MILLI_BITS));
+        let highest = self.given.range(..=now).next_back().map(|(_, generation)| *generation);
+        self.given.insert(now, highest.unwrap_or_default().max(attached.generation));
         Ok(())
     }
 
     fn hold(&mut self, session: SessionId, held: Held) {
         self.of.entry(held.user).or_default().insert(session);
         self.held.insert(session, held);
+        self.show(held.user);
+    }
+
+    /// What a user shows may have changed.
+    fn show(&mut self, user: UserId) {
+        let own = self.of.get(&user).into_iter().flatten();
+        let most = own.map(|session| self.held[session].status).max().filter(|status| *status != Status::Offline);
+        match most {
+            Some(status) => drop(self.shown.insert(user, status)),
+            None => drop(self.shown.remove(&user)),
+        }
     }
 
     fn forget(&mut self, session: SessionId) {
@@ -171,6 +207,7 @@ impl Register {
                 self.forget_user(held.user);
             }
         }
+        self.show(held.user);
     }
 
     fn forget_user(&mut self, user: UserId) {
@@ -180,5 +217,9 @@ impl Register {
         for session in sessions {
             self.held.remove(&session);
         }
+        self.shown.remove(&user);
     }
 }
+
+/// Generations are numbered by the clock: a million of them to a millisecond.
+const GENERATIONS_PER_MILLI_BITS: u32 = 20;

@@ -1,10 +1,12 @@
 //! Views held against the naive guild.
 
-use guildhall_members::View;
-use guildhall_proto::{GuildId, Member, Overwrite, UserId};
+use guildhall_members::{Question, View};
+use guildhall_proto::{GuildId, Member, Overwrite, Status, UserId};
 
+use super::register::Register;
 use super::{Breach, Promise, Turn};
 use crate::check::Annals;
+use crate::model::Community;
 
 /// A view that is let out with a turn is the guild as of the turn's end.
 pub(super) fn position_is(
@@ -12,6 +14,7 @@ pub(super) fn position_is(
     guild: GuildId,
     turn: &Turn,
     annals: &Annals,
+    register: &Register,
     is_present: bool,
 ) -> Result<(), Breach> {
     let last = turn.made.iter().rev().find_map(|made| made.events.last()).map(|event| event.position);
@@ -24,6 +27,13 @@ pub(super) fn position_is(
     };
     Promise::Reads.require(view.len() == community.members.len(), || {
         format!("guild {guild} at {at}: a view has {} members, and should have {}", view.len(), community.members.len())
+    })?;
+    Promise::Reads.require(view.online() == register.online(), || {
+        format!(
+            "guild {guild} at {at}: {} members are shown in a view, and should be {}",
+            view.online(),
+            register.online()
+        )
     })?;
     for made in &turn.made {
         for event in &made.events {
@@ -57,7 +67,7 @@ fn same_member(guild: GuildId, view: &View, annals: &Annals, user: UserId) -> Re
 }
 
 /// Everything in a view.
-pub(super) fn compare(guild: GuildId, view: Option<&View>, annals: &Annals) -> Result<(), Breach> {
+pub(super) fn compare(guild: GuildId, view: Option<&View>, annals: &Annals, register: &Register) -> Result<(), Breach> {
     let Some(view) = view else {
         return Promise::Reads
             .require(annals.latest().community().is_none(), || format!("guild {guild} exists, and has no view"));
@@ -93,5 +103,29 @@ pub(super) fn compare(guild: GuildId, view: Option<&View>, annals: &Annals) -> R
     if view.len() != community.members.len() {
         return Err(wrong(format!("{} members, and should be {}", view.len(), community.members.len())));
     }
-    community.members.keys().try_for_each(|user| same_member(guild, view, annals, *user))
+    for user in community.members.keys() {
+        same_member(guild, view, annals, *user)?;
+        let (got, expected) = (view.status(*user), register.status(*user));
+        if got != Some(expected) {
+            return Err(wrong(format!("{user} is shown as {got:?}, and should be as {expected:?}")));
+        }
+    }
+    are_here(guild, view, community, register)
+}
+
+/// Who is called by `@here` in some channel: the members who see it and are there.
+fn are_here(guild: GuildId, view: &View, community: &Community, register: &Register) -> Result<(), Breach> {
+    let at = view.position();
+    // Another channel in each view.
+    let nth = usize::try_from(at.seq.0).unwrap_or(0) % community.channels.len().max(1);
+    let Some(channel) = community.channels.keys().nth(nth).copied() else { return Ok(()) };
+    let is_here = |user: &UserId| register.status(*user) != Status::Offline && community.sees(*user, channel);
+    let expected: Vec<UserId> = community.members.keys().copied().filter(is_here).collect();
+    let scan = view.scan(Question::Here { channel }).map_err(|error| {
+        Promise::Reads.breach(format!("guild {guild} at {at}: {channel} cannot be asked about: {error}"))
+    })?;
+    let got = scan.run();
+    Promise::Reads.require(got == expected, || {
+        format!("guild {guild} at {at}: {got:?} are here in {channel}, and should be {expected:?}")
+    })
 }

@@ -78,7 +78,7 @@ impl StandIn {
     fn perform(&mut self, doing: Doing) {
         self.count(&variant(&doing), 1);
         match doing {
-            Doing::Call { guild, actor, command, id: CallAs::Fresh } => {
+            Doing::Call { guild, actor, command, id: CallAs::Fresh | CallAs::Busy } => {
                 let life = self.chronicle.annals(guild).latest().clone();
                 match life.decide(self.now.clock(), actor, &command, RoleId::everyone(guild)) {
                     Verdict::Refused => self.count("refused", 1),

@@ -222,6 +222,12 @@ impl World {
             }
             tell(&mut core.relay, &mut host.ahead, &mut woken);
         }
+        let entries = core.relay.entries();
+        let config = self.backends[at.backend].config;
+        let most = [config.ring.entries_max as u64, config.slow_ring.entries_max as u64];
+        Promise::Bounds.require(entries[0] <= most[0] && entries[1] <= most[1], || {
+            format!("guild {}: rings of a relay hold {entries:?} entries, and may hold {most:?}", at.guild)
+        })?;
         let is_lagging = |seat: &Seat| seat.guild == at.guild && seat.pace != Pace::Fast && seat.key.is_some();
         if revokes > 0 && self.backends[at.backend].seats.values().any(is_lagging) {
             self.watch.seen.revokes_under_lag += revokes;
@@ -287,7 +293,7 @@ impl World {
         let due = host.core.as_ref().and_then(|core| core.relay.unread_due());
         if let Some(due) = due.filter(|_| !host.is_ticking) {
             host.is_ticking = true;
-            let wait = due.since(self.wire.now.clock());
+            let wait = due.since(self.wire.clock());
             let wait = Micros(u64::try_from(wait.as_micros()).unwrap_or(u64::MAX)).0.clamp(1_000, 10_000_000);
             self.wire.later(Micros(wait), Happening::Tick { at });
         }
@@ -295,7 +301,7 @@ impl World {
 
     /// Time passes for a relay.
     pub(in crate::world) fn tick(&mut self, at: At) {
-        let now = self.wire.now.clock();
+        let now = self.wire.clock();
         let Some(host) = self.backends[at.backend].relay(at) else { return };
         host.is_ticking = false;
         let Some(core) = &mut host.core else { return };

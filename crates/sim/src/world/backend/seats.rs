@@ -4,6 +4,7 @@
 //! holds the session, and it is given up.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use guildhall_guild::{Answer, Attached, Reply, SessionRequest};
 use guildhall_proto::{CommandError, Generation, GuildId, Level, Member, Millis, Position, SessionId, Status, UserId};
@@ -411,7 +412,7 @@ impl World {
         (held.key, held.stream, held.joined_at) = (Some(key), stream, member.joined_at);
         let Seat { session, guild, user, generation, .. } = *held;
         let generation = generation.unwrap_or_default();
-        let expires_at = self.wire.now.plus(Micros::seconds(24 * 60 * 60)).clock();
+        let expires_at = self.wire.clock().plus(Duration::from_secs(24 * 60 * 60));
         let secret = self.keys.sign(&Claims { guild, session, user, generation, expires_at });
         if let Some(holding) = self.holdings.get_mut(&session).filter(|holding| holding.seat == seat) {
             holding.secret_before = holding.secret.replace(secret);

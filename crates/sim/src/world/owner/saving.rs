@@ -3,10 +3,11 @@
 use std::mem::take;
 
 use guildhall_guild::Checkpoint;
+use guildhall_proto::limits::{CLIENT_OUTCOMES_MAX, GUILD_CLIENTS_MAX};
 use guildhall_store::{Store, StoredCheckpoint};
 
 use super::{Around, End, Owner};
-use crate::check::Breach;
+use crate::check::{Breach, Promise};
 use crate::world::message::{Happening, Job};
 use crate::world::wire::Wire;
 
@@ -37,12 +38,24 @@ impl Owner {
     }
 
     /// A worker has written it out.
-    pub(super) fn write(&mut self, checkpoint: Checkpoint, around: &mut Around<'_>) {
-        let Some(store) = around.machine.store() else { return };
+    pub(super) fn write(&mut self, checkpoint: Checkpoint, around: &mut Around<'_>) -> Result<(), Breach> {
+        let Some(store) = around.machine.store() else { return Ok(()) };
         let checkpoint = StoredCheckpoint { structure: checkpoint.structure.structure(), base: checkpoint.base };
+        self.keeps_no_more(&checkpoint)?;
         let stored = around.machine.receipt(self.owned, None);
         store.checkpoint(self.owned.guild, self.owned.epoch, checkpoint, stored);
         around.machine.attend(around.wire);
+        Ok(())
+    }
+
+    /// Promise 7: the outcomes that are kept are bounded.
+    fn keeps_no_more(&self, checkpoint: &StoredCheckpoint) -> Result<(), Breach> {
+        let clients = &checkpoint.structure.operations;
+        let most = clients.iter().map(|client| client.operations.len()).max().unwrap_or(0);
+        let is_bounded = clients.len() <= GUILD_CLIENTS_MAX && most <= CLIENT_OUTCOMES_MAX;
+        Promise::Bounds.require(is_bounded, || {
+            format!("guild {}: outcomes of {} clients are kept, of one {most}", self.owned.guild, clients.len())
+        })
     }
 
     /// The store has a checkpoint, or has not taken it.
