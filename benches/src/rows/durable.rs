@@ -8,7 +8,8 @@
 //!
 //! Measured twice on two shared cores. With some other work beside it: bare 409,000/s in groups of 84, acknowledged 207,000/s, 0.51 of bare; one
 //! alone 202 µs beside 145 µs bare; cold start 276 ms. Alone, while the host took up to a quarter of both cores: bare 185,000/s in groups of 77,
-//! acknowledged 147,000/s, 0.80 of bare; one alone 353 µs beside 197 µs bare; cold start 417 ms. Bare appends take an assumed 220 bytes a
+//! acknowledged 147,000/s, 0.80 of bare; one alone 353 µs beside 197 µs bare; cold start 417 ms. A third time, with 6 % taken by the host: bare 179,000/s in
+//! groups of 55, acknowledged 104,000/s, 0.58 of bare; one alone 273 µs beside 193 µs; cold start 478 ms (345-620). Bare appends take an assumed 220 bytes a
 //! record, so the ratio is a rough one.
 
 use std::fs;

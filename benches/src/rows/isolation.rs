@@ -11,7 +11,7 @@
 //! | `beside_reader`, `beside_batch` that never read | ≤ 1.5 × | a cursor that nobody moves: nothing is done for it |
 //!
 //! Measured on two shared cores, compared by middle slices: hot guild 0.85, 1.37, 1.35; panicking job 1.09, 1.03; reader 1.32, 1.14; batch 1.76,
-//! 1.85 (missed). By the p99 of all calls, three runs before: hot guild 1.48, 2.11, 1.57; panicking job 0.76, 0.79, 0.47; reader 0.82, 0.89,
+//! 1.85 (missed). Later, in a run that its host broke off: hot guild 1.19, panicking job 0.63. By the p99 of all calls, three runs before: hot guild 1.48, 2.11, 1.57; panicking job 0.76, 0.79, 0.47; reader 0.82, 0.89,
 //! 1.38; batch 0.49, 4.01, 0.91; the idle p99 itself was 0.2 to 22 ms then, as the host took cores away.
 
 use std::hint::black_box;
