@@ -444,8 +444,8 @@ impl CheckpointWriter {
         let manifest = manifest.and_then(|bytes| Manifest::decode(bytes).map_err(|error| damaged(guild, error)));
         let mut manifest = match (manifest, unread) {
             (Ok(manifest), _) => manifest,
-            (Err(error), IfUnread::Leave) => return Ok(Err(error)),
-            (Err(_), IfUnread::Lose) => return self.lose(guild, spot),
+            (Err(StoreError::Corrupt { .. }), IfUnread::Lose) => return self.lose(guild, spot),
+            (Err(error), IfUnread::Leave | IfUnread::Lose) => return Ok(Err(error)),
         };
         let shares_before = manifest.shares(spot);
         let title = manifest.title;
@@ -458,9 +458,11 @@ impl CheckpointWriter {
                 None => {
                     let part = match (self.shared.readers.part(guild, listed), unread) {
                         (Ok(part), _) => part,
-                        (Err(error), IfUnread::Leave) => return Ok(Err(error)),
                         // It has not the hash that the manifest names, and is never taken for what it was.
-                        (Err(_), IfUnread::Lose) => self.shared.readers.checkpoints.read_unchecked(spot.place()),
+                        (Err(StoreError::Corrupt { .. }), IfUnread::Lose) => {
+                            self.shared.readers.checkpoints.read_unchecked(spot.place())
+                        }
+                        (Err(error), IfUnread::Leave | IfUnread::Lose) => return Ok(Err(error)),
                     };
                     written += part.len();
                     match self.push_record(PART, &title, &part)? {
