@@ -211,7 +211,7 @@ impl Stream {
         if let Some(gap) = self.gap.take() {
             // Who was detached meanwhile has lost nothing behind its end.
             let through = entered.flatten().map_or(gap.through, |end| end.position.min(gap.through));
-            if through > gap.after {
+            if through == gap.through || through > gap.after {
                 visit(Delivery::Gap(Gap { after: gap.after, through }));
                 left -= 1;
             }

@@ -468,6 +468,24 @@ fn a_guild_deleted_unheard_where_the_relay_stood_still_tells_a_lost_batch_its_ga
 }
 
 #[test]
+fn a_guild_deleted_unheard_where_the_relay_stood_still_tells_a_lost_stream_its_gap() {
+    let mut stage = Stage::new();
+    let before = stage.relay.position().seq.0;
+    let at = stage.say(HALL);
+    let here = stage.relay.position();
+    let mut ada = stage.attach(as_of(before, 1, ADA, &[]));
+    // It has read all there is, and has not begun to wait.
+    let mut events = 0;
+    ada.read(100, |delivery| events += usize::from(matches!(delivery, Delivery::Event(_))));
+
+    stage.relay.end_guild(here, &mut stage.woken).unwrap();
+    stage.relay.set_bytes_max(0, 0);
+
+    assert_eq!(events, 1);
+    assert_eq!(stage.hear(&mut ada), [Heard::Gap(at, at), Detached(DetachReason::GuildDeleted)]);
+}
+
+#[test]
 fn the_gap_of_one_that_comes_back_ends_in_the_epoch_of_what_it_hears_next() {
     let mut stage = Stage::with_ring(8);
     let known = position(stage.say(HALL));
