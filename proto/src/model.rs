@@ -91,7 +91,7 @@ pub struct Member {
     pub nick: Nick,
     /// The roles held, ascending, without the everyone role.
     pub roles: Vec<RoleId>,
-    /// When the member joined.
+    /// When the member joined, by the owner's clock; if somebody had left who joined no earlier, a millisecond after that one.
     pub joined_at: Millis,
     /// Marks on the member.
     pub flags: MemberFlags,

@@ -12,6 +12,8 @@ pub struct Structure {
     pub records: u64,
     /// The owner's clock then; the next owner's never shows less.
     pub clock: Millis,
+    /// The latest joining of anyone who has left: who joins after that does so later.
+    pub departed: Millis,
     /// Whether the guild exists, and what it is made of.
     pub standing: Standing,
     /// The outcomes that retries may still ask for, ascending by client.

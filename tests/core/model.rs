@@ -32,6 +32,8 @@ pub(crate) struct Model {
     pub(crate) deleted_roles: BTreeSet<RoleId>,
     /// Who is kept out, and why.
     pub(crate) bans: BTreeMap<UserId, Option<Reason>>,
+    /// The latest joining of anyone who has left.
+    pub(crate) departed: Millis,
 }
 
 /// A channel with its overwrites: what each allows and denies.
@@ -99,6 +101,7 @@ impl Model {
             sessions: BTreeMap::new(),
             deleted_roles: BTreeSet::new(),
             bans: BTreeMap::new(),
+            departed: Millis::default(),
         }
     }
 

@@ -36,6 +36,8 @@ pub(crate) struct Community {
     pub(crate) channels: BTreeMap<ChannelId, Room>,
     pub(crate) members: BTreeMap<UserId, Member>,
     pub(crate) bans: BTreeMap<UserId, Option<Reason>>,
+    /// The latest joining of anyone who has left.
+    pub(crate) departed: Millis,
 }
 
 /// A channel with its overwrites: what each allows and denies.
@@ -98,7 +100,7 @@ impl Model {
             }
             (Life::Alive(community), Change::Removed { nth, users }) => {
                 *self.spread.entry(*nth).or_default() += u32::try_from(users.len()).unwrap();
-                users.iter().all(|user| community.members.remove(user).is_some())
+                users.iter().all(|user| community.depart(*user).is_some())
             }
             (Life::Uncreated | Life::Deleted, _) => false,
         }
@@ -150,6 +152,7 @@ impl Community {
             channels: BTreeMap::new(),
             members: [(owner.user, member(at, owner))].into(),
             bans: BTreeMap::new(),
+            departed: Millis::default(),
         }
     }
 
@@ -206,11 +209,11 @@ impl Community {
             }
             Command::RemoveMember { user } => {
                 must(*user != self.owner)?;
-                self.members.remove(user)?;
+                self.depart(*user)?;
             }
             Command::Ban { user, reason } => {
                 must(*user != self.owner)?;
-                self.members.remove(user);
+                let _ = self.depart(*user);
                 self.bans.insert(*user, reason.clone());
             }
             Command::Unban { user } => drop(self.bans.remove(user)?),
@@ -231,7 +234,14 @@ impl Community {
     fn joins(&self, at: Millis, new: &NewMember) -> Option<Member> {
         must(!self.members.contains_key(&new.user) && !self.bans.contains_key(&new.user))?;
         must(self.are_holdable(&new.roles))?;
-        Some(member(at, new))
+        Some(member(at.max(Millis(self.departed.0 + 1)), new))
+    }
+
+    /// Ends a membership; `None` if there is none.
+    fn depart(&mut self, user: UserId) -> Option<()> {
+        let member = self.members.remove(&user)?;
+        self.departed = self.departed.max(member.joined_at);
+        Some(())
     }
 
     fn are_holdable(&self, roles: &[RoleId]) -> bool {

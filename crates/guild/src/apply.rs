@@ -30,13 +30,11 @@ impl Guild {
                 }
             }
             EventKind::MemberLeft { member } => {
-                self.members.remove(member.user);
-                self.forget(member.user, effects);
+                self.depart(member.user, effects);
             }
             EventKind::MembersLeft { users } => {
                 for user in users {
-                    self.members.remove(*user);
-                    self.forget(*user, effects);
+                    self.depart(*user, effects);
                 }
             }
             EventKind::UserBanned { user, reason } => self.members.ban(*user, reason.clone()),
@@ -57,8 +55,9 @@ impl Guild {
         }
     }
 
-    /// Ends the sessions of one who is no member any more, and what was told of them.
-    fn forget(&mut self, user: UserId, effects: &mut Vec<Effect>) {
+    /// Ends a membership with its sessions, and what was told of them.
+    fn depart(&mut self, user: UserId, effects: &mut Vec<Effect>) {
+        self.departed = self.departed.max(self.members.remove(user).unwrap_or_default());
         self.sessions.detach_user(user);
         effects.push(Effect::Tell(Tell::Forget(user)));
     }

@@ -39,7 +39,7 @@ pub(crate) struct Change {
 /// A guild that exists, as a command finds it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Scene<'a> {
-    pub(crate) now: Millis,
+    pub(crate) joins_at: Millis,
     pub(crate) rights: &'a Rights,
     pub(crate) members: &'a Members,
     pub(crate) sessions: &'a Sessions,

@@ -31,6 +31,9 @@ pub struct Guild {
     pub(crate) id: GuildId,
     pub(crate) position: Position,
     pub(crate) clock: Millis,
+    /// The latest joining of anyone who has left. Who joins now does so later: no two memberships of a user began at the same time,
+    /// so that a relay can tell them apart.
+    pub(crate) departed: Millis,
     pub(crate) life: Life,
     pub(crate) members: Members,
     pub(crate) sessions: Sessions,
@@ -93,6 +96,7 @@ impl Guild {
             id,
             position: Position { epoch, ..Position::default() },
             clock: Millis::default(),
+            departed: Millis::default(),
             life: Life::Uncreated,
             members,
             sessions: Sessions::default(),
@@ -114,6 +118,7 @@ impl Guild {
         let mut guild = Self::new(config, id, structure.position.epoch);
         guild.position = structure.position;
         guild.clock = structure.clock;
+        guild.departed = structure.departed;
         guild.records = structure.records;
         guild.checkpointed = structure.records;
         guild.operations = Operations::import(structure.operations);
@@ -342,7 +347,8 @@ impl Guild {
     }
 
     pub(crate) fn scene<'a>(&'a self, rights: &'a Rights) -> Scene<'a> {
-        Scene { now: self.clock, rights, members: &self.members, sessions: &self.sessions }
+        let joins_at = self.clock.max(Millis(self.departed.0.saturating_add(1)));
+        Scene { joins_at, rights, members: &self.members, sessions: &self.sessions }
     }
 
     /// Makes the events, applies them, and says what is to be stored and told.

@@ -145,6 +145,7 @@ impl Guild {
             position: self.position,
             records: self.records,
             clock: self.clock,
+            departed: self.departed,
             standing: self.life.clone(),
             bans: self.members.bans().clone(),
             operations: self.operations.clone(),

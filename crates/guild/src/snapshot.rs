@@ -22,6 +22,7 @@ pub struct StructureSeed {
     pub(crate) position: Position,
     pub(crate) records: u64,
     pub(crate) clock: Millis,
+    pub(crate) departed: Millis,
     pub(crate) standing: Life,
     pub(crate) bans: Bans,
     pub(crate) operations: Operations,
@@ -47,6 +48,7 @@ impl StructureSeed {
             position: self.position,
             records: self.records,
             clock: self.clock,
+            departed: self.departed,
             standing: match &self.standing {
                 Life::Uncreated => Standing::Uncreated,
                 Life::Alive(rights) => alive(rights, &self.bans),

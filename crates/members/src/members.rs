@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use guildhall_permissions::Rights;
 use guildhall_proto::limits::MEMBER_ROLES_MAX;
-use guildhall_proto::{Member, Position, Reason, RoleId, Status, UserId};
+use guildhall_proto::{Member, Millis, Position, Reason, RoleId, Status, UserId};
 
 use crate::bans::Bans;
 use crate::base::Base;
@@ -141,14 +141,14 @@ impl Members {
         put
     }
 
-    /// Ends a membership, which also makes the user offline. Whether there was one. O(log n) in changes since the last
-    /// fold.
-    pub fn remove(&mut self, user: UserId) -> bool {
+    /// Ends a membership, which also makes the user offline. Returns since when it was, if there was one. O(log n) in changes since
+    /// the last fold.
+    pub fn remove(&mut self, user: UserId) -> Option<Millis> {
         self.settle();
-        let Some(place) = self.layers.find(user) else {
-            return false;
-        };
-        self.sums.change(Some(&self.layers.member_at(place)), None);
+        let place = self.layers.find(user)?;
+        let member = self.layers.member_at(place);
+        let joined_at = member.joined_at;
+        self.sums.change(Some(&member), None);
         self.layers.online -= usize::from(self.layers.status_at(place).is_online());
         self.layers.len -= 1;
         if self.layers.is_below(user) {
@@ -156,7 +156,7 @@ impl Members {
         } else {
             self.layers.fresh.forget(user);
         }
-        true
+        Some(joined_at)
     }
 
     /// Sets a member's status and returns the one before; `None` if `user` is no member. Copies at most a page's

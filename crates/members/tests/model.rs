@@ -191,7 +191,8 @@ impl<'a> World<'a> {
             Step::Put { user, nick, roles, flags } => self.put(user_id(user), nick, roles, flags),
             Step::Remove { user } => {
                 let user = user_id(user);
-                assert_eq!(self.members.remove(user), self.model.remove(&user).is_some());
+                let joined_at = self.model.remove(&user).map(|known| known.0.joined_at);
+                assert_eq!(self.members.remove(user), joined_at);
                 self.changed_since_fold = true;
             }
             Step::SetStatus { user, status } => {

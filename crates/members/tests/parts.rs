@@ -189,7 +189,9 @@ fn use_up(base: Base) {
     for (number, member) in (1..).zip(&members) {
         let roles: Vec<RoleId> = member.roles.iter().copied().filter(|role| Some(*role) != held).step_by(2).collect();
         match number % 3 {
-            0 => drop(store.remove(member.user)),
+            0 => {
+                store.remove(member.user);
+            }
             1 => drop(store.put(&Member { roles, ..member.clone() })),
             _ => {}
         }

@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use guildhall_proto::{
-    Channel, ChannelId, EventKind, GuildId, GuildSettings, Member, Overwrite, OverwriteTarget, Permissions, Reason,
-    Role, RoleId, UserId,
+    Channel, ChannelId, EventKind, GuildId, GuildSettings, Member, Millis, Overwrite, OverwriteTarget, Permissions,
+    Reason, Role, RoleId, UserId,
 };
 use im::{OrdMap, OrdSet};
 
@@ -47,6 +47,8 @@ pub struct Community {
     pub bans: OrdMap<UserId, Option<Reason>>,
     /// Roles that were deleted: their ids may or may not be free yet.
     pub deleted_roles: OrdSet<RoleId>,
+    /// The latest joining of anyone who has left.
+    pub departed: Millis,
 }
 
 /// A channel and its overwrites.
@@ -85,6 +87,7 @@ impl Life {
                 members: OrdMap::unit(owner.user, Arc::new(owner.clone())),
                 bans: OrdMap::new(),
                 deleted_roles: OrdSet::new(),
+                departed: Millis::default(),
             });
         } else if matches!(event, EventKind::GuildDeleted) {
             *self = Self::Deleted;
@@ -95,6 +98,11 @@ impl Life {
 }
 
 impl Community {
+    fn depart(&mut self, user: UserId) {
+        let joined_at = self.members.remove(&user).map_or(Millis::default(), |member| member.joined_at);
+        self.departed = self.departed.max(joined_at);
+    }
+
     fn apply(&mut self, event: &EventKind) {
         match event {
             EventKind::GuildCreated { .. } | EventKind::GuildDeleted | EventKind::MessagePublished(_) => {}
@@ -144,10 +152,10 @@ impl Community {
                     self.members.insert(member.user, Arc::new(member.clone()));
                 }
             }
-            EventKind::MemberLeft { member } => drop(self.members.remove(&member.user)),
+            EventKind::MemberLeft { member } => self.depart(member.user),
             EventKind::MembersLeft { users } => {
                 for user in users {
-                    self.members.remove(user);
+                    self.depart(*user);
                 }
             }
             EventKind::UserBanned { user, reason } => drop(self.bans.insert(*user, reason.clone())),

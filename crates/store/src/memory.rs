@@ -134,7 +134,14 @@ mod tests {
     fn checkpoint(epoch: Epoch, seq: u64) -> StoredCheckpoint {
         let position = Position { epoch, seq: Seq(seq) };
         let standing = Standing::Deleted;
-        let structure = Structure { position, records: seq, clock: Millis(1), standing, operations: Vec::new() };
+        let structure = Structure {
+            position,
+            records: seq,
+            clock: Millis(1),
+            departed: Millis(0),
+            standing,
+            operations: Vec::new(),
+        };
         StoredCheckpoint { structure, base: Members::new(MembersConfig::default()).base().clone() }
     }
 

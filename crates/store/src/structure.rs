@@ -10,8 +10,9 @@
 //! # use guildhall_proto::{Millis, Position, Standing, Structure};
 //! use guildhall_store::structure::{StructurePart, join, parts};
 //!
-//! # let (position, clock, standing, operations) = (Position::default(), Millis(7), Standing::Uncreated, Vec::new());
-//! let structure = Structure { position, records: 0, clock, standing, operations };
+//! # let (position, clock, departed) = (Position::default(), Millis(7), Millis(5));
+//! # let (standing, operations) = (Standing::Uncreated, Vec::new());
+//! let structure = Structure { position, records: 0, clock, departed, standing, operations };
 //! let mut written = Vec::new();
 //! for part in parts(&structure) {
 //!     let mut bytes = Vec::new();
@@ -114,7 +115,7 @@ fn counts(structure: &Structure) -> [u32; 4] {
 
 /// The structure without what the other parts hold.
 fn skeleton(structure: &Structure) -> Structure {
-    let Structure { position, records, clock, standing, operations: _ } = structure;
+    let Structure { position, records, clock, departed, standing, operations: _ } = structure;
     let standing = match standing {
         Standing::Uncreated => Standing::Uncreated,
         Standing::Alive { settings, .. } => {
@@ -123,7 +124,8 @@ fn skeleton(structure: &Structure) -> Structure {
         }
         Standing::Deleted => Standing::Deleted,
     };
-    Structure { position: *position, records: *records, clock: *clock, standing, operations: Vec::new() }
+    let (position, records, clock, departed) = (*position, *records, *clock, *departed);
+    Structure { position, records, clock, departed, standing, operations: Vec::new() }
 }
 
 /// Bytes of one part, at most: one that is cut for its size, and the largest item that closes it.

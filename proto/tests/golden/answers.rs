@@ -135,6 +135,7 @@ fn checkpoints() -> Vec<Sample> {
         position: position(3, 1_000),
         records: 700,
         clock: Millis(1_700_000_000_005),
+        departed: Millis(1_700_000_000_003),
         standing: alive.clone(),
         operations: vec![kept.clone()],
     };

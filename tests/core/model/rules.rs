@@ -46,6 +46,7 @@ impl Model {
         if scope.is_some() {
             after.seq += 1;
         }
+        after.departed = after.departed_since(self);
         let accepted = Accepted { after, scope };
         let comes_back = matches!(command, Command::CreateRole(role) if self.deleted_roles.contains(&role.id));
         if comes_back { Verdict::Either(accepted) } else { Verdict::Accepted(accepted) }
@@ -310,6 +311,7 @@ impl Model {
         for (user, member) in self.members.iter().filter(|(user, _)| !candidates.contains(user)) {
             after.members.entry(*user).or_insert_with(|| member.clone());
         }
+        after.departed = after.departed_since(self);
         let back = self.sessions.iter().filter(|(_, (user, _))| after.members.contains_key(user));
         after.sessions = back.map(|(session, of)| (*session, *of)).collect();
         if after.members.len() == self.members.len() {
@@ -369,9 +371,16 @@ impl Model {
         Some(after)
     }
 
+    /// The latest joining of anyone who has left, up to `before` or since.
+    fn departed_since(&self, before: &Self) -> Millis {
+        let left = before.members.values().filter(|member| !self.members.contains_key(&member.user));
+        left.map(|member| member.joined_at).fold(before.departed, Millis::max)
+    }
+
     fn new_member(&self, now: Millis, new: &NewMember) -> Option<Member> {
         let NewMember { user, nick, roles, flags } = new;
-        Some(Member { user: *user, nick: nick.clone(), roles: self.holdable(roles)?, joined_at: now, flags: *flags })
+        let joined_at = now.max(Millis(self.departed.0 + 1));
+        Some(Member { user: *user, nick: nick.clone(), roles: self.holdable(roles)?, joined_at, flags: *flags })
     }
 
     fn holdable(&self, roles: &[RoleId]) -> Option<Vec<RoleId>> {

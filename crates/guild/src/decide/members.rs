@@ -83,7 +83,7 @@ impl Scene<'_> {
 
     pub(super) fn member(&self, new: NewMember) -> Result<Member, Unheld> {
         let NewMember { user, nick, roles, flags } = new;
-        Ok(Member { user, nick, roles: self.held(roles)?, joined_at: self.now, flags })
+        Ok(Member { user, nick, roles: self.held(roles)?, joined_at: self.joins_at, flags })
     }
 
     /// Roles that a member may hold: known, distinct, ascending, without everyone.

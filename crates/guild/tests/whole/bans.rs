@@ -93,8 +93,8 @@ fn the_100_001st_ban_is_refused() {
     let everyone = Rights::everyone_role(guild_id(), Permissions::NONE);
     let bans: Vec<Ban> = (0..BANS_MAX as u64).map(|at| Ban { user: user_id(1_000 + at), reason: None }).collect();
     let standing = Standing::Alive { settings, roles: vec![everyone], channels: Vec::new(), bans };
-    let (position, clock) = (world.guild.position(), world.now);
-    let structure = Structure { position, records: 0, clock, standing, operations: Vec::new() };
+    let (position, clock, departed) = (world.guild.position(), world.now, world.now);
+    let structure = Structure { position, records: 0, clock, departed, standing, operations: Vec::new() };
     world.guild = Guild::restore(GuildConfig::default(), guild_id(), structure, base());
 
     let over = CommandError::LimitExceeded { what: Limited::Bans, got: 100_001 };

@@ -5,6 +5,7 @@
 
 mod bans;
 mod import;
+mod memberships;
 mod prune;
 mod saving;
 mod world;

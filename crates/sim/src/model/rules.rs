@@ -371,7 +371,8 @@ impl Community {
 
     pub(super) fn joins(&self, now: Millis, new: &NewMember) -> Option<Member> {
         let NewMember { user, nick, roles, flags } = new;
-        Some(Member { user: *user, nick: nick.clone(), roles: self.holdable(roles)?, joined_at: now, flags: *flags })
+        let joined_at = now.max(Millis(self.departed.0 + 1));
+        Some(Member { user: *user, nick: nick.clone(), roles: self.holdable(roles)?, joined_at, flags: *flags })
     }
 
     fn holdable(&self, roles: &[RoleId]) -> Option<Vec<RoleId>> {

@@ -73,6 +73,7 @@ fn structure(size: Size) -> Structure {
         position: Position { epoch: Epoch(at), seq: Seq(at) },
         records: at,
         clock: Millis(at),
+        departed: Millis(at / 2),
         standing,
         operations,
     }
@@ -293,13 +294,14 @@ fn the_form_is_as_written_down() {
     let client = ClientId::new(9).unwrap();
     let kept = KeptClient { client, floor: 5, floor_issued_at: Millis(6), operations: Vec::new() };
     let position = Position { epoch: Epoch(1), seq: Seq(2) };
-    let structure = Structure { position, records: 7, clock: Millis(8), standing, operations: vec![kept] };
+    let structure =
+        Structure { position, records: 7, clock: Millis(8), departed: Millis(6), standing, operations: vec![kept] };
     let hex = |bytes: &Vec<u8>| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let parts: Vec<String> = written(&structure).iter().map(hex).collect();
     assert_eq!(
         parts,
         [
-            "0101010207080101670300000000010001 01",
+            "010101020708060101670300000000010001 01",
             "0201 01 01 01 67 00 00 00 00",
             "0401 01 04 00",
             "0501 01 09 05 06 00"

@@ -168,6 +168,7 @@ pub(crate) fn checkpoint(records: &[Record]) -> StoredCheckpoint {
         position,
         records: number,
         clock: Millis(clock),
+        departed: Millis(clock / 2),
         standing: Standing::Uncreated,
         operations: Vec::new(),
     };
