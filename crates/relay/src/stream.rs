@@ -61,6 +61,8 @@ pub(crate) struct End {
     /// The position of the last that it may hear.
     pub(crate) position: Position,
     pub(crate) reason: DetachReason,
+    /// Whether a hole ends it, of which it is told before.
+    pub(crate) is_in_hole: bool,
 }
 
 impl Door {
@@ -209,9 +211,10 @@ impl Stream {
         let entered = self.enter();
         let mut left = max.max(1);
         if let Some(gap) = self.gap.take() {
-            // Who was detached meanwhile has lost nothing behind its end.
-            let through = entered.flatten().map_or(gap.through, |end| end.position.min(gap.through));
-            if through == gap.through || through > gap.after {
+            // Who was detached meanwhile has lost nothing behind its end. A hole is told however little the relay knows of it.
+            let end = entered.flatten();
+            let through = end.map_or(gap.through, |end| end.position.min(gap.through));
+            if through > gap.after || through == gap.after && end.is_some_and(|end| end.is_in_hole) {
                 visit(Delivery::Gap(Gap { after: gap.after, through }));
                 left -= 1;
             }

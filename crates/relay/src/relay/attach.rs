@@ -127,7 +127,7 @@ impl Relay {
         // Of an earlier run only the hole behind it has a known place: the session is told of that too.
         let position = accepted.max(self.run.position);
         let at = self.mark(position);
-        self.end(key.idx, End { at, position, reason: DetachReason::Requested }, at, woken);
+        self.end(key.idx, End { at, position, reason: DetachReason::Requested, is_in_hole: false }, at, woken);
         Ok(())
     }
 
@@ -138,7 +138,12 @@ impl Relay {
     pub fn supersede(&mut self, key: SessionKey, woken: &mut Vec<SessionKey>) -> Result<(), UnknownSession> {
         self.slots.find(key).ok_or(UnknownSession { key })?;
         let at = self.head();
-        self.end(key.idx, End { at, position: self.position, reason: DetachReason::Superseded }, at, woken);
+        self.end(
+            key.idx,
+            End { at, position: self.position, reason: DetachReason::Superseded, is_in_hole: false },
+            at,
+            woken,
+        );
         Ok(())
     }
 
@@ -322,7 +327,12 @@ impl Relay {
                 Pending::Detach { key } => {
                     if self.slots.find(key).is_some() {
                         let head = self.head();
-                        let end = End { at: head, position: self.position, reason: DetachReason::Requested };
+                        let end = End {
+                            at: head,
+                            position: self.position,
+                            reason: DetachReason::Requested,
+                            is_in_hole: false,
+                        };
                         self.end(key.idx, end, head, woken);
                     }
                 }

@@ -44,7 +44,7 @@ impl Relay {
         for (idx, reason) in ending {
             // One that does not hear the event ends just before it: losing that is no loss to it.
             let end = if self.hears(idx, &entry.scope) { Mark { whole: at.whole.next(), slow } } else { at };
-            self.end(idx, End { at: end, position, reason }, at, woken);
+            self.end(idx, End { at: end, position, reason, is_in_hole: false }, at, woken);
         }
         self.append(entry);
     }

@@ -89,7 +89,7 @@ impl Relay {
             let mut ends = |at, reason| {
                 // The first end counts; what comes later is still taken back.
                 let at = Mark { whole: at, slow: self.mark(event.position).slow };
-                end.get_or_insert(End { at, position: event.position, reason });
+                end.get_or_insert(End { at, position: event.position, reason, is_in_hole: false });
             };
             match &event.kind {
                 EventKind::MemberUpdated { after, .. } if after.user == user => {
