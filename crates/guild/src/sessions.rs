@@ -1,19 +1,16 @@
 //! The sessions attached to a guild, and what they make of their users' presence.
 //!
 //! Invariants: every session's user is a member; a user and a guild have no more sessions than
-//! [`limits`](guildhall_proto::limits) say; both indexes lead to every row; a generation is given out once, and later ones are higher.
+//! [`limits`](guildhall_proto::limits) say; a generation is given out once, and later ones are higher.
 
-use guildhall_index::Index;
+use guildhall_index::{Row, Table};
 use guildhall_proto::{CommandError, Generation, Limited, Millis, SessionId, Status, UserId};
 
 use crate::decide::within;
 
 #[derive(Debug, Default)]
 pub(crate) struct Sessions {
-    /// In no order: of a row that goes the last one takes the place.
-    rows: Vec<Session>,
-    by_session: Index,
-    by_user: Index,
+    rows: Table<Session, 2>,
     last: Generation,
 }
 
@@ -111,7 +108,7 @@ impl Sessions {
     /// Takes a session of `user` away.
     pub(crate) fn detach(&mut self, session: SessionId, user: UserId) -> Result<(), CommandError> {
         self.require(session, user)?;
-        self.remove(session);
+        self.rows.remove(BY_SESSION, session.get());
         Ok(())
     }
 
@@ -139,7 +136,9 @@ impl Sessions {
     /// Takes all sessions of a user away.
     pub(crate) fn detach_user(&mut self, user: UserId) {
         let sessions: Vec<SessionId> = self.of(user).map(|own| own.session).collect();
-        sessions.into_iter().for_each(|session| self.remove(session));
+        for session in sessions {
+            self.rows.remove(BY_SESSION, session.get());
+        }
     }
 
     /// Whether a user has a session attached, whatever its status.
@@ -193,61 +192,32 @@ impl Sessions {
 
     /// Adds a session, or replaces what is known of it; its user stays.
     fn put(&mut self, row: Session) {
-        if let Some(at) = self.row_of(row.session) {
-            debug_assert!(self.rows[at as usize].user == row.user);
-            self.rows[at as usize] = row;
-            return;
+        match self.rows.find_mut(BY_SESSION, row.session.get()) {
+            Some(held) => {
+                debug_assert!(held.user == row.user);
+                *held = row;
+            }
+            None => self.rows.insert(row),
         }
-        self.rows.push(row);
-        self.list(last_of(&self.rows));
-    }
-
-    /// Takes a session away, if it is there.
-    fn remove(&mut self, session: SessionId) {
-        let Some(at) = self.row_of(session) else {
-            return;
-        };
-        let last = last_of(&self.rows);
-        for row in [at].into_iter().chain(Some(last).filter(|last| *last != at)) {
-            self.by_session.remove(row, |row| self.rows[row as usize].session.get());
-            self.by_user.remove(row, |row| self.rows[row as usize].user.get());
-        }
-        self.rows.swap_remove(at as usize);
-        if last != at {
-            self.list(at);
-        }
-        if self.rows.capacity() > ROOM_A_SESSION * self.rows.len().max(SESSIONS_MIN) {
-            self.rows.shrink_to_fit();
-        }
-    }
-
-    /// Has a row be found.
-    fn list(&mut self, row: u32) {
-        self.by_session.insert(row, |row| self.rows[row as usize].session.get());
-        self.by_user.insert(row, |row| self.rows[row as usize].user.get());
-    }
-
-    fn row_of(&self, session: SessionId) -> Option<u32> {
-        self.by_session.find(session.get(), |row| self.rows[row as usize].session.get()).next()
     }
 
     fn find(&self, session: SessionId) -> Option<&Session> {
-        self.row_of(session).map(|row| &self.rows[row as usize])
+        self.rows.find(BY_SESSION, session.get())
     }
 
     fn of(&self, user: UserId) -> impl Iterator<Item = &Session> {
-        let rows = self.by_user.find(user.get(), |row| self.rows[row as usize].user.get());
-        rows.map(|row| &self.rows[row as usize])
+        self.rows.all(BY_USER, user.get())
     }
 }
 
-/// The number of the last row, of which there is one.
-fn last_of(rows: &[Session]) -> u32 {
-    u32::try_from(rows.len() - 1).expect("a guild's sessions are limited to what 32 bits number")
+impl Row<2> for Session {
+    fn id(&self, which: usize) -> u64 {
+        if which == BY_SESSION { self.session.get() } else { self.user.get() }
+    }
 }
 
-/// Rows that there is room for with each in use, when many have gone, and how many are always in use for that.
-const ROOM_A_SESSION: usize = 4;
-const SESSIONS_MIN: usize = 16;
+/// The ids of a row.
+const BY_SESSION: usize = 0;
+const BY_USER: usize = 1;
 /// Times sessions are attached in a millisecond, before generations run ahead of the clock: a million, ten times what an owner does.
 const GENERATIONS_PER_MILLI_BITS: u32 = 20;

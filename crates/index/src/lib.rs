@@ -22,6 +22,8 @@
 //! assert_eq!(index.find(70, id_of).collect::<Vec<_>>(), [0]);
 //! ```
 //!
+//! A [`Table`] is a list of rows together with an index for each of their ids.
+//!
 //! # How it works, and what it costs
 //!
 //! Linear hashing (Litwin, 1980): with each row that comes the index has one bucket more, and one old bucket is split into two; with
@@ -37,7 +39,11 @@
 
 #![warn(missing_docs)]
 
+mod table;
+
 use std::iter;
+
+pub use table::{Row, Table};
 
 /// Leads from ids to rows. The crate's page shows how to drive it.
 ///
