@@ -17,7 +17,8 @@ fn the_workspace_keeps_to_its_arrows() {
 #[test]
 fn the_whole_workspace_is_looked_at() {
     let names: BTreeSet<String> = workspace().into_iter().map(|package| package.name).collect();
-    for name in ["proto", "permissions", "ring", "members", "guild", "relay", "log", "store", "node", "tests"] {
+    for name in ["proto", "index", "permissions", "ring", "members", "guild", "relay", "log", "store", "node", "tests"]
+    {
         assert!(names.contains(name), "{name} is missing from {names:?}");
     }
 }
@@ -77,16 +78,17 @@ fn a_crate_that_nobody_drew_is_found() {
 /// Who may depend on whom, by the last part of the package names. A crate that does not exist yet has its row already.
 const ARROWS: &[(&str, &[&str])] = &[
     ("proto", &[]),
+    ("index", &[]),
     ("permissions", &["proto"]),
     ("ring", &["proto"]),
     ("members", &["permissions", "proto"]),
-    ("guild", &["members", "permissions", "ring", "proto"]),
-    ("relay", &["permissions", "ring", "proto"]),
+    ("guild", &["members", "permissions", "ring", "index", "proto"]),
+    ("relay", &["permissions", "ring", "index", "proto"]),
     ("cluster", &["proto"]),
     ("log", &[]),
     ("store", &["log", "members", "cluster", "proto"]),
     ("transport", &[]),
-    ("node", &["guild", "members", "permissions", "ring", "relay", "cluster", "store", "transport", "proto"]),
+    ("node", &["guild", "members", "permissions", "ring", "relay", "cluster", "store", "transport", "index", "proto"]),
     ("client", &["relay", "cluster", "transport", "proto"]),
     ("gateway", &["client", "proto"]),
     ("console", &["proto"]),
@@ -100,6 +102,7 @@ const FREE: &[&str] = &["tests", "benches"];
 /// Each pure crate with all it may take from elsewhere.
 const PURE: &[(&str, &[&str])] = &[
     ("proto", &["bincode", "bytes", "thiserror", "xxhash-rust"]),
+    ("index", &[]),
     ("permissions", &["imbl", "thiserror"]),
     // One writer, many readers: the pointer swap is the seam between them; under `loom` its model stands in. The lock is that of the
     // keep-latest map, held for a put or a look.

@@ -1,23 +1,22 @@
 //! The sessions attached to a guild, and what they make of their users' presence.
 //!
 //! Invariants: every session's user is a member; a user and a guild have no more sessions than
-//! [`limits`](guildhall_proto::limits) say; both maps name the same sessions; a generation is given out once, and later ones are higher.
+//! [`limits`](guildhall_proto::limits) say; a generation is given out once, and later ones are higher.
 
-use std::collections::{BTreeMap, BTreeSet};
-
+use guildhall_index::{Row, Table};
 use guildhall_proto::{CommandError, Generation, Limited, Millis, SessionId, Status, UserId};
 
 use crate::decide::within;
 
 #[derive(Debug, Default)]
 pub(crate) struct Sessions {
-    sessions: BTreeMap<SessionId, Session>,
-    by_user: BTreeSet<(UserId, SessionId)>,
+    rows: Table<Session, 2>,
     last: Generation,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Session {
+pub(crate) struct Session {
+    session: SessionId,
     user: UserId,
     status: Status,
     generation: Generation,
@@ -36,7 +35,7 @@ impl Sessions {
     ) -> Result<Generation, CommandError> {
         self.require_room(session, user)?;
         let generation = self.next_generation(now);
-        self.put(session, Session { user, status, generation, is_hearsay: false });
+        self.put(Session { session, user, status, generation, is_hearsay: false });
         Ok(generation)
     }
 
@@ -49,8 +48,7 @@ impl Sessions {
         status: Status,
         before: Generation,
     ) -> Result<Generation, CommandError> {
-        self.require(session, user)?;
-        let held = self.sessions[&session];
+        let held = *self.require(session, user)?;
         #[cfg(feature = "defects")]
         let before = if guildhall_proto::Defect::AnyGeneration.is_on() { held.generation } else { before };
         #[cfg(feature = "defects")]
@@ -62,7 +60,7 @@ impl Sessions {
             return Err(CommandError::UnknownSession { session });
         }
         let generation = self.next_generation(now);
-        self.put(session, Session { user, status, generation, is_hearsay: false });
+        self.put(Session { session, user, status, generation, is_hearsay: false });
         Ok(generation)
     }
 
@@ -77,9 +75,9 @@ impl Sessions {
         self.require_room(session, user)?;
         self.require_held(session, generation)?;
         self.last = self.last.max(generation);
-        let own = self.sessions.get(&session).filter(|own| own.generation == generation);
+        let own = self.find(session).filter(|own| own.generation == generation);
         let is_hearsay = own.is_none_or(|own| own.is_hearsay);
-        self.put(session, Session { user, status, generation, is_hearsay });
+        self.put(Session { session, user, status, generation, is_hearsay });
         Ok(())
     }
 
@@ -91,9 +89,8 @@ impl Sessions {
         status: Status,
         generation: Generation,
     ) -> Result<(), CommandError> {
-        self.require_holder(session, user, generation)?;
-        let held = self.sessions[&session];
-        self.put(session, Session { status, ..held });
+        let held = *self.require_holder(session, user, generation)?;
+        self.put(Session { status, ..held });
         Ok(())
     }
 
@@ -111,8 +108,7 @@ impl Sessions {
     /// Takes a session of `user` away.
     pub(crate) fn detach(&mut self, session: SessionId, user: UserId) -> Result<(), CommandError> {
         self.require(session, user)?;
-        self.sessions.remove(&session);
-        self.by_user.remove(&(user, session));
+        self.rows.remove(BY_SESSION, session.get());
         Ok(())
     }
 
@@ -122,15 +118,16 @@ impl Sessions {
         session: SessionId,
         user: UserId,
         generation: Generation,
-    ) -> Result<(), CommandError> {
-        self.require(session, user)?;
-        self.require_held(session, generation)
+    ) -> Result<&Session, CommandError> {
+        let held = self.require(session, user)?;
+        self.require_held(session, generation)?;
+        Ok(held)
     }
 
     /// Requires that a session is attached, and is `user`'s.
-    pub(crate) fn require(&self, session: SessionId, user: UserId) -> Result<(), CommandError> {
-        match self.user(session) {
-            Some(owner) if owner == user => Ok(()),
+    pub(crate) fn require(&self, session: SessionId, user: UserId) -> Result<&Session, CommandError> {
+        match self.find(session) {
+            Some(held) if held.user == user => Ok(held),
             Some(_) => Err(CommandError::ForeignSession { session }),
             None => Err(CommandError::UnknownSession { session }),
         }
@@ -138,10 +135,9 @@ impl Sessions {
 
     /// Takes all sessions of a user away.
     pub(crate) fn detach_user(&mut self, user: UserId) {
-        let sessions: Vec<SessionId> = self.of(user).collect();
+        let sessions: Vec<SessionId> = self.of(user).map(|own| own.session).collect();
         for session in sessions {
-            self.sessions.remove(&session);
-            self.by_user.remove(&(user, session));
+            self.rows.remove(BY_SESSION, session.get());
         }
     }
 
@@ -152,16 +148,16 @@ impl Sessions {
 
     /// Whose session it is, if it is attached.
     pub(crate) fn user(&self, session: SessionId) -> Option<UserId> {
-        self.sessions.get(&session).map(|session| session.user)
+        self.find(session).map(|session| session.user)
     }
 
     /// What a user's sessions say together: of several, the most present; without any, offline.
     pub(crate) fn status(&self, user: UserId) -> Status {
-        self.of(user).map(|session| self.sessions[&session].status).max().unwrap_or_default()
+        self.of(user).map(|own| own.status).max().unwrap_or_default()
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.sessions.len()
+        self.rows.len()
     }
 
     fn require_room(&self, session: SessionId, user: UserId) -> Result<(), CommandError> {
@@ -169,7 +165,7 @@ impl Sessions {
             Some(owner) if owner != user => Err(CommandError::ForeignSession { session }),
             Some(_) => Ok(()),
             None => {
-                within(Limited::GuildSessions, self.sessions.len() + 1)?;
+                within(Limited::GuildSessions, self.rows.len() + 1)?;
                 within(Limited::UserSessions, self.of(user).count() + 1)
             }
         }
@@ -182,7 +178,7 @@ impl Sessions {
         if guildhall_proto::Defect::SupersededActs.is_on() {
             return Ok(());
         }
-        let is_held = self.sessions.get(&session).is_none_or(|session| session.generation <= generation);
+        let is_held = self.find(session).is_none_or(|session| session.generation <= generation);
         if is_held { Ok(()) } else { Err(CommandError::SessionSuperseded { session }) }
     }
 
@@ -194,15 +190,34 @@ impl Sessions {
         self.last
     }
 
-    fn put(&mut self, session: SessionId, record: Session) {
-        self.by_user.insert((record.user, session));
-        self.sessions.insert(session, record);
+    /// Adds a session, or replaces what is known of it; its user stays.
+    fn put(&mut self, row: Session) {
+        match self.rows.find_mut(BY_SESSION, row.session.get()) {
+            Some(held) => {
+                debug_assert!(held.user == row.user);
+                *held = row;
+            }
+            None => self.rows.insert(row),
+        }
     }
 
-    fn of(&self, user: UserId) -> impl Iterator<Item = SessionId> + '_ {
-        self.by_user.range((user, SessionId::MIN)..).take_while(move |(of, _)| *of == user).map(|(_, session)| *session)
+    fn find(&self, session: SessionId) -> Option<&Session> {
+        self.rows.find(BY_SESSION, session.get())
+    }
+
+    fn of(&self, user: UserId) -> impl Iterator<Item = &Session> {
+        self.rows.all(BY_USER, user.get())
     }
 }
 
+impl Row<2> for Session {
+    fn id(&self, which: usize) -> u64 {
+        if which == BY_SESSION { self.session.get() } else { self.user.get() }
+    }
+}
+
+/// The ids of a row.
+const BY_SESSION: usize = 0;
+const BY_USER: usize = 1;
 /// Times sessions are attached in a millisecond, before generations run ahead of the clock: a million, ten times what an owner does.
 const GENERATIONS_PER_MILLI_BITS: u32 = 20;

@@ -41,18 +41,15 @@ struct Shared {
 }
 
 /// A guild's relay and how many leases keep it; counted under the lock of the map.
-#[derive(Default)]
 struct Slot {
+    shared: Arc<Shared>,
+    guild: GuildId,
     leases: AtomicUsize,
     relay: OnceCell<Arc<LocalRelay>>,
 }
 
-/// Keeps a guild's relay: the last one to go closes it.
-struct Lease {
-    shared: Arc<Shared>,
-    guild: GuildId,
-    slot: Arc<Slot>,
-}
+/// Keeps a guild's relay: the last one to go closes it. One pointer, for each session has one.
+struct Lease(Arc<Slot>);
 
 /// A session to be attached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,7 +149,7 @@ impl Backend {
         loop {
             let lease = self.lease(guild);
             let open = || LocalRelay::open(self.shared.node.clone(), guild, self.shared.config);
-            let relay = Arc::clone(lease.slot.relay.get_or_try_init(open).await?);
+            let relay = Arc::clone(lease.0.relay.get_or_try_init(open).await?);
             if !relay.is_closed() {
                 return Ok((relay, lease));
             }
@@ -163,31 +160,39 @@ impl Backend {
 
     fn lease(&self, guild: GuildId) -> Lease {
         let mut relays = self.shared.relays.lock();
-        let slot = Arc::clone(relays.entry(guild).or_default());
+        let slot = relays.entry(guild).or_insert_with(|| Slot::of(&self.shared, guild));
         slot.leases.fetch_add(1, Ordering::Relaxed);
-        Lease { shared: Arc::clone(&self.shared), guild, slot }
+        Lease(Arc::clone(slot))
+    }
+}
+
+impl Slot {
+    /// One that is in the map as long as somebody has a lease of it, and no longer: so it does not keep the backend by itself.
+    fn of(shared: &Arc<Shared>, guild: GuildId) -> Arc<Self> {
+        let (shared, leases, relay) = (Arc::clone(shared), AtomicUsize::new(0), OnceCell::new());
+        Arc::new(Self { shared, guild, leases, relay })
     }
 }
 
 impl Lease {
     fn forget(&self) {
-        self.take_out(&mut self.shared.relays.lock());
+        self.take_out(&mut self.0.shared.relays.lock());
     }
 
     fn take_out(&self, relays: &mut HashMap<GuildId, Arc<Slot>>) {
-        if relays.get(&self.guild).is_some_and(|slot| Arc::ptr_eq(slot, &self.slot)) {
-            relays.remove(&self.guild);
+        if relays.get(&self.0.guild).is_some_and(|slot| Arc::ptr_eq(slot, &self.0)) {
+            relays.remove(&self.0.guild);
         }
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let mut relays = self.shared.relays.lock();
-        if self.slot.leases.fetch_sub(1, Ordering::Relaxed) == 1 {
+        let mut relays = self.0.shared.relays.lock();
+        if self.0.leases.fetch_sub(1, Ordering::Relaxed) == 1 {
             self.take_out(&mut relays);
             drop(relays);
-            if let Some(relay) = self.slot.relay.get() {
+            if let Some(relay) = self.0.relay.get() {
                 relay.close();
             }
         }

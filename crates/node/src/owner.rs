@@ -71,7 +71,7 @@ pub(crate) struct Owner {
     effects: Vec<Effect>,
     /// Views that were replaced, on their way to a worker.
     old_views: Vec<Arc<View>>,
-    /// Shared with the events that a worker is to drop.
+    /// Shared with the events and views that workers are to drop.
     burial: Arc<()>,
     /// Whether one of them may hold what the guild has replaced since.
     folded: bool,
@@ -448,24 +448,35 @@ impl Owner {
         }
     }
 
-    /// Replaces the view. The old one dies on a worker: it may be the last to hold a base that a fold has replaced.
+    /// Replaces the view. The old one dies on a worker, if that is not behind; one that may be the last to hold a base that a fold has
+    /// replaced, in any case. What sets the others apart from the view in force is what a few turns have changed.
     fn publish(&mut self, view: Option<View>) {
         self.old_views.extend(self.live.view.swap(view.map(Arc::new)));
-        if self.old_views.len() >= OLD_VIEWS_MAX {
+        if self.old_views.len() < OLD_VIEWS_MAX {
+            return;
+        }
+        if self.folded || self.may_bury() {
             self.bury_views();
+        } else {
+            self.old_views.clear();
         }
     }
 
-    /// Has a worker drop what the ring has evicted, unless the last such burial is still to be done: what waits beyond the ring's
-    /// bounds is then at most one of them.
+    /// Has a worker drop what the ring has evicted, if that is not behind.
     fn bury_events(&self, evicted: Evicted<Arc<Event>>) {
-        if !evicted.is_empty() && Arc::strong_count(&self.burial) == 1 {
+        if !evicted.is_empty() && self.may_bury() {
             self.around.offload.discard((evicted, Arc::clone(&self.burial)));
         }
     }
 
     fn bury_views(&mut self) {
-        self.around.offload.discard(take(&mut self.old_views));
+        self.around.offload.discard((take(&mut self.old_views), Arc::clone(&self.burial)));
+    }
+
+    /// Whether workers are not behind with what this guild has them drop: so what waits beyond the guild's bounds is a few burials,
+    /// however fast it lives and however little the workers come to run.
+    fn may_bury(&self) -> bool {
+        Arc::strong_count(&self.burial) <= BURIALS_MAX
     }
 }
 
@@ -527,6 +538,8 @@ const ROOM_PAUSE: Duration = Duration::from_millis(100);
 const CHUNK_INPUTS: usize = 32;
 /// Replaced views that an owner holds before it sends them to a worker: one job for many.
 const OLD_VIEWS_MAX: usize = 32;
+/// Burials of one guild that wait for a worker: of views, and of events.
+const BURIALS_MAX: usize = 2;
 
 #[cfg(test)]
 mod tests {

@@ -99,7 +99,7 @@ pub struct Batch {
 /// A change of the batch's sessions, at a place in the ring.
 #[derive(Debug)]
 pub(crate) enum Op {
-    Join(Box<Join>),
+    Join(Join),
     Leave {
         key: SessionKey,
         token: u64,
@@ -126,14 +126,19 @@ pub(crate) struct Join {
     pub(crate) seat: Seat,
     /// Where it joins its cohort: from here on it is served with it.
     pub(crate) at: Cursor,
-    /// The relay's position at that place.
-    pub(crate) position: Position,
     /// The last position it knows.
     pub(crate) known: Position,
+    /// Boxed: most sessions come now, and have nothing of their own.
+    pub(crate) alone: Option<Box<Alone>>,
+}
+
+/// What a session that joins is served alone.
+#[derive(Debug, Default)]
+pub(crate) struct Alone {
     /// What it is told first, if it comes back and the relay does not reach back to what it knows.
     pub(crate) gap: Option<Gap>,
-    /// What it is served alone before it joins, if it was attached in the past.
-    pub(crate) catch_up: Option<Scan>,
+    /// Where it is, if it was attached in the past, and the relay's position at the place where it joins.
+    pub(crate) catch_up: Option<(Scan, Position)>,
     /// Set if it ends before it has joined.
     pub(crate) end: Option<End>,
 }
@@ -219,7 +224,15 @@ impl Batch {
         self.limit = limit;
         self.telling.extend(told);
         for op in ops {
-            self.ops.push(op);
+            match op {
+                // It is there already, and nothing comes before it: most sessions that come while nothing happens.
+                Op::Join(Join { seat, at, alone: None, .. })
+                    if at <= self.cursor && self.lost.is_none() && self.ops.by_place.is_empty() =>
+                {
+                    self.roster.seat(seat);
+                }
+                op @ (Op::Join(_) | Op::Leave { .. } | Op::Switch { .. } | Op::Unread { .. }) => self.ops.push(op),
+            }
         }
     }
 
@@ -254,8 +267,7 @@ impl Batch {
         for ((place, _), op) in lost.ops.by_place {
             match op {
                 Op::Join(mut join) => {
-                    serve_alone(&mut join, &self.rings, visit);
-                    if let Some(end) = join.end {
+                    if let Some(end) = serve_alone(&mut join, &self.rings, visit) {
                         visit(BatchItem::Detached { reason: end.reason, token: join.seat.token });
                     } else if place < lost.until {
                         // Not told by positions: a hole at the end of a guild may be told for the one where the relay was.
@@ -281,8 +293,7 @@ impl Batch {
         let Some(Op::Join(join)) = self.ops.by_place.get_mut(&place) else {
             return;
         };
-        serve_alone(join, &self.rings, visit);
-        if let Some(end) = join.end {
+        if let Some(end) = serve_alone(join, &self.rings, visit) {
             visit(BatchItem::Detached { reason: end.reason, token: join.seat.token });
             self.ops.joining.remove(&join.seat.who.key);
             self.ops.by_place.remove(&place);
@@ -290,18 +301,19 @@ impl Batch {
     }
 }
 
-/// Serves a session attached in the past up to the place where it joins, or ends.
-fn serve_alone(join: &mut Join, rings: &Readers, visit: &mut impl FnMut(BatchItem<'_>)) {
+/// Serves a session what is for it alone, up to the place where it joins, or ends; the end, if it has one.
+fn serve_alone(join: &mut Join, rings: &Readers, visit: &mut impl FnMut(BatchItem<'_>)) -> Option<End> {
+    let Alone { gap, catch_up, end } = *join.alone.take()?;
     let tokens = &[join.seat.token];
-    if let Some(gap) = join.gap.take() {
+    if let Some(gap) = gap {
         visit(BatchItem::Gap { gap, tokens });
     }
-    let Some(mut scan) = join.catch_up.take() else {
-        return;
+    let Some((mut scan, position)) = catch_up else {
+        return end;
     };
-    let (limit, through) = match join.end {
+    let (limit, through) = match end {
         Some(end) => (end.at.whole.min(join.at), end.position),
-        None => (join.at, join.position),
+        None => (join.at, position),
     };
     // It reads the whole ring alone.
     let limit = Mark { whole: limit, slow: Cursor(0) };
@@ -315,10 +327,18 @@ fn serve_alone(join: &mut Join, rings: &Readers, visit: &mut impl FnMut(BatchIte
     let scanned = scan.run(rings, limit, usize::MAX, &mut show);
     if scanned == Scanned::Lost {
         show(Delivery::Gap(scan.jump(limit, through)));
-    } else if join.end.is_none() {
+    } else if end.is_none() {
         scan.tell_missed(through, show);
     }
     join.known = scan.known;
+    end
+}
+
+impl Alone {
+    /// Nothing, if there is nothing.
+    pub(crate) fn boxed(self) -> Option<Box<Self>> {
+        (self.gap.is_some() || self.catch_up.is_some() || self.end.is_some()).then(|| Box::new(self))
+    }
 }
 
 impl Ops {
@@ -333,7 +353,9 @@ impl Ops {
                 let joining = self.joining.get(&key).and_then(|place| self.by_place.get_mut(place));
                 match joining {
                     // It ends before the place where it would join: it never does.
-                    Some(Op::Join(join)) if end.at.whole < join.at => join.end = Some(end),
+                    Some(Op::Join(join)) if end.at.whole < join.at => {
+                        join.alone.get_or_insert_default().end = Some(end);
+                    }
                     Some(_) | None => {
                         self.by_place.insert((end.at.whole, self.count), Op::Leave { key, token, end });
                     }
@@ -356,7 +378,7 @@ impl Ops {
     /// The joins that have something to be served alone, or end before they join.
     fn catching_up(&self) -> Vec<(Cursor, u64)> {
         let is_due = |place: &&(Cursor, u64)| match self.by_place.get(*place) {
-            Some(Op::Join(join)) => join.gap.is_some() || join.catch_up.is_some() || join.end.is_some(),
+            Some(Op::Join(join)) => join.alone.is_some(),
             Some(Op::Leave { .. } | Op::Switch { .. } | Op::Unread { .. }) | None => false,
         };
         self.joining.values().filter(is_due).copied().collect()

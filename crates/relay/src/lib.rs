@@ -170,6 +170,7 @@ mod cohort;
 mod entry;
 mod hearing;
 mod news;
+mod rare;
 mod relay;
 mod scan;
 mod secret;

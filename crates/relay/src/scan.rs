@@ -4,7 +4,7 @@
 //! - `cohort` is the session's as of just before the entry at `cursor`, and `who` says how it listens there;
 //! - `switches` rise, and none lies behind `cursor`.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -14,6 +14,7 @@ use guildhall_ring::{Cursor, Reader, Version};
 use crate::cohort::Cohort;
 use crate::entry::{Entry, Fact, Scope};
 use crate::hearing::{Listener, Mark, Readers, Ring, Switch};
+use crate::rare::Rare;
 use crate::session::{Delivery, Gap};
 use crate::told::{self, ToldReader};
 
@@ -26,9 +27,9 @@ pub(crate) struct Scan {
     /// From which place of the whole ring on it has been in its cohort, or has listened as it does.
     pub(crate) since: Cursor,
     /// Changes of cohort that the ring does not hold under this session, by cursor of the whole ring, newest first.
-    pub(crate) past: Vec<(Cursor, Arc<Cohort>)>,
+    pub(crate) past: Rare<(Cursor, Arc<Cohort>)>,
     /// From where on it listens in another way.
-    pub(crate) switches: VecDeque<Switch>,
+    pub(crate) switches: Rare<Switch>,
     /// Whether it is passive, was away, and has not yet come to the slow ring: then it is told there what was news.
     pub(crate) tells_missed: bool,
     /// The channels whose latest message so far it would have heard as an active one.
@@ -70,14 +71,14 @@ impl Scan {
     ) -> Scanned {
         let mut left = max;
         loop {
-            let stretch = match self.switches.front() {
+            let stretch = match self.switches.first() {
                 Some(switch) => switch.mark.of(self.ring).min(limit.of(self.ring)),
                 None => limit.of(self.ring),
             };
             let scanned = self.run_stretch(rings.of(self.ring), stretch, &mut left, &mut visit);
             let ring = self.ring;
             let is_due = |switch: &&Switch| scanned == Scanned::End && switch.mark.of(ring) <= limit.of(ring);
-            let Some(switch) = self.switches.front().filter(is_due).copied() else {
+            let Some(switch) = self.switches.first().filter(is_due).copied() else {
                 return scanned;
             };
             if self.missed.is_some() {
@@ -88,7 +89,7 @@ impl Scan {
                 self.tell_missed(switch.position, &mut visit);
             }
             self.tells_missed = false;
-            self.switches.pop_front();
+            self.switches.remove_first();
             self.switch(switch);
         }
     }
@@ -146,14 +147,14 @@ impl Scan {
     pub(crate) fn stand(&mut self, mark: Mark) {
         self.ring = self.who.hearing.ring();
         self.cursor = mark.of(self.ring);
-        self.past.clear();
+        self.past = Rare::default();
         (self.tells_missed, self.missed) = (false, None);
-        self.switches.clear();
+        self.switches = Rare::default();
     }
 
     /// Goes to `mark` after a time of waiting, during which how it listens and its cohort may have changed. Turns behind the mark
     /// are still before it.
-    pub(crate) fn stand_woken(&mut self, mark: Mark, switches: Vec<Switch>, cohort: Option<Moved>) {
+    pub(crate) fn stand_woken(&mut self, mark: Mark, switches: Rare<Switch>, cohort: Option<Moved>) {
         let (passed, ahead): (Vec<Switch>, Vec<Switch>) =
             switches.into_iter().partition(|switch| switch.mark.or_earlier(mark) == switch.mark);
         self.change_waiting(passed.last(), cohort);
@@ -242,7 +243,9 @@ impl Scan {
                 self.cohort = to;
                 if self.ring == Ring::Whole {
                     self.since = at.next();
-                    self.past.pop_if(|(past, _)| *past == at);
+                    if self.past.last().is_some_and(|(past, _)| *past == at) {
+                        self.past.remove_last();
+                    }
                 }
             }
             if self.tells_missed {

@@ -2,11 +2,11 @@
 //!
 //! Invariants:
 //! - a slot given out again has a higher generation, so an old key finds nothing;
-//! - `first_of_user` leads to exactly the sessions that have joined their cohort, one after the other by `next_of_user`.
+//! - `by_user` leads to exactly the sessions that have joined their cohort.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use guildhall_index::Index;
 use guildhall_proto::{Level, Seq, SessionId, UserId};
 
 use crate::cohort::CohortId;
@@ -20,7 +20,6 @@ pub(crate) const NONE: u32 = u32::MAX;
 #[derive(Debug)]
 pub(crate) struct Slot {
     generation: u32,
-    next_of_user: u32,
     /// The session's cohort as of the relay's position; [`NONE`] until the relay has reached the session's attach.
     pub(crate) cohort: CohortId,
     /// The session's place among the waiting ones of its cohort that listen as it does; [`NONE`] if it is not waiting.
@@ -51,7 +50,7 @@ pub(crate) struct Slots {
     vacant: Vec<u32>,
     /// Sessions that listen as passive ones.
     passive: usize,
-    first_of_user: BTreeMap<UserId, u32>,
+    by_user: Index,
 }
 
 impl Slots {
@@ -113,7 +112,6 @@ impl Slots {
         let Listener { user, session, hearing, since, .. } = *who;
         let slot = Slot {
             generation: key.generation,
-            next_of_user: NONE,
             cohort: NONE,
             waiting: NONE,
             hearing,
@@ -133,13 +131,12 @@ impl Slots {
 
     /// Lists a session under its user, now that it is in a cohort.
     pub(crate) fn link(&mut self, idx: u32) {
-        let first = self.first_of_user.insert(self.at(idx).user, idx);
-        self.at_mut(idx).next_of_user = first.unwrap_or(NONE);
+        self.by_user.insert(idx, |idx| self.slots[idx as usize].user.get());
     }
 
     /// Frees the slot of a session that has ended.
     pub(crate) fn remove(&mut self, idx: u32) {
-        self.unlink(idx);
+        self.by_user.remove(idx, |idx| self.slots[idx as usize].user.get());
         self.passive -= usize::from(self.at(idx).hearing.level == Level::Passive);
         let slot = self.at_mut(idx);
         slot.generation = slot.generation.wrapping_add(1);
@@ -149,13 +146,16 @@ impl Slots {
 
     /// The sessions of `user` that are in a cohort, the latest first.
     pub(crate) fn of_user(&self, user: UserId) -> impl Iterator<Item = u32> + '_ {
-        let first = self.first_of_user.get(&user).copied();
-        std::iter::successors(first, |idx| Some(self.at(*idx).next_of_user).filter(|next| *next != NONE))
+        self.by_user.find(user.get(), |idx| self.at(idx).user.get())
     }
 
-    /// The users that have a session in a cohort, ascending.
-    pub(crate) fn users(&self) -> impl Iterator<Item = UserId> + '_ {
-        self.first_of_user.keys().copied()
+    /// The users that have a session in a cohort, ascending. O(sessions × log sessions).
+    pub(crate) fn users(&self) -> Vec<UserId> {
+        let joined = self.iter().filter(|(_, slot)| slot.cohort != NONE);
+        let mut users: Vec<UserId> = joined.map(|(_, slot)| slot.user).collect();
+        users.sort_unstable();
+        users.dedup();
+        users
     }
 
     /// All slots that have a session, ascending.
@@ -165,23 +165,8 @@ impl Slots {
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        // A node of the map is about two thirds full.
-        let users = self.first_of_user.len() * (size_of::<UserId>() + size_of::<u32>()) * 3 / 2;
-        self.slots.capacity() * size_of::<Slot>() + self.vacant.capacity() * size_of::<u32>() + users
-    }
-
-    fn unlink(&mut self, idx: u32) {
-        let (user, next) = (self.at(idx).user, self.at(idx).next_of_user);
-        let Some(before) = self.of_user(user).find(|before| self.at(*before).next_of_user == idx) else {
-            if self.first_of_user.get(&user) == Some(&idx) {
-                match next {
-                    NONE => self.first_of_user.remove(&user),
-                    next => self.first_of_user.insert(user, next),
-                };
-            }
-            return;
-        };
-        self.at_mut(before).next_of_user = next;
+        let vacant = self.vacant.capacity() * size_of::<u32>();
+        self.slots.capacity() * size_of::<Slot>() + vacant + self.by_user.bytes()
     }
 }
 

@@ -11,7 +11,6 @@
 //! - a waiting session has no switch before it: the latest at its door says how it listens.
 
 use std::fmt;
-use std::mem;
 use std::sync::Arc;
 
 use guildhall_proto::{Level, Position};
@@ -19,6 +18,7 @@ use guildhall_ring::{Cursor, Version};
 use parking_lot::Mutex;
 
 use crate::hearing::{Mark, Readers, Switch};
+use crate::rare::Rare;
 use crate::scan::{Moved, Scan, Scanned};
 use crate::session::{Delivery, DetachReason, Gap, Read, SessionKey};
 use crate::told::Ear;
@@ -30,15 +30,14 @@ pub(crate) struct Door(Mutex<Place>);
 #[derive(Debug)]
 struct Place {
     at: At,
-    /// The cohort of a waiting session, if it changed while it waited.
-    cohort: Option<Moved>,
+    /// The cohort of a waiting session, if it changed while it waited. Boxed, as the end is: most sessions never look at it.
+    cohort: Option<Box<Moved>>,
     /// Set for a waiting session when it is woken, or something is told that is for it: what is told after this it has not looked at.
     unheard: Option<Version>,
     /// Not yet taken in by the stream.
-    switches: Vec<Switch>,
+    switches: Rare<Switch>,
     /// Turns that the stream had before it when it last looked; it may have passed some since.
     switches_taken: usize,
-    /// Boxed: most sessions never look at it.
     end: Option<Box<End>>,
 }
 
@@ -71,7 +70,7 @@ impl Door {
             at,
             cohort: None,
             unheard: None,
-            switches: Vec::new(),
+            switches: Rare::default(),
             switches_taken: 0,
             end: None,
         })))
@@ -106,7 +105,7 @@ impl Door {
     pub(crate) fn switch(&self, switch: Switch) {
         let mut place = self.0.lock();
         if place.at == At::Waiting {
-            place.switches.clear();
+            place.switches = Rare::default();
             place.unheard.take_if(|_| switch.hearing.level == Level::Passive);
         }
         place.switches.push(switch);
@@ -125,7 +124,7 @@ impl Door {
 
     /// Tells a waiting session its new cohort.
     pub(crate) fn change_cohort(&self, moved: Moved) {
-        self.0.lock().cohort = Some(moved);
+        self.0.lock().cohort = Some(Box::new(moved));
     }
 
     /// Ends the session; one that waits goes on from `from` to hear so.
@@ -155,8 +154,8 @@ impl Door {
 
 impl Place {
     /// What has changed while the session was waiting, and since it was woken.
-    fn take_changes(&mut self) -> (Vec<Switch>, Option<Moved>) {
-        (mem::take(&mut self.switches), self.cohort.take())
+    fn take_changes(&mut self) -> (Rare<Switch>, Option<Moved>) {
+        (self.switches.take(), self.cohort.take().map(|moved| *moved))
     }
 }
 
@@ -285,7 +284,7 @@ impl Stream {
             At::Waiting => {
                 self.ear.take_call(place.unheard.take());
                 if self.ear.is_called {
-                    let cohort = place.cohort.take();
+                    let cohort = place.cohort.take().map(|moved| *moved);
                     self.scan.change_waiting(place.switches.last(), cohort);
                 }
                 return None;
@@ -296,7 +295,7 @@ impl Stream {
                 self.scan.stand_woken(at, switches, cohort);
                 place.at = At::Reading;
             }
-            At::Reading => self.scan.switches.extend(place.switches.drain(..)),
+            At::Reading => self.scan.switches.extend(place.switches.take()),
         }
         place.switches_taken = self.scan.switches.len();
         Some(place.end.as_deref().copied())

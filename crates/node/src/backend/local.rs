@@ -17,7 +17,7 @@ use guildhall_relay::{ApplyError, Batch, Relay, RelayConfig, SessionKey, TellErr
 use guildhall_ring::{Cursor, ReadError, Version};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 use super::seats::Seats;
@@ -30,6 +30,8 @@ pub(super) struct LocalRelay {
     pub(super) node: Node,
     pub(super) guild: GuildId,
     pub(super) sessions_max: usize,
+    /// Leave to attach a session, or have one come back: see [`ATTACHING_MAX`].
+    attaching: Semaphore,
     pub(super) core: Mutex<Core>,
     /// Where errands run, also those of sessions that are dropped elsewhere.
     pub(super) runtime: Handle,
@@ -97,6 +99,7 @@ impl LocalRelay {
             node,
             guild,
             sessions_max: config.sessions_max,
+            attaching: Semaphore::new(ATTACHING_MAX),
             core: Mutex::new(core),
             runtime: Handle::current(),
             over: Notify::new(),
@@ -120,6 +123,11 @@ impl LocalRelay {
         self.progress.notify_waiters();
         let wakers = take(&mut self.core.lock().wakers);
         wakers.into_iter().flatten().for_each(Waker::wake);
+    }
+
+    /// Waits until it is one more session's turn to attach or to come back.
+    pub(super) async fn turn(&self) -> SemaphorePermit<'_> {
+        self.attaching.acquire().await.expect("it is never closed")
     }
 
     /// Waits until the relay has come to a position that the owner has told, or is closed.
@@ -394,6 +402,9 @@ async fn pause(time: Option<Duration>) {
     }
 }
 
+/// Sessions that attach or come back at a time; the others wait, in the order they came. Enough to fill a turn of the owner; with
+/// more, other guilds' turns wait behind that many tasks that are ready.
+const ATTACHING_MAX: usize = 32;
 /// Events applied under one hold of the lock: some tens of microseconds.
 const RUN_EVENTS: usize = 64;
 /// Looks at a ring that moves on at every look, before a relay begins without a past.

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::local::{Core, LocalRelay};
 use super::resume::{Resume, ResumeError};
-use super::seats::Tenure;
+use super::seats::{Known, Tenure};
 use super::{Attach, AttachError, Lease};
 use crate::counters::Counter;
 
@@ -32,16 +32,16 @@ pub(super) struct Held {
     pub(super) session: SessionId,
     pub(super) user: UserId,
     pub(super) tenure: Tenure,
-    /// As which the owner knows it; `None` until it has said so.
-    pub(super) generation: Option<Generation>,
+    pub(super) known: Known,
 }
 
 impl Held {
     /// The detach that ends this session, and none that has come back since.
     pub(super) fn goodbye(&self) -> SessionRequest {
-        match *self {
-            Self { user, generation: Some(generation), .. } => SessionRequest::Release { user, generation },
-            Self { user, generation: None, .. } => SessionRequest::Detach { user },
+        let user = self.user;
+        match self.known.generation() {
+            Some(generation) => SessionRequest::Release { user, generation },
+            None => SessionRequest::Detach { user },
         }
     }
 }
@@ -55,6 +55,8 @@ impl Seat {
         mut place: impl FnMut(&mut Core, relay::Attach<'_>) -> Result<(SessionKey, T), relay::AttachError>,
     ) -> Result<(Self, T), AttachError> {
         let Attach { session, user, status, members, level } = attach;
+        let turn = Arc::clone(&relay);
+        let _turn = turn.turn().await;
         let tenure = {
             let mut core = relay.core.lock();
             if core.relay.sessions() >= relay.sessions_max {
@@ -63,9 +65,9 @@ impl Seat {
             core.seats.reserve(session, user, status).ok_or(AttachError::AlreadyAttached { session })?
         };
         // From here on, whatever fails or is cancelled, the drop gives the place back at the owner too.
-        let held = Held { session, user, tenure, generation: None };
+        let held = Held { session, user, tenure, known: Known::NOT_YET };
         let mut seat = Self { relay, held, is_placed: false, needs_detach: true, lease: Some(lease) };
-        let mut accepted = seat.attach(status, Known::No).await?;
+        let mut accepted = seat.attach(status, Before::No).await?;
         for _ in 0..PLACINGS_MAX {
             if seat.relay.is_closed() {
                 return Err(CallError::Stopping.into());
@@ -78,7 +80,7 @@ impl Seat {
                     Later::PlaceAgain => tokio::task::yield_now().await,
                     Later::AttachAgain => {
                         tokio::task::yield_now().await;
-                        accepted = seat.attach(status, Known::Yes).await?;
+                        accepted = seat.attach(status, Before::Yes).await?;
                     }
                     Later::WithRoom(refused) => return Err(refused),
                 },
@@ -97,6 +99,8 @@ impl Seat {
         mut place: impl FnMut(&mut Core, relay::Resume<'_>) -> Result<(SessionKey, T, Option<Gap>), relay::ResumeError>,
     ) -> Result<(Self, T, Option<Gap>), ResumeError> {
         let Resume { attach: Attach { session, user, status, .. }, known, .. } = resume;
+        let turn = Arc::clone(&relay);
+        let _turn = turn.turn().await;
         if relay.core.lock().relay.sessions() >= relay.sessions_max {
             return Err(AttachError::Full { max: relay.sessions_max }.into());
         }
@@ -107,7 +111,7 @@ impl Seat {
             let core = &mut *core;
             core.seats.take_over(session, user, status, accepted.generation)
         };
-        let held = Held { session, user, tenure, generation: Some(accepted.generation) };
+        let held = Held { session, user, tenure, known: accepted.generation.into() };
         let mut seat = Self { relay, held, is_placed: false, needs_detach: true, lease: Some(lease) };
         seat.supersede(before);
         let (placed, gap) = seat.place_again(resume, accepted, &mut place).await?;
@@ -154,7 +158,7 @@ impl Seat {
             match later {
                 Later::PlaceAgain if turn < PLACINGS_MAX => tokio::task::yield_now().await,
                 Later::PlaceAgain | Later::WithRoom(_) => sleep(LAGGING_RETRY_AFTER).await,
-                Later::AttachAgain => match self.attach(status, Known::Yes).await {
+                Later::AttachAgain => match self.attach(status, Before::Yes).await {
                     Ok(again) => accepted = again,
                     Err(CallError::Overloaded { retry_after }) => sleep(retry_after).await,
                     Err(error) => return Err(error.into()),
@@ -178,7 +182,7 @@ impl Seat {
     }
 
     fn generation(&self) -> Generation {
-        self.held.generation.expect("a session is handed out once the owner has said as which it knows it")
+        self.held.known.generation().expect("a session is handed out once the owner has said as which it knows it")
     }
 
     /// Ends this connection once the owner says that its session has come back elsewhere.
@@ -202,12 +206,12 @@ impl Seat {
     }
 
     /// Attaches the session at the owner, which may know it from a time before.
-    async fn attach(&mut self, status: Status, known: Known) -> Result<Attached, CallError> {
+    async fn attach(&mut self, status: Status, before: Before) -> Result<Attached, CallError> {
         let Held { session, user, tenure, .. } = self.held;
         match self.relay.ask(session, SessionRequest::Attach { user, status }).await {
             Ok(reply) => {
                 let attached = attached(reply);
-                self.held.generation = Some(attached.generation);
+                self.held.known = attached.generation.into();
                 let tell_again = self.relay.core.lock().seats.attached(session, tenure, attached.generation);
                 if tell_again {
                     self.relay.tell_in_background(session);
@@ -222,7 +226,7 @@ impl Seat {
                     | CallError::Stopping
                     | CallError::Unavailable { .. }
                     | CallError::OutcomeUnknown => {
-                        known == Known::No && !self.relay.core.lock().seats.was_retold(session, tenure)
+                        before == Before::No && !self.relay.core.lock().seats.was_retold(session, tenure)
                     }
                 };
                 if unknown {
@@ -402,7 +406,7 @@ impl Later {
 
 /// Whether an owner has attached a session before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Known {
+enum Before {
     Yes,
     No,
 }

@@ -12,15 +12,21 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::mem::{replace, take};
+use std::num::NonZeroU64;
 
 use guildhall_guild::SessionRequest;
+use guildhall_index::{Row, Table};
 use guildhall_proto::{Generation, Millis, SessionId, Status, UserId};
 use guildhall_relay::SessionKey;
 use tokio::sync::oneshot;
 
 #[derive(Debug, Default)]
 pub(super) struct Seats {
-    seats: BTreeMap<SessionId, Seat>,
+    seats: Table<Seat, 1>,
+    /// Of those whose connection broke. Dropped with the seat, each tells who waits for the end of its time that there is nothing to wait
+    /// for.
+    cuts: BTreeMap<SessionId, oneshot::Sender<Infallible>>,
     tenures: u64,
 }
 
@@ -28,13 +34,18 @@ pub(super) struct Seats {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Tenure(u64);
 
+/// As which an owner knows a session, if it has said so: owners number generations from one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Known(Option<NonZeroU64>);
+
+/// 64 bytes: there is one for each session.
 #[derive(Debug)]
 struct Seat {
+    session: SessionId,
     tenure: Tenure,
     user: UserId,
     status: Status,
-    /// As which the owner knows the session; `None` until it has said so.
-    generation: Option<Generation>,
+    known: Known,
     /// Whether a new owner has come before that.
     untold: bool,
     /// `None` until the relay has it.
@@ -50,8 +61,6 @@ struct Seat {
     retold: bool,
     /// Whether an owner was told that it leaves, by an errand.
     told_leaving: bool,
-    /// Dropped with the seat, it tells who waits for the end of its time that there is nothing to wait for.
-    cut: Option<oneshot::Sender<Infallible>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,8 +77,8 @@ enum Stage {
 impl Seats {
     /// Takes the seat of a session, if it is free, or its user's connection to it broke.
     pub(super) fn reserve(&mut self, session: SessionId, user: UserId, status: Status) -> Option<Tenure> {
-        let is_free = self.seats.get(&session).is_none_or(|seat| seat.stage == Stage::Cut && seat.user == user);
-        is_free.then(|| self.hold(session, user, status, None).0)
+        let is_free = self.find(session).is_none_or(|seat| seat.stage == Stage::Cut && seat.user == user);
+        is_free.then(|| self.hold(session, user, status, Known::NOT_YET).0)
     }
 
     /// Takes the seat of a session that has come back, from whoever has it. With it goes the key under which the relay has it still.
@@ -80,23 +89,18 @@ impl Seats {
         status: Status,
         generation: Generation,
     ) -> (Tenure, Option<SessionKey>) {
-        self.hold(session, user, status, Some(generation))
+        self.hold(session, user, status, generation.into())
     }
 
-    fn hold(
-        &mut self,
-        session: SessionId,
-        user: UserId,
-        status: Status,
-        generation: Option<Generation>,
-    ) -> (Tenure, Option<SessionKey>) {
+    fn hold(&mut self, session: SessionId, user: UserId, status: Status, known: Known) -> (Tenure, Option<SessionKey>) {
         self.tenures += 1;
         let tenure = Tenure(self.tenures);
         let mut seat = Seat {
+            session,
             tenure,
             user,
             status,
-            generation,
+            known,
             untold: false,
             key: None,
             joined_at: Millis::default(),
@@ -105,31 +109,43 @@ impl Seats {
             again: false,
             retold: false,
             told_leaving: false,
-            cut: None,
         };
         let mut key = None;
-        if let Some(before) = self.seats.remove(&session) {
+        if let Some(before) = self.remove(session) {
             // The owner may know it, and an errand goes on with what is wanted now.
             (seat.retold, seat.telling) = (true, before.telling);
             key = before.key;
         }
-        self.seats.insert(session, seat);
+        self.seats.insert(seat);
         (tenure, key)
     }
 
+    fn find(&self, session: SessionId) -> Option<&Seat> {
+        self.seats.find(0, session.get())
+    }
+
+    fn find_mut(&mut self, session: SessionId) -> Option<&mut Seat> {
+        self.seats.find_mut(0, session.get())
+    }
+
+    fn remove(&mut self, session: SessionId) -> Option<Seat> {
+        self.cuts.remove(&session);
+        self.seats.remove(0, session.get())
+    }
+
     fn held(&self, session: SessionId, tenure: Tenure) -> Option<&Seat> {
-        self.seats.get(&session).filter(|seat| seat.tenure == tenure)
+        self.find(session).filter(|seat| seat.tenure == tenure)
     }
 
     fn held_mut(&mut self, session: SessionId, tenure: Tenure) -> Option<&mut Seat> {
-        self.seats.get_mut(&session).filter(|seat| seat.tenure == tenure)
+        self.find_mut(session).filter(|seat| seat.tenure == tenure)
     }
 
     /// Notes as which the owner knows a session. Whether another owner has come meanwhile and is to be told.
     pub(super) fn attached(&mut self, session: SessionId, tenure: Tenure, generation: Generation) -> bool {
         self.held_mut(session, tenure).is_some_and(|seat| {
-            seat.generation = Some(generation);
-            std::mem::take(&mut seat.untold)
+            seat.known = generation.into();
+            take(&mut seat.untold)
         })
     }
 
@@ -154,21 +170,23 @@ impl Seats {
         tenure: Tenure,
     ) -> Option<(Option<SessionKey>, oneshot::Receiver<Infallible>)> {
         let seat = self.held_mut(session, tenure)?;
+        seat.stage = Stage::Cut;
+        let key = seat.key.take();
         let (cut, over) = oneshot::channel();
-        (seat.stage, seat.cut) = (Stage::Cut, Some(cut));
-        Some((seat.key.take(), over))
+        self.cuts.insert(session, cut);
+        Some((key, over))
     }
 
     /// The sessions that the relay has of users who, by what `joined` says, have left since and joined anew. O(sessions).
     pub(super) fn outlived(&self, joined: impl Fn(UserId) -> Option<Millis>) -> Vec<SessionKey> {
         let is_earlier = |seat: &&Seat| joined(seat.user).is_some_and(|joined_at| seat.joined_at < joined_at);
-        let outlived = self.seats.values().filter(|seat| seat.key.is_some()).filter(is_earlier);
+        let outlived = self.seats.iter().filter(|seat| seat.key.is_some()).filter(is_earlier);
         outlived.filter_map(|seat| seat.key).collect()
     }
 
     /// Notes what a session shows from now on, and tells what it showed before.
     pub(super) fn set_status(&mut self, session: SessionId, tenure: Tenure, status: Status) -> Option<Status> {
-        self.held_mut(session, tenure).map(|seat| std::mem::replace(&mut seat.status, status))
+        self.held_mut(session, tenure).map(|seat| replace(&mut seat.status, status))
     }
 
     /// Notes that a detach is asked for, before it is. Whether the seat is still held so.
@@ -180,7 +198,7 @@ impl Seats {
     pub(super) fn stay(&mut self, session: SessionId, tenure: Tenure) -> bool {
         self.held_mut(session, tenure).is_some_and(|seat| {
             seat.stage = Stage::Attached;
-            std::mem::take(&mut seat.told_leaving)
+            take(&mut seat.told_leaving)
         })
     }
 
@@ -190,7 +208,7 @@ impl Seats {
         seat.stage = Stage::Left;
         let key = seat.key.take();
         if !seat.telling {
-            self.seats.remove(&session);
+            self.remove(session);
         }
         key
     }
@@ -201,12 +219,12 @@ impl Seats {
     }
 
     pub(super) fn sessions(&self) -> Vec<SessionId> {
-        self.seats.keys().copied().collect()
+        self.seats.iter().map(|seat| seat.session).collect()
     }
 
     /// What a new owner is to be told of a session, if there is anything, and if no errand is telling it that already.
     pub(super) fn begin_telling(&mut self, session: SessionId) -> Option<SessionRequest> {
-        let seat = self.seats.get_mut(&session)?;
+        let seat = self.find_mut(session)?;
         if seat.telling {
             seat.again = true;
             return None;
@@ -218,16 +236,16 @@ impl Seats {
 
     /// Notes what an owner was told, and says what it is to be told next; `None` ends the errand.
     pub(super) fn told(&mut self, session: SessionId, told: SessionRequest) -> Option<SessionRequest> {
-        let seat = self.seats.get_mut(&session)?;
+        let seat = self.find_mut(session)?;
         if let Some(wanted) = seat.request()
-            && (wanted != told || std::mem::take(&mut seat.again))
+            && (wanted != told || take(&mut seat.again))
         {
             return Some(wanted);
         }
         seat.telling = false;
         seat.told_leaving = seat.stage == Stage::Leaving;
         if seat.stage == Stage::Left {
-            self.seats.remove(&session);
+            self.remove(session);
         }
         None
     }
@@ -236,8 +254,8 @@ impl Seats {
 impl Seat {
     /// What an owner has to be told; `None` while the session's own attach is on its way, and of one that is cut.
     fn request(&mut self) -> Option<SessionRequest> {
-        let Self { user, status, generation, .. } = *self;
-        match (self.stage, generation) {
+        let Self { user, status, known, .. } = *self;
+        match (self.stage, known.generation()) {
             (Stage::Attached, Some(generation)) => {
                 self.retold = true;
                 Some(SessionRequest::Reattach { user, status, generation })
@@ -252,6 +270,29 @@ impl Seat {
         }
     }
 }
+
+impl Row<1> for Seat {
+    fn id(&self, _which: usize) -> u64 {
+        self.session.get()
+    }
+}
+
+impl Known {
+    /// The owner has not said so.
+    pub(super) const NOT_YET: Self = Self(None);
+
+    pub(super) fn generation(self) -> Option<Generation> {
+        self.0.map(|number| Generation(number.get()))
+    }
+}
+
+impl From<Generation> for Known {
+    fn from(generation: Generation) -> Self {
+        Self(NonZeroU64::new(generation.0))
+    }
+}
+
+const _: () = assert!(size_of::<Seat>() <= 64);
 
 #[cfg(test)]
 mod tests {

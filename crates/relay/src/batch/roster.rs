@@ -4,10 +4,10 @@
 //! - a seated session is in the list of its cohort for those who listen as it does, at the place its seat says;
 //! - `filled` has exactly the cohorts whose list is not empty.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use guildhall_proto::{Level, Position, Seq, SessionId, Unread};
+use guildhall_index::Index;
+use guildhall_proto::{Level, Position, Seq, SessionId, Unread, UserId};
 use guildhall_ring::Version;
 
 use crate::audience::Audience;
@@ -19,7 +19,7 @@ use crate::news::Summary;
 use crate::session::SessionKey;
 use crate::told::{Hearers, Told};
 
-/// A session and where it belongs.
+/// A session that is to be seated, and where it belongs.
 #[derive(Debug, Clone)]
 pub(crate) struct Seat {
     pub(crate) who: Listener,
@@ -27,6 +27,20 @@ pub(crate) struct Seat {
     pub(crate) cohort: Arc<Cohort>,
     /// What was told up to here is not for it.
     pub(crate) told: Version,
+}
+
+/// A session that is seated at its slot. Its token is in its row.
+#[derive(Debug)]
+struct Seated {
+    session: SessionId,
+    user: UserId,
+    since: Seq,
+    told: Version,
+    cohort: Arc<Cohort>,
+    generation: u32,
+    /// Its place in its row.
+    place: u32,
+    hearing: Hearing,
 }
 
 /// The sessions of one cohort that listen in one way.
@@ -47,22 +61,23 @@ struct Rows {
 #[derive(Debug, Default)]
 pub(crate) struct Roster {
     lists: [Rows; List::ALL.len()],
-    /// By slot: the session, and its place in its row.
-    seats: Vec<Option<(Seat, u32)>>,
-    slot_of: BTreeMap<SessionId, u32>,
+    /// By slot.
+    seats: Vec<Option<Seated>>,
+    by_session: Index,
     /// The highest `told` of all seats so far.
     told: Version,
 }
 
 impl Roster {
     pub(crate) fn len(&self) -> usize {
-        self.slot_of.len()
+        self.by_session.len()
     }
 
     pub(crate) fn seat(&mut self, seat: Seat) {
-        let (slot, id) = (seat.who.key.idx, seat.cohort.id);
-        self.told = self.told.max(seat.told);
-        let Rows { rows, filled } = &mut self.lists[seat.who.hearing.list() as usize];
+        let Seat { who: Listener { key, user, session, hearing, since }, token, cohort, told } = seat;
+        let (slot, id) = (key.idx, cohort.id);
+        self.told = self.told.max(told);
+        let Rows { rows, filled } = &mut self.lists[hearing.list() as usize];
         if rows.len() <= id as usize {
             rows.resize_with(id as usize + 1, Row::default);
         }
@@ -71,29 +86,29 @@ impl Roster {
         }
         let row = &mut rows[id as usize];
         let place = u32::try_from(row.slots.len()).expect("slots are numbered by 32 bits");
-        row.tokens.push(seat.token);
+        row.tokens.push(token);
         row.slots.push(slot);
         filled.set(id, true);
-        self.slot_of.insert(seat.who.session, slot);
         debug_assert!(self.seats[slot as usize].is_none(), "one session a slot");
-        self.seats[slot as usize] = Some((seat, place));
+        let generation = key.generation;
+        self.seats[slot as usize] = Some(Seated { session, user, since, told, cohort, generation, place, hearing });
+        self.by_session.insert(slot, |slot| session_at(&self.seats, slot));
     }
 
     /// Takes a session out, if it is in.
     pub(crate) fn unseat(&mut self, key: SessionKey) -> Option<Seat> {
-        let taken = self.seats.get_mut(key.idx as usize)?;
-        let (seat, place) = taken.take_if(|(seat, _)| seat.who.key == key)?;
-        let Rows { rows, filled } = &mut self.lists[seat.who.hearing.list() as usize];
-        let row = &mut rows[seat.cohort.id as usize];
-        row.tokens.swap_remove(place as usize);
+        let Seated { place, hearing, .. } = *self.find(key)?;
+        self.by_session.remove(key.idx, |slot| session_at(&self.seats, slot));
+        let Seated { session, user, since, told, cohort, .. } = self.seats[key.idx as usize].take()?;
+        let Rows { rows, filled } = &mut self.lists[hearing.list() as usize];
+        let row = &mut rows[cohort.id as usize];
+        let token = row.tokens.swap_remove(place as usize);
         row.slots.swap_remove(place as usize);
         if let Some(moved) = row.slots.get(place as usize) {
-            let (_, at) = self.seats[*moved as usize].as_mut().expect("a slot in a row is seated");
-            *at = place;
+            self.seats[*moved as usize].as_mut().expect("a slot in a row is seated").place = place;
         }
-        filled.set(seat.cohort.id, !row.slots.is_empty());
-        self.slot_of.remove(&seat.who.session);
-        Some(seat)
+        filled.set(cohort.id, !row.slots.is_empty());
+        Some(Seat { who: Listener { key, user, session, hearing, since }, token, cohort, told })
     }
 
     /// Has a session listen in another way, if it is in.
@@ -116,7 +131,7 @@ impl Roster {
             entry.moves.iter().filter_map(|moved| Some((self.unseat(moved.session)?, &moved.to))).collect();
         match &entry.scope {
             Scope::Message { audience, except, call } => {
-                let except = except.and_then(|session| self.slot_of.get(&session)).copied();
+                let except = except.and_then(|session| self.slot_of(session));
                 let words = |idx| audience.seen_by().word(idx);
                 match except {
                     None => self.each(&[List::Active], words, |row| visit(&row.tokens)),
@@ -161,7 +176,8 @@ impl Roster {
                 let mut shared: Option<Unread> = None;
                 alike.clear();
                 for (token, slot) in row.tokens.iter().zip(&row.slots) {
-                    let Seat { who, cohort, .. } = self.seated(*slot);
+                    let seated = self.seated(*slot);
+                    let (who, cohort) = (&seated.listener(*slot), &seated.cohort);
                     if summary.sets_apart(who) {
                         if let Some(unread) = summary.unread(at, who, cohort) {
                             visit(&unread, &[*token]);
@@ -185,7 +201,7 @@ impl Roster {
         let mut apart = Vec::new();
         let mut show = |row: &Row| {
             apart.clear();
-            apart.extend(told.own().iter().filter_map(|key| self.apart(self.find(*key), row)));
+            apart.extend(told.own().iter().filter_map(|key| self.apart(self.find(*key).map(|_| key.idx), row)));
             if self.told >= version {
                 let late = |place: &usize| self.seated(row.slots[*place]).told >= version;
                 apart.extend((0..row.slots.len()).filter(late));
@@ -233,15 +249,16 @@ impl Roster {
             );
         }
         for key in &call.sessions {
-            let Some((seat, _)) = self.seats.get(key.idx as usize).and_then(Option::as_ref) else {
+            let Some(seated) = self.find(*key) else {
                 continue;
             };
-            let Seat { who, cohort, token, .. } = seat;
-            let calls_all = call.everyone || call.here && who.hearing.list() == List::PassiveOnline;
+            let Seated { hearing, cohort, place, .. } = seated;
+            let list = hearing.list();
+            let calls_all = call.everyone || call.here && list == List::PassiveOnline;
             let is_shown = calls_all || call.calls_role_of(cohort);
-            if who.key == *key && who.hearing.level == Level::Passive && !is_shown && entry.is_for(who, cohort, cohort)
-            {
-                visit(&[*token]);
+            if hearing.level == Level::Passive && !is_shown && entry.is_for(&seated.listener(key.idx), cohort, cohort) {
+                let row = &self.lists[list as usize].rows[cohort.id as usize];
+                visit(&[row.tokens[*place as usize]]);
             }
         }
     }
@@ -271,24 +288,38 @@ impl Roster {
         }
     }
 
-    /// The slot of a session that is seated here.
-    fn find(&self, key: SessionKey) -> Option<u32> {
-        let (seat, _) = self.seats.get(key.idx as usize)?.as_ref()?;
-        (seat.who.key == key).then_some(key.idx)
+    /// The slot of the session of this id, if it is seated here.
+    fn slot_of(&self, session: SessionId) -> Option<u32> {
+        self.by_session.find(session.get(), |slot| session_at(&self.seats, slot)).next()
+    }
+
+    /// A session that is seated here.
+    fn find(&self, key: SessionKey) -> Option<&Seated> {
+        self.seats.get(key.idx as usize)?.as_ref().filter(|seated| seated.generation == key.generation)
     }
 
     /// The place of the session at `slot`, if it is in this row.
     #[inline]
     fn apart(&self, slot: Option<u32>, row: &Row) -> Option<usize> {
         let slot = slot?;
-        let (_, place) = self.seats[slot as usize].as_ref()?;
-        (row.slots.get(*place as usize) == Some(&slot)).then_some(*place as usize)
+        let place = self.seats[slot as usize].as_ref()?.place as usize;
+        (row.slots.get(place) == Some(&slot)).then_some(place)
     }
 
-    fn seated(&self, slot: u32) -> &Seat {
-        let (seat, _) = self.seats[slot as usize].as_ref().expect("a slot in a row is seated");
-        seat
+    fn seated(&self, slot: u32) -> &Seated {
+        self.seats[slot as usize].as_ref().expect("a slot in a row is seated")
     }
+}
+
+impl Seated {
+    fn listener(&self, slot: u32) -> Listener {
+        let Self { session, user, since, generation, hearing, .. } = *self;
+        Listener { key: SessionKey { idx: slot, generation }, user, session, hearing, since }
+    }
+}
+
+fn session_at(seats: &[Option<Seated>], slot: u32) -> u64 {
+    seats[slot as usize].as_ref().expect("what the index leads to is seated").session.get()
 }
 
 impl Row {

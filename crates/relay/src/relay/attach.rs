@@ -1,6 +1,5 @@
 //! Sessions coming, waiting and going, at positions that the relay has reached or not.
 
-use std::collections::VecDeque;
 use std::mem;
 use std::sync::Arc;
 
@@ -8,10 +7,11 @@ use guildhall_proto::{Level, Position, RoleId};
 
 use super::past::Now;
 use super::{Pending, Relay};
-use crate::batch::{Join, Op, Seat};
+use crate::batch::{Alone, Join, Op, Seat};
 use crate::cohort::{Cohort, Standing};
 use crate::hearing::{Hearing, Listener, Ring, Switch};
 use crate::news::Moved;
+use crate::rare::Rare;
 use crate::scan::{self, Scan, Scanned};
 use crate::session::{Attach, AttachError, DetachReason, Gap, SessionKey, UnknownSession, Wait};
 use crate::slots::{NONE, Way};
@@ -40,7 +40,7 @@ impl Relay {
             // Up to here it reads the whole ring: the slow one has no changes of members that had no session here.
             let Listener { hearing, .. } = scan.who;
             let since = self.slots.at(scan.who.key.idx).since;
-            scan.switches.push_back(Switch { mark: self.head(), position: self.position, hearing, since });
+            scan.switches.push(Switch { mark: self.head(), position: self.position, hearing, since });
         }
         // What is for it is found now, so that it cannot lose what is not.
         let found = scan.seek(&self.rings, end.map_or(self.head(), |end| end.at));
@@ -91,8 +91,8 @@ impl Relay {
         let known = attach.accepted;
         // A session that ends before the head never joins: whatever is before that end, it hears alone.
         let at = if end.is_some() { head.next() } else { head };
-        let join = Join { seat, at, position: self.position, known, gap, catch_up: is_alone.then_some(scan), end };
-        self.ops.push(Op::Join(Box::new(join)));
+        let alone = Alone { gap, catch_up: is_alone.then_some((scan, self.position)), end };
+        self.ops.push(Op::Join(Join { seat, at, known, alone: alone.boxed() }));
         Ok(key)
     }
 
@@ -220,10 +220,10 @@ impl Relay {
             cursor: self.ring.head(),
             cohort: Cohort::past(Standing { roles: Arc::default(), owner: false, overwrites: Box::default(), members }),
             since: self.ring.head(),
-            past: Vec::new(),
+            past: Rare::default(),
             tells_missed: false,
             missed: None,
-            switches: VecDeque::new(),
+            switches: Rare::default(),
             joined: self.position,
             known: accepted,
         };
@@ -242,7 +242,7 @@ impl Relay {
         }
         let past = self.past_of(scan.cursor, user, roles.into(), members);
         scan.cohort = past.first;
-        scan.past = past.changes;
+        scan.past = past.changes.into();
         self.slots.insert(&who, way);
         match past.now {
             Now::Ended(end) => {
@@ -263,7 +263,7 @@ impl Relay {
                 let present = self.join(who.key.idx, standing);
                 #[cfg(feature = "defects")]
                 if guildhall_proto::Defect::ReplayByToday.is_on() {
-                    scan.past.clear();
+                    scan.past = Rare::default();
                 }
                 match scan.past.first_mut() {
                     Some((_, newest)) => *newest = present,
@@ -366,9 +366,7 @@ impl Relay {
             Way::Batch(token) => {
                 let at = self.ring.head();
                 let seat = Seat { who, token, cohort, told: self.told.head() };
-                let join =
-                    Join { seat, at, position: self.position, known: accepted, gap: None, catch_up: None, end: None };
-                self.ops.push(Op::Join(Box::new(join)));
+                self.ops.push(Op::Join(Join { seat, at, known: accepted, alone: None }));
             }
             Way::Vacant => unreachable!("`find` finds attached sessions"),
         }

@@ -341,7 +341,7 @@ impl Relay {
         if !cohorts.iter().any(|cohort| cohort.standing.roles.binary_search(&role).is_ok()) {
             return;
         }
-        let former = slots.users().filter_map(|user| {
+        let former = slots.users().into_iter().filter_map(|user| {
             // Sessions of one user differ in deleted roles alone: one attached after the deletion came without.
             let mut held =
                 slots.of_user(user).filter_map(|idx| Some(&cohorts.find(slots.at(idx).cohort)?.standing.roles));

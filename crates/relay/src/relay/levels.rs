@@ -148,7 +148,7 @@ impl Relay {
             return Ok(accepted);
         }
         let mut at = accepted.max(scan.known).max(scan.joined).max(self.run.position);
-        if let Some(last) = scan.switches.back() {
+        if let Some(last) = scan.switches.last() {
             at = at.max(last.position);
         } else if level == Level::Passive {
             // What it has passed by as active was not for it as passive either.
@@ -175,7 +175,7 @@ impl Relay {
             scan.cohort = if past.changes.is_empty() { Arc::clone(present) } else { past.first };
             scan.switch(switch);
         } else {
-            scan.switches.push_back(switch);
+            scan.switches.push(switch);
         }
         self.slots.set_hearing(idx, hearing);
         self.slots.at_mut(idx).since = at.seq;

@@ -34,8 +34,7 @@ impl Relay {
 
         let place = self.ring.head();
         let (mut moves, mut gone) = (Vec::new(), Vec::new());
-        let users: Vec<UserId> = self.slots.users().collect();
-        for user in users {
+        for user in self.slots.users() {
             match member(user) {
                 Some(member) => {
                     self.move_user(user, Some(&member.roles), &mut moves);
