@@ -82,7 +82,7 @@ impl FoldJob {
                 row = to + usize::from(at.is_ok());
                 match change {
                     Change::Put(member, status) => {
-                        rows.push(member, interner.acquire(&member.roles, &self.masked), *status);
+                        rows.push(member, interner.acquire(&member.roles, &self.masked), status);
                         if at.is_ok() {
                             // After the new set was found: a set that stays the same does not die in between.
                             interner.release(page.sets()[to]);
@@ -97,11 +97,11 @@ impl FoldJob {
                         debug_assert!(at.is_ok(), "a status stands over a member");
                         #[cfg(feature = "defects")]
                         let status = if guildhall_proto::Defect::PresenceLost.is_on() {
-                            &guildhall_proto::Status::Offline
+                            guildhall_proto::Status::Offline
                         } else {
                             status
                         };
-                        rows.copy_with_status(page, block, to, *status);
+                        rows.copy_with_status(page, block, to, status);
                     }
                 }
             }
@@ -114,7 +114,7 @@ impl FoldJob {
         }
         for (_, change) in changes {
             if let Change::Put(member, status) = change {
-                rows.push(member, interner.acquire(&member.roles, &self.masked), *status);
+                rows.push(member, interner.acquire(&member.roles, &self.masked), status);
             }
         }
         next.make(&mut rows);
