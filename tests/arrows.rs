@@ -101,7 +101,7 @@ const FREE: &[&str] = &["tests", "benches"];
 
 /// Each pure crate with all it may take from elsewhere.
 const PURE: &[(&str, &[&str])] = &[
-    ("proto", &["bincode", "bytes", "thiserror", "xxhash-rust"]),
+    ("proto", &["bincode", "bytes", "smol_str", "thiserror", "xxhash-rust"]),
     ("index", &[]),
     ("permissions", &["imbl", "thiserror"]),
     // One writer, many readers: the pointer swap is the seam between them; under `loom` its model stands in. The lock is that of the

@@ -7,6 +7,10 @@ use clap::{Parser, Subcommand};
 use guildhall_benches::rows::{BENCHES, UnknownName, choose, named};
 use guildhall_benches::run::{self, Options};
 
+/// The product's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Every number to reach, measured beside what the machine allows and, if wanted, what the peer does.
 #[derive(Debug, Parser)]
 struct Arguments {

@@ -230,21 +230,49 @@ impl Command {
         !matches!(self, Self::Publish(_))
     }
 
+    /// The user whom the command names, if it is about one.
+    pub fn user(&self) -> Option<UserId> {
+        match self {
+            Self::AddMember(NewMember { user, .. })
+            | Self::UpdateMember { user, .. }
+            | Self::RemoveMember { user }
+            | Self::Ban { user, .. }
+            | Self::Unban { user }
+            | Self::TransferOwnership { to: user } => Some(*user),
+            Self::CreateGuild { .. }
+            | Self::UpdateGuild(_)
+            | Self::DeleteGuild
+            | Self::CreateRole(_)
+            | Self::UpdateRole { .. }
+            | Self::DeleteRole { .. }
+            | Self::ReorderRoles { .. }
+            | Self::CreateChannel { .. }
+            | Self::UpdateChannel { .. }
+            | Self::DeleteChannel { .. }
+            | Self::ReorderChannels { .. }
+            | Self::SetOverwrite { .. }
+            | Self::RemoveOverwrite { .. }
+            | Self::Publish(_)
+            | Self::PruneMembers(_)
+            | Self::ImportMembers(_) => None,
+        }
+    }
+
     /// About how much memory the command takes, in bytes: what bounds of queues count. O(members) for an import.
     pub fn weight_bytes(&self) -> usize {
         let heap = match self {
-            Self::CreateGuild { name, owner, .. } => name.as_str().len() + owner.heap_bytes(),
+            Self::CreateGuild { name, owner, .. } => name.heap_bytes() + owner.heap_bytes(),
             Self::UpdateGuild(edit) => text_bytes(edit.name.as_ref()),
-            Self::CreateRole(role) => role.name.as_str().len(),
+            Self::CreateRole(role) => role.name.heap_bytes(),
             Self::UpdateRole { edit, .. } => text_bytes(edit.name.as_ref()),
             Self::ReorderRoles { positions } => size_of_val(&positions[..]),
-            Self::CreateChannel { channel, overwrites } => channel.name.as_str().len() + size_of_val(&overwrites[..]),
+            Self::CreateChannel { channel, overwrites } => channel.name.heap_bytes() + size_of_val(&overwrites[..]),
             Self::UpdateChannel { edit, .. } => text_bytes(edit.name.as_ref()),
             Self::ReorderChannels { positions } => size_of_val(&positions[..]),
             Self::AddMember(new) => new.heap_bytes(),
             Self::ImportMembers(new) => new.iter().map(|new| size_of::<NewMember>() + new.heap_bytes()).sum(),
             Self::UpdateMember { edit, .. } => {
-                edit.nick.as_ref().map_or(0, |nick| nick.as_str().len())
+                edit.nick.as_ref().map_or(0, |nick| nick.heap_bytes())
                     + edit.roles.as_ref().map_or(0, |roles| size_of_val(&roles[..]))
             }
             Self::Publish(publish) => {
@@ -252,7 +280,7 @@ impl Command {
                     + size_of_val(&publish.mentions.users[..])
                     + size_of_val(&publish.mentions.roles[..])
             }
-            Self::Ban { reason, .. } => reason.as_ref().map_or(0, |reason| reason.as_str().len()),
+            Self::Ban { reason, .. } => reason.as_ref().map_or(0, |reason| reason.heap_bytes()),
             Self::PruneMembers(by) => match by {
                 PruneBy::Absent(users) => size_of_val(&users[..]),
                 PruneBy::Role(_) | PruneBy::Idle { .. } => 0,
@@ -272,10 +300,10 @@ impl Command {
 
 impl NewMember {
     fn heap_bytes(&self) -> usize {
-        self.nick.as_str().len() + size_of_val(&self.roles[..])
+        self.nick.heap_bytes() + size_of_val(&self.roles[..])
     }
 }
 
 fn text_bytes(name: Option<&Name>) -> usize {
-    name.map_or(0, |name| name.as_str().len())
+    name.map_or(0, |name| name.heap_bytes())
 }

@@ -182,19 +182,19 @@ impl EventKind {
     fn heap_bytes(&self) -> usize {
         match self {
             Self::GuildCreated { settings, everyone, owner } => {
-                settings.name.as_str().len() + everyone.name.as_str().len() + member_bytes(owner)
+                settings.name.heap_bytes() + everyone.name.heap_bytes() + member_bytes(owner)
             }
-            Self::GuildUpdated { before, after } => before.name.as_str().len() + after.name.as_str().len(),
+            Self::GuildUpdated { before, after } => before.name.heap_bytes() + after.name.heap_bytes(),
             Self::GuildDeleted => 0,
-            Self::RoleCreated { role } => role.name.as_str().len(),
-            Self::RoleDeleted { role, overwrites } => role.name.as_str().len() + size_of_val(&overwrites[..]),
-            Self::RoleUpdated { before, after } => before.name.as_str().len() + after.name.as_str().len(),
+            Self::RoleCreated { role } => role.name.heap_bytes(),
+            Self::RoleDeleted { role, overwrites } => role.name.heap_bytes() + size_of_val(&overwrites[..]),
+            Self::RoleUpdated { before, after } => before.name.heap_bytes() + after.name.heap_bytes(),
             Self::RolesReordered { before, after } => size_of_val(&before[..]) + size_of_val(&after[..]),
-            Self::ChannelCreated { channel, overwrites } => channel.name.as_str().len() + size_of_val(&overwrites[..]),
+            Self::ChannelCreated { channel, overwrites } => channel.name.heap_bytes() + size_of_val(&overwrites[..]),
             Self::ChannelDeleted { channel, overwrites, children } => {
-                channel.name.as_str().len() + size_of_val(&overwrites[..]) + size_of_val(&children[..])
+                channel.name.heap_bytes() + size_of_val(&overwrites[..]) + size_of_val(&children[..])
             }
-            Self::ChannelUpdated { before, after } => before.name.as_str().len() + after.name.as_str().len(),
+            Self::ChannelUpdated { before, after } => before.name.heap_bytes() + after.name.heap_bytes(),
             Self::ChannelsReordered { before, after } => size_of_val(&before[..]) + size_of_val(&after[..]),
             Self::OverwriteChanged { .. } => 0,
             Self::MemberJoined { member } | Self::MemberLeft { member } => member_bytes(member),
@@ -208,7 +208,7 @@ impl EventKind {
                     + size_of_val(&message.mentions.roles[..])
             }
             Self::MembersLeft { users } => size_of_val(&users[..]),
-            Self::UserBanned { reason, .. } => reason.as_ref().map_or(0, |reason| reason.as_str().len()),
+            Self::UserBanned { reason, .. } => reason.as_ref().map_or(0, |reason| reason.heap_bytes()),
             Self::UserUnbanned { .. } => 0,
         }
     }
@@ -216,5 +216,5 @@ impl EventKind {
 
 /// The heap part of a member: nick and roles.
 fn member_bytes(member: &Member) -> usize {
-    member.nick.as_str().len() + size_of_val(&member.roles[..])
+    member.nick.heap_bytes() + size_of_val(&member.roles[..])
 }

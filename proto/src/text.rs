@@ -1,7 +1,8 @@
 //! Nicks, names and reasons: short text that people choose, checked once and then trusted.
 
 use std::fmt;
-use std::sync::Arc;
+
+use smol_str::SmolStr;
 
 use crate::codec::{Decode, DecodeError, Decoder, Encode, EncodeError, Encoder, impl_borrow_decode};
 use crate::limits::{NAME_CHARS_MAX, NICK_CHARS_MAX, REASON_CHARS_MAX};
@@ -39,7 +40,7 @@ macro_rules! text {
     ($(#[$doc:meta])* $name:ident, $what:literal, $max:ident, $forbidden:expr) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(Arc<str>);
+        pub struct $name(SmolStr);
 
         impl $name {
             /// Trims `text` of white space at both ends and checks what is left.
@@ -62,12 +63,23 @@ macro_rules! text {
                         return Err(TextError::TooLong { what: $what, chars, max: $max });
                     }
                 }
-                Ok(Self(text.into()))
+                Ok(Self(SmolStr::new(text)))
+            }
+
+            /// The same for a text that was parsed before and has only been kept since: it is not looked at again.
+            pub fn parsed(text: &str) -> Self {
+                debug_assert_eq!(Self::parse(text).as_ref().map(Self::as_str), Ok(text));
+                Self(SmolStr::new(text))
             }
 
             /// The text: trimmed, not blank, of allowed characters.
             pub fn as_str(&self) -> &str {
                 &self.0
+            }
+
+            /// Bytes that it takes beside itself: none if it is short. A clone shares them.
+            pub fn heap_bytes(&self) -> usize {
+                if self.0.is_heap_allocated() { self.0.len() } else { 0 }
             }
         }
 

@@ -35,6 +35,10 @@ use demo::DemoError;
 use irc::IrcError;
 use logging::Logs;
 
+/// What is freed here was mostly made by another thread.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let args = Args::parse();
     let logs = match Logs::start(args.log, args.log_level) {

@@ -42,7 +42,7 @@ pub struct Outcomes {
     /// To be published before the answers, so that a caller that has its answer can read its write. `None`: there is no such
     /// guild.
     pub view: Option<View>,
-    /// To be sent, in order.
+    /// To be sent last, in whatever order: they belong together.
     pub answers: Vec<(CallId, Answer)>,
     /// To be handed to the store.
     pub checkpoints: Vec<Checkpoint>,
@@ -72,8 +72,18 @@ impl Gate {
     /// Takes a turn's effects, leaving `effects` empty, and the view as of the turn's end.
     pub fn admit(&mut self, effects: &mut Vec<Effect>, view: Option<View>) -> Admitted {
         let mut admitted = Admitted::default();
-        let mut outcomes = Outcomes { view, ..Outcomes::default() };
-        let mut records = Vec::new();
+        let (mut events, mut answers, mut recorded) = (0, 0, 0);
+        for effect in effects.iter() {
+            match effect {
+                Effect::Record(_) => recorded += 1,
+                Effect::Append(_) => events += 1,
+                Effect::Answer(..) => answers += 1,
+                Effect::Fold(_) | Effect::Scan(_) | Effect::Discard(_) | Effect::Tell(_) | Effect::Checkpoint(_) => {}
+            }
+        }
+        let (events, answers) = (Vec::with_capacity(events), Vec::with_capacity(answers));
+        let mut outcomes = Outcomes { view, events, answers, ..Outcomes::default() };
+        let mut records = Vec::with_capacity(recorded);
         for effect in effects.drain(..) {
             match effect {
                 Effect::Fold(job) => {

@@ -11,6 +11,7 @@
 //! - `samples` has every 32nd id of each page, beginning with its first;
 //! - every set that a row has is in `sets`.
 
+use std::hint::black_box;
 use std::sync::Arc;
 
 use guildhall_proto::{Member, UserId};
@@ -130,6 +131,13 @@ impl Base {
         let page_idx = self.page_of(user)?;
         let row = self.position(page_idx, user).ok()?;
         Some((page_idx, row))
+    }
+
+    /// Begins to fetch a member's row, and which roles it has, into the cache: nobody waits for it.
+    pub(crate) fn fetch_ahead(&self, page_idx: usize, row: usize) {
+        let page = &self.0.pages[page_idx];
+        page.fetch_ahead(row);
+        black_box(self.0.sets.indexes(page.sets()[row]).first());
     }
 
     /// The row of `user` in a page, or the row it would have there.

@@ -2,15 +2,16 @@
 //!
 //! It runs on a worker, or in the owner's turn for a small guild, and touches nothing that anyone else can see.
 
+use std::iter;
 use std::sync::Arc;
 
-use guildhall_proto::UserId;
+use guildhall_proto::{Status, UserId};
 
 use crate::base::Base;
 use crate::member_ref::Masked;
 use crate::overlay::{Change, Overlay};
-use crate::page::{Page, PageBuilder};
-use crate::presence::{Block, Presence};
+use crate::page::{Edit, Page, PageBuilder};
+use crate::presence::{Block, Presence, set_in};
 use crate::role_sets::Interner;
 
 /// A fold to be run: all it needs, and shared with nobody who writes. Begun by [`Members::begin_fold`].
@@ -55,15 +56,17 @@ impl FoldJob {
     /// Makes the next base. Pages without a change are shared with the last one; O(members of the touched pages), and
     /// O(role sets) if roles were deleted. Without an interner, after an abandoned fold or a restore, O(members) once.
     pub fn run(self) -> Folded {
-        let mut interner = self.interner.unwrap_or_else(|| Box::new(Interner::of(&self.base)));
-        interner.clean(&self.masked);
+        let Self { number, page_members, base, presence, changes, masked, interner } = self;
+        let mut interner = interner.unwrap_or_else(|| Box::new(Interner::of(&base)));
+        interner.clean(&masked);
         let mut next = Next { pages: Vec::new(), blocks: Vec::new() };
-        let mut rows = PageBuilder::new(self.page_members);
-        let mut changes = self.changes.iter().peekable();
-        let pages = self.base.pages();
+        let mut rows = PageBuilder::new(page_members);
+        let mut changes = changes.iter().peekable();
+        let mut here = Vec::new();
+        let pages = base.pages();
         for (page_idx, page) in pages.iter().enumerate() {
-            let block = self.presence.block(page_idx);
-            let until = self.base.range_start(page_idx + 1);
+            let block = presence.block(page_idx);
+            let until = base.range_start(page_idx + 1);
             let is_ours = |user: UserId| until.is_none_or(|until| user < until);
             if rows.len() == 0 && !changes.peek().is_some_and(|(user, _)| is_ours(*user)) {
                 #[cfg(feature = "defects")]
@@ -73,16 +76,24 @@ impl FoldJob {
                 next.keep(page, block);
                 continue;
             }
+            here.extend(iter::from_fn(|| changes.next_if(|(user, _)| is_ours(*user))));
+            if rows.len() == 0
+                && let Some((page, block)) = edited(&base, page_idx, block, &here, &mut interner, &masked)
+            {
+                next.keep(&page, &block);
+                here.clear();
+                continue;
+            }
             rows.open(page);
             let mut row = 0;
-            while let Some((user, change)) = changes.next_if(|(user, _)| is_ours(*user)) {
-                let at = self.base.position(page_idx, user);
+            for (user, change) in here.drain(..) {
+                let at = base.position(page_idx, user);
                 let (Ok(to) | Err(to)) = at;
                 rows.copy(page, block, row..to);
                 row = to + usize::from(at.is_ok());
                 match change {
                     Change::Put(member, status) => {
-                        rows.push(member, interner.acquire(&member.roles, &self.masked), *status);
+                        rows.push(member, interner.acquire(&member.roles, &masked), status);
                         if at.is_ok() {
                             // After the new set was found: a set that stays the same does not die in between.
                             interner.release(page.sets()[to]);
@@ -95,33 +106,71 @@ impl FoldJob {
                     }
                     Change::Status(status) => {
                         debug_assert!(at.is_ok(), "a status stands over a member");
-                        #[cfg(feature = "defects")]
-                        let status = if guildhall_proto::Defect::PresenceLost.is_on() {
-                            &guildhall_proto::Status::Offline
-                        } else {
-                            status
-                        };
-                        rows.copy_with_status(page, block, to, *status);
+                        rows.copy_with_status(page, block, to, folded(status));
                     }
                 }
             }
             rows.copy(page, block, row..page.len());
             rows.close(page);
             // A page that shrank to little takes the next one in, so that pages do not become many and small.
-            if rows.len() >= self.page_members / SPARSE || page_idx + 1 == pages.len() {
+            if rows.len() >= page_members / SPARSE || page_idx + 1 == pages.len() {
                 next.make(&mut rows);
             }
         }
         for (_, change) in changes {
             if let Change::Put(member, status) = change {
-                rows.push(member, interner.acquire(&member.roles, &self.masked), *status);
+                rows.push(member, interner.acquire(&member.roles, &masked), status);
             }
         }
         next.make(&mut rows);
         let base = Base::new(next.pages, interner.finish());
         let presence = Presence::of_blocks(next.blocks);
-        Folded { number: self.number, base, presence, interner, cleaned: self.masked }
+        Folded { number, base, presence, interner, cleaned: masked }
     }
+}
+
+/// The page with these changes, if each is of a member that stays in its row.
+fn edited(
+    base: &Base,
+    page_idx: usize,
+    block: &Block,
+    changes: &[(UserId, Change<'_>)],
+    interner: &mut Interner,
+    masked: &Masked,
+) -> Option<(Arc<Page>, Block)> {
+    let mut places = Vec::with_capacity(changes.len());
+    for (user, change) in changes {
+        match change {
+            Change::Put(..) | Change::Status(_) => places.push(base.position(page_idx, *user).ok()?),
+            Change::Gone => return None,
+        }
+    }
+    let (page, mut block) = (&base.pages()[page_idx], Arc::clone(block));
+    let mut edits = Vec::with_capacity(changes.len());
+    for ((_, change), row) in changes.iter().zip(places) {
+        match change {
+            Change::Put(record, status) => {
+                let set = interner.acquire(&record.roles, masked);
+                // After the new set was found: a set that stays the same does not die in between.
+                interner.release(page.sets()[row]);
+                edits.push(Edit { row, record, set });
+                set_in(&mut block, row, *status);
+            }
+            Change::Status(status) => set_in(&mut block, row, folded(*status)),
+            Change::Gone => return None,
+        }
+    }
+    let page = if edits.is_empty() { Arc::clone(page) } else { Arc::new(page.edited(&edits)) };
+    Some((page, block))
+}
+
+/// A status that stands over a member, as the next base has it.
+fn folded(status: Status) -> Status {
+    #[cfg(feature = "defects")]
+    if guildhall_proto::Defect::PresenceLost.is_on() {
+        return Status::Offline;
+    }
+    status
 }
 
 impl Folded {

@@ -5,7 +5,6 @@
 
 use std::cmp::Ordering;
 use std::iter;
-use std::ops::Bound;
 
 use guildhall_proto::{Status, UserId};
 
@@ -36,16 +35,21 @@ pub(crate) enum Place<'a> {
 
 impl Layers {
     pub(crate) fn find(&self, user: UserId) -> Option<Place<'_>> {
+        self.find_by(user, || self.base.find(user))
+    }
+
+    /// The same, where page and row in the base may be known: they are asked for if no overlay has the member's record.
+    pub(crate) fn find_by(&self, user: UserId, in_base: impl FnOnce() -> Option<(usize, usize)>) -> Option<Place<'_>> {
         let mut status = None;
         for level in [&self.fresh, &self.frozen] {
             match level.get(user) {
-                Some(Change::Put(member, own)) => return Some(Place::Overlay(member, status.unwrap_or(*own))),
+                Some(Change::Put(member, own)) => return Some(Place::Overlay(member, status.unwrap_or(own))),
                 Some(Change::Gone) => return None,
-                Some(Change::Status(newer)) => status = status.or(Some(*newer)),
+                Some(Change::Status(newer)) => status = status.or(Some(newer)),
                 None => {}
             }
         }
-        let (page_idx, row) = self.base.find(user)?;
+        let (page_idx, row) = in_base()?;
         Some(Place::Base { page_idx, row, status })
     }
 
@@ -91,10 +95,9 @@ impl Layers {
         &self,
         from: Option<UserId>,
         until: Option<UserId>,
-    ) -> impl Iterator<Item = (UserId, &Change)> {
-        let range = (from.map_or(Bound::Unbounded, Bound::Included), until.map_or(Bound::Unbounded, Bound::Excluded));
-        let mut fresh = self.fresh.range(range).peekable();
-        let mut frozen = self.frozen.range(range).peekable();
+    ) -> impl Iterator<Item = (UserId, Change<'_>)> {
+        let mut fresh = self.fresh.range(from, until).peekable();
+        let mut frozen = self.frozen.range(from, until).peekable();
         iter::from_fn(move || {
             if let (Some((newer, _)), Some((older, _))) = (fresh.peek(), frozen.peek()) {
                 match newer.cmp(older) {
@@ -108,9 +111,9 @@ impl Layers {
     }
 
     /// The member whose newest overlay entry this is. O(1) for a record of its own.
-    pub(crate) fn resolve<'a>(&'a self, user: UserId, change: &'a Change) -> Option<Place<'a>> {
+    pub(crate) fn resolve<'a>(&'a self, user: UserId, change: Change<'a>) -> Option<Place<'a>> {
         match change {
-            Change::Put(record, status) => Some(Place::Overlay(record, *status)),
+            Change::Put(record, status) => Some(Place::Overlay(record, status)),
             Change::Gone => None,
             Change::Status(_) => self.find(user),
         }

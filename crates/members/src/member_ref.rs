@@ -82,7 +82,7 @@ impl<'a> MemberRef<'a> {
     pub fn to_member(&self) -> Member {
         Member {
             user: self.user,
-            nick: Nick::parse(self.nick).expect("a stored nick was parsed before, and parsing is idempotent"),
+            nick: Nick::parsed(self.nick),
             roles: self.roles().collect(),
             joined_at: self.joined_at,
             flags: self.flags,

@@ -10,12 +10,14 @@
 
 mod builder;
 mod bytes;
+mod edit;
 
 use std::hint::black_box;
 
 use guildhall_proto::{MemberFlags, Millis, UserId};
 
 pub(crate) use builder::PageBuilder;
+pub(crate) use edit::Edit;
 
 use crate::config::NICK_BYTES_MAX;
 use crate::nick::Prefix;
@@ -140,6 +142,21 @@ impl Row {
             u32::try_from(offset).expect("the nicks gathered at a time are those of at most 20 million members");
         self.nick[..OFFSET_BYTES].copy_from_slice(&offset.to_le_bytes());
     }
+}
+
+/// Lays the long nicks of these rows one after the other, and returns them.
+fn compact(rows: &mut [Row], long_nicks: &str) -> String {
+    let mut compact = String::new();
+    for row in rows.iter_mut().filter(|row| row.is_long()) {
+        let offset = compact.len();
+        compact.push_str(row.nick(long_nicks));
+        row.place_long(offset);
+    }
+    compact
+}
+
+fn page_row(row: usize) -> u16 {
+    u16::try_from(row).expect("a page has at most 65,535 rows")
 }
 
 fn len_byte(nick: &str) -> u8 {

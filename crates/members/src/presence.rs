@@ -100,6 +100,13 @@ pub(crate) fn status_in(block: &[u64], row: usize) -> Status {
     }
 }
 
+/// Sets the status of one row, and copies the block before if others have it; not if the status is that already.
+pub(crate) fn set_in(block: &mut Block, row: usize, status: Status) {
+    if status_in(block, row) != status {
+        put(Arc::make_mut(block), row, status);
+    }
+}
+
 /// Which of the 64 rows from `word_idx * 64` on are online.
 pub(crate) fn online_word(block: &[u64], word_idx: usize) -> u64 {
     block[word_idx * 2] | block[word_idx * 2 + 1]

@@ -224,7 +224,7 @@ impl Scan {
 #[derive(Clone, Copy)]
 enum Exception<'a> {
     /// An overlay has a newer word; roles decide.
-    Changed(&'a Change),
+    Changed(Change<'a>),
     /// Roles are not all there is to decide on.
     Special,
 }

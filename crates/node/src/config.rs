@@ -123,7 +123,8 @@ impl Default for MailboxConfig {
 /// When an owner ends its turn and lets other tasks run.
 #[derive(Debug, Clone)]
 pub struct TurnConfig {
-    /// Inputs of one turn (default 64). Fewer: more views and wake-ups for the same work. More: a hot guild holds its thread longer.
+    /// Inputs of one turn (default 256: what most turns have time for). Fewer: more views and wake-ups for the same work. More: a hot guild
+    /// holds its thread longer.
     pub inputs_max: usize,
     /// Microseconds of one turn (default 250), looked at every 32 inputs or 128 KiB of them, and after each larger one. Fewer: more
     /// turns for the same work. More: a hot guild holds its thread longer.
@@ -137,7 +138,7 @@ pub struct TurnConfig {
 
 impl Default for TurnConfig {
     fn default() -> Self {
-        Self { inputs_max: 64, micros_max: 250, unsettled_max: 64, unsettled_bytes_max: 64 * 1024 * 1024 }
+        Self { inputs_max: 256, micros_max: 250, unsettled_max: 64, unsettled_bytes_max: 64 * 1024 * 1024 }
     }
 }
 

@@ -101,6 +101,8 @@ impl<T, C> Mailbox<T, C> {
     /// Queues an item, behind all that were queued before.
     pub(crate) fn post(&self, class: Class, bytes: usize, item: T) -> Result<(), Refused> {
         let quota = self.quota(class);
+        // Read without the lock, for which others wait.
+        let since = Instant::now();
         let mut queue = self.queue.lock();
         if queue.closed {
             return Err(Refused::Closed);
@@ -112,7 +114,7 @@ impl<T, C> Mailbox<T, C> {
         }
         used.items += 1;
         used.bytes += bytes;
-        queue.items.push_back(Queued { item, since: Instant::now(), class, bytes });
+        queue.items.push_back(Queued { item, since, class, bytes });
         if queue.sleep == Sleep::UntilAnything {
             self.wake(queue);
         }

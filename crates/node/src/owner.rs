@@ -267,6 +267,11 @@ impl Owner {
         self.around.counters.add(Counter::Inputs, taken.items.len() as u64);
         let mut waited = Duration::ZERO;
         let before = self.effects.len();
+        for queued in &taken.items {
+            if let Request::Command { actor, command, .. } = &queued.item.request {
+                self.guild.look_ahead(*actor, command);
+            }
+        }
         for queued in taken.items.drain(..) {
             waited += turn_began.saturating_duration_since(queued.since);
             let Posted { request, reply } = queued.item;
@@ -417,7 +422,8 @@ impl Owner {
                 self.ring.append_evicting(event, &mut evicted);
             }
             self.publish(view);
-            for (call, answer) in answers {
+            // The last first: who waits for the oldest of many calls finds the others answered too when it is woken, and is woken once.
+            for (call, answer) in answers.into_iter().rev() {
                 self.calls.answer(call, answer.map_err(NoReply::Refused));
             }
             for checkpoint in checkpoints {

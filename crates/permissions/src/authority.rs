@@ -125,6 +125,14 @@ impl<'a> Authority<'a> {
         if self.rank() > rank { Ok(()) } else { Err(Denied::Outranked) }
     }
 
+    /// Asks to stand above a member with these roles. Of the chat backend itself nothing is looked up.
+    ///
+    /// # Errors
+    /// [`Denied::Outranked`].
+    pub fn require_above_member(&self, user: UserId, roles: &[RoleId]) -> Result<(), Denied> {
+        if self.is_system() { Ok(()) } else { self.require_above(self.rights.rank(user, roles)) }
+    }
+
     /// Asks to hand out or take away `permissions`, having `own` there.
     ///
     /// # Errors

@@ -48,7 +48,7 @@ impl Scene<'_> {
         }
         if authority.user() != Some(user) {
             authority.require(Permissions::KICK_MEMBERS).map_err(denied)?;
-            authority.require_above(self.rights.rank(user, &member.roles)).map_err(denied)?;
+            authority.require_above_member(user, &member.roles).map_err(denied)?;
         }
         Ok(Decision::change(EventKind::MemberLeft { member }))
     }
@@ -58,7 +58,7 @@ impl Scene<'_> {
             authority.require(Permissions::CHANGE_NICKNAME).map_err(denied)?;
         } else {
             authority.require(Permissions::MANAGE_NICKNAMES).map_err(denied)?;
-            authority.require_above(self.rights.rank(member.user, &member.roles)).map_err(denied)?;
+            authority.require_above_member(member.user, &member.roles).map_err(denied)?;
         }
         Ok(nick)
     }

@@ -12,7 +12,7 @@ use std::ops::Range;
 
 use guildhall_proto::{Status, UserId};
 
-use super::{Page, Row};
+use super::{Page, Row, compact, page_row};
 use crate::nick;
 use crate::overlay::Record;
 use crate::presence::{Block, block_of, status_in};
@@ -127,13 +127,8 @@ impl PageBuilder {
     }
 
     fn page(&self, rows: Range<usize>, by_nick: Vec<u16>) -> Page {
-        let mut long_nicks = String::new();
         let mut columns = Vec::from(&self.rows[rows.clone()]);
-        for row in columns.iter_mut().filter(|row| row.is_long()) {
-            let offset = long_nicks.len();
-            long_nicks.push_str(row.nick(&self.long_nicks));
-            row.place_long(offset);
-        }
+        let long_nicks = compact(&mut columns, &self.long_nicks);
         Page {
             ids: self.ids[rows.clone()].into(),
             sets: self.sets[rows].into(),
@@ -193,10 +188,6 @@ impl PageBuilder {
 
 fn row_number(row: usize) -> u32 {
     u32::try_from(row).expect("members are at most 20 million")
-}
-
-fn page_row(row: usize) -> u16 {
-    u16::try_from(row).expect("a page has at most 65,535 rows")
 }
 
 /// Marks a row that was not copied.
