@@ -12,7 +12,7 @@ use guildhall_members::{Base, MemberRef, Members, MembersConfig, View};
 use guildhall_permissions::Rights;
 use guildhall_proto::{
     Actor, AppliedOp, Ban, BodyHash, Command, CommandError, Ephemeral, EphemeralKind, Epoch, Event, EventKind,
-    Generation, GuildId, Millis, OpId, Outcome, Permissions, Position, Record, Seq, Stage, Standing, Structure, UserId,
+    Generation, GuildId, Millis, OpId, Outcome, Position, Record, Seq, Stage, Standing, Structure, UserId,
 };
 
 use crate::decide::{Change, Decision, Scene, create_guild};
@@ -130,15 +130,7 @@ impl Guild {
                 for Ban { user, reason } in bans {
                     guild.members.ban(user, reason);
                 }
-                let everyone = Rights::everyone_role(id, Permissions::NONE);
-                let mut rights = Rights::new(id, settings, everyone);
-                for role in roles {
-                    rights.apply(&EventKind::RoleCreated { role });
-                }
-                for (channel, overwrites) in channels {
-                    rights.apply(&EventKind::ChannelCreated { channel, overwrites });
-                }
-                Life::Alive(rights)
+                Life::Alive(Rights::restore(id, settings, roles, channels))
             }
         };
         guild

@@ -46,6 +46,7 @@ mod authority;
 mod overwrites;
 mod rights;
 mod rule;
+mod sorted;
 
 pub use authority::{Authority, Denied, Rank};
 pub use overwrites::Overwrites;

@@ -18,7 +18,8 @@ impl Overwrites {
         overwrites.sort_unstable_by_key(|overwrite| overwrite.target);
         debug_assert!(overwrites.windows(2).all(|pair| pair[0].target < pair[1].target), "one overwrite a target");
         debug_assert!(overwrites.len() <= OVERWRITES_MAX);
-        Self(overwrites.into())
+        // Most channels have none: those share one empty list.
+        Self(if overwrites.is_empty() { Arc::default() } else { overwrites.into() })
     }
 
     /// The overwrite for `target`, if there is one. O(log n).

@@ -1,7 +1,5 @@
 //! Rights as they were: events taken back, newest first.
 
-use std::sync::Arc;
-
 use guildhall_proto::EventKind;
 #[cfg(feature = "defects")]
 use guildhall_proto::{Overwrite, OverwriteTarget};
@@ -17,7 +15,7 @@ impl Rights {
     /// Brings the rights from just after an event to just before it: the inverse of [`apply`](Self::apply), by what events that
     /// change rights carry of the time before. Events that touch no right change nothing.
     ///
-    /// O(log n), and O(overwrites and channels that the event names).
+    /// O(roles) or O(channels) for those that change one, and O(overwrites and channels that the event names).
     ///
     /// # Errors
     /// [`NoPast`] for the guild's creation.
@@ -28,28 +26,30 @@ impl Rights {
             EventKind::RoleUpdated { .. }
             | EventKind::OverwriteChanged { after: Some(Overwrite { target: OverwriteTarget::Role(_), .. }), .. }
                 if guildhall_proto::Defect::TakenBackWrongly.is_on() => {}
-            EventKind::GuildUpdated { before, .. } => self.settings = Arc::new(before.clone()),
-            EventKind::RoleCreated { role } => self.delete_role(role.id),
+            EventKind::GuildUpdated { before, .. } => self.contents().settings = before.clone(),
+            EventKind::RoleCreated { role } => self.contents().delete_role(role.id),
             EventKind::RoleUpdated { before, .. } => {
-                self.roles.insert(before.id, Arc::new(before.clone()));
+                self.contents().roles.put(before.clone());
             }
             EventKind::RoleDeleted { role, overwrites } => {
-                self.roles.insert(role.id, Arc::new(role.clone()));
+                let contents = self.contents();
+                contents.roles.put(role.clone());
                 for (channel, overwrite) in overwrites {
-                    self.overwrite(*channel, None, Some(*overwrite));
+                    contents.overwrite(*channel, None, Some(*overwrite));
                 }
             }
-            EventKind::RolesReordered { before, .. } => self.reorder_roles(before),
-            EventKind::ChannelCreated { channel, .. } => self.delete_channel(channel.id),
-            EventKind::ChannelUpdated { before, .. } => self.edit(before.id, |entry| entry.channel = before.clone()),
+            EventKind::RolesReordered { before, .. } => self.contents().reorder_roles(before),
+            EventKind::ChannelCreated { channel, .. } => self.contents().delete_channel(channel.id),
+            EventKind::ChannelUpdated { before, .. } => self.contents().channel(before.id).channel = before.clone(),
             EventKind::ChannelDeleted { channel, overwrites, children } => {
-                self.create_channel(channel, overwrites);
+                let contents = self.contents();
+                contents.create_channel(channel, overwrites);
                 for child in children {
-                    self.edit(*child, |entry| entry.channel.parent = Some(channel.id));
+                    contents.channel(*child).channel.parent = Some(channel.id);
                 }
             }
-            EventKind::ChannelsReordered { before, .. } => self.reorder_channels(before),
-            EventKind::OverwriteChanged { channel, before, after } => self.overwrite(*channel, *after, *before),
+            EventKind::ChannelsReordered { before, .. } => self.contents().reorder_channels(before),
+            EventKind::OverwriteChanged { channel, before, after } => self.contents().overwrite(*channel, *after, *before),
             EventKind::GuildDeleted
             | EventKind::MemberJoined { .. }
             | EventKind::MembersJoined { .. }
