@@ -84,7 +84,7 @@ pub enum BatchRead {
 
 /// The batch consumer's end of a relay. It may be sent to another thread.
 pub struct Batch {
-    rings: Readers,
+    rings: Arc<Readers>,
     cursor: Cursor,
     limit: Cursor,
     /// The position of the last entry passed.
@@ -161,7 +161,7 @@ struct Ops {
 }
 
 impl Batch {
-    pub(crate) fn new(rings: Readers, cursor: Cursor, known: Position) -> Self {
+    pub(crate) fn new(rings: Arc<Readers>, cursor: Cursor, known: Position) -> Self {
         let (roster, telling) = (Roster::default(), Telling::default());
         Self { rings, cursor, limit: cursor, known, roster, telling, ops: Ops::default(), lost: None }
     }

@@ -102,8 +102,8 @@ impl Mark {
     }
 }
 
-/// Leave to read both rings, and what is told beside them.
-#[derive(Debug, Clone)]
+/// Leave to read both rings, and what is told beside them. All of a relay share it.
+#[derive(Debug)]
 pub(crate) struct Readers {
     pub(crate) whole: Reader<Entry>,
     pub(crate) slow: Reader<Entry>,

@@ -83,7 +83,7 @@ pub struct Relay {
     ring: Writer<Entry>,
     slow: Writer<Entry>,
     told: LatestWriter<Subject, Arc<Told>>,
-    rings: Readers,
+    rings: Arc<Readers>,
     rights: Rights,
     position: Position,
     /// The last event number of the epoch before, known once an epoch was opened: what an older position may reach up to.
@@ -150,8 +150,8 @@ impl Relay {
         let (writer, reader) = ring(config.ring);
         let (slow, slow_reader) = ring(config.slow_ring);
         let (told, told_reader) = latest(config.told);
-        let rings = Readers { whole: reader, slow: slow_reader, told: told_reader };
-        let batch = Batch::new(rings.clone(), writer.head(), at);
+        let rings = Arc::new(Readers { whole: reader, slow: slow_reader, told: told_reader });
+        let batch = Batch::new(Arc::clone(&rings), writer.head(), at);
         let relay = Self {
             config,
             run: Run { at: writer.head(), slow: slow.head(), position: at },

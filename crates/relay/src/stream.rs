@@ -11,6 +11,7 @@
 //! - a waiting session has no switch before it: the latest at its door says how it listens.
 
 use std::fmt;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use guildhall_proto::{Level, Position};
@@ -32,12 +33,11 @@ struct Place {
     at: At,
     /// The cohort of a waiting session, if it changed while it waited. Boxed, as the end is: most sessions never look at it.
     cohort: Option<Box<Moved>>,
-    /// Set for a waiting session when it is woken, or something is told that is for it: what is told after this it has not looked at.
-    unheard: Option<Version>,
+    unheard: Unheard,
     /// Not yet taken in by the stream.
     switches: Rare<Switch>,
     /// Turns that the stream had before it when it last looked; it may have passed some since.
-    switches_taken: usize,
+    switches_taken: u32,
     end: Option<Box<End>>,
 }
 
@@ -69,7 +69,7 @@ impl Door {
         Arc::new(Self(Mutex::new(Place {
             at,
             cohort: None,
-            unheard: None,
+            unheard: Unheard::default(),
             switches: Rare::default(),
             switches_taken: 0,
             end: None,
@@ -81,7 +81,7 @@ impl Door {
     pub(crate) fn wake(&self, at: Mark, told: Version) {
         let mut place = self.0.lock();
         place.at = At::Woken(at);
-        place.unheard.get_or_insert(told);
+        place.unheard.begin(told);
     }
 
     /// Tells a waiting session that something told after `version` is for it; whether it was not told so before.
@@ -89,16 +89,14 @@ impl Door {
     pub(crate) fn call(&self, version: Version) -> bool {
         let mut place = self.0.lock();
         debug_assert!(place.at == At::Waiting);
-        let is_new = place.unheard.is_none();
-        place.unheard.get_or_insert(version);
-        is_new
+        place.unheard.begin(version)
     }
 
     pub(crate) fn wait(&self) {
         let mut place = self.0.lock();
         place.at = At::Waiting;
         place.switches_taken = 0;
-        debug_assert!(place.cohort.is_none() && place.unheard.is_none() && place.switches.is_empty());
+        debug_assert!(place.cohort.is_none() && !place.unheard.is_set() && place.switches.is_empty());
     }
 
     /// Leaves a switch at the relay's head.
@@ -106,20 +104,22 @@ impl Door {
         let mut place = self.0.lock();
         if place.at == At::Waiting {
             place.switches = Rare::default();
-            place.unheard.take_if(|_| switch.hearing.level == Level::Passive);
+            if switch.hearing.level == Level::Passive {
+                place.unheard = Unheard::default();
+            }
         }
         place.switches.push(switch);
     }
 
     /// Notes how many switches the stream has before it.
     pub(crate) fn note_switches(&self, switches: usize) {
-        self.0.lock().switches_taken = switches;
+        self.0.lock().switches_taken = few(switches);
     }
 
     /// Turns that the stream may have before it.
     pub(crate) fn switches(&self) -> usize {
         let place = self.0.lock();
-        place.switches.len() + place.switches_taken
+        place.switches.len() + place.switches_taken as usize
     }
 
     /// Tells a waiting session its new cohort.
@@ -144,12 +144,40 @@ impl Door {
     }
 
     pub(crate) fn is_called(&self) -> bool {
-        self.0.lock().unheard.is_some()
+        self.0.lock().unheard.is_set()
     }
 
     pub(crate) fn is_ended(&self) -> bool {
         self.0.lock().end.is_some()
     }
+}
+
+/// From where on a session has not looked at what is told, if there is something for it. Set while it waits, when it is woken or called.
+///
+/// One more than the version, in the 8 bytes that an option of it has beside them: there is a door for each session.
+#[derive(Debug, Default)]
+struct Unheard(Option<NonZeroU64>);
+
+impl Unheard {
+    /// Sets it if it is not set; whether it was not.
+    fn begin(&mut self, after: Version) -> bool {
+        let is_new = self.0.is_none();
+        self.0 = self.0.or(NonZeroU64::MIN.checked_add(after.0));
+        is_new
+    }
+
+    fn take(&mut self) -> Option<Version> {
+        self.0.take().map(|above| Version(above.get() - 1))
+    }
+
+    fn is_set(&self) -> bool {
+        self.0.is_some()
+    }
+}
+
+/// The number of a session's switches.
+fn few(switches: usize) -> u32 {
+    u32::try_from(switches).expect("a session has a few switches before it at most")
 }
 
 impl Place {
@@ -173,7 +201,7 @@ pub(crate) enum Ending {
 pub struct Stream {
     pub(crate) scan: Scan,
     pub(crate) door: Arc<Door>,
-    pub(crate) rings: Readers,
+    pub(crate) rings: Arc<Readers>,
     /// To be told first. Boxed: most sessions never have one.
     pub(crate) gap: Option<Box<Gap>>,
     pub(crate) ear: Ear,
@@ -182,7 +210,7 @@ pub struct Stream {
 
 impl Stream {
     /// The stream of a session that comes now. What was told before is not for it.
-    pub(crate) fn new(scan: Scan, door: Arc<Door>, rings: Readers, gap: Option<Gap>) -> Self {
+    pub(crate) fn new(scan: Scan, door: Arc<Door>, rings: Arc<Readers>, gap: Option<Gap>) -> Self {
         let ear = Ear { heard: rings.told.head(), is_called: door.at() != At::Waiting };
         Self { scan, door, rings, gap: gap.map(Box::new), ear, ended: false }
     }
@@ -297,7 +325,7 @@ impl Stream {
             }
             At::Reading => self.scan.switches.extend(place.switches.take()),
         }
-        place.switches_taken = self.scan.switches.len();
+        place.switches_taken = few(self.scan.switches.len());
         Some(place.end.as_deref().copied())
     }
 

@@ -34,7 +34,7 @@ impl Relay {
         let gap = self.begin(&mut scan, end.as_ref(), begin);
         if end.is_none() && self.slots.at(scan.who.key.idx).cohort == NONE {
             door.wait();
-            return Ok(Stream::new(scan, door, self.rings.clone(), gap));
+            return Ok(Stream::new(scan, door, Arc::clone(&self.rings), gap));
         }
         if end.is_none() && scan.who.hearing.level == Level::Passive {
             // Up to here it reads the whole ring: the slow one has no changes of members that had no session here.
@@ -55,7 +55,7 @@ impl Relay {
                 self.list_waiting(scan.who.key.idx);
             }
         }
-        Ok(Stream::new(scan, door, self.rings.clone(), gap))
+        Ok(Stream::new(scan, door, Arc::clone(&self.rings), gap))
     }
 
     /// Attaches a session that the batch consumer serves, where it is called `token`. It hears what comes after
