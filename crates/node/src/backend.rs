@@ -186,6 +186,14 @@ impl Lease {
     }
 }
 
+impl Clone for Lease {
+    fn clone(&self) -> Self {
+        // Without the lock of the map: while there is this one, the last does not go.
+        self.0.leases.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(&self.0))
+    }
+}
+
 impl Drop for Lease {
     fn drop(&mut self) {
         let mut relays = self.0.shared.relays.lock();

@@ -16,14 +16,13 @@ use crate::counters::Counter;
 
 /// A session's place. Dropped without a [`detach`](Self::detach), it is cut: the session may come back for a time.
 pub(super) struct Seat {
-    pub(super) relay: Arc<LocalRelay>,
     held: Held,
     /// Whether the session was handed out.
     is_placed: bool,
     /// Whether the owner may still know the session.
     needs_detach: bool,
-    /// `None` only while it is dropped.
-    lease: Option<Lease>,
+    /// Of its relay, which is open.
+    lease: Lease,
 }
 
 /// As what a seat is held.
@@ -55,8 +54,7 @@ impl Seat {
         mut place: impl FnMut(&mut Core, relay::Attach<'_>) -> Result<(SessionKey, T), relay::AttachError>,
     ) -> Result<(Self, T), AttachError> {
         let Attach { session, user, status, members, level } = attach;
-        let turn = Arc::clone(&relay);
-        let _turn = turn.turn().await;
+        let _turn = relay.turn().await?;
         let tenure = {
             let mut core = relay.core.lock();
             if core.relay.sessions() >= relay.sessions_max {
@@ -66,10 +64,10 @@ impl Seat {
         };
         // From here on, whatever fails or is cancelled, the drop gives the place back at the owner too.
         let held = Held { session, user, tenure, known: Known::NOT_YET };
-        let mut seat = Self { relay, held, is_placed: false, needs_detach: true, lease: Some(lease) };
+        let mut seat = Self { held, is_placed: false, needs_detach: true, lease };
         let mut accepted = seat.attach(status, Before::No).await?;
         for _ in 0..PLACINGS_MAX {
-            if seat.relay.is_closed() {
+            if seat.relay().is_closed() {
                 return Err(CallError::Stopping.into());
             }
             let roles = &accepted.member.roles;
@@ -99,8 +97,7 @@ impl Seat {
         mut place: impl FnMut(&mut Core, relay::Resume<'_>) -> Result<(SessionKey, T, Option<Gap>), relay::ResumeError>,
     ) -> Result<(Self, T, Option<Gap>), ResumeError> {
         let Resume { attach: Attach { session, user, status, .. }, known, .. } = resume;
-        let turn = Arc::clone(&relay);
-        let _turn = turn.turn().await;
+        let _turn = relay.turn().await?;
         if relay.core.lock().relay.sessions() >= relay.sessions_max {
             return Err(AttachError::Full { max: relay.sessions_max }.into());
         }
@@ -112,12 +109,12 @@ impl Seat {
             core.seats.take_over(session, user, status, accepted.generation)
         };
         let held = Held { session, user, tenure, known: accepted.generation.into() };
-        let mut seat = Self { relay, held, is_placed: false, needs_detach: true, lease: Some(lease) };
+        let mut seat = Self { held, is_placed: false, needs_detach: true, lease };
         seat.supersede(before);
         let (placed, gap) = seat.place_again(resume, accepted, &mut place).await?;
-        seat.relay.node.counters().bump(Counter::SessionsResumed);
+        seat.relay().node.counters().bump(Counter::SessionsResumed);
         if gap.is_some() {
-            seat.relay.node.counters().bump(Counter::SessionsResumedWithGap);
+            seat.relay().node.counters().bump(Counter::SessionsResumedWithGap);
         }
         Ok((seat, placed, gap))
     }
@@ -133,8 +130,8 @@ impl Seat {
         let deadline = Instant::now() + COMING_BACK_MAX;
         for turn in 0_usize.. {
             // Its roles are taken back by events that the relay has to know.
-            let reached = timeout_at(deadline, self.relay.reached(accepted.at)).await;
-            if self.relay.is_closed() {
+            let reached = timeout_at(deadline, self.relay().reached(accepted.at)).await;
+            if self.relay().is_closed() {
                 return Err(CallError::Stopping.into());
             }
             if reached.is_err() {
@@ -168,17 +165,21 @@ impl Seat {
         Err(CallError::from(CommandError::UnknownSession { session }).into())
     }
 
+    pub(super) fn relay(&self) -> &Arc<LocalRelay> {
+        self.lease.0.relay.get().expect("a seat is taken at a relay that was opened")
+    }
+
     pub(super) fn session(&self) -> SessionId {
         self.held.session
     }
 
     /// The secret by which the session comes back, made now.
     pub(super) fn secret(&self) -> Secret {
-        let node = &self.relay.node;
+        let node = &self.relay().node;
         let Held { session, user, .. } = self.held;
         let generation = self.generation();
         let expires_at = node.now().plus(node.resume_config().secret_lifetime);
-        node.keys().sign(&Claims { guild: self.relay.guild, session, user, generation, expires_at })
+        node.keys().sign(&Claims { guild: self.relay().guild, session, user, generation, expires_at })
     }
 
     fn generation(&self) -> Generation {
@@ -188,33 +189,33 @@ impl Seat {
     /// Ends this connection once the owner says that its session has come back elsewhere.
     fn end_if_superseded(&self, error: &CallError) {
         if matches!(error, CallError::Refused(CommandError::SessionSuperseded { .. })) {
-            let key = self.relay.core.lock().seats.left(self.held.session, self.held.tenure);
+            let key = self.relay().core.lock().seats.left(self.held.session, self.held.tenure);
             self.supersede(key);
         }
     }
 
     /// Ends, here, the session as it was before it came back.
     fn supersede(&self, before: Option<SessionKey>) {
-        let mut core = self.relay.core.lock();
+        let mut core = self.relay().core.lock();
         if let Some(key) = before {
             let core = &mut *core;
             if let Err(unknown) = core.relay.supersede(key, &mut core.woken) {
-                tracing::trace!(guild = %self.relay.guild, %unknown, "session had ended");
+                tracing::trace!(guild = %self.relay().guild, %unknown, "session had ended");
             }
         }
-        self.relay.wake(core);
+        self.relay().wake(core);
     }
 
     /// Attaches the session at the owner, which may know it from a time before.
     async fn attach(&mut self, status: Status, before: Before) -> Result<Attached, CallError> {
         let Held { session, user, tenure, .. } = self.held;
-        match self.relay.ask(session, SessionRequest::Attach { user, status }).await {
+        match self.relay().ask(session, SessionRequest::Attach { user, status }).await {
             Ok(reply) => {
                 let attached = attached(reply);
                 self.held.known = attached.generation.into();
-                let tell_again = self.relay.core.lock().seats.attached(session, tenure, attached.generation);
+                let tell_again = self.relay().core.lock().seats.attached(session, tenure, attached.generation);
                 if tell_again {
-                    self.relay.tell_in_background(session);
+                    self.relay().tell_in_background(session);
                 }
                 Ok(attached)
             }
@@ -226,13 +227,13 @@ impl Seat {
                     | CallError::Stopping
                     | CallError::Unavailable { .. }
                     | CallError::OutcomeUnknown => {
-                        before == Before::No && !self.relay.core.lock().seats.was_retold(session, tenure)
+                        before == Before::No && !self.relay().core.lock().seats.was_retold(session, tenure)
                     }
                 };
                 if unknown {
                     // Without a detach: there is nothing of this user's to be detached.
                     self.needs_detach = false;
-                    self.relay.left(self.held, None);
+                    self.relay().left(self.held, None);
                 }
                 Err(error)
             }
@@ -244,10 +245,10 @@ impl Seat {
         joined_at: Millis,
         place: impl FnOnce(&mut Core) -> Result<(SessionKey, T), E>,
     ) -> Result<T, E> {
-        let mut core = self.relay.core.lock();
+        let mut core = self.relay().core.lock();
         let (key, placed) = place(&mut core)?;
         core.seats.place(self.held.session, self.held.tenure, key, joined_at);
-        self.relay.wake(core);
+        self.relay().wake(core);
         self.is_placed = true;
         Ok(placed)
     }
@@ -256,13 +257,13 @@ impl Seat {
         // Kept first: an owner that comes meanwhile is told this status.
         let Held { session, user, tenure, .. } = self.held;
         let generation = self.generation();
-        let before = self.relay.core.lock().seats.set_status(session, tenure, status);
-        match self.relay.ask(session, SessionRequest::SetStatus { user, status, generation }).await {
+        let before = self.relay().core.lock().seats.set_status(session, tenure, status);
+        match self.relay().ask(session, SessionRequest::SetStatus { user, status, generation }).await {
             Ok(Reply::Accepted(at)) => self.tell_status(status, at).map(|()| at),
             Ok(reply @ (Reply::Attached(_) | Reply::Outcome(_))) => unreachable!("a status is accepted, not {reply:?}"),
             Err(error) => {
                 if let Some(before) = before {
-                    self.relay.core.lock().seats.set_status(session, tenure, before);
+                    self.relay().core.lock().seats.set_status(session, tenure, before);
                 }
                 self.end_if_superseded(&error);
                 Err(error)
@@ -272,7 +273,7 @@ impl Seat {
 
     /// Tells the relay from where on `here` calls the session, or calls it no more.
     fn tell_status(&self, status: Status, at: Position) -> Result<(), CallError> {
-        let mut core = self.relay.core.lock();
+        let mut core = self.relay().core.lock();
         let Some(key) = core.seats.key(self.held.session, self.held.tenure) else {
             return Ok(());
         };
@@ -290,7 +291,7 @@ impl Seat {
 
     /// The session's handle at the relay; `None` once it has been given back.
     pub(super) fn key(&self) -> Option<SessionKey> {
-        self.relay.core.lock().seats.key(self.held.session, self.held.tenure)
+        self.relay().core.lock().seats.key(self.held.session, self.held.tenure)
     }
 
     /// Changes the level at the owner, and at the relay by `switch`, from the same position on.
@@ -302,7 +303,7 @@ impl Seat {
         let Held { session, user, .. } = self.held;
         let generation = self.generation();
         for _ in 0..PLACINGS_MAX {
-            let at = match self.relay.ask(session, SessionRequest::SetLevel { user, level, generation }).await {
+            let at = match self.relay().ask(session, SessionRequest::SetLevel { user, level, generation }).await {
                 Ok(Reply::Accepted(at)) => at,
                 Ok(reply @ (Reply::Attached(_) | Reply::Outcome(_))) => {
                     unreachable!("a level is accepted, not {reply:?}")
@@ -328,14 +329,14 @@ impl Seat {
     }
 
     fn switch<T>(&self, at: Position, switch: &mut impl FnMut(&mut Core, Position) -> T) -> T {
-        let mut core = self.relay.core.lock();
+        let mut core = self.relay().core.lock();
         let switched = switch(&mut core, at);
-        self.relay.wake(core);
+        self.relay().wake(core);
         switched
     }
 
     pub(super) async fn detach(&mut self) -> Result<Position, CallError> {
-        let at = self.relay.detach(self.held).await?;
+        let at = self.relay().detach(self.held).await?;
         self.needs_detach = false;
         Ok(at)
     }
@@ -346,26 +347,28 @@ impl Seat {
             return;
         }
         self.needs_detach = false;
-        let was_retold = self.relay.core.lock().seats.was_retold(self.held.session, self.held.tenure);
+        let was_retold = self.relay().core.lock().seats.was_retold(self.held.session, self.held.tenure);
         if was_retold {
             // A later owner may have been told of it before it heard its end, with its member back by then.
-            self.relay.detach_in_background(self.held, None, None);
+            self.relay().detach_in_background(self.held, None, None);
         } else {
-            self.relay.left(self.held, None);
+            self.relay().left(self.held, None);
         }
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        let Some(lease) = self.lease.take().filter(|_| self.needs_detach) else {
+        if !self.needs_detach {
             return;
-        };
-        let within = self.relay.node.resume_config().within;
+        }
+        // One more: the seat's own goes with it.
+        let lease = self.lease.clone();
+        let within = self.relay().node.resume_config().within;
         if self.is_placed && !within.is_zero() {
-            self.relay.cut(self.held, within, lease);
+            self.relay().cut(self.held, within, lease);
         } else {
-            self.relay.abandon(self.held, Some(lease));
+            self.relay().abandon(self.held, Some(lease));
         }
     }
 }

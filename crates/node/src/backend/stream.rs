@@ -21,8 +21,9 @@ use super::{Attach, AttachError, Delivery, Lease, Resume, ResumeError, Resumed};
 pub struct SessionStream {
     seat: Seat,
     stream: Stream,
-    /// Read and not handed out yet: at most [`READ_MAX`].
-    read: VecDeque<Delivery>,
+    /// Read and not handed out yet: at most [`READ_MAX`]. Boxed, and gone while it waits: nearly all sessions wait nearly always.
+    #[expect(clippy::box_collection, reason = "it takes a session that waits 8 bytes, not 32")]
+    read: Option<Box<VecDeque<Delivery>>>,
     /// Of the last delivery handed out that has one, or from where on it hears.
     known: Position,
     over: bool,
@@ -35,7 +36,7 @@ impl SessionStream {
             Ok((stream.key(), stream))
         };
         let (seat, stream) = Seat::take(relay, lease, attach, place).await?;
-        Ok(Self { known: stream.known(), seat, stream, read: VecDeque::new(), over: false })
+        Ok(Self { known: stream.known(), seat, stream, read: None, over: false })
     }
 
     pub(super) async fn resume(
@@ -49,7 +50,7 @@ impl SessionStream {
             Ok((stream.key(), stream, gap))
         };
         let (seat, stream, gap) = Seat::take_again(relay, lease, resume, generation, place).await?;
-        let session = Self { seat, stream, read: VecDeque::new(), known: resume.known, over: false };
+        let session = Self { seat, stream, read: None, known: resume.known, over: false };
         Ok(Resumed { session, gap })
     }
 
@@ -78,7 +79,7 @@ impl SessionStream {
     /// Like [`next`](Self::next), for those who poll.
     pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Delivery>> {
         loop {
-            if let Some(delivery) = self.read.pop_front() {
+            if let Some(delivery) = self.read.as_mut().and_then(|read| read.pop_front()) {
                 match &delivery {
                     Delivery::Event(event) => self.known = event.position,
                     Delivery::Gap(gap) => self.known = gap.through,
@@ -92,27 +93,30 @@ impl SessionStream {
             // A stream that always finds more lets other tasks of its thread run now and then.
             let coop = ready!(tokio::task::coop::poll_proceed(context));
             let read = &mut self.read;
-            match self.stream.read(READ_MAX, |delivery| read.push_back(delivery.into())) {
+            let mut has_read = false;
+            let keep = |delivery: relay::Delivery<'_>| {
+                has_read = true;
+                read.get_or_insert_default().push_back(delivery.into());
+            };
+            match self.stream.read(READ_MAX, keep) {
                 Read::Ended => {
                     self.over = true;
                     self.seat.ended();
                 }
                 Read::More => coop.made_progress(),
-                Read::Idle | Read::Waiting if !self.read.is_empty() => coop.made_progress(),
+                Read::Idle | Read::Waiting if has_read => coop.made_progress(),
                 Read::Idle | Read::Waiting => {
-                    let mut core = self.seat.relay.core.lock();
+                    let mut core = self.seat.relay().core.lock();
                     match core.relay.wait(&mut self.stream) {
                         Ok(Wait::Ready | Wait::Gap) => {}
                         // The relay's end wakes whoever is registered before it; who comes after it sees it here.
-                        Ok(Wait::Waiting) if self.seat.relay.is_closed() => self.over = true,
+                        Ok(Wait::Waiting) if self.seat.relay().is_closed() => self.over = true,
                         Ok(Wait::Waiting) => {
                             // Under the same lock as the wait, and only by a session that waits: once a session has ended, its
                             // place is another's.
                             core.register(self.stream.key(), context.waker());
                             drop(core);
-                            if self.read.capacity() > READ_KEPT {
-                                self.read = VecDeque::new();
-                            }
+                            self.read = None;
                             return Poll::Pending;
                         }
                         Err(unknown) => {
@@ -170,12 +174,10 @@ impl fmt::Debug for SessionStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SessionStream")
             .field("stream", &self.stream)
-            .field("read", &self.read.len())
+            .field("read", &self.read.as_ref().map_or(0, |read| read.len()))
             .finish_non_exhaustive()
     }
 }
 
 /// Deliveries read at once: enough that a burst costs one look at the ring, few enough to be small.
 const READ_MAX: usize = 64;
-/// Deliveries that a waiting session keeps room for: nearly all sessions wait nearly always, so their room is what counts.
-const READ_KEPT: usize = 4;
