@@ -16,15 +16,17 @@
 //!
 //! What is measured beyond the estimates are holes in the heap, rounded sizes, and the half-full nodes of ordered maps.
 
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use guildhall_guild::{Effect, Guild, GuildConfig};
-use guildhall_node::{Clock, NodeConfig};
+use guildhall_node::{Backend, Batches, Clock, NodeConfig};
 use guildhall_proto::limits::OUTCOME_KEPT;
-use guildhall_proto::{Command, Epoch, GuildEdit, Level, Millis, Name};
+use guildhall_proto::{Command, Epoch, GuildEdit, GuildId, Level, Millis, Name};
 use guildhall_store::MemoryStore;
 
 use super::{Bench, Run, alone, count};
@@ -43,10 +45,11 @@ const ASLEEP_100K: &str = "guilds_asleep_100k";
 const AWAKE_100K: &str = "guilds_awake_100k";
 const WAKE: &str = "guild_wake_p99";
 const STREAM: &str = "session_bytes_stream";
+const HELD: &str = "session_bytes_held";
 const BATCH: &str = "session_bytes_batch";
 
 /// A process for each.
-pub(super) const BENCHES: [Bench; 8] = [
+pub(super) const BENCHES: [Bench; 9] = [
     Bench { rows: &[alone(STATE)], run: state_alone },
     Bench { rows: &[alone(CREATED)], run: |run| in_memory(run, CREATED, Stage::Created) },
     Bench { rows: &[alone(ASLEEP)], run: |run| in_memory(run, ASLEEP, Stage::Asleep) },
@@ -54,6 +57,7 @@ pub(super) const BENCHES: [Bench; 8] = [
     Bench { rows: &[alone(ASLEEP_100K), alone(WAKE)], run: |run| on_disk(run, Stage::Asleep) },
     Bench { rows: &[alone(AWAKE_100K)], run: |run| on_disk(run, Stage::Woken) },
     Bench { rows: &[alone(STREAM)], run: |run| sessions(run, Way::Stream) },
+    Bench { rows: &[alone(HELD)], run: |run| sessions(run, Way::Held) },
     Bench { rows: &[alone(BATCH)], run: |run| sessions(run, Way::Batch) },
 ];
 
@@ -66,7 +70,10 @@ enum Stage {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
+    /// A stream in a task of its own.
     Stream,
+    /// One of many streams of one task.
+    Held,
     Batch,
 }
 
@@ -273,42 +280,65 @@ fn sessions(run: &mut Run, way: Way) {
     let world = World::in_memory(runtime.handle());
     let guild = guild_id(1);
     world.fill(guild, 2, sessions, |_| Vec::new());
-    let bytes = runtime.block_on(async {
-        let backend = world.node.backend();
-        let mut batches = backend.batches(guild).await.expect("a guild").expect("the only consumer");
-        let mut tasks = Vec::with_capacity(usize::try_from(sessions).expect("sessions fit"));
-        let mut held = Vec::with_capacity(tasks.capacity());
-        let before = resident();
-        for number in 0..sessions {
-            let attach = attach(number, Level::Passive);
-            match way {
-                Way::Stream => {
-                    let mut stream = backend.attach(guild, attach).await.expect("attached");
-                    tasks.push(tokio::spawn(async move { while stream.next().await.is_some() {} }));
-                }
-                Way::Batch => held.push(backend.attach_batch(guild, attach, number).await.expect("attached")),
-            }
-        }
-        if way == Way::Batch {
-            // So that the consumer has taken over all of them.
-            let mut caller = world.caller();
-            world.node.call(guild, caller.call(rename())).await.expect("accepted");
-            batches.read(usize::MAX, |_| {}).await;
-        }
-        let bytes = resident() - before;
-        tasks.iter().for_each(tokio::task::JoinHandle::abort);
-        bytes
-    });
+    let backend = world.node.backend();
+    let batches = runtime.block_on(backend.batches(guild)).expect("a guild").expect("the only consumer");
+    let bytes = match way {
+        Way::Stream => runtime.block_on(in_tasks(&backend, guild, sessions)),
+        Way::Held => runtime.block_on(held(&backend, guild, sessions)),
+        Way::Batch => runtime.block_on(in_batch(&backend, guild, sessions, batches)),
+    };
     world.stop();
     let (name, what) = match way {
         Way::Stream => {
             (STREAM, "resident bytes of an idle passive session: a task with a stream of its own, seat, relay, owner")
         }
+        Way::Held => (
+            HELD,
+            "resident bytes of an idle passive session whose stream is one of many of one task: stream, seat, relay, owner",
+        ),
         Way::Batch => (BATCH, "resident bytes of an idle passive session of a batch consumer: seat, relay, owner"),
     };
     let sizes = format!("{} sessions of as many members of one guild", count(sessions));
     let each = Sample::once((bytes / sessions) as f64);
     run.tell(Measured::new(name, (each, Unit::Bytes), sizes, what).reach(512.0));
+}
+
+async fn in_tasks(backend: &Backend, guild: GuildId, sessions: u64) -> u64 {
+    let mut tasks = Vec::with_capacity(usize::try_from(sessions).expect("sessions fit"));
+    let before = resident();
+    for number in 0..sessions {
+        let mut stream = backend.attach(guild, attach(number, Level::Passive)).await.expect("attached");
+        tasks.push(tokio::spawn(async move { while stream.next().await.is_some() {} }));
+    }
+    let bytes = resident() - before;
+    tasks.iter().for_each(tokio::task::JoinHandle::abort);
+    bytes
+}
+
+async fn held(backend: &Backend, guild: GuildId, sessions: u64) -> u64 {
+    let mut streams = Vec::with_capacity(usize::try_from(sessions).expect("sessions fit"));
+    let before = resident();
+    for number in 0..sessions {
+        let mut stream = backend.attach(guild, attach(number, Level::Passive)).await.expect("attached");
+        let polled = poll_fn(|context| Poll::Ready(stream.poll_next(context))).await;
+        assert!(polled.is_pending(), "nothing happens");
+        streams.push(stream);
+    }
+    resident() - before
+}
+
+/// The consumer reads all the while, as any does.
+async fn in_batch(backend: &Backend, guild: GuildId, sessions: u64, mut batches: Batches) -> u64 {
+    let mut held = Vec::with_capacity(usize::try_from(sessions).expect("sessions fit"));
+    let reading = tokio::spawn(async move { while batches.read(usize::MAX, |_| {}).await {} });
+    let before = resident();
+    for number in 0..sessions {
+        let session = backend.attach_batch(guild, attach(number, Level::Passive), number).await;
+        held.push(session.expect("attached"));
+    }
+    let bytes = resident() - before;
+    reading.abort();
+    bytes
 }
 
 fn sizes(guilds: u64) -> String {
