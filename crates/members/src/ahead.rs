@@ -3,13 +3,14 @@
 //! A member of a large guild lies somewhere in tens of megabytes: to find it the processor waits some hundred nanoseconds
 //! for memory, several times. It waits for many at a time if it knows of them before it needs the first.
 //!
-//! Invariant: what is kept is true of the base that the members have; a new one clears it.
+//! Invariant: of whom a place is kept, the frozen overlay says nothing, and it is that in the base; whatever changes either clears all.
 
 use std::hint::black_box;
 
 use guildhall_proto::UserId;
 
 use crate::layers::{Layers, Place};
+use crate::overlay::Change;
 
 /// The places looked up last. Empty until somebody looks ahead in a guild that is worth it.
 #[derive(Debug, Default)]
@@ -28,7 +29,7 @@ struct Known {
 impl Ahead {
     /// Looks a user up, and has what lies there brought near.
     pub(crate) fn look(&mut self, layers: &Layers, user: UserId) {
-        if layers.base.len() < WORTH_MEMBERS {
+        if layers.base.len() < WORTH_MEMBERS || layers.frozen.get(user).is_some() {
             return;
         }
         if self.places.is_empty() {
@@ -44,17 +45,26 @@ impl Ahead {
         self.places[slot(user)] = Some(Known { user, place });
     }
 
-    /// Finds a member; in the base at its place there, if that is known.
+    /// Finds a member; if nothing newer is known of it, at its place in the base.
     pub(crate) fn find<'a>(&self, layers: &'a Layers, user: UserId) -> Option<Place<'a>> {
-        layers.find_by(user, || match self.places.get(slot(user)) {
-            Some(Some(known)) if known.user == user => {
-                known.place.map(|(page_idx, row)| (page_idx as usize, row as usize))
-            }
-            Some(_) | None => layers.base.find(user),
-        })
+        let Some(Some(known)) =
+            self.places.get(slot(user)).filter(|known| known.is_some_and(|known| known.user == user))
+        else {
+            return layers.find(user);
+        };
+        debug_assert!(layers.frozen.get(user).is_none(), "a fold that begins clears all places");
+        debug_assert_eq!(known.place, layers.base.find(user).map(|(page, row)| (index(page), index(row))));
+        let status = match layers.fresh.get(user) {
+            Some(Change::Put(member, status)) => return Some(Place::Overlay(member, status)),
+            Some(Change::Gone) => return None,
+            Some(Change::Status(status)) => Some(status),
+            None => None,
+        };
+        let (page_idx, row) = known.place?;
+        Some(Place::Base { page_idx: page_idx as usize, row: row as usize, status })
     }
 
-    /// Forgets all: there is another base.
+    /// Forgets all: there is another base, or another frozen overlay.
     pub(crate) fn clear(&mut self) {
         self.places.fill(None);
     }
@@ -75,3 +85,51 @@ const WORTH_MEMBERS: usize = 4_096;
 /// Some times the inputs that are handled at once, so that few push each other out; 4 KB.
 const PLACES: usize = 256;
 const PLACES_SHIFT: u32 = u64::BITS - PLACES.ilog2();
+
+#[cfg(test)]
+mod tests {
+    use guildhall_proto::{Member, MemberFlags, Millis, Nick};
+
+    use super::*;
+    use crate::{Members, MembersConfig};
+
+    fn user(number: u64) -> UserId {
+        UserId::new(number + 1).unwrap()
+    }
+
+    fn fold(members: &mut Members) {
+        let folded = members.begin_fold().unwrap().run();
+        drop(members.install(folded));
+    }
+
+    #[test]
+    fn who_was_looked_up_ahead_is_found_where_the_next_base_has_it() {
+        let mut members = Members::new(MembersConfig::default());
+        for number in 0..2 * WORTH_MEMBERS as u64 {
+            let nick = Nick::parse("ada").unwrap();
+            let (user, joined_at, flags) = (user(number), Millis(number), MemberFlags::NONE);
+            members.put(&Member { user, nick, roles: Vec::new(), joined_at, flags });
+        }
+        fold(&mut members);
+        let asked = || (0..1_000).map(|number| user(number * 9));
+        let found = |members: &Members| -> Vec<Option<u64>> {
+            asked().map(|user| members.with_member(user, |member| member.joined_at.0)).collect()
+        };
+        let expected = |gone: u64| -> Vec<Option<u64>> {
+            let is_there = |number: &u64| (gone..2 * WORTH_MEMBERS as u64).contains(number);
+            (0..1_000).map(|number| Some(number * 9).filter(is_there)).collect()
+        };
+        asked().for_each(|user| members.look_ahead(user));
+        assert_eq!(found(&members), expected(0));
+        (0..100).for_each(|number| assert!(members.remove(user(number))));
+        assert_eq!(found(&members), expected(100));
+        let job = members.begin_fold().unwrap();
+        assert_eq!(found(&members), expected(100));
+        asked().for_each(|user| members.look_ahead(user));
+        assert_eq!(found(&members), expected(100));
+        drop(members.install(job.run()));
+        assert_eq!(found(&members), expected(100));
+        asked().for_each(|user| members.look_ahead(user));
+        assert_eq!(found(&members), expected(100));
+    }
+}

@@ -35,11 +35,6 @@ pub(crate) enum Place<'a> {
 
 impl Layers {
     pub(crate) fn find(&self, user: UserId) -> Option<Place<'_>> {
-        self.find_by(user, || self.base.find(user))
-    }
-
-    /// The same, where page and row in the base may be known: they are asked for if no overlay has the member's record.
-    pub(crate) fn find_by(&self, user: UserId, in_base: impl FnOnce() -> Option<(usize, usize)>) -> Option<Place<'_>> {
         let mut status = None;
         for level in [&self.fresh, &self.frozen] {
             match level.get(user) {
@@ -49,7 +44,7 @@ impl Layers {
                 None => {}
             }
         }
-        let (page_idx, row) = in_base()?;
+        let (page_idx, row) = self.base.find(user)?;
         Some(Place::Base { page_idx, row, status })
     }
 

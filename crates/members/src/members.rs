@@ -298,6 +298,7 @@ impl Members {
         self.folds.0 += 1;
         self.folding = Some(self.folds);
         self.layers.frozen = std::mem::take(&mut self.layers.fresh);
+        self.ahead.clear();
         self.unsettled.clear();
         Some(FoldJob {
             number: self.folds,
@@ -341,6 +342,7 @@ impl Members {
         if self.folding.take().is_none() {
             return;
         }
+        self.ahead.clear();
         let newer = std::mem::replace(&mut self.layers.fresh, std::mem::take(&mut self.layers.frozen));
         self.layers.fresh.absorb(&newer);
         self.unsettled = statuses_alone(&self.layers.fresh);

@@ -38,7 +38,15 @@ struct Changed {
 pub(super) struct Runs {
     newest: Vec<Changed>,
     /// From the second newest on. Some may be empty.
-    older: SmallVec<[Arc<Vec<Changed>>; OLDER_FEW]>,
+    older: SmallVec<[Arc<Run>; OLDER_FEW]>,
+}
+
+/// A run that does not change any more.
+#[derive(Debug, Default)]
+struct Run {
+    changes: Vec<Changed>,
+    /// A bit for each hash of a user in it: who is asked for is mostly in no run, and that is one look.
+    filter: Box<[u64]>,
 }
 
 impl Runs {
@@ -53,7 +61,7 @@ impl Runs {
 
     /// The entry in older runs, [`Entry::Nothing`] too.
     fn get_older(&self, user: UserId) -> Option<Entry> {
-        self.older.iter().find_map(|run| Some(run[position(run, user).ok()?].entry))
+        self.older.iter().find_map(|run| run.get(user))
     }
 
     /// Sets the user's entry and returns the one before; neither is [`Entry::Nothing`].
@@ -86,7 +94,7 @@ impl Runs {
         from: Option<UserId>,
         until: Option<UserId>,
     ) -> impl Iterator<Item = (UserId, Entry)> + use<'_> {
-        let all = std::iter::once(&self.newest).chain(self.older.iter().map(|run| &**run));
+        let all = std::iter::once(&self.newest).chain(self.older.iter().map(|run| &run.changes));
         let mut left: SmallVec<[&[Changed]; OLDER_FEW + 1]> = all
             .map(|run| {
                 let start = from.map_or(0, |from| run.partition_point(|changed| changed.user < from));
@@ -117,7 +125,7 @@ impl Runs {
 
     /// Bytes on the heap.
     pub(super) fn bytes(&self) -> usize {
-        let older: usize = self.older.iter().map(|run| size_of::<Vec<Changed>>() + run.capacity() * ENTRY_BYTES).sum();
+        let older: usize = self.older.iter().map(|run| run.bytes()).sum();
         self.newest.capacity() * ENTRY_BYTES + older
     }
 
@@ -129,18 +137,18 @@ impl Runs {
     }
 
     fn merge_newest(&mut self) {
-        let mut run = take(&mut self.newest);
+        let mut changes = take(&mut self.newest);
         let mut longest = NEWEST_MAX;
         for level in 0.. {
             longest *= LEVEL_FACTOR;
             let is_oldest = level + 1 >= self.older.len();
             let Some(older) = self.older.get_mut(level) else {
-                self.older.push(Arc::new(merged(&run, &[], true)));
+                self.older.push(Arc::new(Run::new(merged(&changes, &[], true))));
                 return;
             };
-            run = merged(&run, older, is_oldest);
-            if run.len() <= longest {
-                *older = Arc::new(run);
+            changes = merged(&changes, &older.changes, is_oldest);
+            if changes.len() <= longest {
+                *older = Arc::new(Run::new(changes));
                 return;
             }
             *older = Arc::default();
@@ -155,6 +163,36 @@ impl Clone for Runs {
         newest.extend_from_slice(&self.newest);
         Self { newest, older: self.older.clone() }
     }
+}
+
+impl Run {
+    fn new(changes: Vec<Changed>) -> Self {
+        let mut filter = vec![0; (changes.len() * FILTER_BITS / WORD_BITS).next_power_of_two()];
+        for changed in &changes {
+            let (word, bit) = place(changed.user, filter.len());
+            filter[word] |= bit;
+        }
+        Self { changes, filter: filter.into() }
+    }
+
+    fn get(&self, user: UserId) -> Option<Entry> {
+        let (word, bit) = place(user, self.filter.len());
+        if self.filter.get(word)? & bit == 0 {
+            return None;
+        }
+        Some(self.changes[position(&self.changes, user).ok()?].entry)
+    }
+
+    fn bytes(&self) -> usize {
+        size_of::<Self>() + self.changes.capacity() * ENTRY_BYTES + size_of_val(&*self.filter)
+    }
+}
+
+/// The user's word of so many, a power of two, and its bit there.
+fn place(user: UserId, words: usize) -> (usize, u64) {
+    let spread = user.get().wrapping_mul(SPREAD);
+    let word = usize::try_from(spread >> 32).expect("32 bits") & words.wrapping_sub(1);
+    (word, 1 << (spread >> (u64::BITS - 6)))
 }
 
 /// Where the user's entry is, or would be.
@@ -191,6 +229,11 @@ const NEWEST_MAX: usize = 128;
 const NEWEST_FIRST: usize = 4;
 /// Larger, and an entry is copied more often within a level; smaller, and there are more levels to search.
 const LEVEL_FACTOR: usize = 16;
+/// Bits of a filter for each entry, at least: one in twelve who are not in the run is looked for in vain.
+const FILTER_BITS: usize = 12;
+const WORD_BITS: usize = u64::BITS as usize;
+/// The odd number nearest to 2^64 over the golden ratio: the product's upper bits depend on all bits of an id.
+const SPREAD: u64 = 0x9E37_79B9_7F4A_7C15;
 /// Older runs up to 32,768 entries.
 const OLDER_FEW: usize = 2;
 
