@@ -23,7 +23,7 @@ pub struct FoldJob {
     pub(crate) page_members: usize,
     pub(crate) base: Base,
     pub(crate) presence: Presence,
-    pub(crate) changes: Overlay,
+    pub(crate) changes: Arc<Overlay>,
     pub(crate) masked: Masked,
     pub(crate) interner: Option<Box<Interner>>,
 }
@@ -142,7 +142,7 @@ impl Folded {
 pub struct Superseded {
     pub(crate) _base: Base,
     pub(crate) _presence: Presence,
-    pub(crate) _changes: Overlay,
+    pub(crate) _changes: Option<Arc<Overlay>>,
     pub(crate) _unwanted: Option<Box<Folded>>,
 }
 

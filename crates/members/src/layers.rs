@@ -6,6 +6,7 @@
 use std::cmp::Ordering;
 use std::iter;
 use std::ops::Bound;
+use std::sync::Arc;
 
 use guildhall_proto::{Status, UserId};
 
@@ -19,8 +20,8 @@ use crate::presence::Presence;
 pub(crate) struct Layers {
     pub(crate) base: Base,
     pub(crate) presence: Presence,
-    /// Changes that a fold under way is putting into the next base; empty while there is none.
-    pub(crate) frozen: Overlay,
+    /// Changes that a fold under way is putting into the next base.
+    pub(crate) frozen: Option<Arc<Overlay>>,
     pub(crate) fresh: Overlay,
     pub(crate) masked: Masked,
     pub(crate) len: usize,
@@ -37,7 +38,7 @@ pub(crate) enum Place<'a> {
 impl Layers {
     pub(crate) fn find(&self, user: UserId) -> Option<Place<'_>> {
         let mut status = None;
-        for level in [&self.fresh, &self.frozen] {
+        for level in iter::once(&self.fresh).chain(self.frozen.as_deref()) {
             match level.get(user) {
                 Some(Change::Put(member, own)) => return Some(Place::Overlay(member, status.unwrap_or(*own))),
                 Some(Change::Gone) => return None,
@@ -55,11 +56,16 @@ impl Layers {
         if guildhall_proto::Defect::TombstoneForgotten.is_on() {
             return false;
         }
-        match self.frozen.get(user) {
+        match self.frozen(user) {
             Some(Change::Put(..) | Change::Status(_)) => true,
             Some(Change::Gone) => false,
             None => self.base.find(user).is_some(),
         }
+    }
+
+    /// The change of a user that a fold under way takes up.
+    pub(crate) fn frozen(&self, user: UserId) -> Option<&Change> {
+        self.frozen.as_ref()?.get(user)
     }
 
     pub(crate) fn member_at<'a>(&'a self, place: Place<'a>) -> MemberRef<'a> {
@@ -94,7 +100,7 @@ impl Layers {
     ) -> impl Iterator<Item = (UserId, &Change)> {
         let range = (from.map_or(Bound::Unbounded, Bound::Included), until.map_or(Bound::Unbounded, Bound::Excluded));
         let mut fresh = self.fresh.range(range).peekable();
-        let mut frozen = self.frozen.range(range).peekable();
+        let mut frozen = self.frozen.iter().flat_map(move |frozen| frozen.range(range)).peekable();
         iter::from_fn(move || {
             if let (Some((newer, _)), Some((older, _))) = (fresh.peek(), frozen.peek()) {
                 match newer.cmp(older) {

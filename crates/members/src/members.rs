@@ -1,7 +1,7 @@
 //! The owner's side: every change of a member goes through here.
 //!
 //! Invariants:
-//! - the base's presence and pages are changed by nobody else; `layers.frozen` is empty unless a fold is under way;
+//! - the base's presence and pages are changed by nobody else; `layers.frozen` is there while a fold is under way;
 //! - while one is, statuses of the base are left alone: the next base brings its own, made from them as they were when
 //!   it began;
 //! - `layers.len`, `layers.online` and `sums` are those of the members as read through all levels;
@@ -79,6 +79,11 @@ impl Members {
         let presence = Presence::offline(base.pages().iter().map(|page| page.len()));
         let layers = Layers { len: base.len(), presence, base, ..Layers::default() };
         Self { layers, sums, interner: None, ..Self::new(config) }
+    }
+
+    /// All members, in whose place there are none.
+    pub fn take(&mut self) -> Self {
+        std::mem::replace(self, Self::new(self.config))
     }
 
     /// How many members there are. O(1).
@@ -287,14 +292,15 @@ impl Members {
         }
         self.folds.0 += 1;
         self.folding = Some(self.folds);
-        self.layers.frozen = std::mem::take(&mut self.layers.fresh);
+        let changes = Arc::new(std::mem::take(&mut self.layers.fresh));
+        self.layers.frozen = Some(Arc::clone(&changes));
         self.unsettled.clear();
         Some(FoldJob {
             number: self.folds,
             page_members: self.config.page_members,
             base: self.layers.base.clone(),
             presence: self.layers.presence.clone(),
-            changes: self.layers.frozen.clone(),
+            changes,
             masked: self.layers.masked.clone(),
             interner: self.interner.take(),
         })
@@ -330,7 +336,8 @@ impl Members {
         if self.folding.take().is_none() {
             return;
         }
-        let newer = std::mem::replace(&mut self.layers.fresh, std::mem::take(&mut self.layers.frozen));
+        let older = self.layers.frozen.take().map_or_else(Overlay::default, Arc::unwrap_or_clone);
+        let newer = std::mem::replace(&mut self.layers.fresh, older);
         self.layers.fresh.absorb(newer);
         self.unsettled = statuses_alone(&self.layers.fresh);
     }

@@ -27,7 +27,7 @@ impl Memory {
             role_sets: layers.base.sets().bytes(),
             role_lookup: 0,
             presence: layers.presence.bytes(),
-            overlay: layers.fresh.bytes() + layers.frozen.bytes(),
+            overlay: layers.fresh.bytes() + layers.frozen.as_ref().map_or(0, |frozen| frozen.bytes()),
             bans: bans.bytes(),
         }
     }

@@ -66,7 +66,7 @@ impl<'a> Run<'a> {
             if prefix.place(nick).is_ne() {
                 return None;
             }
-            if layers.fresh.get(user).is_none() && layers.frozen.get(user).is_none() {
+            if layers.fresh.get(user).is_none() && layers.frozen(user).is_none() {
                 return Some(Self { nick, user, rest: Rest::Page { page_idx, rows: &rows[at + 1..] } });
             }
         }
