@@ -2,7 +2,6 @@
 
 use std::mem::take;
 
-use guildhall_members::Members;
 use guildhall_permissions::Rights;
 use guildhall_proto::{EventKind, UserId};
 
@@ -66,7 +65,7 @@ impl Guild {
     fn bury(&mut self, effects: &mut Vec<Effect>) {
         self.life = Life::Deleted;
         self.folding = None;
-        let members = std::mem::replace(&mut self.members, Members::new(self.config.members));
+        let members = self.members.take();
         effects.push(Effect::Discard(Box::new((members, take(&mut self.sessions)))));
     }
 }

@@ -27,7 +27,7 @@ use crate::work::{Asked, Works};
 /// One community's live state.
 #[derive(Debug)]
 pub struct Guild {
-    pub(crate) config: GuildConfig,
+    pub(crate) checkpoints: CheckpointConfig,
     pub(crate) id: GuildId,
     pub(crate) position: Position,
     pub(crate) clock: Millis,
@@ -92,7 +92,7 @@ impl Guild {
     pub fn new(config: GuildConfig, id: GuildId, epoch: Epoch) -> Self {
         let members = Members::new(config.members);
         Self {
-            config,
+            checkpoints: config.checkpoints,
             id,
             position: Position { epoch, ..Position::default() },
             clock: Millis::default(),
@@ -115,14 +115,14 @@ impl Guild {
 
     /// A guild as of a checkpoint, all members offline. O(roles, channels, overwrites, bans and kept operations).
     pub fn restore(config: GuildConfig, id: GuildId, structure: Structure, base: Base) -> Self {
-        let mut guild = Self::new(config, id, structure.position.epoch);
+        let members = Members::restore(config.members, base);
+        let mut guild = Self { members, ..Self::new(config, id, structure.position.epoch) };
         guild.position = structure.position;
         guild.clock = structure.clock;
         guild.departed = structure.departed;
         guild.records = structure.records;
         guild.checkpointed = structure.records;
         guild.operations = Operations::import(structure.operations);
-        guild.members = Members::restore(guild.config.members, base);
         guild.life = match structure.standing {
             Standing::Uncreated => Life::Uncreated,
             Standing::Deleted => Life::Deleted,

@@ -172,6 +172,10 @@ impl Operations {
     /// Forgets all that lies under the time floor, and frees the room of what was forgotten. O(clients).
     pub(crate) fn tidy(&mut self, now: Millis) {
         self.sweep_all(now);
+        if self.clients.is_empty() {
+            // A tree that was emptied keeps a leaf.
+            self.clients = BTreeMap::new();
+        }
         for client in self.clients.values_mut() {
             if let Some(client) = Arc::get_mut(client) {
                 client.kept.shrink_to_fit();

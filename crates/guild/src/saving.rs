@@ -82,19 +82,20 @@ impl Guild {
     /// Begins a fold when the overlay asks for it, and with it a checkpoint when that is worth it. The guild does so by itself behind every
     /// change; the shell calls this for one that was recovered, which may have replayed much.
     pub fn begin_fold_if_due(&mut self, effects: &mut Vec<Effect>) {
-        if self.folding.is_some() {
-            return;
+        if self.is_fold_due() {
+            self.begin_fold(self.is_checkpoint_due(), effects);
         }
-        let checkpoint_due = self.is_checkpoint_due();
-        if checkpoint_due || self.members.fold_due() {
-            self.begin_fold(checkpoint_due, effects);
-        }
+    }
+
+    /// Whether [`begin_fold_if_due`](Self::begin_fold_if_due) would begin one.
+    pub fn is_fold_due(&self) -> bool {
+        self.folding.is_none() && (self.is_checkpoint_due() || self.members.fold_due())
     }
 
     fn is_checkpoint_due(&self) -> bool {
         // Of a deleted guild nothing but that is worth keeping.
         let just_deleted = matches!(self.life, Life::Deleted) && self.records > self.checkpointed;
-        just_deleted || self.changes >= self.config.checkpoints.due_at(self.members.len())
+        just_deleted || self.changes >= self.checkpoints.due_at(self.members.len())
     }
 
     fn begin_fold(&mut self, with_checkpoint: bool, effects: &mut Vec<Effect>) {

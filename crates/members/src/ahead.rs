@@ -121,7 +121,7 @@ mod tests {
         };
         asked().for_each(|user| members.look_ahead(user));
         assert_eq!(found(&members), expected(0));
-        (0..100).for_each(|number| assert!(members.remove(user(number))));
+        (0..100).for_each(|number| assert!(members.remove(user(number)).is_some()));
         assert_eq!(found(&members), expected(100));
         let job = members.begin_fold().unwrap();
         assert_eq!(found(&members), expected(100));

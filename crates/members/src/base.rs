@@ -9,6 +9,7 @@
 //! - pages are not empty; ids ascend within and across pages;
 //! - `fence[p]` is the first id of page `p`;
 //! - `samples` has every 32nd id of each page, beginning with its first;
+//! - a single page of at most 32 members has neither: it is its own sample;
 //! - every set that a row has is in `sets`.
 
 use std::hint::black_box;
@@ -51,16 +52,13 @@ impl Base {
     }
 
     fn of(pages: Vec<Arc<Page>>, sets: RoleSets, sums: Option<Box<Sums>>) -> Self {
-        let fence: Box<[UserId]> = pages.iter().map(|page| page.first()).collect();
         debug_assert!(pages.is_sorted_by(|page, next| page.last() < next.first()), "ids ascend across pages");
         let members = pages.iter().map(|page| page.len()).sum();
-        let samples = pages.iter().flat_map(|page| page.ids().iter().step_by(SAMPLED_ROWS)).copied().collect();
-        let mut sample_starts = vec![0];
-        for page in &pages {
-            sample_starts.push(sample_starts[sample_starts.len() - 1] + page.len().div_ceil(SAMPLED_ROWS));
+        let mut directory = Directory { pages: pages.into(), sets, members, sums, ..Directory::default() };
+        if members > SAMPLED_ROWS || directory.pages.len() > 1 {
+            directory.sample();
         }
-        let sample_starts = sample_starts.into();
-        Self(Arc::new(Directory { fence, samples, sample_starts, pages: pages.into(), sets, members, sums }))
+        Self(Arc::new(directory))
     }
 
     /// Members in it.
@@ -143,6 +141,9 @@ impl Base {
     /// The row of `user` in a page, or the row it would have there.
     pub(crate) fn position(&self, page_idx: usize, user: UserId) -> Result<usize, usize> {
         let directory = &*self.0;
+        if directory.samples.is_empty() {
+            return directory.pages[page_idx].ids().binary_search(&user);
+        }
         let samples = &directory.samples[directory.sample_starts[page_idx]..directory.sample_starts[page_idx + 1]];
         let Some(block) = samples.partition_point(|sample| *sample <= user).checked_sub(1) else {
             return Err(0);
@@ -180,6 +181,18 @@ impl Base {
         let pages: usize = self.0.pages.iter().map(|page| page.bytes()).sum();
         let page_bytes = size_of::<UserId>() + size_of::<usize>() + size_of::<Arc<Page>>() + ALLOCATION_BYTES;
         size_of::<Directory>() + self.0.pages.len() * page_bytes + size_of_val(&*self.0.samples) + pages
+    }
+}
+
+impl Directory {
+    fn sample(&mut self) {
+        self.fence = self.pages.iter().map(|page| page.first()).collect();
+        self.samples = self.pages.iter().flat_map(|page| page.ids().iter().step_by(SAMPLED_ROWS)).copied().collect();
+        let mut starts = vec![0];
+        for page in &self.pages {
+            starts.push(starts[starts.len() - 1] + page.len().div_ceil(SAMPLED_ROWS));
+        }
+        self.sample_starts = starts.into();
     }
 }
 

@@ -82,6 +82,11 @@ impl Members {
         Self { layers, sums, interner: None, ..Self::new(config) }
     }
 
+    /// All members, in whose place there are none.
+    pub fn take(&mut self) -> Self {
+        std::mem::replace(self, Self::new(self.config))
+    }
+
     /// How many members there are. O(1).
     pub fn len(&self) -> usize {
         self.layers.len

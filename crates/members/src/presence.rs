@@ -24,7 +24,8 @@ pub(crate) struct Presence {
 #[derive(Debug, Clone)]
 enum Blocks {
     One(Block),
-    Many(im::Vector<Block>),
+    /// Shared, for the tree by itself would make all presences four times as large.
+    Many(Arc<im::Vector<Block>>),
 }
 
 impl Presence {
@@ -36,7 +37,8 @@ impl Presence {
     pub(crate) fn of_blocks(mut blocks: Vec<Block>) -> Self {
         let blocks = match (blocks.pop(), blocks.is_empty()) {
             (Some(only), true) => Blocks::One(only),
-            (last, _) => Blocks::Many(blocks.into_iter().chain(last).collect()),
+            (None, _) => Blocks::default(),
+            (last @ Some(_), false) => Blocks::Many(Arc::new(blocks.into_iter().chain(last).collect())),
         };
         Self { blocks }
     }
@@ -56,7 +58,7 @@ impl Presence {
     pub(crate) fn set(&mut self, page_idx: usize, row: usize, status: Status) {
         let block = match &mut self.blocks {
             Blocks::One(only) => (page_idx == 0).then_some(only),
-            Blocks::Many(blocks) => blocks.get_mut(page_idx),
+            Blocks::Many(blocks) => Arc::make_mut(blocks).get_mut(page_idx),
         };
         let block = block.expect("there is one block per page");
         put(Arc::make_mut(block), row, status);
@@ -72,9 +74,10 @@ impl Presence {
     }
 }
 
+/// Of nobody.
 impl Default for Blocks {
     fn default() -> Self {
-        Self::Many(im::Vector::new())
+        Self::One(Arc::default())
     }
 }
 

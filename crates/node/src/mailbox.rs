@@ -6,10 +6,14 @@
 //!
 //! Full: the poster is refused at once, with a pause measured from how fast the owner drains the queue.
 //!
+//! An owner that expects nothing for a while may [leave](Mailbox::leave): the next poster calls it back.
+//!
 //! Invariants: a class never holds more than its quota, but for one item that alone is larger; no item is taken after the close.
 
 use std::collections::VecDeque;
-use std::mem::take;
+use std::fmt;
+use std::mem::{replace, take};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -30,7 +34,7 @@ pub(crate) enum Class {
 /// A queue of `T`s in classes and `C`s that overtake them.
 #[derive(Debug)]
 pub(crate) struct Mailbox<T, C> {
-    config: MailboxConfig,
+    config: Arc<MailboxConfig>,
     queue: Mutex<Queue<T, C>>,
     arrived: Notify,
 }
@@ -46,14 +50,19 @@ struct Queue<T, C> {
 }
 
 /// What wakes the owner, so that posting to one that is busy, or has no use for the item, costs no wake-up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 enum Sleep {
     Awake,
     /// It wants control and items.
     UntilAnything,
     /// It takes no items for now.
     UntilControl,
+    /// It has left, and is called back by whatever comes.
+    Away(CallBack),
 }
+
+/// Has an owner come back that has left.
+pub(crate) struct CallBack(Box<dyn FnOnce() + Send>);
 
 #[derive(Debug)]
 pub(crate) struct Queued<T> {
@@ -86,7 +95,7 @@ impl<T, C> Default for Taken<T, C> {
 }
 
 impl<T, C> Mailbox<T, C> {
-    pub(crate) fn new(config: MailboxConfig) -> Self {
+    pub(crate) fn new(config: Arc<MailboxConfig>) -> Self {
         let queue = Queue {
             items: VecDeque::new(),
             control: Vec::new(),
@@ -115,7 +124,7 @@ impl<T, C> Mailbox<T, C> {
         used.items += 1;
         used.bytes += bytes;
         queue.items.push_back(Queued { item, since, class, bytes });
-        if queue.sleep == Sleep::UntilAnything {
+        if matches!(queue.sleep, Sleep::UntilAnything | Sleep::Away(_)) {
             self.wake(queue);
         }
         Ok(())
@@ -125,7 +134,7 @@ impl<T, C> Mailbox<T, C> {
     pub(crate) fn post_control(&self, control: C) {
         let mut queue = self.queue.lock();
         queue.control.push(control);
-        if queue.sleep != Sleep::Awake {
+        if !matches!(queue.sleep, Sleep::Awake) {
             self.wake(queue);
         }
     }
@@ -141,6 +150,30 @@ impl<T, C> Mailbox<T, C> {
             if self.fall_asleep(items_max) {
                 self.arrived.notified().await;
             }
+        }
+    }
+
+    /// Lets the owner leave: whoever posts next calls it back. If something has come meanwhile, it is called back at once.
+    pub(crate) fn leave(&self, call_back: CallBack) {
+        let mut queue = self.queue.lock();
+        queue.pace.pause();
+        let nothing = queue.control.is_empty() && queue.items.is_empty();
+        queue.sleep = Sleep::Away(call_back);
+        if !nothing {
+            self.wake(queue);
+        }
+    }
+
+    /// Whether the owner has left.
+    pub(crate) fn is_left(&self) -> bool {
+        matches!(self.queue.lock().sleep, Sleep::Away(_))
+    }
+
+    /// Calls the owner back if it has left, though nothing has come for it.
+    pub(crate) fn call_back(&self) {
+        let queue = self.queue.lock();
+        if matches!(queue.sleep, Sleep::Away(_)) {
+            self.wake(queue);
         }
     }
 
@@ -212,9 +245,24 @@ impl<T, C> Mailbox<T, C> {
     }
 
     fn wake(&self, mut queue: parking_lot::MutexGuard<'_, Queue<T, C>>) {
-        queue.sleep = Sleep::Awake;
+        let sleep = replace(&mut queue.sleep, Sleep::Awake);
         drop(queue);
-        self.arrived.notify_one();
+        match sleep {
+            Sleep::Awake | Sleep::UntilAnything | Sleep::UntilControl => self.arrived.notify_one(),
+            Sleep::Away(CallBack(call)) => call(),
+        }
+    }
+}
+
+impl CallBack {
+    pub(crate) fn new(call: impl FnOnce() + Send + 'static) -> Self {
+        Self(Box::new(call))
+    }
+}
+
+impl fmt::Debug for CallBack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CallBack")
     }
 }
 
@@ -232,11 +280,17 @@ const TAKE_BYTES_MAX: usize = 128 * 1024;
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
+
+    fn called_so_far(called: &AtomicUsize) -> usize {
+        called.load(Ordering::Relaxed)
+    }
 
     fn mailbox(items: usize, bytes: usize) -> Mailbox<u32, &'static str> {
         let quota = Quota { items, bytes };
-        Mailbox::new(MailboxConfig { durable: quota, message: quota, session: quota, ephemeral: quota })
+        Mailbox::new(Arc::new(MailboxConfig { durable: quota, message: quota, session: quota, ephemeral: quota }))
     }
 
     async fn take(mailbox: &Mailbox<u32, &'static str>, max: usize) -> (Vec<&'static str>, Vec<u32>) {
@@ -299,9 +353,32 @@ mod tests {
         let mut waiting = Box::pin(mailbox.take(0, &mut taken));
         assert!(futures_poll(&mut waiting).await.is_none());
         mailbox.post(Class::Durable, 1, 1).unwrap();
-        assert_eq!(mailbox.queue.lock().sleep, Sleep::UntilControl);
+        assert!(matches!(mailbox.queue.lock().sleep, Sleep::UntilControl));
         drop(waiting);
         assert_eq!(take(&mailbox, 1).await, (vec![], vec![1]));
+    }
+
+    #[test]
+    fn an_owner_that_has_left_is_called_back_once_by_whatever_comes() {
+        let mailbox = mailbox(2, 100);
+        let called = Arc::new(AtomicUsize::new(0));
+        let leave = || {
+            let calls = Arc::clone(&called);
+            mailbox.leave(CallBack::new(move || {
+                calls.fetch_add(1, Ordering::Relaxed);
+            }));
+            called_so_far(&called)
+        };
+        assert_eq!(leave(), 0);
+        mailbox.post(Class::Message, 1, 1).unwrap();
+        mailbox.post(Class::Message, 1, 2).unwrap();
+        assert_eq!(called_so_far(&called), 1);
+        assert_eq!(leave(), 2, "something waits for it");
+        assert!(mailbox.try_take(10, &mut Taken::default()));
+        assert_eq!(leave(), 2);
+        mailbox.post_control("stored");
+        mailbox.call_back();
+        assert_eq!(called_so_far(&called), 3);
     }
 
     #[tokio::test]

@@ -11,6 +11,7 @@ use guildhall_proto::{
 };
 use guildhall_relay::SecretKeys;
 use guildhall_store::Store;
+use tokio::runtime::Handle;
 
 use crate::backend::Backend;
 use crate::config::{NodeConfig, ResumeConfig};
@@ -75,6 +76,7 @@ impl Node {
         let offload = Offload::start(config.offload.clone(), Arc::clone(&counters))?;
         let rings = Arc::new(Rings::new(config.rings_bytes_max, Arc::clone(&counters)));
         let around = Surroundings {
+            runtime: Handle::current(),
             clock: config.clock.clone(),
             turn: config.turn.clone(),
             store,

@@ -3,6 +3,8 @@
 //! It loops over turns: take inputs, let the guild handle them, hand the turn's records to the store and its jobs to workers, let out
 //! what the gate releases. It waits for nothing but its mailbox.
 //!
+//! While its guild is idle it is [parked](parked): without a task, until something comes for it.
+//!
 //! It ends in one of five ways: the node stops; there is no guild (any more); the guild falls asleep; it retires because the store or
 //! a job failed; or the task panics. In every
 //! case the mailbox closes, waiting callers are told or see their answer's sender go, relays hear the end, and the next call loads
@@ -16,6 +18,7 @@ mod calls;
 mod falling_asleep;
 #[cfg(test)]
 mod held;
+mod parked;
 mod rest;
 mod storing;
 
@@ -30,6 +33,7 @@ use guildhall_members::{FoldJob, View};
 use guildhall_proto::{CommandError, Ephemeral, Event, Subject};
 use guildhall_ring::{Evicted, LatestWriter, Writer};
 use guildhall_store::{Store, StoreError};
+use tokio::runtime::Handle;
 use tokio::time::timeout;
 
 use crate::clock::Clock;
@@ -43,11 +47,14 @@ use crate::rings::Rings;
 use calls::Calls;
 pub(crate) use falling_asleep::Bedtime;
 pub use falling_asleep::SleepError;
+pub(crate) use parked::Parked;
 use rest::Rest;
 use storing::Checkpoints;
 
 /// What every owner of a node shares.
 pub(crate) struct Surroundings {
+    /// Where owners run.
+    pub(crate) runtime: Handle,
     pub(crate) clock: Clock,
     pub(crate) turn: TurnConfig,
     pub(crate) store: Arc<dyn Store>,
@@ -58,7 +65,7 @@ pub(crate) struct Surroundings {
     pub(crate) rings: Arc<Rings>,
 }
 
-pub(crate) struct Owner {
+struct Owner {
     guild: Guild,
     gate: Gate,
     live: Arc<Live>,
@@ -79,7 +86,7 @@ pub(crate) struct Owner {
     /// By whom the guild is to fall asleep, if it is.
     drowsy: Option<Bedtime>,
     rest: Rest,
-    /// Whether what is kept for the next turn is to be freed.
+    /// Whether what is kept for the next turn is to be freed, and the owner parked.
     tidying: bool,
     stopping: Stopping,
     ended: Option<End>,
@@ -108,21 +115,40 @@ enum End {
     JobPanicked(JobPanicked),
 }
 
+/// An owner that has a task. However that ends, a panic included: nobody waits for it in vain, and what it held dies on a worker.
+struct Driven(Option<Box<Owner>>);
+
+impl Driven {
+    /// Drives the guild until the owner ends or is parked.
+    async fn run(mut self) {
+        let owner = self.0.as_mut().expect("the owner is taken out at the end alone");
+        owner.drive().await;
+        if owner.ended.is_none()
+            && let Some(owner) = self.0.take()
+        {
+            owner.park();
+        }
+    }
+}
+
+impl Drop for Driven {
+    fn drop(&mut self) {
+        if let Some(owner) = &mut self.0 {
+            owner.leave_all();
+        }
+    }
+}
+
 impl Owner {
-    pub(crate) fn new(
-        guild: Guild,
-        live: Arc<Live>,
-        ring: Writer<Arc<Event>>,
-        told: LatestWriter<Subject, Ephemeral>,
-        around: Arc<Surroundings>,
-    ) -> Self {
+    fn new(parked: Parked) -> Self {
+        let Parked { guild, live, ring, told, listed, around } = parked;
         Self {
             guild,
             gate: Gate::default(),
             live,
             ring,
             told,
-            listed: false,
+            listed,
             around,
             calls: Calls::default(),
             effects: Vec::new(),
@@ -138,10 +164,9 @@ impl Owner {
         }
     }
 
-    /// Drives the guild until the node stops or the guild retires. In a box: a task keeps what it is started with twice.
-    pub(crate) async fn run(mut self: Box<Self>) {
+    /// Drives the guild until the node stops, the guild retires, or the owner may be parked.
+    async fn drive(&mut self) {
         let mut taken = Taken::default();
-        self.look_at_clock();
         // Recovery may have left much to fold, and to save.
         self.guild.begin_fold_if_due(&mut self.effects);
         self.admit();
@@ -161,25 +186,14 @@ impl Owner {
                 self.live.mailbox.take(wanted, &mut taken).await;
             }
             self.turn(&mut taken);
+            if take(&mut self.tidying) && self.ended.is_none() {
+                self.tidy(&mut taken);
+                if self.may_be_parked() {
+                    return;
+                }
+            }
             // Another guild's turn, however much waits here.
             tokio::task::yield_now().await;
-        }
-    }
-
-    /// Says if a guild has been told a time that is far ahead of the node's: then some clock is or was wrong, and until the node's has caught
-    /// up, each durable operation is `Expired`, for by the guild's time it was issued long ago.
-    fn look_at_clock(&self) {
-        let (guild, stored, now) = (self.live.guild, self.guild.clock(), self.around.clock.now());
-        let ahead = Duration::from_millis(stored.0.saturating_sub(now.0));
-        if ahead > CLOCK_AHEAD {
-            self.around.counters.bump(Counter::LoadsAhead);
-            tracing::warn!(
-                %guild,
-                guild_ms = stored.0,
-                node_ms = now.0,
-                ?ahead,
-                "the guild's time is ahead of the node's: its durable operations are refused until that has caught up"
-            );
         }
     }
 
@@ -235,9 +249,6 @@ impl Owner {
             }
         }
         self.fall_asleep(inputs);
-        if take(&mut self.tidying) {
-            self.tidy(taken);
-        }
     }
 
     /// Frees what turns leave behind for the next one, for that is not near: most of an idle guild's memory.
@@ -486,9 +497,9 @@ impl Owner {
     }
 }
 
-/// However the owner ends, a panic included: nobody waits for it in vain, and what it held dies on a worker.
-impl Drop for Owner {
-    fn drop(&mut self) {
+impl Owner {
+    /// Ends: nobody is to wait for it in vain.
+    fn leave_all(&mut self) {
         for posted in self.live.mailbox.close() {
             posted.reply(Err(NoReply::Unhandled));
         }
@@ -533,8 +544,6 @@ impl Drop for Owner {
     }
 }
 
-/// Clocks that were set go back by seconds, and nothing follows from that; by this much, somebody is to look.
-const CLOCK_AHEAD: Duration = Duration::from_secs(60 * 60);
 /// Turns that wait for the store, at which batches of whole-guild changes pause: a call that comes meanwhile has few of them
 /// ahead. Fewer would leave the store idle between two batches.
 const WORK_UNSETTLED_MAX: usize = 4;
@@ -551,13 +560,9 @@ const BURIALS_MAX: usize = 2;
 mod tests {
     use super::*;
 
-    fn future_bytes<F: Future>(_: impl Fn(Box<Owner>) -> F) -> usize {
-        size_of::<F>()
-    }
-
     #[test]
     fn an_idle_guild_takes_little_beside_its_members() {
-        let (owner, task, live) = (size_of::<Owner>(), future_bytes(Owner::run), size_of::<Live>());
-        assert!(owner <= 1_152 && task <= 256 && live <= 384, "owner {owner}, task {task}, live {live} bytes");
+        let (parked, live) = (size_of::<Parked>(), size_of::<Live>());
+        assert!(parked <= 720 && live <= 344, "parked {parked}, live {live} bytes");
     }
 }

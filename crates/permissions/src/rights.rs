@@ -303,7 +303,11 @@ impl Keyed for Entry {
 
 /// The channels under a category, ascending.
 fn children(channels: &Sorted<Entry>, category: ChannelId) -> impl Iterator<Item = ChannelId> + '_ {
-    channels.iter().map(|entry| &entry.channel).filter(move |child| child.parent == Some(category)).map(|child| child.id)
+    channels
+        .iter()
+        .map(|entry| &entry.channel)
+        .filter(move |child| child.parent == Some(category))
+        .map(|child| child.id)
 }
 
 #[cfg(test)]

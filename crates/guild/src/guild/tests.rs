@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use guildhall_members::{FoldJob, Members, MembersConfig};
 use guildhall_proto::{
     Channel, ChannelEdit, ChannelId, ChannelKind, ClientId, Generation, GuildEdit, MemberEdit, MemberFlags, Mentions,
-    Name, NewMember, Nick, Overwrite, OverwriteTarget, Payload, PruneBy, Publish, Reason, Role, RoleEdit, RoleId,
-    SessionId, Status, UserId, codec,
+    Name, NewMember, Nick, Overwrite, OverwriteTarget, Payload, Permissions, PruneBy, Publish, Reason, Role, RoleEdit,
+    RoleId, SessionId, Status, UserId, codec,
 };
 use proptest::collection::vec;
 use proptest::prelude::any;

@@ -1,11 +1,12 @@
 //! Role sets as bytes and back; the form is in [`crate::parts`].
 
-use std::sync::Arc;
+use std::iter;
+use std::sync::{Arc, LazyLock};
 
 use guildhall_proto::RoleId;
 use guildhall_proto::limits::MEMBER_ROLES_MAX;
 
-use super::{Chunk, RoleSets, Table, set_in, sets_in};
+use super::{Chunk, RoleSets, Table, chunk_of, set_in, sets_in};
 use crate::config::CHUNK_SETS;
 use crate::parts::{PartError, PartKind, begin, check_length, check_limit, open, put_column};
 
@@ -57,9 +58,18 @@ impl RoleSets {
         if found != sets {
             return Err(PartError::Count { what: "sets", expected: sets as u64, found: found as u64 });
         }
+        if dictionary.is_empty() && sets == 1 {
+            return Ok(NO_ROLES.clone());
+        }
         Ok(Self(Arc::new(Table { dictionary, chunks, sets })))
     }
 }
+
+/// The table of all guilds whose members hold no role: most small ones.
+static NO_ROLES: LazyLock<RoleSets> = LazyLock::new(|| {
+    let chunks = [chunk_of(iter::once(&[][..]))];
+    RoleSets(Arc::new(Table { dictionary: Box::default(), chunks: chunks.into(), sets: 1 }))
+});
 
 /// The first chunk of these words, if there is one with at most 256 sets whose ends ascend.
 fn split_chunk(words: &[u16]) -> Option<(&[u16], &[u16])> {

@@ -128,7 +128,7 @@ impl Owner {
     }
 
     /// Whether nothing is on its way to the store or a worker.
-    fn is_settled(&self) -> bool {
+    pub(super) fn is_settled(&self) -> bool {
         self.gate.is_empty() && self.checkpoints.are_done() && !self.guild.is_folding()
     }
 }

@@ -1,10 +1,10 @@
-//! How a guild comes back from the store: claimed, recovered on a worker, and given an owner.
+//! How a guild comes back from the store: claimed, recovered, and given an owner.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use guildhall_guild::{CallId, Effect, Guild, GuildConfig, Input};
-use guildhall_proto::{CallError, CommandError, Epoch, Grant, GuildId, Position};
+use guildhall_proto::{CallError, CommandError, Epoch, Grant, GuildId, Millis, Position};
 use guildhall_ring::{Cursor, latest, ring_within};
 use guildhall_store::{Claim, StoreError};
 
@@ -12,17 +12,18 @@ use super::places::{Load, Places};
 use super::queue::{Queue, Ticket};
 use super::{Purpose, unavailable};
 use crate::Call;
-use crate::config::NodeConfig;
+use crate::config::{MailboxConfig, NodeConfig};
 use crate::counters::{Counter, Counters};
 use crate::live::{Control, Live};
 use crate::mailbox::Mailbox;
 use crate::offload::JobPanicked;
-use crate::owner::{Owner, Surroundings};
+use crate::owner::{Parked, Surroundings};
 use crate::pace::spread;
 
 /// What it takes to load a guild, shared with the tasks that do.
 pub(super) struct Loader {
     config: NodeConfig,
+    mailbox: Arc<MailboxConfig>,
     around: Arc<Surroundings>,
     queue: Arc<Queue>,
 }
@@ -38,7 +39,8 @@ struct UnderWay {
 impl Loader {
     pub(super) fn new(config: NodeConfig, around: Surroundings) -> Self {
         let queue = Arc::new(Queue::new(&config.loads, Arc::clone(&around.counters)));
-        Self { config, around: Arc::new(around), queue }
+        let mailbox = Arc::new(config.mailbox.clone());
+        Self { config, mailbox, around: Arc::new(around), queue }
     }
 
     pub(super) fn counters(&self) -> &Counters {
@@ -74,7 +76,7 @@ impl Loader {
         match self.start(guild, under_way.load.purpose).await {
             Ok((live, owner)) => {
                 places.settle(guild, &live);
-                tokio::spawn(owner.run());
+                owner.begin();
                 // A stop that looked before the place was settled has missed this owner.
                 if places.is_stopping() {
                     live.mailbox.post_control(Control::Stop);
@@ -111,11 +113,20 @@ impl Loader {
     }
 
     /// Claims a guild and recovers it. The claim waits for the disk: on a thread that may wait, for workers may not. There are no more of
-    /// these threads than loads at a time.
+    /// these threads than loads at a time. A guild that takes long to recover goes to a worker for that; the others would wait longer
+    /// for one, where cores are busy, than their recovery takes.
     async fn bring_back(&self, guild: GuildId) -> Result<Guild, LoadError> {
         let (store, config) = (Arc::clone(&self.around.store), self.config.guild.clone());
-        let claim = tokio::task::spawn_blocking(move || store.claim(guild, Grant::default())).await??;
-        self.around.offload.call(move || recover(guild, config, claim)).await?
+        let now = self.around.clock.now();
+        let claimed = tokio::task::spawn_blocking(move || -> Result<_, LoadError> {
+            let claim = store.claim(guild, Grant::default())?;
+            let recover = move |claim| recover(guild, config, claim, now);
+            Ok(if is_small(&claim) { Claimed::Recovered(recover(claim)?) } else { Claimed::Large(claim, recover) })
+        });
+        match claimed.await?? {
+            Claimed::Recovered(state) => Ok(state),
+            Claimed::Large(claim, recover) => self.around.offload.call(move || recover(claim)).await?,
+        }
     }
 
     /// What callers are told of a load that failed.
@@ -130,7 +141,7 @@ impl Loader {
     }
 
     /// Claims the guild, brings it back from the store, and makes its owner, if there is something to own.
-    async fn start(&self, guild: GuildId, purpose: Purpose) -> Result<(Arc<Live>, Box<Owner>), CallError> {
+    async fn start(&self, guild: GuildId, purpose: Purpose) -> Result<(Arc<Live>, Parked), CallError> {
         let mut state = self.bring_back(guild).await.map_err(|error| self.failed(guild, error))?;
         let is_owned = match purpose {
             Purpose::Create => true,
@@ -143,7 +154,7 @@ impl Loader {
         let Position { epoch, seq } = state.position();
         let (writer, events) = ring_within(self.around.rings.budget(), self.config.ring, Cursor::after(seq));
         let (telling, told) = latest(self.config.told);
-        let mailbox = Mailbox::new(self.config.mailbox.clone());
+        let mailbox = Mailbox::new(Arc::clone(&self.mailbox));
         let live = Live::new(guild, epoch, mailbox, state.view(), events, told, self.around.offload.clone());
         let live = Arc::new(live);
         self.counters().bump(Counter::GuildsLoaded);
@@ -151,8 +162,8 @@ impl Loader {
             self.counters().bump(Counter::GuildsWoken);
         }
         tracing::info!(%guild, epoch = epoch.0, seq = seq.0, "guild loaded");
-        let owner = Owner::new(state, Arc::clone(&live), writer, telling, Arc::clone(&self.around));
-        Ok((live, Box::new(owner)))
+        let owner = Parked::new(state, Arc::clone(&live), writer, telling, Arc::clone(&self.around));
+        Ok((live, owner))
     }
 }
 
@@ -190,7 +201,20 @@ enum LoadError {
     Claim(#[from] tokio::task::JoinError),
 }
 
-fn recover(guild: GuildId, config: GuildConfig, claim: Claim) -> Result<Guild, LoadError> {
+/// A guild that was claimed.
+enum Claimed<R> {
+    Recovered(Guild),
+    /// With what recovers it.
+    Large(Claim, R),
+}
+
+/// Whether a guild is recovered in some tens of microseconds.
+fn is_small(claim: &Claim) -> bool {
+    let members = claim.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.base.len());
+    members <= SMALL_MEMBERS && claim.tail.len() <= SMALL_TAIL
+}
+
+fn recover(guild: GuildId, config: GuildConfig, claim: Claim, now: Millis) -> Result<Guild, LoadError> {
     let mut state = match claim.checkpoint {
         Some(checkpoint) => Guild::restore(config, guild, checkpoint.structure, checkpoint.base),
         None => Guild::new(config, guild, Epoch::default()),
@@ -199,8 +223,13 @@ fn recover(guild: GuildId, config: GuildConfig, claim: Claim) -> Result<Guild, L
         state.replay(record)?;
     }
     state.open(claim.epoch);
+    // Most have slept for longer than outcomes are kept.
+    state.tidy(now);
     Ok(state)
 }
 
+/// Of a guild that is small: a page or two, and a few hundred records to replay.
+const SMALL_MEMBERS: usize = 4_096;
+const SMALL_TAIL: usize = 256;
 /// The pause for who finds that the store has no room for a claim, or too much to do.
 const STORE_PAUSE: Duration = Duration::from_secs(1);

@@ -86,7 +86,7 @@ impl Sweeper {
                 if told >= some || self.places.is_stopping() {
                     return;
                 }
-                if live.idle_rounds(round) == TIDY_ROUNDS {
+                if live.idle_rounds(round) == TIDY_ROUNDS && !live.mailbox.is_left() {
                     live.mailbox.post_control(Control::Tidy);
                 }
                 if is_idle(&live, round, rounds) {
@@ -100,6 +100,14 @@ impl Sweeper {
             // A shard is some hundred microseconds' work.
             tokio::task::yield_now().await;
         }
+    }
+}
+
+/// The runtime shuts down, or there is nothing left to sweep. Owners without a task would never hear of the former.
+impl Drop for Sweeper {
+    fn drop(&mut self) {
+        self.places.set_stopping();
+        self.places.awake_by_shard().flatten().for_each(|live| live.mailbox.call_back());
     }
 }
 

@@ -182,12 +182,12 @@ async fn a_durable_call_outlives_a_store_that_fails_panics_or_forgets_once() {
 async fn an_owner_that_panics_leaves_a_message_unknown_and_a_durable_call_to_the_next_owner() {
     let world = Arc::new(World::new());
     let guild = world.found(1, 3).await;
-    world.clock_panics(true);
+    world.store.turns_panic(true);
     assert_eq!(soon(world.ask(guild, message(1))).await, Err(CallError::OutcomeUnknown));
-    world.clock_panics(false);
+    world.store.turns_panic(false);
     assert_eq!(soon(world.ask(guild, message(2))).await.unwrap().at().epoch, Epoch(2));
 
-    world.clock_panics(true);
+    world.store.turns_panic(true);
     let pending = world.post(guild, add_member(50)).unwrap();
     let call = world.operation(add_member(51));
     let calling = tokio::spawn({
@@ -195,7 +195,7 @@ async fn an_owner_that_panics_leaves_a_message_unknown_and_a_durable_call_to_the
         async move { world.call(guild, call).await }
     });
     until(|| world.count(Counter::RetiredByOwner) >= 2).await;
-    world.clock_panics(false);
+    world.store.turns_panic(false);
     assert_eq!(soon(pending.answer()).await, Err(CallError::OutcomeUnknown));
     // It may have met more than one owner that panicked; called again under its name it is applied at most once.
     let _tried = soon(calling).await.unwrap();
@@ -210,12 +210,12 @@ async fn a_command_that_no_owner_survives_is_given_up_and_the_guild_comes_back()
     let guild = world.found(1, 3).await;
     let backend = world.backend();
     let mut session = attach(&backend, guild, 1, ADA).await;
-    world.clock_panics(true);
+    world.store.turns_panic(true);
     assert_eq!(soon(world.ask(guild, add_member(50))).await, Err(CallError::OutcomeUnknown));
     // The relay tells each new owner of its session, and so ends it.
     until(|| world.count(Counter::RetiredByOwner) >= 5).await;
 
-    world.clock_panics(false);
+    world.store.turns_panic(false);
     world.until_online(guild, 1).await;
     hear_of_new_owners(&world, guild, &mut session).await;
     soon(world.ask(guild, message(1))).await.unwrap();

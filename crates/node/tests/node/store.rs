@@ -16,6 +16,8 @@ pub(crate) struct TestStore {
     checkpoints_released: Condvar,
     claims: AtomicUsize,
     is_full: AtomicBool,
+    /// Owners panic in their turns, at which they look for room.
+    turns_panic: AtomicBool,
     refuses_claims: AtomicBool,
 }
 
@@ -122,6 +124,10 @@ impl TestStore {
         self.refuses_claims.store(refuses, Ordering::SeqCst);
     }
 
+    pub(crate) fn turns_panic(&self, panic: bool) {
+        self.turns_panic.store(panic, Ordering::SeqCst);
+    }
+
     /// Has the store say from now on that it has no room, or has it again. It takes what it is given.
     pub(crate) fn set_full(&self, is_full: bool) {
         self.is_full.store(is_full, Ordering::SeqCst);
@@ -200,6 +206,7 @@ impl Store for TestStore {
     }
 
     fn has_room(&self) -> bool {
+        assert!(!self.turns_panic.load(Ordering::SeqCst), "the turns of this test panic");
         !self.is_full.load(Ordering::SeqCst)
     }
 }

@@ -49,7 +49,9 @@ impl Rights {
                 }
             }
             EventKind::ChannelsReordered { before, .. } => self.contents().reorder_channels(before),
-            EventKind::OverwriteChanged { channel, before, after } => self.contents().overwrite(*channel, *after, *before),
+            EventKind::OverwriteChanged { channel, before, after } => {
+                self.contents().overwrite(*channel, *after, *before)
+            }
             EventKind::GuildDeleted
             | EventKind::MemberJoined { .. }
             | EventKind::MembersJoined { .. }
