@@ -58,6 +58,7 @@ pub const BENCHES: &[Bench] = &[
     memory::BENCHES[5],
     memory::BENCHES[6],
     memory::BENCHES[7],
+    memory::BENCHES[8],
     durable::CHANGES,
     durable::CALL,
     durable::COLD,
