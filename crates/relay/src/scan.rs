@@ -30,13 +30,15 @@ pub(crate) struct Scan {
     pub(crate) past: Rare<(Cursor, Arc<Cohort>)>,
     /// From where on it listens in another way.
     pub(crate) switches: Rare<Switch>,
+    /// Whether the session has been told its end.
+    pub(crate) is_over: bool,
     /// Whether it is passive, was away, and has not yet come to the slow ring: then it is told there what was news.
     pub(crate) tells_missed: bool,
     /// The channels whose latest message so far it would have heard as an active one.
     #[expect(clippy::box_collection, reason = "most sessions begin at the head: it takes them 8 bytes, not 24")]
     pub(crate) missed: Option<Box<BTreeSet<ChannelId>>>,
-    /// The relay's position when the session was attached: before it, its ring is the whole one.
-    pub(crate) joined: Position,
+    /// The relay's position when the session was attached, if that was behind where it was accepted: up to it, its ring is the whole one.
+    pub(crate) joined: Option<Box<Position>>,
     /// The last position the session knows: of its last delivery, or of its attach.
     pub(crate) known: Position,
 }

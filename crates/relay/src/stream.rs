@@ -205,14 +205,13 @@ pub struct Stream {
     /// To be told first. Boxed: most sessions never have one.
     pub(crate) gap: Option<Box<Gap>>,
     pub(crate) ear: Ear,
-    ended: bool,
 }
 
 impl Stream {
     /// The stream of a session that comes now. What was told before is not for it.
     pub(crate) fn new(scan: Scan, door: Arc<Door>, rings: Arc<Readers>, gap: Option<Gap>) -> Self {
         let ear = Ear { heard: rings.told.head(), is_called: door.at() != At::Waiting };
-        Self { scan, door, rings, gap: gap.map(Box::new), ear, ended: false }
+        Self { scan, door, rings, gap: gap.map(Box::new), ear }
     }
 
     /// The session's handle at its relay.
@@ -222,7 +221,7 @@ impl Stream {
 
     /// The last position the session knows: of its last delivery, or of its attach.
     pub fn known(&self) -> Position {
-        self.scan.known
+        self.gap.as_ref().map_or(self.scan.known, |untold| untold.after)
     }
 
     /// Visits the next deliveries in order, at most `max` (0 counts as 1).
@@ -230,7 +229,7 @@ impl Stream {
     /// Never waits for the relay. The visitor is shown what lies in the ring; what it wants to keep it clones. A session that
     /// has fallen out of the ring is told its gap after [`Relay::wait`](crate::Relay::wait), which is what [`Read::Idle`] asks for.
     pub fn read(&mut self, max: usize, mut visit: impl FnMut(Delivery<'_>)) -> Read {
-        if self.ended {
+        if self.scan.is_over {
             return Read::Ended;
         }
         // The head first, the door second: no entry below this head lies behind an end that the door does not show.
@@ -267,7 +266,7 @@ impl Stream {
             (Scanned::End, Some(_)) if left == 0 => Read::More,
             (Scanned::End, Some(end)) => {
                 visit(Delivery::Detached(end.reason));
-                self.ended = true;
+                self.scan.is_over = true;
                 Read::Ended
             }
         }

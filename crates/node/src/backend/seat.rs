@@ -21,6 +21,8 @@ pub(super) struct Seat {
     is_placed: bool,
     /// Whether the owner may still know the session.
     needs_detach: bool,
+    /// Whether its stream has been read to its end.
+    pub(super) is_over: bool,
     /// Of its relay, which is open.
     lease: Lease,
 }
@@ -64,7 +66,7 @@ impl Seat {
         };
         // From here on, whatever fails or is cancelled, the drop gives the place back at the owner too.
         let held = Held { session, user, tenure, known: Known::NOT_YET };
-        let mut seat = Self { held, is_placed: false, needs_detach: true, lease };
+        let mut seat = Self { held, is_placed: false, needs_detach: true, is_over: false, lease };
         let mut accepted = seat.attach(status, Before::No).await?;
         for _ in 0..PLACINGS_MAX {
             if seat.relay().is_closed() {
@@ -109,7 +111,7 @@ impl Seat {
             core.seats.take_over(session, user, status, accepted.generation)
         };
         let held = Held { session, user, tenure, known: accepted.generation.into() };
-        let mut seat = Self { held, is_placed: false, needs_detach: true, lease };
+        let mut seat = Self { held, is_placed: false, needs_detach: true, is_over: false, lease };
         seat.supersede(before);
         let (placed, gap) = seat.place_again(resume, accepted, &mut place).await?;
         seat.relay().node.counters().bump(Counter::SessionsResumed);

@@ -21,12 +21,15 @@ use super::{Attach, AttachError, Delivery, Lease, Resume, ResumeError, Resumed};
 pub struct SessionStream {
     seat: Seat,
     stream: Stream,
-    /// Read and not handed out yet: at most [`READ_MAX`]. Boxed, and gone while it waits: nearly all sessions wait nearly always.
-    #[expect(clippy::box_collection, reason = "it takes a session that waits 8 bytes, not 32")]
-    read: Option<Box<VecDeque<Delivery>>>,
+    /// Gone while it waits: nearly all sessions wait nearly always.
+    read: Option<Box<ReadAhead>>,
+}
+
+/// What was read and not handed out yet: at most [`READ_MAX`].
+struct ReadAhead {
+    deliveries: VecDeque<Delivery>,
     /// Of the last delivery handed out that has one, or from where on it hears.
     known: Position,
-    over: bool,
 }
 
 impl SessionStream {
@@ -36,7 +39,7 @@ impl SessionStream {
             Ok((stream.key(), stream))
         };
         let (seat, stream) = Seat::take(relay, lease, attach, place).await?;
-        Ok(Self { known: stream.known(), seat, stream, read: None, over: false })
+        Ok(Self { seat, stream, read: None })
     }
 
     pub(super) async fn resume(
@@ -50,7 +53,7 @@ impl SessionStream {
             Ok((stream.key(), stream, gap))
         };
         let (seat, stream, gap) = Seat::take_again(relay, lease, resume, generation, place).await?;
-        let session = Self { seat, stream, read: None, known: resume.known, over: false };
+        let session = Self { seat, stream, read: None };
         Ok(Resumed { session, gap })
     }
 
@@ -67,7 +70,7 @@ impl SessionStream {
 
     /// The last position that the session knows: of the last delivery handed out, or from where on it hears.
     pub fn known(&self) -> Position {
-        self.known
+        self.read.as_ref().map_or_else(|| self.stream.known(), |read| read.known)
     }
 
     /// The next thing the session hears. `None` after [`Delivery::Detached`], or once the node has stopped. May be cancelled: nothing
@@ -79,28 +82,24 @@ impl SessionStream {
     /// Like [`next`](Self::next), for those who poll.
     pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Delivery>> {
         loop {
-            if let Some(delivery) = self.read.as_mut().and_then(|read| read.pop_front()) {
-                match &delivery {
-                    Delivery::Event(event) => self.known = event.position,
-                    Delivery::Gap(gap) => self.known = gap.through,
-                    Delivery::Unread(_) | Delivery::Ephemeral(_) | Delivery::Detached(_) => {}
-                }
+            if let Some(delivery) = self.read.as_mut().and_then(|read| read.hand_out()) {
                 return Poll::Ready(Some(delivery));
             }
-            if self.over {
+            if self.seat.is_over {
                 return Poll::Ready(None);
             }
             // A stream that always finds more lets other tasks of its thread run now and then.
             let coop = ready!(tokio::task::coop::poll_proceed(context));
             let read = &mut self.read;
-            let mut has_read = false;
+            let (known, mut has_read) = (self.stream.known(), false);
             let keep = |delivery: relay::Delivery<'_>| {
                 has_read = true;
-                read.get_or_insert_default().push_back(delivery.into());
+                let ahead = || Box::new(ReadAhead { deliveries: VecDeque::new(), known });
+                read.get_or_insert_with(ahead).deliveries.push_back(delivery.into());
             };
             match self.stream.read(READ_MAX, keep) {
                 Read::Ended => {
-                    self.over = true;
+                    self.seat.is_over = true;
                     self.seat.ended();
                 }
                 Read::More => coop.made_progress(),
@@ -110,7 +109,10 @@ impl SessionStream {
                     match core.relay.wait(&mut self.stream) {
                         Ok(Wait::Ready | Wait::Gap) => {}
                         // The relay's end wakes whoever is registered before it; who comes after it sees it here.
-                        Ok(Wait::Waiting) if self.seat.relay().is_closed() => self.over = true,
+                        Ok(Wait::Waiting) if self.seat.relay().is_closed() => {
+                            drop(core);
+                            self.seat.is_over = true;
+                        }
                         Ok(Wait::Waiting) => {
                             // Under the same lock as the wait, and only by a session that waits: once a session has ended, its
                             // place is another's.
@@ -158,6 +160,18 @@ impl SessionStream {
     }
 }
 
+impl ReadAhead {
+    fn hand_out(&mut self) -> Option<Delivery> {
+        let delivery = self.deliveries.pop_front()?;
+        match &delivery {
+            Delivery::Event(event) => self.known = event.position,
+            Delivery::Gap(gap) => self.known = gap.through,
+            Delivery::Unread(_) | Delivery::Ephemeral(_) | Delivery::Detached(_) => {}
+        }
+        Some(delivery)
+    }
+}
+
 impl From<relay::Delivery<'_>> for Delivery {
     fn from(delivery: relay::Delivery<'_>) -> Self {
         match delivery {
@@ -174,7 +188,7 @@ impl fmt::Debug for SessionStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SessionStream")
             .field("stream", &self.stream)
-            .field("read", &self.read.as_ref().map_or(0, |read| read.len()))
+            .field("read", &self.read.as_ref().map_or(0, |read| read.deliveries.len()))
             .finish_non_exhaustive()
     }
 }

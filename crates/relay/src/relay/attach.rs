@@ -221,10 +221,11 @@ impl Relay {
             cohort: Cohort::past(Standing { roles: Arc::default(), owner: false, overwrites: Box::default(), members }),
             since: self.ring.head(),
             past: Rare::default(),
+            is_over: false,
             tells_missed: false,
             missed: None,
             switches: Rare::default(),
-            joined: self.position,
+            joined: (accepted < self.position).then(|| Box::new(self.position)),
             known: accepted,
         };
         if accepted > self.position {

@@ -147,7 +147,8 @@ impl Relay {
         if hearing == self.slots.at(idx).hearing {
             return Ok(accepted);
         }
-        let mut at = accepted.max(scan.known).max(scan.joined).max(self.run.position);
+        let joined = scan.joined.as_deref().copied().unwrap_or_default();
+        let mut at = accepted.max(scan.known).max(joined).max(self.run.position);
         if let Some(last) = scan.switches.last() {
             at = at.max(last.position);
         } else if level == Level::Passive {
