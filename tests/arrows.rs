@@ -107,7 +107,7 @@ const PURE: &[(&str, &[&str])] = &[
     // One writer, many readers: the pointer swap is the seam between them; under `loom` its model stands in. The lock is that of the
     // keep-latest map, held for a put or a look.
     ("ring", &["arc-swap", "loom", "parking_lot", "thiserror"]),
-    ("members", &["hashbrown", "imbl", "smallvec", "thiserror", "xxhash-rust"]),
+    ("members", &["hashbrown", "imbl", "prefetch-index", "smallvec", "thiserror", "xxhash-rust"]),
     ("guild", &["thiserror"]),
     // The lock of a session's door, between the task that feeds the relay and the session's own: one byte, never held over a wait.
     // The signature of a session's secret: pure arithmetic, at which we would be worse.

@@ -43,11 +43,10 @@ impl Owner {
             if chunk.is_empty() {
                 break;
             }
-            for input in &chunk {
-                if let Input::Command(call) = input {
-                    self.guild.look_ahead(call.actor, &call.command);
-                }
-            }
+            self.guild.look_ahead(chunk.iter().filter_map(|input| match input {
+                Input::Command(call) => Some((call.actor, &call.command)),
+                Input::Session(_) | Input::Typing(_) | Input::FoldDone(_) | Input::ScanDone(_) => None,
+            }));
             for input in chunk {
                 self.guild.handle(NOW, input, &mut self.effects);
             }

@@ -249,15 +249,17 @@ impl Guild {
         }
     }
 
-    /// Says that a command will be handled soon: in a large guild the members that it is about are a while away in memory. Told of
-    /// all commands of a turn ahead of the first, it finds them side by side. Changes nothing that anyone can see.
-    pub fn look_ahead(&mut self, actor: Actor, command: &Command) {
-        if let Actor::User(user) = actor {
-            self.members.look_ahead(user);
-        }
-        if let Some(user) = command.user() {
-            self.members.look_ahead(user);
-        }
+    /// Says that these commands will be handled next: in a large guild the members that they are about are a while away in memory,
+    /// and are so found side by side. Changes nothing that anyone can see.
+    pub fn look_ahead<'a>(&mut self, commands: impl Iterator<Item = (Actor, &'a Command)>) {
+        let users = commands.flat_map(|(actor, command)| {
+            let actor = match actor {
+                Actor::User(user) => Some(user),
+                Actor::System => None,
+            };
+            actor.into_iter().chain(command.user())
+        });
+        self.members.look_ahead(users);
     }
 
     /// Applies one input and appends, in order, what the shell must now do.

@@ -17,6 +17,8 @@ use crate::overlay::Change;
 pub(crate) struct Ahead {
     /// By the low bits of the user's id.
     places: Box<[Option<Known>]>,
+    /// Users that were approached, with page and block, until all of them were.
+    approached: Vec<(UserId, Option<(usize, usize)>)>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -27,22 +29,26 @@ struct Known {
 }
 
 impl Ahead {
-    /// Looks a user up, and has what lies there brought near.
-    pub(crate) fn look(&mut self, layers: &Layers, user: UserId) {
-        if layers.base.len() < WORTH_MEMBERS || layers.frozen.get(user).is_some() {
+    /// Looks users up, and has what lies there brought near.
+    pub(crate) fn look(&mut self, layers: &Layers, users: impl Iterator<Item = UserId>) {
+        if layers.base.len() < WORTH_MEMBERS {
             return;
         }
         if self.places.is_empty() {
             self.places = vec![None; PLACES].into();
         }
-        let found = layers.base.find(user);
-        if let Some((page_idx, row)) = found {
-            // Read for nothing, which delays nobody: nothing waits for what it says.
-            layers.base.fetch_ahead(page_idx, row);
-            black_box(layers.presence.status(page_idx, row));
+        let users = users.filter(|user| layers.frozen.get(*user).is_none());
+        self.approached.extend(users.map(|user| (user, layers.base.approach(user))));
+        for (user, near) in self.approached.drain(..) {
+            let found = near.and_then(|(page_idx, block)| Some((page_idx, layers.base.reach(page_idx, block, user)?)));
+            if let Some((page_idx, row)) = found {
+                // Read for nothing, which delays nobody: nothing waits for what it says.
+                layers.base.fetch_ahead(page_idx, row);
+                black_box(layers.presence.status(page_idx, row));
+            }
+            let place = found.map(|(page_idx, row)| (index(page_idx), index(row)));
+            self.places[slot(user)] = Some(Known { user, place });
         }
-        let place = found.map(|(page_idx, row)| (index(page_idx), index(row)));
-        self.places[slot(user)] = Some(Known { user, place });
     }
 
     /// Finds a member; if nothing newer is known of it, at its place in the base.
@@ -119,17 +125,17 @@ mod tests {
             let is_there = |number: &u64| (gone..2 * WORTH_MEMBERS as u64).contains(number);
             (0..1_000).map(|number| Some(number * 9).filter(is_there)).collect()
         };
-        asked().for_each(|user| members.look_ahead(user));
+        members.look_ahead(asked());
         assert_eq!(found(&members), expected(0));
         (0..100).for_each(|number| assert!(members.remove(user(number)).is_some()));
         assert_eq!(found(&members), expected(100));
         let job = members.begin_fold().unwrap();
         assert_eq!(found(&members), expected(100));
-        asked().for_each(|user| members.look_ahead(user));
+        members.look_ahead(asked());
         assert_eq!(found(&members), expected(100));
         drop(members.install(job.run()));
         assert_eq!(found(&members), expected(100));
-        asked().for_each(|user| members.look_ahead(user));
+        members.look_ahead(asked());
         assert_eq!(found(&members), expected(100));
     }
 }

@@ -16,6 +16,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use guildhall_proto::{Member, UserId};
+use prefetch_index::prefetch_index;
 
 use crate::digest::{Digest, PageSums, Sums};
 use crate::member_ref::{Masked, MemberRef};
@@ -138,25 +139,59 @@ impl Base {
         black_box(self.0.sets.indexes(page.sets()[row]).first());
     }
 
+    /// As near to `user` as memory that stays cached leads, and what lies there on its way to the cache: page and block, to be
+    /// [reached](Self::reach) when others were approached meanwhile. `None` if the user is not in the base.
+    pub(crate) fn approach(&self, user: UserId) -> Option<(usize, usize)> {
+        let page_idx = self.page_of(user)?;
+        let block = self.block_of(page_idx, user)?;
+        let ids = self.0.pages[page_idx].ids();
+        for row in (block * SAMPLED_ROWS..(block + 1) * SAMPLED_ROWS).step_by(ROWS_A_LINE) {
+            prefetch_index(ids, row);
+        }
+        self.fetch_near(page_idx, block, user);
+        Some((page_idx, block))
+    }
+
+    /// The row of a user that was approached; `None` if it is not there.
+    pub(crate) fn reach(&self, page_idx: usize, block: usize, user: UserId) -> Option<usize> {
+        self.row_in(page_idx, block, user).ok()
+    }
+
     /// The row of `user` in a page, or the row it would have there.
     pub(crate) fn position(&self, page_idx: usize, user: UserId) -> Result<usize, usize> {
-        let directory = &*self.0;
-        if directory.samples.is_empty() {
-            return directory.pages[page_idx].ids().binary_search(&user);
+        if self.0.samples.is_empty() {
+            return self.0.pages[page_idx].ids().binary_search(&user);
         }
-        let samples = &directory.samples[directory.sample_starts[page_idx]..directory.sample_starts[page_idx + 1]];
-        let Some(block) = samples.partition_point(|sample| *sample <= user).checked_sub(1) else {
+        let Some(block) = self.block_of(page_idx, user) else {
             return Err(0);
         };
-        let page = &directory.pages[page_idx];
-        let ids = page.ids();
-        let first = block * SAMPLED_ROWS;
+        self.fetch_near(page_idx, block, user);
+        self.row_in(page_idx, block, user)
+    }
+
+    /// The block of a page in which `user` is, or would be; `None` if that is before the page.
+    fn block_of(&self, page_idx: usize, user: UserId) -> Option<usize> {
+        self.samples(page_idx).partition_point(|sample| *sample <= user).checked_sub(1)
+    }
+
+    fn samples(&self, page_idx: usize) -> &[UserId] {
+        let directory = &*self.0;
+        &directory.samples[directory.sample_starts[page_idx]..directory.sample_starts[page_idx + 1]]
+    }
+
+    /// Has a row of the block fetched: the one that the user has if gaps are even.
+    fn fetch_near(&self, page_idx: usize, block: usize, user: UserId) {
+        let (page, samples, first) = (&self.0.pages[page_idx], self.samples(page_idx), block * SAMPLED_ROWS);
         if let Some(next) = samples.get(block + 1) {
             // Where it would be with even gaps: near enough for the lines that the caller reads next to be on their way
             // already.
             let into = (user.get() - samples[block].get()) as f64 / (next.get() - samples[block].get()) as f64;
             page.fetch_ahead(first + (into * SAMPLED_ROWS as f64) as usize);
         }
+    }
+
+    fn row_in(&self, page_idx: usize, block: usize, user: UserId) -> Result<usize, usize> {
+        let (ids, first) = (self.0.pages[page_idx].ids(), block * SAMPLED_ROWS);
         let block = &ids[first..(first + SAMPLED_ROWS).min(ids.len())];
         // Counted, not searched: the lines are fetched at once, and no branch waits for them.
         let row = first + block.iter().map(|id| usize::from(*id < user)).sum::<usize>();
@@ -199,5 +234,7 @@ impl Directory {
 /// How far apart the sampled ids are. Fewer rows make the samples outgrow the cache (250 KB per million members now),
 /// more make the count behind a sample longer (four cache lines now).
 const SAMPLED_ROWS: usize = 32;
+/// Ids of a line of the cache.
+const ROWS_A_LINE: usize = 64 / size_of::<UserId>();
 /// What a shared allocation takes beside its content: two counts.
 const ALLOCATION_BYTES: usize = 16;

@@ -150,9 +150,14 @@ fn edited(
     for ((_, change), row) in changes.iter().zip(places) {
         match change {
             Change::Put(record, status) => {
-                let set = interner.acquire(&record.roles, masked);
-                // After the new set was found: a set that stays the same does not die in between.
-                interner.release(page.sets()[row]);
+                let before = page.sets()[row];
+                let set = if interner.is_of(before, &record.roles) {
+                    before
+                } else {
+                    let set = interner.acquire(&record.roles, masked);
+                    interner.release(before);
+                    set
+                };
                 edits.push(Edit { row, record, set });
                 set_in(&mut block, row, *status);
             }

@@ -122,11 +122,10 @@ impl Members {
         Some(self.layers.status_at(self.find(user)?))
     }
 
-    /// Says that `user` will be asked for, or changed, soon. Told of some dozens of users ahead of all of them, the memory
-    /// that each needs is on its way while the others are still looked for: in a large guild most of what a change costs
-    /// is waiting for that.
-    pub fn look_ahead(&mut self, user: UserId) {
-        self.ahead.look(&self.layers, user);
+    /// Says that these users will be asked for, or changed, soon. Of some dozens of them, the memory that each needs is on
+    /// its way while the others are still looked for: in a large guild most of what a change costs is waiting for that.
+    pub fn look_ahead(&mut self, users: impl Iterator<Item = UserId>) {
+        self.ahead.look(&self.layers, users);
     }
 
     /// Makes `member` the record of its user. O(log n) in changes since the last fold.

@@ -278,11 +278,10 @@ impl Owner {
         self.around.counters.add(Counter::Inputs, taken.items.len() as u64);
         let mut waited = Duration::ZERO;
         let before = self.effects.len();
-        for queued in &taken.items {
-            if let Request::Command { actor, command, .. } = &queued.item.request {
-                self.guild.look_ahead(*actor, command);
-            }
-        }
+        self.guild.look_ahead(taken.items.iter().filter_map(|queued| match &queued.item.request {
+            Request::Command { actor, command, .. } => Some((*actor, command)),
+            Request::Session { .. } | Request::Typing { .. } => None,
+        }));
         for queued in taken.items.drain(..) {
             waited += turn_began.saturating_duration_since(queued.since);
             let Posted { request, reply } = queued.item;

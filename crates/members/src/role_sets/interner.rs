@@ -102,6 +102,13 @@ impl Interner {
         SetId(set)
     }
 
+    /// Whether the set is of these roles (ascending), none of them masked.
+    pub(crate) fn is_of(&self, set: SetId, roles: &[RoleId]) -> bool {
+        let content = self.contents.get(set.0);
+        content.len() == roles.len()
+            && content.iter().zip(roles).all(|(index, role)| self.dictionary[usize::from(*index)] == *role)
+    }
+
     /// One member fewer has the set.
     pub(crate) fn release(&mut self, set: SetId) {
         let count = &mut self.counts[set.0 as usize];
