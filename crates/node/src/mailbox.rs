@@ -58,11 +58,14 @@ enum Sleep {
     /// It takes no items for now.
     UntilControl,
     /// It has left, and is called back by whatever comes.
-    Away(CallBack),
+    Away(Box<dyn Away>),
 }
 
-/// Has an owner come back that has left.
-pub(crate) struct CallBack(Box<dyn FnOnce() + Send>);
+/// What is left of an owner that has left its mailbox.
+pub(crate) trait Away: fmt::Debug + Send {
+    /// Has the owner come back.
+    fn come_back(self: Box<Self>);
+}
 
 #[derive(Debug)]
 pub(crate) struct Queued<T> {
@@ -154,11 +157,11 @@ impl<T, C> Mailbox<T, C> {
     }
 
     /// Lets the owner leave: whoever posts next calls it back. If something has come meanwhile, it is called back at once.
-    pub(crate) fn leave(&self, call_back: CallBack) {
+    pub(crate) fn leave(&self, owner: Box<dyn Away>) {
         let mut queue = self.queue.lock();
         queue.pace.pause();
         let nothing = queue.control.is_empty() && queue.items.is_empty();
-        queue.sleep = Sleep::Away(call_back);
+        queue.sleep = Sleep::Away(owner);
         if !nothing {
             self.wake(queue);
         }
@@ -249,20 +252,8 @@ impl<T, C> Mailbox<T, C> {
         drop(queue);
         match sleep {
             Sleep::Awake | Sleep::UntilAnything | Sleep::UntilControl => self.arrived.notify_one(),
-            Sleep::Away(CallBack(call)) => call(),
+            Sleep::Away(owner) => owner.come_back(),
         }
-    }
-}
-
-impl CallBack {
-    pub(crate) fn new(call: impl FnOnce() + Send + 'static) -> Self {
-        Self(Box::new(call))
-    }
-}
-
-impl fmt::Debug for CallBack {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("CallBack")
     }
 }
 
@@ -283,6 +274,15 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
+
+    #[derive(Debug)]
+    struct Counted(Arc<AtomicUsize>);
+
+    impl Away for Counted {
+        fn come_back(self: Box<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
 
     fn called_so_far(called: &AtomicUsize) -> usize {
         called.load(Ordering::Relaxed)
@@ -364,9 +364,7 @@ mod tests {
         let called = Arc::new(AtomicUsize::new(0));
         let leave = || {
             let calls = Arc::clone(&called);
-            mailbox.leave(CallBack::new(move || {
-                calls.fetch_add(1, Ordering::Relaxed);
-            }));
+            mailbox.leave(Box::new(Counted(calls)));
             called_so_far(&called)
         };
         assert_eq!(leave(), 0);

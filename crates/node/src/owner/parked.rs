@@ -6,6 +6,7 @@
 //!
 //! Invariant: who is parked has nothing under way, so nothing of it is lost but room.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use guildhall_ring::{LatestWriter, Writer};
 use super::{Driven, Owner, Surroundings};
 use crate::counters::Counter;
 use crate::live::Live;
-use crate::mailbox::CallBack;
+use crate::mailbox::Away;
 
 /// What an owner is made from. Not to be dropped, but [parked](Self::park).
 pub(crate) struct Parked {
@@ -36,12 +37,17 @@ impl Parked {
         ring: Writer<Arc<Event>>,
         told: LatestWriter<Subject, Ephemeral>,
         around: Arc<Surroundings>,
-    ) -> Self {
-        Self { guild, live, ring, told, listed: false, around }
+    ) -> Box<Self> {
+        Box::new(Self { guild, live, ring, told, listed: false, around })
+    }
+
+    /// The guild as everyone but its owner sees it.
+    pub(crate) fn live(&self) -> &Arc<Live> {
+        &self.live
     }
 
     /// Begins to own a guild that was just loaded.
-    pub(crate) fn begin(self) {
+    pub(crate) fn begin(self: Box<Self>) {
         self.look_at_clock();
         if self.guild.is_fold_due() || !self.guild.exists() {
             // Recovery has left much to fold, and to save; or there will soon be nothing to own.
@@ -52,9 +58,9 @@ impl Parked {
     }
 
     /// Leaves the owner to whoever posts next.
-    pub(super) fn park(self) {
+    fn park(self: Box<Self>) {
         let live = Arc::clone(&self.live);
-        live.mailbox.leave(CallBack::new(move || self.start()));
+        live.mailbox.leave(self);
     }
 
     /// In a box: a task keeps what it is started with twice.
@@ -82,6 +88,18 @@ impl Parked {
     }
 }
 
+impl Away for Parked {
+    fn come_back(self: Box<Self>) {
+        self.start();
+    }
+}
+
+impl fmt::Debug for Parked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Parked").field("guild", &self.live.guild).finish_non_exhaustive()
+    }
+}
+
 impl Owner {
     /// Whether nothing is under way: neither at the store nor at a worker, nor towards the owner's end.
     pub(super) fn may_be_parked(&self) -> bool {
@@ -96,7 +114,7 @@ impl Owner {
     /// Gives its task up.
     pub(super) fn park(self: Box<Self>) {
         let Self { guild, live, ring, told, listed, around, .. } = *self;
-        Parked { guild, live, ring, told, listed, around }.park();
+        Box::new(Parked { guild, live, ring, told, listed, around }).park();
     }
 }
 

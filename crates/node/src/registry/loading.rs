@@ -73,8 +73,9 @@ impl Loader {
             self.counters().bump(Counter::LoadsGivenUp);
             return under_way.leave_untold();
         }
-        match self.start(guild, under_way.load.purpose).await {
-            Ok((live, owner)) => {
+        match self.bring_back(guild, under_way.load.purpose).await.map_err(|error| self.failed(guild, error)) {
+            Ok(owner) => {
+                let live = Arc::clone(owner.live());
                 places.settle(guild, &live);
                 owner.begin();
                 // A stop that looked before the place was settled has missed this owner.
@@ -112,25 +113,36 @@ impl Loader {
         })
     }
 
-    /// Claims a guild and recovers it. The claim waits for the disk: on a thread that may wait, for workers may not. There are no more of
-    /// these threads than loads at a time. A guild that takes long to recover goes to a worker for that; the others would wait longer
-    /// for one, where cores are busy, than their recovery takes.
-    async fn bring_back(&self, guild: GuildId) -> Result<Guild, LoadError> {
-        let (store, config) = (Arc::clone(&self.around.store), self.config.guild.clone());
-        let now = self.around.clock.now();
+    /// Claims a guild, recovers it, and makes what its owner begins with. The claim waits for the disk: on a thread that may wait, for
+    /// workers may not. There are no more of these threads than loads at a time. A guild that takes long to recover goes to a worker for
+    /// that; the others would wait longer for one, where cores are busy, than their recovery takes.
+    ///
+    /// All that stays of a guild is made here, apart from what tasks take for a moment: that would leave holes between guilds which
+    /// no guild fits into, in a half of the memory measured.
+    async fn bring_back(self: &Arc<Self>, guild: GuildId, purpose: Purpose) -> Result<Box<Parked>, LoadError> {
+        let (loader, now) = (Arc::clone(self), self.around.clock.now());
         let claimed = tokio::task::spawn_blocking(move || -> Result<_, LoadError> {
-            let claim = store.claim(guild, Grant::default())?;
-            let recover = move |claim| recover(guild, config, claim, now);
-            Ok(if is_small(&claim) { Claimed::Recovered(recover(claim)?) } else { Claimed::Large(claim, recover) })
+            let claim = loader.around.store.claim(guild, Grant::default())?;
+            let own = move |claim| {
+                let state = recover(guild, loader.config.guild.clone(), claim, now)?;
+                loader.own(guild, purpose, state)
+            };
+            Ok(if is_small(&claim) { Claimed::Owned(own(claim)?) } else { Claimed::Large(Box::new((claim, own))) })
         });
         match claimed.await?? {
-            Claimed::Recovered(state) => Ok(state),
-            Claimed::Large(claim, recover) => self.around.offload.call(move || recover(claim)).await?,
+            Claimed::Owned(owner) => Ok(owner),
+            Claimed::Large(large) => {
+                let (claim, own) = *large;
+                self.around.offload.call(move || own(claim)).await?
+            }
         }
     }
 
     /// What callers are told of a load that failed.
     fn failed(&self, guild: GuildId, error: LoadError) -> CallError {
+        if let LoadError::NotThere = error {
+            return CallError::Refused(CommandError::UnknownGuild);
+        }
         if let LoadError::Store(StoreError::Busy | StoreError::Full) = error {
             self.counters().bump(Counter::RefusedLoadByStore);
             return CallError::Overloaded { retry_after: self.retry_after().max(spread(STORE_PAUSE)) };
@@ -140,30 +152,27 @@ impl Loader {
         unavailable(error)
     }
 
-    /// Claims the guild, brings it back from the store, and makes its owner, if there is something to own.
-    async fn start(&self, guild: GuildId, purpose: Purpose) -> Result<(Arc<Live>, Parked), CallError> {
-        let mut state = self.bring_back(guild).await.map_err(|error| self.failed(guild, error))?;
+    /// Makes what the owner of a guild begins with, if there is something to own.
+    fn own(&self, guild: GuildId, purpose: Purpose, mut state: Guild) -> Result<Box<Parked>, LoadError> {
         let is_owned = match purpose {
             Purpose::Create => true,
             Purpose::Change => state.exists() || state.was_deleted(),
             Purpose::Use => state.exists(),
         };
         if !is_owned {
-            return Err(CallError::Refused(CommandError::UnknownGuild));
+            return Err(LoadError::NotThere);
         }
         let Position { epoch, seq } = state.position();
         let (writer, events) = ring_within(self.around.rings.budget(), self.config.ring, Cursor::after(seq));
         let (telling, told) = latest(self.config.told);
         let mailbox = Mailbox::new(Arc::clone(&self.mailbox));
         let live = Live::new(guild, epoch, mailbox, state.view(), events, told, self.around.offload.clone());
-        let live = Arc::new(live);
         self.counters().bump(Counter::GuildsLoaded);
         if state.exists() {
             self.counters().bump(Counter::GuildsWoken);
         }
         tracing::info!(%guild, epoch = epoch.0, seq = seq.0, "guild loaded");
-        let owner = Parked::new(state, Arc::clone(&live), writer, telling, Arc::clone(&self.around));
-        Ok((live, owner))
+        Ok(Parked::new(state, Arc::new(live), writer, telling, Arc::clone(&self.around)))
     }
 }
 
@@ -191,6 +200,8 @@ impl Drop for UnderWay {
 /// Why a guild did not come back.
 #[derive(Debug, thiserror::Error)]
 enum LoadError {
+    #[error("there is nothing to own")]
+    NotThere,
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -202,10 +213,10 @@ enum LoadError {
 }
 
 /// A guild that was claimed.
-enum Claimed<R> {
-    Recovered(Guild),
+enum Claimed<F> {
+    Owned(Box<Parked>),
     /// With what recovers it.
-    Large(Claim, R),
+    Large(Box<(Claim, F)>),
 }
 
 /// Whether a guild is recovered in some tens of microseconds.
