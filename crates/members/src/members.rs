@@ -268,7 +268,16 @@ impl Members {
     /// Whether changes come faster than the fold under way is done: four times as many as a fold takes wait for the
     /// next one. Whoever changes members then waits for the fold, so that the overlay stays bounded.
     pub fn is_congested(&self) -> bool {
+        #[cfg(feature = "defects")]
+        if guildhall_proto::Defect::OverlayUnbounded.is_on() {
+            return false;
+        }
         self.folding.is_some() && self.layers.fresh.records() >= CONGESTED_FOLDS * self.config.fold_at
+    }
+
+    /// How many members were changed that no fold has begun with, apart from those whose status alone was. O(1).
+    pub fn unfolded(&self) -> usize {
+        self.layers.fresh.records()
     }
 
     /// The members as of the last fold. Those of now if there is nothing to fold: if [`begin_fold`](Self::begin_fold)
@@ -517,8 +526,10 @@ mod tests {
         assert!(members.folds_inline() && !members.fold_due());
         members.put(&member(8, &[]));
         assert!(members.fold_due());
+        assert_eq!(members.unfolded(), 8);
         fold(&mut members);
         assert!(!members.fold_due());
+        assert_eq!(members.unfolded(), 0);
         assert!(members.memory().total() < 2_048, "{:?}", members.memory());
     }
 
