@@ -4,6 +4,10 @@
 //! stores on disks in memory, nodes with owners, backends with relays and sessions, and callers, over one queue of happenings; the
 //! [checks](check) look at whatever leaves a host. [`run`](run::run) gives a [report](run::Report).
 //!
+//! What waits is bounded (promise 7), and each bound is held against what the product says it holds, or the disk: rings, keep-latest
+//! maps, turns that wait for the store, changes that wait for a fold, what waits for a relay, kept outcomes, whole-guild changes, and the two
+//! logs. Some runs draw bounds that are small, or folds that are slow, so that each is met.
+//!
 //! # How to read a violation
 //!
 //! ```text
