@@ -8,6 +8,10 @@
 //! maps, turns that wait for the store, changes that wait for a fold, what waits for a relay, kept outcomes, whole-guild changes, and the two
 //! logs. Some runs draw bounds that are small, or folds that are slow, so that each is met.
 //!
+//! A run's digest is made of what is let out and heard: events, answers, what is told and unread summaries with all that they say, views
+//! by their members' digest. Of an event that is heard it takes the position alone, for the ears hold the event against the one that was let
+//! out there.
+//!
 //! # How to read a violation
 //!
 //! ```text

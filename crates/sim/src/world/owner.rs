@@ -302,6 +302,7 @@ impl Owner {
         if guildhall_proto::Defect::ViewBeforeGate.is_on() {
             self.view = self.guild.view();
         }
+        around.watch.admitted(self.guild.members_digest());
         let admitted = self.gate.admit(&mut self.effects, view);
         around.watch.ledger.admitted(self.id(), self.owned.epoch, Turn::of(take(&mut self.made)));
         if let Some((turn, records)) = admitted.append
