@@ -116,6 +116,8 @@ defects! {
         "Anybody may be told of as typing anywhere.";
     FoldOverNewer "fold-over-newer" in members breaks [3, 9]:
         "A fold drops the changes that came while it ran.";
+    OverlayUnbounded "overlay-unbounded" in members breaks [7]:
+        "Changes are taken while a fold is under way, however many wait for the next one.";
     TombstoneForgotten "tombstone-forgotten" in members breaks [3, 9]:
         "A member who left is one again, if an earlier fold knows of it.";
     PageLost "page-lost" in members breaks [3, 9, 4]:
@@ -132,6 +134,10 @@ defects! {
         "A reader that has fallen out of a ring goes on at its tail without a word.";
     RingUnbounded "ring-unbounded" in ring breaks [7]:
         "A ring keeps everything.";
+    LatestUnbounded "latest-unbounded" in ring breaks [7]:
+        "A keep-latest map keeps all subjects.";
+    PendingUnbounded "pending-unbounded" in relay breaks [7]:
+        "However much waits for a relay to come to a position, more is taken.";
     LeakAfterRevoke "leak-after-revoke" in relay breaks [5, 4]:
         "Who sees a channel stays as it was when one of its overwrites changes.";
     RolesTakenLate "roles-taken-late" in relay breaks [5, 4]:
@@ -180,6 +186,8 @@ defects! {
         "With the records that a checkpoint covers, those behind them are given up.";
     LiveGivenBack "live-given-back" in store breaks [3]:
         "With the segments in which nothing is live, the one behind them is removed.";
+    SegmentsKept "segments-kept" in store breaks [7]:
+        "Segments that are given back are not removed.";
     CheckpointTooFar "checkpoint-too-far" in store breaks [3, 9]:
         "A checkpoint is said to cover one record more than it does.";
     OutlivedForgotten "outlived-forgotten" in sim breaks [4, 5]:

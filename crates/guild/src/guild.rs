@@ -8,7 +8,7 @@
 use std::mem::take;
 use std::sync::Arc;
 
-use guildhall_members::{Base, MemberRef, Members, MembersConfig, View};
+use guildhall_members::{Base, Digest, MemberRef, Members, MembersConfig, View};
 use guildhall_permissions::Rights;
 use guildhall_proto::{
     Actor, AppliedOp, Ban, BodyHash, Command, CommandError, Ephemeral, EphemeralKind, Epoch, Event, EventKind,
@@ -209,6 +209,16 @@ impl Guild {
     /// Whether members change faster than they are folded: the shell then takes no inputs until the fold under way is done.
     pub fn is_congested(&self) -> bool {
         self.members.is_congested()
+    }
+
+    /// How many changes of members wait for the next fold. O(1).
+    pub fn unfolded(&self) -> usize {
+        self.members.unfolded()
+    }
+
+    /// The digest of all members as they are. O(roles).
+    pub fn members_digest(&self) -> Digest {
+        self.members.digest()
     }
 
     /// Whether an operation is under way that is spread over turns.

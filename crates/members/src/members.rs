@@ -281,8 +281,17 @@ impl Members {
     /// next one, and at least one for sixteen members. Whoever changes members then waits for the fold, so that the
     /// overlay stays bounded.
     pub fn is_congested(&self) -> bool {
+        #[cfg(feature = "defects")]
+        if guildhall_proto::Defect::OverlayUnbounded.is_on() {
+            return false;
+        }
         let bound = (CONGESTED_FOLDS * self.config.fold_at).max(self.layers.base.len() / CONGESTED_SHARE);
         self.folding.is_some() && self.layers.fresh.written() >= bound
+    }
+
+    /// How many changes of members were made that no fold has begun with, apart from those of a status alone. O(1).
+    pub fn unfolded(&self) -> usize {
+        self.layers.fresh.written()
     }
 
     /// The members as of the last fold. Those of now if there is nothing to fold: if [`begin_fold`](Self::begin_fold)
@@ -542,8 +551,10 @@ mod tests {
         assert!(members.folds_inline() && !members.fold_due());
         members.put(&member(8, &[]));
         assert!(members.fold_due());
+        assert_eq!(members.unfolded(), 8);
         fold(&mut members);
         assert!(!members.fold_due());
+        assert_eq!(members.unfolded(), 0);
         assert!(members.memory().total() < 2_048, "{:?}", members.memory());
     }
 

@@ -28,7 +28,7 @@ use guildhall_permissions::Rights;
 use guildhall_proto::limits::GUILD_SESSIONS_MAX;
 use guildhall_proto::{Epoch, Event, Position, RoleId, Seq, Subject};
 use guildhall_ring::{
-    Budget, Cursor, LatestConfig, LatestWriter, Reader, RingConfig, Writer, latest, ring, ring_within,
+    Budget, Cursor, LatestConfig, LatestHeld, LatestWriter, Reader, RingConfig, Writer, latest, ring, ring_within,
 };
 
 use crate::audience::Audiences;
@@ -117,6 +117,17 @@ enum Pending {
     Attach { key: SessionKey, roles: Arc<[RoleId]>, members: bool },
     Switch { key: SessionKey, change: Change },
     Detach { key: SessionKey },
+}
+
+impl RelayConfig {
+    /// Whether one more may wait beside so many.
+    fn may_pend(&self, pending: usize) -> bool {
+        #[cfg(feature = "defects")]
+        if guildhall_proto::Defect::PendingUnbounded.is_on() {
+            return true;
+        }
+        pending < self.pending_max
+    }
 }
 
 /// How a new epoch begins for a relay.
@@ -251,6 +262,16 @@ impl Relay {
     /// How many entries its ring and its slow ring hold.
     pub fn entries(&self) -> [u64; 2] {
         [&self.ring, &self.slow].map(|ring| ring.head().since(ring.tail()))
+    }
+
+    /// How much its keep-latest map of typing and presence holds.
+    pub fn told_held(&self) -> LatestHeld {
+        self.rings.told.held()
+    }
+
+    /// Attaches and switches that wait for it to reach the position where the owner accepted them.
+    pub fn pending(&self) -> usize {
+        self.pending_bounded
     }
 
     /// Changes the bounds of both rings in bytes, and evicts at once what is above them: who was still to read that is told a gap.

@@ -37,6 +37,15 @@ impl Default for LatestConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Version(pub u64);
 
+/// How much a keep-latest map holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LatestHeld {
+    /// Subjects that have a value.
+    pub subjects: usize,
+    /// Weight of all values together, in bytes.
+    pub bytes: usize,
+}
+
 /// Makes an empty keep-latest map. The writer is its only one; the reader may be cloned.
 pub fn latest<K: Ord + Clone, V: Weigh>(config: LatestConfig) -> (LatestWriter<K, V>, LatestReader<K, V>) {
     let map = Map { order: BTreeMap::new(), versions: BTreeMap::new(), bytes: 0 };
@@ -85,6 +94,11 @@ impl<K: Ord + Clone, V: Weigh> LatestWriter<K, V> {
         map.bytes += bytes;
         map.order.insert(version, Kept { subject, value, bytes });
         let mut left = 0;
+        #[cfg(feature = "defects")]
+        if guildhall_proto::Defect::LatestUnbounded.is_on() {
+            self.shared.head.store(version, Ordering::Release);
+            return left;
+        }
         while map.order.len() > self.config.subjects_max.max(1)
             || map.bytes > self.config.bytes_max && map.order.len() > 1
         {
@@ -162,6 +176,12 @@ impl<K: Ord, V> LatestReader<K, V> {
         let map = self.shared.map.read();
         let version = map.versions.get(subject)?;
         Some(map.order[version].value.clone())
+    }
+
+    /// How much there is, as the bounds count it.
+    pub fn held(&self) -> LatestHeld {
+        let map = self.shared.map.read();
+        LatestHeld { subjects: map.order.len(), bytes: map.bytes }
     }
 
     /// Subjects that have a value.

@@ -124,7 +124,7 @@ mod writer;
 
 pub use budget::{Budget, FREE_BYTES};
 pub use cursor::{Cursor, Gap, Read, ReadError};
-pub use latest::{LatestConfig, LatestReader, LatestWriter, Version, latest};
+pub use latest::{LatestConfig, LatestHeld, LatestReader, LatestWriter, Version, latest};
 pub use reader::Reader;
 pub use shared::{RingConfig, ring, ring_within};
 pub use weigh::Weigh;

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::ops::ControlFlow;
 use std::thread;
 
-use guildhall_ring::{LatestConfig, LatestReader, LatestWriter, Version, Weigh, latest};
+use guildhall_ring::{LatestConfig, LatestHeld, LatestReader, LatestWriter, Version, Weigh, latest};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
@@ -106,7 +106,7 @@ impl World {
         count(&occurred.alone, self.bytes() > self.config.bytes_max);
         assert_eq!(self.writer.put(subject, value), pushed_out);
         assert_eq!((self.writer.head(), self.reader.head()), (Version(self.puts), Version(self.puts)));
-        assert_eq!(self.reader.len(), self.kept.len());
+        assert_eq!(self.reader.held(), LatestHeld { subjects: self.kept.len(), bytes: self.bytes() });
         assert!(self.writer.bytes() >= self.bytes());
     }
 
@@ -115,7 +115,7 @@ impl World {
         self.kept.retain(|kept| kept.subject / 10 != decade);
         count(&occurred.removed, self.kept.len() < before);
         self.writer.remove(&(decade * 10), |subject| subject / 10 == decade);
-        assert_eq!(self.reader.len(), self.kept.len());
+        assert_eq!(self.reader.held(), LatestHeld { subjects: self.kept.len(), bytes: self.bytes() });
     }
 
     fn read(&mut self, reader_idx: usize, values: usize, occurred: &Occurred) {

@@ -4,6 +4,14 @@
 //! stores on disks in memory, nodes with owners, backends with relays and sessions, and callers, over one queue of happenings; the
 //! [checks](check) look at whatever leaves a host. [`run`](run::run) gives a [report](run::Report).
 //!
+//! What waits is bounded (promise 7), and each bound is held against what the product says it holds, or the disk: rings, keep-latest
+//! maps, turns that wait for the store, changes that wait for a fold, what waits for a relay, kept outcomes, whole-guild changes, and the two
+//! logs. Some runs draw bounds that are small, or folds that are slow, so that each is met.
+//!
+//! A run's digest is made of what is let out and heard: events, answers, what is told and unread summaries with all that they say, views
+//! by their members' digest. Of an event that is heard it takes the position alone, for the ears hold the event against the one that was let
+//! out there.
+//!
 //! # How to read a violation
 //!
 //! ```text

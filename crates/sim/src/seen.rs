@@ -85,6 +85,8 @@ seen! {
     woken: "guild woken";
     /// Folds by workers.
     folds: "fold by a worker";
+    /// Turns that took nothing, though much waited, because a fold was under way.
+    congested: "congested by a fold";
     /// Checkpoints stored.
     checkpoints: "checkpoint stored";
     /// Links that broke.
@@ -129,12 +131,18 @@ seen! {
     level_changes: "level changed";
     /// The same while the session lagged.
     level_changes_under_lag: "level changed under lag";
+    /// Sessions or changes of theirs that a relay did not take, because too much waited for it to come to a position.
+    pending_full: "too much ahead of a relay";
     /// Rights taken from a session that lagged.
     revokes_under_lag: "revoke under lag";
     /// Unread summaries heard.
     unread: "unread summary heard";
     /// Ephemerals heard.
     ephemeral: "typing or presence heard";
+    /// What was told of others that made room for it in an owner's keep-latest map.
+    displaced_at_owners: "keep-latest map of an owner full";
+    /// The same in a relay's.
+    displaced_at_relays: "keep-latest map of a relay full";
     /// Sessions that ended with their member.
     ended_with_member: "session ended with its member";
     /// Sessions that ended with their guild.

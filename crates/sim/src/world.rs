@@ -21,7 +21,7 @@ use guildhall_guild::{CheckpointConfig, GuildConfig};
 use guildhall_members::MembersConfig;
 use guildhall_proto::{Actor, Command, GuildEdit, GuildId, SessionId};
 use guildhall_relay::{RelayConfig, SecretKey, SecretKeys};
-use guildhall_ring::RingConfig;
+use guildhall_ring::{LatestConfig, RingConfig};
 use guildhall_store::EmbeddedConfig;
 
 use crate::check::{Breach, EarId, Promise};
@@ -96,6 +96,7 @@ impl World {
     pub(crate) fn new(seed: u64, workload: Box<dyn Workload>, mut faults: Faults) -> Result<Self, Breach> {
         let dice = Dice::new(seed).fork(workload.name()).fork(faults.name());
         let mut drawn = dice.fork("world");
+        let mut tight = dice.fork("tight");
         let setting = workload.setting();
         let mut wire = Wire::new(&dice);
         wire.duplicated_percent = faults.duplicated_percent;
@@ -113,7 +114,7 @@ impl World {
         for number in 0..usize::try_from(n_machines).unwrap_or(1) {
             machines.push(Machine::new(number, &dice, store.clone())?);
         }
-        let config = node_config(&mut drawn, &setting);
+        let config = node_config(&mut drawn, &mut tight, &setting);
         let mut nodes = Vec::new();
         for machine in 0..machines.len() {
             for _ in 0..drawn.within(1, 3) {
@@ -121,7 +122,7 @@ impl World {
                 nodes.push(Node::new(nodes.len(), machine, skew, config.clone()));
             }
         }
-        let relay = relay_config(&mut drawn, &setting);
+        let relay = relay_config(&mut drawn, &mut tight, &setting);
         let backends = (0..setting.backends.max(1)).map(|_| Backend::new(relay)).collect();
         let guilds: Vec<GuildId> =
             (1..=setting.guilds.max(1) as u64).map(|number| GuildId::new(number).expect("from 1 on")).collect();
@@ -294,7 +295,7 @@ impl World {
             Happening::Load { node, life, guild } => return self.loaded(node, life, guild),
             Happening::Doze(owned) => return self.doze(owned),
             Happening::Learn(owned) => self.learn(owned),
-            Happening::Write { machine, life, log } => self.write(machine, life, log),
+            Happening::Write { machine, life, log } => return self.write(machine, life, log),
             Happening::Restart { machine, life } => return self.restart(machine, life),
             Happening::Unpause { node } => return self.unpause(node),
             Happening::Read { backend, seat } => return self.read_stream(backend, seat),
@@ -419,6 +420,7 @@ impl World {
             mended.disarm();
         }
         for node in 0..self.nodes.len() {
+            self.nodes[node].hasten();
             self.wire.later(Micros(0), Happening::Unpause { node });
         }
         let readers: Vec<(usize, EarId)> = (0..self.backends.len())
@@ -487,12 +489,13 @@ impl World {
         let until = self.wire.now.plus(Micros::seconds(6));
         while self.wire.now < until && self.step()? {}
         self.settle()?;
+        self.machines.iter().try_for_each(Machine::check_records_at_rest)?;
         let Watch { ledger, ears, .. } = &mut self.watch;
         ledger.chronicle.iter().try_for_each(|(_, annals)| ears.rests(annals))
     }
 }
 
-fn node_config(dice: &mut Dice, setting: &crate::workload::Setting) -> NodeConfig {
+fn node_config(dice: &mut Dice, tight: &mut Dice, setting: &crate::workload::Setting) -> NodeConfig {
     let page_members = usize::try_from(dice.within(16, 80)).unwrap_or(16);
     let members = MembersConfig {
         page_members,
@@ -501,29 +504,48 @@ fn node_config(dice: &mut Dice, setting: &crate::workload::Setting) -> NodeConfi
     };
     let checkpoints = CheckpointConfig { changes_min: dice.within(5, 60), ..CheckpointConfig::default() };
     let ring_events = setting.ring_events.unwrap_or_else(|| RING_EVENTS[dice.index(RING_EVENTS.len()).unwrap_or(0)]);
-    let owner = OwnerConfig {
+    let mut owner = OwnerConfig {
         ring: RingConfig { entries_max: ring_events, bytes_max: 1024 * 1024 },
         mailbox_max: [16, 200, 5_000][dice.index(3).unwrap_or(0)],
         inputs_max: usize::try_from(dice.within(1, 40)).unwrap_or(1),
         unsettled_max: usize::try_from(dice.within(2, 24)).unwrap_or(2),
+        fold_at: members.fold_at,
         sleep_after: setting.sleep_after,
         turn: Micros(dice.within(5, 800)),
         job: Micros(dice.within(50, 20_000)),
+        fold: Micros(0),
+        told: told_config(tight),
     };
+    let slow = Micros::millis(tight.within(200, 3_000));
+    owner.fold = if tight.one_in(SLOW_FOLDS) { slow } else { owner.job };
     NodeConfig { guild: GuildConfig { members, checkpoints }, owner }
 }
 
-fn relay_config(dice: &mut Dice, setting: &crate::workload::Setting) -> RelayConfig {
+fn relay_config(dice: &mut Dice, tight: &mut Dice, setting: &crate::workload::Setting) -> RelayConfig {
     let mut events = || setting.ring_events.unwrap_or_else(|| RING_EVENTS[dice.index(RING_EVENTS.len()).unwrap_or(0)]);
     let ring = RingConfig { entries_max: events(), bytes_max: 1024 * 1024 };
     let slow_ring = RingConfig { entries_max: events(), bytes_max: 256 * 1024 };
     let unread_every = std::time::Duration::from_millis(dice.within(200, 5_000));
     let pending_max = [3, 100, 65_536][dice.index(3).unwrap_or(0)];
-    RelayConfig { ring, slow_ring, unread_every, pending_max, ..RelayConfig::default() }
+    RelayConfig { ring, slow_ring, told: told_config(tight), unread_every, pending_max, ..RelayConfig::default() }
+}
+
+/// What a keep-latest map of typing and presence holds: next to nothing in some runs, so that it is full.
+fn told_config(tight: &mut Dice) -> LatestConfig {
+    let mut below = |most: usize| tight.index(most).unwrap_or(0);
+    match below(SMALL_MAPS) {
+        0 => LatestConfig { subjects_max: 1 + below(8), ..LatestConfig::default() },
+        1 => LatestConfig { bytes_max: below(1_000), ..LatestConfig::default() },
+        _ => LatestConfig::default(),
+    }
 }
 
 /// What a ring holds: mostly enough that readers who lag hear what they have missed.
 const RING_EVENTS: [usize; 6] = [12, 40, 200, 1_000, 1_000, 1_000];
+/// In one of so many runs folds take longer than anything else, so that changes come faster than they are folded.
+const SLOW_FOLDS: u64 = 4;
+/// In two of so many, keep-latest maps are small: one for their subjects, one for their bytes.
+const SMALL_MAPS: usize = 6;
 /// How long everything may take to come to rest once nothing goes wrong.
 const SETTLED_WITHIN: Micros = Micros::seconds(240);
 /// The same, in happenings.

@@ -277,6 +277,12 @@ impl EmbeddedStore {
         self.shared.counters.counts()
     }
 
+    /// What is live in each log, in bytes: what [`slack_bytes`](EmbeddedConfig::slack_bytes) is measured from.
+    pub fn live_bytes(&self) -> OfEach<u64> {
+        let rows = self.shared.rows();
+        OfEach { records: rows.records.bytes(), checkpoints: rows.checkpoints.bytes() }
+    }
+
     /// Takes no more claims, batches and checkpoints. The writers write what waits, and end.
     pub fn close(&self) {
         self.shared.work.close();

@@ -161,6 +161,11 @@ impl MemoryFiles {
         self.disk.lock().counters
     }
 
+    /// How long all files are together.
+    pub fn bytes(&self) -> u64 {
+        self.disk.lock().bytes()
+    }
+
     /// A file's bytes.
     pub fn contents(&self, name: &str) -> Option<Vec<u8>> {
         let disk = self.disk.lock();
@@ -518,8 +523,12 @@ impl Disk {
         Err(error)
     }
 
+    fn bytes(&self) -> u64 {
+        self.names.values().map(|inode| self.inodes[inode].len()).sum()
+    }
+
     fn check_room(&self, bytes: u64) -> io::Result<()> {
-        let used: u64 = self.names.values().map(|inode| self.inodes[inode].len()).sum();
+        let used = self.bytes();
         match self.capacity {
             Some(capacity) if bytes > 0 && used + bytes > capacity => Err(io::ErrorKind::StorageFull.into()),
             Some(_) | None => Ok(()),

@@ -286,7 +286,7 @@ impl Relay {
         }
         if accepted > self.position {
             let max = self.config.pending_max;
-            return if self.pending_bounded < max { Ok(()) } else { Err(AttachError::PendingFull { max }) };
+            return self.config.may_pend(self.pending_bounded).then_some(()).ok_or(AttachError::PendingFull { max });
         }
         if self.reached_from(accepted) != accepted {
             return Err(AttachError::TooOld { accepted, at: self.position });

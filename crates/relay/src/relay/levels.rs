@@ -207,7 +207,7 @@ impl Relay {
 
     fn pend_switch(&mut self, key: SessionKey, at: Position, change: Change) -> Result<(), ListenError> {
         let max = self.config.pending_max;
-        if self.pending_bounded >= max {
+        if !self.config.may_pend(self.pending_bounded) {
             return Err(ListenError::PendingFull { max });
         }
         self.slots.at_mut(key.idx).switches_pending += 1;

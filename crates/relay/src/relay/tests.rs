@@ -538,6 +538,7 @@ fn every_bound_has_its_refusal() {
     stage.attach(as_of(5, 1, ADA, &[]));
     let pending = stage.relay.attach_stream(as_of(5, 2, BOB, &[])).unwrap_err();
     assert_eq!(pending, AttachError::PendingFull { max: 1 });
+    assert_eq!(stage.relay.pending(), 1);
 
     stage.join(3, ADA, &[]);
     let twice = stage.relay.attach_stream(as_of(0, 3, ADA, &[])).unwrap_err();

@@ -1,6 +1,7 @@
 //! Changes of a whole guild: imports and prunes that are spread over turns, cut in the middle, and gone on with.
 
-use guildhall_proto::{Command, Level, Millis, NewMember, PruneBy};
+use guildhall_proto::limits::LONG_OPERATIONS_MAX;
+use guildhall_proto::{Command, GuildId, Level, Millis, NewMember, PruneBy};
 
 use super::town::{self, user};
 use super::{Doing, Known, Scene, Town, Workload};
@@ -15,12 +16,16 @@ pub(super) struct Sweeps {
     line: u64,
     /// Lines of one call.
     chunk: u64,
+    /// When more is asked for at once than may be under way; in some runs never.
+    rushes: Option<Dice>,
 }
 
 impl Sweeps {
     pub(super) fn new(dice: &mut Dice) -> Self {
         let chunk = if dice.one_in(6) { dice.within(1_000, 4_000) } else { dice.within(100, 700) };
-        Self { town: Town::ordinary(0, dice), line: LIST_FROM, chunk }
+        let mut rushes = dice.fork("rushes");
+        let rushes = rushes.one_in(2).then_some(rushes);
+        Self { town: Town::ordinary(0, dice), line: LIST_FROM, chunk, rushes }
     }
 
     fn import(&mut self, dice: &mut Dice) -> Command {
@@ -34,6 +39,16 @@ impl Sweeps {
         }
         self.line += self.chunk;
         Command::ImportMembers(lines)
+    }
+
+    /// Now and then many prunes at once, of nobody, for whom workers have to look.
+    fn rush(&mut self, scene: &mut Scene<'_, '_>, guild: GuildId) {
+        let few = scene.known.calls_open(guild) < RUSH_CALLS;
+        if self.rushes.as_mut().is_some_and(|dice| few && dice.one_in(RUSH_EVERY)) {
+            for _ in 0..RUSH_CALLS {
+                scene.ask(guild, Command::PruneMembers(PruneBy::Idle { joined_before: Millis(1) }));
+            }
+        }
     }
 
     fn prune(&self, scene: &mut Scene<'_, '_>) -> Command {
@@ -57,6 +72,7 @@ impl Workload for Sweeps {
         let mut scene = Scene { now, dice, known, doings };
         let Some((guild, known)) = scene.settled(&mut self.town) else { return Some(Micros::millis(20)) };
         scene.keep_listening(guild, known, LISTENERS);
+        self.rush(&mut scene, guild);
         let anyone = scene.member(known);
         match scene.dice.below(40) {
             0..3 if known.members.len() < MEMBERS_ENOUGH => {
@@ -87,6 +103,10 @@ impl Workload for Sweeps {
 const LISTENERS: usize = 30;
 /// From here on nobody is imported until some are pruned.
 const MEMBERS_ENOUGH: usize = 8_000;
+/// A rush comes once in so many moments at which little is unanswered.
+const RUSH_EVERY: u64 = 40;
+/// More than may be under way at once.
+const RUSH_CALLS: usize = LONG_OPERATIONS_MAX + 8;
 /// Above everybody who is there before.
 const LIST_FROM: u64 = 10_000;
 /// No town has a role of this number.

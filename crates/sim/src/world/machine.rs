@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use guildhall_guild::TurnId;
 use guildhall_log::MemoryFiles;
-use guildhall_log::files::{Failure, Fault, Files, Site};
+use guildhall_log::files::{Failure, Fault, Site};
 use guildhall_proto::NodeId;
 use guildhall_store::{
     Alone, CheckpointWriter, Directory, EmbeddedConfig, EmbeddedStore, Identity, IdentityError, OpenError, OpenReport,
@@ -32,6 +32,10 @@ pub(crate) struct Machine {
     pub(crate) life: u64,
     /// By log, whether its writer has its turn coming.
     writing: [bool; 2],
+    /// By log, behind how many groups in a row it was longer than it is to be.
+    long: [u64; 2],
+    /// Whether room was taken from the disk.
+    is_filled: bool,
     inbox: Inbox,
     dice: Dice,
     /// What the disk takes for a write, at most as long as nothing is wrong.
@@ -118,6 +122,8 @@ impl Machine {
             opened: None,
             life: 0,
             writing: [false; 2],
+            long: [0; 2],
+            is_filled: false,
             inbox: Arc::default(),
             dice,
             latency,
@@ -160,7 +166,7 @@ impl Machine {
     pub(crate) fn end(&mut self, end: End) {
         self.life += 1;
         self.opened = None;
-        self.writing = [false; 2];
+        (self.writing, self.long) = ([false; 2], [0; 2]);
         self.inbox.lock().unwrap_or_else(PoisonError::into_inner).clear();
         match end {
             End::PowerCut => self.cut_power(),
@@ -253,18 +259,58 @@ impl Machine {
         Ok(())
     }
 
+    /// Behind a group, promise 7: what a log takes on the disk is bounded by what is live in it. It may be longer for as many groups
+    /// as it takes to go through it twice: what was live may have become dead all at once, and each group goes through a segment at
+    /// least, unless there is no room for that.
+    pub(crate) fn check_log(&mut self, log: Which) -> Result<(), Breach> {
+        let Some((bytes, kept)) = self.length(log).filter(|_| self.writing[log as usize]) else { return Ok(()) };
+        let segments = bytes / self.config.segment_bytes;
+        let groups = &mut self.long[log as usize];
+        *groups = if bytes > kept && !self.is_filled { *groups + 1 } else { 0 };
+        let (groups, number) = (*groups, self.number);
+        Promise::Bounds.require(groups <= 2 * segments + LONG_GROUPS, || {
+            format!(
+                "machine {number}: {log:?} take {bytes} bytes behind {groups} groups in a row, where {kept} are to do"
+            )
+        })
+    }
+
+    /// The same of the records when everything has come to rest: their writer looks whenever a checkpoint is stored. The checkpoints are
+    /// gone through with the next one only.
+    pub(crate) fn check_records_at_rest(&self) -> Result<(), Breach> {
+        let Some((bytes, kept)) = self.length(Which::Records) else { return Ok(()) };
+        let most = kept + REST_SEGMENTS * self.config.segment_bytes;
+        Promise::Bounds.require(bytes <= most, || {
+            format!("machine {}: records take {bytes} bytes at rest, and may take {most}", self.number)
+        })
+    }
+
+    /// How long a log is on the disk, and from which length on it is gone through: twice what is live, the slack, the segment that is
+    /// written and the spare.
+    fn length(&self, log: Which) -> Option<(u64, u64)> {
+        let live = self.opened.as_ref()?.store.live_bytes();
+        let (files, live) = match log {
+            Which::Records => (&self.disk.records, live.records),
+            Which::Checkpoints => (&self.disk.checkpoints, live.checkpoints),
+        };
+        let EmbeddedConfig { segment_bytes, slack_bytes, .. } = self.config;
+        Some((files.bytes(), 2 * live + slack_bytes + 2 * segment_bytes))
+    }
+
     /// Takes the room from the disk, all or nearly all: for records, for checkpoints, or for both.
     pub(crate) fn fill(&mut self) {
+        self.is_filled = true;
         let (records, checkpoints) = [(true, false), (true, true), (false, true)][self.dice.index(3).unwrap_or(0)];
         let all = [(records, &self.disk.records), (checkpoints, &self.disk.checkpoints)];
         for (_, files) in all.into_iter().filter(|(is_filled, _)| *is_filled) {
             let left = if self.dice.one_in(2) { 0 } else { self.dice.below(2 * self.config.segment_bytes) };
-            files.set_capacity(bytes_of(files) + left);
+            files.set_capacity(files.bytes() + left);
         }
     }
 
     /// Gives the disk room again.
-    pub(crate) fn empty(&self) {
+    pub(crate) fn empty(&mut self) {
+        self.is_filled = false;
         self.disk.all().into_iter().for_each(|files| files.set_capacity(u64::MAX / 4));
     }
 }
@@ -291,11 +337,9 @@ impl Disk {
     }
 }
 
-/// How long all files of a directory are together.
-fn bytes_of(files: &MemoryFiles) -> u64 {
-    let names = files.list().unwrap_or_default();
-    names.iter().filter_map(|name| files.contents(name)).map(|bytes| bytes.len() as u64).sum()
-}
-
+/// Groups beside those that it takes to go through a log twice: what they append is dead as soon.
+const LONG_GROUPS: u64 = 64;
+/// Segments that the records may be longer at rest: what is live in each may keep it until one more group.
+const REST_SEGMENTS: u64 = 8;
 /// The error that a disk gives for what it cannot read or write.
 const EIO: i32 = 5;

@@ -92,6 +92,18 @@ impl Node {
         self.skew = skew;
     }
 
+    /// Folds are not slow any more.
+    pub(crate) fn hasten(&mut self) {
+        let job = self.config.owner.job;
+        self.config.owner.fold = job;
+        for place in self.places.values_mut() {
+            match place {
+                Place::Awake(owner) => owner.hasten(job),
+                Place::Loading(_) => {}
+            }
+        }
+    }
+
     pub(crate) fn is_paused(&self) -> bool {
         self.standstill.is_some()
     }

@@ -15,7 +15,9 @@ use guildhall_proto::{
     Actor, ChannelId, Command, CommandError, Ephemeral, Event, GuildId, Millis, OpId, Position, SessionId, Subject,
     UserId,
 };
-use guildhall_ring::{Cursor, LatestConfig, LatestReader, LatestWriter, Reader, RingConfig, Writer, latest, ring};
+use guildhall_ring::{
+    Cursor, LatestConfig, LatestHeld, LatestReader, LatestWriter, Reader, RingConfig, Writer, latest, ring,
+};
 use guildhall_store::{Batch, Store, StoreError};
 
 use super::machine::{Machine, Word};
@@ -24,6 +26,7 @@ use super::watch::Watch;
 use super::wire::{Host, Lane, Wire};
 use crate::check::{Breach, By, Made, Promise, Turn};
 use crate::queue::Micros;
+use crate::seen::Seen;
 use feeds::Feeding;
 use saving::Saving;
 
@@ -68,11 +71,17 @@ pub(crate) struct OwnerConfig {
     pub(crate) mailbox_max: usize,
     pub(crate) inputs_max: usize,
     pub(crate) unsettled_max: usize,
+    /// Changes at which a fold is due.
+    pub(crate) fold_at: usize,
     pub(crate) sleep_after: Micros,
     /// What a turn takes at most.
     pub(crate) turn: Micros,
-    /// What a job takes at most.
+    /// What a job takes at most, but a fold.
     pub(crate) job: Micros,
+    /// The same of a fold.
+    pub(crate) fold: Micros,
+    /// The bounds of what is told beside the events.
+    pub(crate) told: LatestConfig,
 }
 
 /// What waits in the mailbox.
@@ -132,7 +141,7 @@ pub(crate) fn reply(wire: &mut Wire, node: usize, to: ReplyTo, answer: Result<An
 impl Owner {
     pub(crate) fn new(owned: Owned, mut guild: Guild, clock: Millis, config: OwnerConfig, now: Micros) -> Self {
         let (ring, events) = ring(config.ring, Cursor::after(guild.position().seq));
-        let (telling, told) = latest(LatestConfig::default());
+        let (telling, told) = latest(config.told);
         let view = guild.view();
         Self {
             owned,
@@ -188,6 +197,11 @@ impl Owner {
         self.call(around.wire);
     }
 
+    /// Folds take no longer than this from now on.
+    pub(crate) fn hasten(&mut self, fold: Micros) {
+        self.config.fold = fold;
+    }
+
     /// Sees to it that a turn comes.
     fn call(&mut self, wire: &mut Wire) {
         if !self.is_called {
@@ -207,7 +221,9 @@ impl Owner {
         let Some(store) = around.machine.store() else { return Ok(None) };
         self.guild.set_room(store.has_room());
         self.clock = self.clock.max(around.clock);
-        let mut inputs = 0;
+        around.watch.seen.congested += u64::from(self.guild.is_congested() && !self.mailbox.is_empty());
+        let unfolded = self.guild.unfolded();
+        let (mut inputs, mut most) = (0, 1);
         while inputs < self.config.inputs_max && self.wants_inputs() {
             let Some(posted) = self.mailbox.pop_front() else { break };
             self.take(posted);
@@ -217,7 +233,9 @@ impl Owner {
             let before = self.effects.len();
             self.guild.proceed(self.clock, &mut self.effects);
             self.note(By::Batch, before);
+            most = BATCH_MEMBERS;
         }
+        self.check_unfolded(unfolded, most)?;
         self.admit(around);
         self.release(around)?;
         let end = self.rest(inputs, around)?;
@@ -284,6 +302,7 @@ impl Owner {
         if guildhall_proto::Defect::ViewBeforeGate.is_on() {
             self.view = self.guild.view();
         }
+        around.watch.admitted(self.guild.members_digest());
         let admitted = self.gate.admit(&mut self.effects, view);
         around.watch.ledger.admitted(self.id(), self.owned.epoch, Turn::of(take(&mut self.made)));
         if let Some((turn, records)) = admitted.append
@@ -301,7 +320,11 @@ impl Owner {
     /// Gives a worker something to do.
     fn give(&mut self, job: Job, wire: &mut Wire) {
         self.jobs += 1;
-        let after = wire.between(Micros(10), self.config.job);
+        let longest = match &job {
+            Job::Fold(_) => self.config.fold,
+            Job::Scan(_) | Job::Checkpoint(_) => self.config.job,
+        };
+        let after = wire.between(Micros(10), longest);
         wire.later(after, Happening::Done(self.owned, job));
     }
 
@@ -349,7 +372,7 @@ impl Owner {
             around.watch.released(self.owned, &outcomes)?;
             let Outcomes { told, events, view, answers, checkpoints } = outcomes;
             for tell in told {
-                self.tell(tell);
+                self.tell(tell, &mut around.watch.seen);
             }
             for event in events {
                 self.ring.append(event);
@@ -382,9 +405,11 @@ impl Owner {
         std::mem::replace(&mut self.saving.view_kept_back, view)
     }
 
-    fn tell(&mut self, tell: Tell) {
+    fn tell(&mut self, tell: Tell, seen: &mut Seen) {
         match tell {
-            Tell::Latest(ephemeral) => drop(self.telling.put(ephemeral.subject(), ephemeral)),
+            Tell::Latest(ephemeral) => {
+                seen.displaced_at_owners += self.telling.put(ephemeral.subject(), ephemeral) as u64;
+            }
             Tell::Forget(user) => self.telling.remove(&Subject::of_user(user), |subject| subject.user == user),
         }
     }
@@ -426,9 +451,21 @@ impl Owner {
         Promise::Bounds.require(in_ring, || {
             format!("guild {}: a ring of {entries} events in {} bytes", self.id(), self.ring.bytes())
         })?;
+        is_within(self.id(), "an owner's", self.config.told, self.told.held())?;
         let jobs_turns = self.config.unsettled_max + self.config.inputs_max;
         Promise::Bounds.require(self.gate.len() <= jobs_turns, || {
             format!("guild {}: {} turns wait for the store", self.id(), self.gate.len())
+        })
+    }
+
+    /// The same of the changes that wait for a fold: once there are too many, none is taken. `most` is what may have been the last.
+    fn check_unfolded(&self, before: usize, most: usize) -> Result<(), Breach> {
+        let now = self.guild.unfolded();
+        // Of those who have left meanwhile, some count still.
+        let members = self.view.as_ref().map_or(0, View::len) + now;
+        let bound = (UNFOLDED_FOLDS * self.config.fold_at).max(2 * members / UNFOLDED_SHARE);
+        Promise::Bounds.require(now <= before || now < bound + most, || {
+            format!("guild {}: {now} changes wait for a fold, {before} before, and {bound} may", self.id())
         })
     }
 
@@ -465,6 +502,21 @@ impl Owner {
     }
 }
 
+/// Promise 7: a keep-latest map holds no more than it may.
+pub(crate) fn is_within(guild: GuildId, whose: &str, most: LatestConfig, held: LatestHeld) -> Result<(), Breach> {
+    let LatestHeld { subjects, bytes } = held;
+    let in_bounds = subjects <= most.subjects_max.max(1) && (bytes <= most.bytes_max || subjects <= 1);
+    Promise::Bounds.require(in_bounds, || {
+        format!("guild {guild}: {whose} keep-latest map has {subjects} subjects in {bytes} bytes: {most:?}")
+    })
+}
+
+/// Folds' worth of changes from which on none is taken while a fold is under way.
+const UNFOLDED_FOLDS: usize = 4;
+/// The same, as one for so many members, if that is more.
+const UNFOLDED_SHARE: usize = 16;
+/// What a batch of a whole-guild change may add to them.
+const BATCH_MEMBERS: usize = 256;
 /// Turns that wait for the store, at which batches of whole-guild changes pause.
 const WORK_UNSETTLED_MAX: usize = 4;
 /// How often an owner looks for room that has something to carry on and none for it.

@@ -108,14 +108,17 @@ impl World {
     }
 
     /// A writer has its turn at the disk; if that fails, the process ends.
-    pub(super) fn write(&mut self, machine: usize, life: u64, log: Which) {
+    pub(super) fn write(&mut self, machine: usize, life: u64, log: Which) -> Result<(), Breach> {
         let host = &mut self.machines[machine];
         if host.life != life || !host.is_up() {
-            return;
+            return Ok(());
         }
         let is_armed = host.is_armed();
         match host.write(log, &mut self.wire) {
-            Ok(()) => self.look_for_claims(machine),
+            Ok(()) => {
+                self.look_for_claims(machine);
+                return self.machines[machine].check_log(log);
+            }
             Err(_) if is_armed => {
                 self.watch.seen.power_cuts_at_sync += 1;
                 self.process_ends(machine, End::PowerCut);
@@ -125,6 +128,7 @@ impl World {
                 self.process_ends(machine, End::Killed);
             }
         }
+        Ok(())
     }
 
     /// A process ends, with all its nodes; it starts again.

@@ -1,7 +1,8 @@
 //! All that looks at the world: the checkers, the list of rare states, and the digest of the run.
 
-use guildhall_guild::{Answer, Outcomes, Tell};
+use guildhall_guild::{Answer, Attached, Outcomes, Reply, Tell};
 use guildhall_members::View;
+use guildhall_proto::codec::{Encode, encode_into};
 use guildhall_proto::{GuildId, Position, UserId};
 
 use super::message::Owned;
@@ -14,6 +15,8 @@ pub(crate) struct Watch {
     pub(crate) ears: Ears,
     pub(crate) seen: Seen,
     pub(crate) digest: Digest,
+    /// Reused for what is taken into the digest.
+    buffer: Vec<u8>,
     /// Which views are looked at whole.
     dice: Dice,
 }
@@ -35,6 +38,15 @@ impl Digest {
         self.0 = mixed ^ (mixed >> 29);
     }
 
+    fn note_bytes(&mut self, bytes: &[u8]) {
+        self.note(bytes.len() as u64);
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.note(u64::from_le_bytes(word));
+        }
+    }
+
     pub(crate) fn note_at(&mut self, at: Position) {
         self.note(at.epoch.0);
         self.note(at.seq.0);
@@ -48,6 +60,7 @@ impl Watch {
             ears: Ears::default(),
             seen: Seen::default(),
             digest: Digest::default(),
+            buffer: Vec::new(),
             dice: dice.fork("watch"),
         }
     }
@@ -70,12 +83,8 @@ impl Watch {
         }
         for event in &fresh {
             self.ears.released(annals, event)?;
-            self.digest.note_at(event.position);
         }
-        for (call, answer) in &outcomes.answers {
-            self.digest.note(call.0);
-            self.note_answer(answer);
-        }
+        self.note_outcomes(outcomes);
         let is_small = outcomes.view.as_ref().is_some_and(|view| view.len() <= SMALL_MEMBERS);
         if self.dice.one_in(if is_small { 8 } else { 256 })
             && let Some(view) = &outcomes.view
@@ -86,8 +95,52 @@ impl Watch {
         Ok(())
     }
 
+    /// Takes all that a turn lets out into the digest. What sessions hear of it is told by its position there: the ears see to it that
+    /// it says the same.
+    fn note_outcomes(&mut self, outcomes: &Outcomes) {
+        for event in &outcomes.events {
+            self.note_value(&**event);
+        }
+        for (call, answer) in &outcomes.answers {
+            self.digest.note(call.0);
+            self.note_answer(answer);
+        }
+        for tell in &outcomes.told {
+            match tell {
+                Tell::Latest(ephemeral) => self.note_value(ephemeral),
+                Tell::Forget(user) => self.digest.note(user.get()),
+            }
+        }
+        if let Some(view) = &outcomes.view {
+            self.digest.note_at(view.position());
+            self.digest.note(view.len() as u64);
+            self.digest.note(view.online() as u64);
+        }
+    }
+
+    /// An owner hands a turn to its gate: what its members are then is in the turn's view.
+    pub(crate) fn admitted(&mut self, members: guildhall_members::Digest) {
+        self.digest.note_bytes(&members.0.to_le_bytes());
+    }
+
     fn note_answer(&mut self, answer: &Answer) {
         self.digest.note(u64::from(answer.is_ok()));
+        match answer {
+            Ok(Reply::Outcome(outcome)) => self.note_value(outcome),
+            Ok(Reply::Accepted(at)) => self.digest.note_at(*at),
+            Ok(Reply::Attached(attached)) => {
+                let Attached { at, member, generation, deleted_roles, deletions_unknown_to } = attached;
+                self.note_value(&(at, member, generation.0, deleted_roles, deletions_unknown_to));
+            }
+            Err(refusal) => self.note_value(refusal),
+        }
+    }
+
+    fn note_value(&mut self, value: &impl Encode) {
+        self.buffer.clear();
+        // What is too long to be written is told by what of it was.
+        let _ = encode_into(value, &mut self.buffer);
+        self.digest.note_bytes(&self.buffer);
     }
 
     /// A new owner has recovered a guild.
@@ -127,14 +180,17 @@ impl Watch {
                 self.seen.heard += 1;
                 self.digest.note_at(event.position);
             }
-            Heard::Gap(gap) => self.digest.note_at(gap.through),
+            Heard::Gap(gap) => {
+                self.digest.note_at(gap.after);
+                self.digest.note_at(gap.through);
+            }
             Heard::Unread(unread) => {
                 self.seen.unread += 1;
-                self.digest.note(unread.channels.len() as u64);
+                self.note_value(unread);
             }
             Heard::Ephemeral(ephemeral) => {
                 self.seen.ephemeral += 1;
-                self.digest.note_at(ephemeral.at);
+                self.note_value(ephemeral);
             }
             Heard::Detached(reason) => {
                 use guildhall_relay::DetachReason;

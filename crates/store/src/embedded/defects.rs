@@ -1,4 +1,4 @@
-//! Seeded defects of the store that take more than a line: its files without syncs, answers ahead of time, checkpoints that claim too
+//! Seeded defects of the store that take more than a line: its files without syncs or never removed, answers ahead of time, checkpoints that claim too
 //! much. Built for the simulation alone; what is not switched on is passed as it is.
 
 use std::io;
@@ -61,7 +61,9 @@ impl Files for Careless<dyn Files> {
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        self.0.remove(name)
+        // The spare has no number.
+        let is_segment = name.starts_with(|first: char| first.is_ascii_digit());
+        if Defect::SegmentsKept.is_on() && is_segment { Ok(()) } else { self.0.remove(name) }
     }
 
     fn sync(&self) -> io::Result<()> {

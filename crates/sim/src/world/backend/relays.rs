@@ -12,6 +12,7 @@ use crate::check::{Breach, Promise};
 use crate::queue::Micros;
 use crate::workload::{Pace, Way};
 use crate::world::message::{At, Body, Feed, Happening};
+use crate::world::owner::is_within;
 use crate::world::wire::{Host, Lane};
 
 impl World {
@@ -208,7 +209,7 @@ impl World {
         let Some(core) = &mut host.core else { return Ok(()) };
         let mut woken = Vec::new();
         host.ahead.extend(told);
-        tell(&mut core.relay, &mut host.ahead, &mut woken);
+        let mut displaced = tell(&mut core.relay, &mut host.ahead, &mut woken);
         let mut is_missing = false;
         let mut revokes = 0;
         for event in events {
@@ -220,14 +221,10 @@ impl World {
                     break;
                 }
             }
-            tell(&mut core.relay, &mut host.ahead, &mut woken);
+            displaced += tell(&mut core.relay, &mut host.ahead, &mut woken);
         }
-        let entries = core.relay.entries();
-        let config = self.backends[at.backend].config;
-        let most = [config.ring.entries_max as u64, config.slow_ring.entries_max as u64];
-        Promise::Bounds.require(entries[0] <= most[0] && entries[1] <= most[1], || {
-            format!("guild {}: rings of a relay hold {entries:?} entries, and may hold {most:?}", at.guild)
-        })?;
+        self.watch.seen.displaced_at_relays += displaced as u64;
+        self.check_relay(at)?;
         let is_lagging = |seat: &Seat| seat.guild == at.guild && seat.pace != Pace::Fast && seat.key.is_some();
         if revokes > 0 && self.backends[at.backend].seats.values().any(is_lagging) {
             self.watch.seen.revokes_under_lag += revokes;
@@ -237,6 +234,22 @@ impl World {
             self.listen_later(at);
         }
         Ok(())
+    }
+
+    /// Promise 7: what a relay holds, and what waits there, is bounded.
+    pub(super) fn check_relay(&mut self, at: At) -> Result<(), Breach> {
+        let config = self.backends[at.backend].config;
+        let Some(core) = self.backends[at.backend].relay(at).and_then(|host| host.core.as_ref()) else { return Ok(()) };
+        let entries = core.relay.entries();
+        let most = [config.ring.entries_max as u64, config.slow_ring.entries_max as u64];
+        Promise::Bounds.require(entries[0] <= most[0] && entries[1] <= most[1], || {
+            format!("guild {}: rings of a relay hold {entries:?} entries, and may hold {most:?}", at.guild)
+        })?;
+        is_within(at.guild, "a relay's", config.told, core.relay.told_held())?;
+        let (pending, most) = (core.relay.pending(), config.pending_max);
+        Promise::Bounds.require(pending <= most, || {
+            format!("guild {}: {pending} sessions wait for a relay to come so far, and {most} may", at.guild)
+        })
     }
 
     /// A backend's rings hold nothing but their newest entries, for now.
@@ -325,12 +338,18 @@ impl World {
     }
 }
 
-/// Tells what the relay has come to.
-fn tell(relay: &mut Relay, ahead: &mut Vec<Ephemeral>, woken: &mut Vec<SessionKey>) {
+/// Tells what the relay has come to. Returns how much of others had to make room for it.
+fn tell(relay: &mut Relay, ahead: &mut Vec<Ephemeral>, woken: &mut Vec<SessionKey>) -> usize {
+    let mut displaced = 0;
     ahead.retain(|ephemeral| match relay.tell(*ephemeral, woken) {
-        Ok(_) | Err(TellError::Stale { .. }) => false,
+        Ok(others) => {
+            displaced += others;
+            false
+        }
+        Err(TellError::Stale { .. }) => false,
         Err(TellError::Ahead { .. }) => true,
     });
+    displaced
 }
 
 fn changes_rights(kind: &EventKind) -> bool {

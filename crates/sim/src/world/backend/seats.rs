@@ -349,6 +349,8 @@ impl World {
                 }
             }
         };
+        self.watch.seen.pending_full +=
+            u64::from(matches!(placed, Err(ResumeError::Attach(AttachError::PendingFull { .. }))));
         match placed {
             Ok((key, stream, gap)) => {
                 host.keys.insert(key, seat);
@@ -363,6 +365,7 @@ impl World {
                 self.watch.begins(seat, begin)?;
                 self.call_reader(backend, seat);
                 let at = self.backends[backend].relays[&guild].at;
+                self.check_relay(at)?;
                 self.call_batch(at);
                 self.errand(backend, seat)
             }
@@ -450,6 +453,7 @@ impl World {
                 }
                 let annals = self.watch.ledger.chronicle.annals(guild);
                 self.watch.ears.level(annals, seat, level, at, from)?;
+                self.check_relay(relay)?;
                 self.wake(relay, &woken);
             }
             // The relay has moved on since: the owner tells a newer position.
@@ -458,7 +462,8 @@ impl World {
                     held.todo.push_front(Errand::SetLevel(level));
                 }
             }
-            Err(ListenError::Unknown(_) | ListenError::Switching { .. } | ListenError::PendingFull { .. }) => {}
+            Err(ListenError::PendingFull { .. }) => self.watch.seen.pending_full += 1,
+            Err(ListenError::Unknown(_) | ListenError::Switching { .. }) => {}
         }
         Ok(())
     }
@@ -470,13 +475,20 @@ impl World {
         if let Some(known) = self.sessions.get_mut(&session) {
             known.status = status;
         }
-        let host = self.backends[backend].relays.get_mut(&guild);
-        let Some(core) = host.and_then(|host| host.core.as_mut()) else { return Ok(()) };
-        if let Ok(from) = core.relay.set_status(key, status, at) {
-            let annals = self.watch.ledger.chronicle.annals(guild);
-            self.watch.ears.status(annals, seat, status, at, from)?;
+        let Some(host) = self.backends[backend].relays.get_mut(&guild) else { return Ok(()) };
+        let (relay, Some(core)) = (host.at, &mut host.core) else { return Ok(()) };
+        match core.relay.set_status(key, status, at) {
+            Ok(from) => {
+                let annals = self.watch.ledger.chronicle.annals(guild);
+                self.watch.ears.status(annals, seat, status, at, from)?;
+                self.check_relay(relay)
+            }
+            Err(ListenError::PendingFull { .. }) => {
+                self.watch.seen.pending_full += 1;
+                Ok(())
+            }
+            Err(ListenError::TooOld { .. } | ListenError::Unknown(_) | ListenError::Switching { .. }) => Ok(()),
         }
-        Ok(())
     }
 
     /// A session is detached at the owner, or is not known there: it ends here too.
