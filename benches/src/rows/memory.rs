@@ -11,9 +11,11 @@
 //! | `guilds_asleep_100k` | 6-15 MiB | 60-150 B each: a row of the store, epoch, and where its checkpoint lies, in a map |
 //! | `guilds_awake_100k` | 400-500 MiB | 4-5 KB each, as woken, without what the store in memory has | 635 MiB; 616 with jemalloc, 620 with mimalloc, 628 with one arena |
 //! | `guild_wake_p99` | 1-2 ms | two reads of pages that are cached, a claim synced with those of its neighbours 0.3-0.6 ms, decoding 20 µs, three hand-overs of 20 µs |
-//! | `session_bytes_stream` | 0.9-1.2 KB | a task 0.4 KB with the stream in it, a seat 0.2 KB, a session at the relay 0.3 KB and at the owner 0.1 KB | 2.1 KB |
-//! | `session_bytes_batch` | 0.5-0.7 KB | the same without task and stream | 1.8 KB |
+//! | `session_bytes_stream` | 0.7-0.8 KB | a task of 384 or 512 B with the stream in it, its waker and its door 110 B, else as a batch's | 0.8-1.0 KB (before 1.9-3.2) |
+//! | `session_bytes_held` | 0.5-0.6 KB | the same with a stream of 220 B in the place of the task | 530-680 B |
+//! | `session_bytes_batch` | 330-400 B | rows: the owner's 32 B, the backend's 64, the relay's 56, the batch's 68; indexes of those 40; what its holder has 48 | 1.0 KB while nobody read the batch (before 1.7-3.3); 325 B of live heap |
 //!
+//! Sessions were measured with mimalloc, beside other work on both cores; the figures before, in turns with them, with glibc's allocator.
 //! What is measured beyond the estimates are holes in the heap, rounded sizes, and the half-full nodes of ordered maps.
 
 use std::future::poll_fn;
