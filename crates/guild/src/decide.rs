@@ -30,8 +30,8 @@ pub(crate) enum Decision {
 /// What a command changes at once.
 #[derive(Debug, Default)]
 pub(crate) struct Change {
-    /// What happens ahead of the event, and is recorded as a part of the operation.
-    pub(crate) ahead: Option<EventKind>,
+    /// What happens ahead of the event, and is recorded as a part of the operation. In a box, for it is rare, and every change is moved.
+    pub(crate) ahead: Option<Box<EventKind>>,
     /// The event, unless the guild is as the command asks already.
     pub(crate) event: Option<EventKind>,
 }

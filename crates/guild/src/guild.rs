@@ -369,7 +369,7 @@ impl Guild {
     /// Makes the events, applies them, and says what is to be stored and told.
     fn carry_out(&mut self, change: Change, durable: Option<(OpId, BodyHash)>, effects: &mut Vec<Effect>) -> Outcome {
         if let (Some(ahead), Some((id, body))) = (change.ahead, durable) {
-            let event = self.happen(ahead, effects);
+            let event = self.happen(*ahead, effects);
             let outcome = Outcome::Applied { at: self.position };
             self.record(AppliedOp { id, body, outcome, stage: Stage::Unfinished }, Some(&event), effects);
             effects.push(Effect::Append(event));

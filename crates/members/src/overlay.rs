@@ -143,11 +143,10 @@ impl Overlay {
         from: Option<UserId>,
         until: Option<UserId>,
     ) -> impl Iterator<Item = (UserId, Change<'_>)> {
-        let found = self.0.iter().flat_map(move |contents| {
+        self.0.iter().flat_map(move |contents| {
             let changes = contents.runs.range(from, until);
             changes.filter_map(|(user, entry)| Some((user, contents.change(entry)?)))
-        });
-        found
+        })
     }
 
     /// Lays `newer` over this level. O(changes in `newer`).
@@ -209,6 +208,9 @@ mod tests {
         Freeze,
     }
 
+    /// Changes as they are [told], by number.
+    type Model = BTreeMap<u64, (Option<u64>, u8)>;
+
     fn user(number: u64) -> UserId {
         UserId::new(number + 1).unwrap()
     }
@@ -253,8 +255,8 @@ mod tests {
 
         #[test]
         fn an_overlay_is_an_ordered_map_and_what_was_frozen_never_changes(steps in steps()) {
-            let (mut overlay, mut model) = (Overlay::default(), BTreeMap::new());
-            let mut frozen: Vec<(Overlay, BTreeMap<u64, (Option<u64>, u8)>)> = Vec::new();
+            let (mut overlay, mut model) = (Overlay::default(), Model::new());
+            let mut frozen: Vec<(Overlay, Model)> = Vec::new();
             for (time, step) in (0..).zip(steps) {
                 match step {
                     Step::Put(number) => {

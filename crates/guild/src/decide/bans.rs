@@ -21,7 +21,7 @@ impl Scene<'_> {
         authority.require(Permissions::BAN_MEMBERS).map_err(denied)?;
         let member = self.members.member(user);
         if let Some(member) = &member {
-            authority.require_above(self.rights.rank(user, &member.roles)).map_err(denied)?;
+            authority.require_above_member(user, &member.roles).map_err(denied)?;
         }
         let bans = self.members.bans();
         let before = bans.find(user);
@@ -30,7 +30,7 @@ impl Scene<'_> {
         }
         let changes = before.is_none_or(|ban| ban.reason != reason);
         Ok(Decision::Now(Change {
-            ahead: member.map(|member| EventKind::MemberLeft { member }),
+            ahead: member.map(|member| Box::new(EventKind::MemberLeft { member })),
             event: changes.then_some(EventKind::UserBanned { user, reason }),
         }))
     }
