@@ -11,7 +11,7 @@ use guildhall_proto::{
 };
 use guildhall_store::MemoryStore;
 
-use crate::live::Live;
+use crate::live::{Control, Live};
 use crate::{Attach, Call, Clock, Node, NodeConfig};
 
 /// A node with a guild, large enough for folds on workers and for a ring with a lease.
@@ -43,6 +43,19 @@ impl World {
         let counter = self.operations.fetch_add(1, Ordering::Relaxed);
         let op = OpId { client: ClientId::MIN, counter, issued_at: Millis(1) };
         self.node.call(GuildId::MIN, Call { op, actor: Actor::System, command }).await.unwrap();
+    }
+
+    /// Has the guild's owner parked, whatever is under way first.
+    async fn park(&self) {
+        let live = self.node.live(GuildId::MIN).await.unwrap();
+        let is_parked = async || {
+            let is_parked = live.mailbox.is_left();
+            if !is_parked {
+                live.mailbox.post_control(Control::Tidy);
+            }
+            is_parked
+        };
+        until(is_parked).await;
     }
 
     async fn watch(&self) -> (Weak<Live>, Weak<View>) {
@@ -96,4 +109,34 @@ async fn what_a_fold_has_replaced_is_not_held_by_views_of_before_though_no_check
         world.ask(Command::ImportMembers((first..first + 1_500).map(member).collect())).await;
     }
     until(async || view.strong_count() == 0).await;
+}
+
+#[tokio::test]
+async fn a_parked_owner_comes_back_for_a_call_and_for_the_stop() {
+    let world = World::new();
+    world.found().await;
+    world.park().await;
+    world.ask(Command::ImportMembers((10_000..10_010).map(member).collect())).await;
+    let live = world.node.live(GuildId::MIN).await.unwrap();
+    assert_eq!(live.view().unwrap().len(), 5_011);
+    world.park().await;
+    world.node.stop().await;
+    assert!(live.has_ended());
+}
+
+#[test]
+fn of_a_parked_guild_nothing_is_held_once_its_runtime_has_ended() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (store, live, view) = runtime.block_on(async {
+        let world = World::new();
+        world.found().await;
+        world.park().await;
+        let (live, view) = world.watch().await;
+        (Arc::clone(&world.store), live, view)
+    });
+    drop(runtime);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        until(async || (live.strong_count(), view.strong_count(), Arc::strong_count(&store)) == (0, 0, 1)).await;
+    });
 }
