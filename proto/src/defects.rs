@@ -114,6 +114,8 @@ defects! {
         "A member with three roles or more cannot listen.";
     TypistUnasked "typist-unasked" in guild breaks [5]:
         "Anybody may be told of as typing anywhere.";
+    ForeignPublisher "foreign-publisher" in guild breaks [3, 4]:
+        "Anybody may publish as another user's session.";
     FoldOverNewer "fold-over-newer" in members breaks [3, 9]:
         "A fold drops the changes that came while it ran.";
     OverlayUnbounded "overlay-unbounded" in members breaks [7]:

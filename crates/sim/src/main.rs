@@ -48,7 +48,7 @@ struct Arguments {
     defects: bool,
     /// The same for one of them.
     #[cfg(feature = "defects")]
-    #[arg(long)]
+    #[arg(long, value_parser = PossibleValuesParser::new(defects()))]
     defect: Option<String>,
 }
 
@@ -68,7 +68,8 @@ fn main() -> ExitCode {
     let next = AtomicU64::new(0);
     let reports: Mutex<Vec<Report>> = Mutex::new(Vec::new());
     thread::scope(|scope| {
-        for _ in 0..threads.max(1) {
+        // No more than there is work for.
+        for _ in 0..threads.min(usize::try_from(arguments.seeds).unwrap_or(usize::MAX)).max(1) {
             scope.spawn(|| {
                 loop {
                     let nth = next.fetch_add(1, Ordering::Relaxed);
@@ -97,6 +98,11 @@ fn tell_shortest(broken: Report) {
     let breach = shortest.breach.as_ref().map(ToString::to_string).unwrap_or_default();
     let history = shortest.history.join("\n");
     println!("{history}\nshrunk to {} steps by {}: {breach}", shortest.steps, shortest.plan);
+}
+
+#[cfg(feature = "defects")]
+fn defects() -> impl Iterator<Item = &'static str> {
+    guildhall_proto::Defect::ALL.iter().map(|defect| defect.name())
 }
 
 fn kinds() -> impl Iterator<Item = &'static str> {
@@ -164,7 +170,7 @@ mod hunts {
         let (left, caught) = (Mutex::new(all.clone()), Mutex::new(0));
         let threads = arguments.threads.or_else(|| thread::available_parallelism().ok().map(usize::from));
         thread::scope(|scope| {
-            for _ in 0..threads.unwrap_or(1) {
+            for _ in 0..threads.unwrap_or(1).max(1) {
                 scope.spawn(|| {
                     loop {
                         let next = left.lock().expect("a thread that fails ends the process").pop();

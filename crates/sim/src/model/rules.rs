@@ -98,9 +98,8 @@ impl Community {
             Some(made) => made,
             None => return Verdict::Refused,
         };
-        // A deleted role's id stays taken until no record names it; which sessions are attached is the owner's to know.
-        let is_unknown = matches!(command, Command::CreateRole(role) if self.deleted_roles.contains(&role.id))
-            || matches!(command, Command::Publish(publish) if publish.session.is_some());
+        // A deleted role's id stays taken until no record names it.
+        let is_unknown = matches!(command, Command::CreateRole(role) if self.deleted_roles.contains(&role.id));
         if is_unknown { Verdict::Perhaps(made) } else { Verdict::Makes(made) }
     }
 

@@ -89,7 +89,9 @@ fn meddle(scene: &mut Scene<'_, '_>, guild: GuildId, known: &Community) {
         _ => {
             let (payload, mentions) = (scene.payload(8), Mentions::default());
             let author = Actor::User(scene.member(known));
-            let publish = Publish { channel, payload, mentions, session: Some(session), echo: true };
+            // Without an echo, whose session it is would not hear it.
+            let echo = session.get().is_multiple_of(2);
+            let publish = Publish { channel, payload, mentions, session: Some(session), echo };
             scene.call(guild, author, Command::Publish(publish));
         }
     }

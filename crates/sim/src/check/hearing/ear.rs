@@ -532,6 +532,7 @@ impl Ear {
         tally.calls += u64::from(is_call);
     }
 
+    #[track_caller]
     fn require(&self, promise: Promise, holds: bool, what: impl FnOnce() -> String) -> Result<(), Breach> {
         if holds { Ok(()) } else { Err(self.breach(promise, what())) }
     }

@@ -168,7 +168,11 @@ impl Ledger {
         }
         let has_room = made.has_room || !command.is_durable();
         asked.require(Promise::Bounds, has_room, "the store has no room for it")?;
-        let verdict = life.decide(made.now, asked.actor, command, RoleId::everyone(asked.guild));
+        let verdict = if book.register.may_publish(asked.actor, command) {
+            life.decide(made.now, asked.actor, command, RoleId::everyone(asked.guild))
+        } else {
+            Verdict::Refused
+        };
         match (verdict, answer) {
             (Verdict::Refused | Verdict::Perhaps(_), Some(Err(refusal))) => {
                 asked.require(Promise::Durable, makes_nothing, "a refused command has changed something")?;

@@ -6,7 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use guildhall_guild::{Answer, Attached, Reply, SessionRequest};
 use guildhall_proto::limits::{GUILD_SESSIONS_MAX, USER_SESSIONS_MAX};
-use guildhall_proto::{EventKind, Generation, GuildId, Millis, Position, SessionId, Status, UserId};
+use guildhall_proto::{
+    Actor, Command, EventKind, Generation, GuildId, Millis, Position, Publish, SessionId, Status, UserId,
+};
 
 use super::{Breach, Promise};
 use crate::model::Life;
@@ -72,6 +74,12 @@ impl Register {
     /// Whether a user has a session, or has had one since so many had ended.
     pub(super) fn was_there(&self, user: UserId, since: u64) -> bool {
         self.of.contains_key(&user) || self.ended.get(&user).is_some_and(|ended| *ended > since)
+    }
+
+    /// Whether a command may name the session that it does, if it does: who publishes as a session has it.
+    pub(super) fn may_publish(&self, actor: Actor, command: &Command) -> bool {
+        let Command::Publish(Publish { session: Some(session), .. }) = command else { return true };
+        self.held.get(session).is_some_and(|held| actor == Actor::User(held.user))
     }
 
     /// What a user's sessions show together: the most present of them.
