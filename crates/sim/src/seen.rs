@@ -127,6 +127,8 @@ seen! {
     reattached: "session reattached";
     /// Sessions superseded.
     superseded: "session superseded";
+    /// Of these, such as listened still, and heard it.
+    superseded_heard: "session that listened heard that it goes on elsewhere";
     /// Changes of level taken.
     level_changes: "level changed";
     /// The same while the session lagged.

@@ -198,6 +198,7 @@ impl World {
             missed: tally.missed,
             epochs_over_gaps: tally.epochs_over_gaps,
             left: tally.left,
+            superseded_heard: tally.superseded,
             ..self.watch.seen.clone()
         }
     }
