@@ -8,8 +8,8 @@
 //! | `guild_bytes_created` | 9-11 KB | the woken one, and in the ring what created it, its 20 members among that: 4 KB | 13.6 KB |
 //! | `guild_bytes_asleep` | 2.5-3.0 KB | what the store in memory has of it, base and structure; nothing of it is the node's | 3.2 KB |
 //! | `guild_bytes_woken` | 6-7 KB | the state 3 KB, of which the store shares the base; the store's structure 1.5 KB; owner, task, mailbox, view and ring 1.8 KB | 7.7 KB |
-//! | `guilds_asleep_100k` | 6-15 MiB | 60-150 B each: a row of the store, epoch, and where its checkpoint lies, in a map |
-//! | `guilds_awake_100k` | 320-380 MiB | 3.3 KB each in use: the state 2.1 KB, what the owner is made from beside it 0.1 KB, mailbox and what readers share 0.4 KB, view 0.2 KB, ring and what is told 0.2 KB, places and the store's rows 0.25 KB; and what the allocator adds to 30 allocations | 635 MiB with a task each, trees for lists, and all that is kept for the next turn |
+//! | `guilds_asleep_100k` | 6-15 MiB | 60-150 B each: a row of the store, epoch, and where its checkpoint lies, in a map | 25 MiB with mimalloc, 46 with it and huge pages, 21 with glibc |
+//! | `guilds_awake_100k` | 320-380 MiB | 3.3 KB each in use: the state 2.1 KB, what the owner is made from beside it 0.1 KB, mailbox and what readers share 0.4 KB, view 0.2 KB, ring and what is told 0.2 KB, places and the store's rows 0.25 KB; and what the allocator adds to 30 allocations | 373 MiB with mimalloc and huge pages; 635 MiB with glibc and a task each, trees for lists, and all that is kept for the next turn |
 //! | `guild_wake_p99` | 1-2 ms | two reads of pages that are cached, a claim synced with those of its neighbours 0.3-0.6 ms, decoding 20 µs, three hand-overs of 20 µs |
 //! | `session_bytes_stream` | 0.7-0.8 KB | a task of 384 or 512 B with the stream in it, its waker and its door 110 B, else as a batch's | 0.8-1.0 KB (before 1.9-3.2) |
 //! | `session_bytes_held` | 0.5-0.6 KB | the same with a stream of 220 B in the place of the task | 530-680 B |
