@@ -66,7 +66,7 @@ const CAUGHT: &[(&str, u64)] = &[
     ("body-ignored", 1),
     ("checkpoint-too-far", 0),
     ("cohort-of-now", 13),
-    ("deny-wins", 28),
+    ("deny-wins", 13),
     ("epoch-not-raised", 0),
     ("expired-applied", 1),
     ("failure-ignored", 51),
@@ -125,4 +125,5 @@ const CAUGHT: &[(&str, u64)] = &[
     ("waiters-forgotten", 5),
     ("wake-too-few", 0),
     ("works-unbounded", 13),
+    ("foreign-publisher", 1),
 ];
