@@ -39,6 +39,8 @@ troubles! {
     SlowDisk "slow-disk";
     /// A disk is full for a while.
     FullDisk "full-disk";
+    /// A disk gives wrong bits for a while, of what was written long ago.
+    BitRot "bit-rot";
     /// A node stands still for a while; another may take its guilds meanwhile.
     Pause "pause";
     /// A link breaks, and is there again at once.
@@ -123,8 +125,13 @@ impl Faults {
 
 const CRASH: &[(Trouble, u64)] = &[(Trouble::PowerCut, 2_000), (Trouble::Kill, 6_000), (Trouble::LoseBackend, 8_000)];
 
-const DISK: &[(Trouble, u64)] =
-    &[(Trouble::PowerCut, 5_000), (Trouble::DiskError, 5_000), (Trouble::SlowDisk, 4_000), (Trouble::FullDisk, 6_000)];
+const DISK: &[(Trouble, u64)] = &[
+    (Trouble::PowerCut, 5_000),
+    (Trouble::DiskError, 5_000),
+    (Trouble::SlowDisk, 4_000),
+    (Trouble::FullDisk, 6_000),
+    (Trouble::BitRot, 3_000),
+];
 
 const NETWORK: &[(Trouble, u64)] =
     &[(Trouble::CutLink, 1_500), (Trouble::Partition, 3_000), (Trouble::LoseBackend, 6_000), (Trouble::Squeeze, 4_000)];
@@ -138,6 +145,7 @@ const MIXED: &[(Trouble, u64)] = &[
     (Trouble::DiskError, 15_000),
     (Trouble::SlowDisk, 9_000),
     (Trouble::FullDisk, 12_000),
+    (Trouble::BitRot, 6_000),
     (Trouble::Pause, 6_000),
     (Trouble::CutLink, 4_000),
     (Trouble::Partition, 8_000),

@@ -125,6 +125,8 @@ seen! {
     resume_refused: "resume refused";
     /// Sessions that a new owner was told of.
     reattached: "session reattached";
+    /// Claims of guilds that the disk gave wrong bits of, which were told so.
+    damage_told: "damage told of";
     /// Sessions superseded.
     superseded: "session superseded";
     /// Of these, such as listened still, and heard it.

@@ -418,6 +418,7 @@ impl World {
             let mended = &mut self.machines[machine];
             mended.slowness = 1;
             mended.empty();
+            mended.unrot();
             mended.disarm();
         }
         for node in 0..self.nodes.len() {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use guildhall_guild::TurnId;
 use guildhall_log::MemoryFiles;
-use guildhall_log::files::{Failure, Fault, Site};
+use guildhall_log::files::{Failure, Fault, Files, Site};
 use guildhall_proto::NodeId;
 use guildhall_store::{
     Alone, CheckpointWriter, Directory, EmbeddedConfig, EmbeddedStore, Identity, IdentityError, OpenError, OpenReport,
@@ -42,6 +42,8 @@ pub(crate) struct Machine {
     latency: Micros,
     /// How many times as long it takes now.
     pub(crate) slowness: u64,
+    /// What it gives wrong now: by log, the file, the place in it, and the bits.
+    rotten: Vec<(Which, String, u64, u8)>,
     /// Whether the power went at an operation of the disk, as it was told to.
     is_armed: bool,
 }
@@ -128,6 +130,7 @@ impl Machine {
             dice,
             latency,
             slowness: 1,
+            rotten: Vec::new(),
             is_armed: false,
         };
         machine.open(&mut Seen::default())?;
@@ -166,6 +169,7 @@ impl Machine {
     pub(crate) fn end(&mut self, end: End) {
         self.life += 1;
         self.opened = None;
+        self.unrot();
         (self.writing, self.long) = ([false; 2], [0; 2]);
         self.inbox.lock().unwrap_or_else(PoisonError::into_inner).clear();
         match end {
@@ -266,7 +270,7 @@ impl Machine {
         let Some((bytes, kept)) = self.length(log).filter(|_| self.writing[log as usize]) else { return Ok(()) };
         let segments = bytes / self.config.segment_bytes;
         let groups = &mut self.long[log as usize];
-        *groups = if bytes > kept && !self.is_filled { *groups + 1 } else { 0 };
+        *groups = if bytes > kept && !self.is_filled && self.rotten.is_empty() { *groups + 1 } else { 0 };
         let (groups, number) = (*groups, self.number);
         Promise::Bounds.require(groups <= 2 * segments + LONG_GROUPS, || {
             format!(
@@ -308,6 +312,42 @@ impl Machine {
         }
     }
 
+    /// Has the disk give wrong bits here and there in the segments that were filled, as long as the process runs: what a start finds
+    /// of that is for the tests of the log and of the store.
+    pub(crate) fn rot(&mut self) {
+        if !self.is_up() {
+            return;
+        }
+        for log in [Which::Records, Which::Checkpoints] {
+            let files = self.disk.files(log);
+            let mut segments = files.list().unwrap_or_default();
+            segments.retain(|name| name.starts_with(|first: char| first.is_ascii_digit()));
+            segments.sort_unstable();
+            // The newest is written to.
+            segments.pop();
+            for _ in 0..ROTTEN_BITS {
+                let Some(nth) = self.dice.index(segments.len()) else { break };
+                let (offset, bits) = (self.dice.below(self.config.segment_bytes), 1 << self.dice.below(8));
+                if files.flip(&segments[nth], offset, bits) {
+                    self.rotten.push((log, segments[nth].clone(), offset, bits));
+                }
+            }
+        }
+    }
+
+    /// Has it give the right ones again.
+    pub(crate) fn unrot(&mut self) {
+        for (log, name, offset, bits) in take(&mut self.rotten) {
+            // A segment that was given back meanwhile has none.
+            self.disk.files(log).flip(&name, offset, bits);
+        }
+    }
+
+    /// Whether it gives wrong bits.
+    pub(crate) fn is_rotten(&self) -> bool {
+        !self.rotten.is_empty()
+    }
+
     /// Gives the disk room again.
     pub(crate) fn empty(&mut self) {
         self.is_filled = false;
@@ -327,6 +367,13 @@ impl Disk {
         Directory::new(files(&self.root), files(&self.records), files(&self.checkpoints))
     }
 
+    fn files(&self, log: Which) -> &MemoryFiles {
+        match log {
+            Which::Records => &self.records,
+            Which::Checkpoints => &self.checkpoints,
+        }
+    }
+
     fn all(&self) -> [&MemoryFiles; 3] {
         [&self.root, &self.records, &self.checkpoints]
     }
@@ -337,6 +384,8 @@ impl Disk {
     }
 }
 
+/// Bits that a disk gives wrong of one log at a time.
+const ROTTEN_BITS: usize = 256;
 /// Groups beside those that it takes to go through a log twice: what they append is dead as soon.
 const LONG_GROUPS: u64 = 64;
 /// Segments that the records may be longer at rest: what is live in each may keep it until one more group.

@@ -320,6 +320,10 @@ impl World {
     ) -> Result<(), Breach> {
         self.watch.seen.stale_grants += u64::from(matches!(error, StoreError::StaleGrant { .. }));
         let away = match error {
+            StoreError::Corrupt { .. } if self.machines[self.nodes[node].machine].is_rotten() => {
+                self.watch.seen.damage_told += 1;
+                NoAnswer::Unavailable
+            }
             StoreError::Corrupt { what } => {
                 return Err(Promise::Durable.breach(format!("guild {guild} is said to be damaged: {what}")));
             }

@@ -65,6 +65,10 @@ impl World {
                 self.machines[machine].fill();
                 self.disk_well_later(machine, FULL_FOR * while_ms);
             }
+            Trouble::BitRot => {
+                self.machines[machine].rot();
+                self.disk_well_later(machine, while_ms);
+            }
             Trouble::Pause => self.pause(node, while_ms.max(60)),
             Trouble::CutLink => {
                 self.watch.seen.links_cut += 1;
@@ -101,6 +105,7 @@ impl World {
             Again::Disk { machine } => {
                 self.machines[machine].slowness = 1;
                 self.machines[machine].empty();
+                self.machines[machine].unrot();
                 self.machines[machine].attend(&mut self.wire);
             }
             Again::Link { backend, node } => self.wire.mend(Host::Backend(backend), Host::Node(node)),
