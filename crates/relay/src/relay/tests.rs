@@ -1,4 +1,5 @@
 mod churn;
+mod coming_back;
 mod ends;
 mod gaps;
 mod levels;

@@ -3,7 +3,7 @@
 use super::stage::Heard::{self, Detached, Event as Ev};
 use super::stage::*;
 use super::*;
-use crate::{Attach, Delivery, DetachReason, Resume, StaleResync};
+use crate::{Attach, Delivery, DetachReason, Resume, StaleResync, Wait};
 
 #[test]
 fn a_reader_that_falls_out_of_the_ring_is_told_one_gap_and_goes_on_after_it() {
@@ -164,4 +164,30 @@ fn a_batch_that_falls_out_of_the_ring_tells_all_its_sessions() {
     stage.say(OFFICE);
     let next = stage.say(HALL);
     assert_eq!(stage.hear_batch(), [(1, Ev(next)), (2, Ev(next))]);
+}
+
+#[test]
+fn a_gap_that_is_not_told_yet_grows_when_the_ring_passes_the_stream_by_again() {
+    let mut stage = Stage::with_ring(8);
+    let known = stage.say(HALL);
+    (0..20).for_each(|_| _ = stage.say(HALL));
+    let mut ada = stage.come_back(position(known), as_of(0, 1, ADA, &[]));
+    let last = (0..20).map(|_| stage.say(HALL)).last().unwrap();
+
+    assert_eq!(stage.relay.wait(&mut ada), Ok(Wait::Gap));
+    assert_eq!(ada.known(), position(known));
+    assert_eq!(stage.hear(&mut ada), [Heard::Gap(known, last)]);
+}
+
+#[test]
+fn a_batch_that_the_ring_passes_by_twice_unread_tells_one_gap_over_both() {
+    let mut stage = Stage::with_ring(8);
+    stage.relay.attach_batch(as_of(0, 1, ADA, &[]), 1).unwrap();
+    let heard = stage.say(HALL);
+    assert_eq!(stage.hear_batch(), [(1, Ev(heard))]);
+    for _ in 0..2 {
+        (0..20).for_each(|_| _ = stage.say(HALL));
+        stage.relay.fill(&mut stage.batch);
+    }
+    assert_eq!(stage.hear_batch(), [(1, Heard::Gap(heard, heard + 40))]);
 }
