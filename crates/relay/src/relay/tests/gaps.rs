@@ -191,3 +191,18 @@ fn a_batch_that_the_ring_passes_by_twice_unread_tells_one_gap_over_both() {
     }
     assert_eq!(stage.hear_batch(), [(1, Heard::Gap(heard, heard + 40))]);
 }
+
+#[test]
+fn a_lost_summary_is_told_as_a_gap_though_the_session_has_heard_the_latest_event() {
+    let mut stage = Stage::new();
+    let mut ada = stage.join_passive(1, ADA, &staff());
+    stage.say(HALL);
+    let called = stage.call(OFFICE);
+    let mut events = 0;
+    ada.read(100, |_| events += 1);
+    stage.tick(10_000);
+    stage.relay.set_bytes_max(1024 * 1024, 0);
+
+    assert_eq!(events, 1);
+    assert_eq!(stage.hear(&mut ada), [Heard::Gap(called, called)]);
+}
