@@ -237,10 +237,12 @@ impl Stream {
         let entered = self.enter();
         let mut left = max.max(1);
         if let Some(gap) = self.gap.take() {
-            // Who was detached meanwhile has lost nothing behind its end. A hole is told however little the relay knows of it.
+            // Who was detached meanwhile has lost nothing behind its end. A hole is told however little the relay knows of it, and so is a
+            // summary that was lost, which may come where all events were heard.
             let end = entered.flatten();
-            let through = end.map_or(gap.through, |end| end.position.min(gap.through));
-            if through > gap.after || through == gap.after && end.is_some_and(|end| end.is_in_hole) {
+            let has_ended_before = end.is_some_and(|end| end.position <= gap.after && !end.is_in_hole);
+            if !has_ended_before {
+                let through = end.map_or(gap.through, |end| end.position.min(gap.through));
                 visit(Delivery::Gap(Gap { after: gap.after, through }));
                 left -= 1;
             }

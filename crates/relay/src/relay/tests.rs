@@ -1,4 +1,7 @@
 mod churn;
+mod coming_back;
+mod ends;
+mod gaps;
 mod levels;
 mod stage;
 mod told;
@@ -7,8 +10,8 @@ use guildhall_proto::limits::PAYLOAD_BYTES_MAX;
 use guildhall_proto::{EventKind, Millis, OverwriteTarget, Payload, UserId};
 
 use super::*;
-use crate::{Attach, AttachError, Delivery, DetachReason, Resume, StaleResync, Stream, UnknownSession};
-use stage::Heard::{self, Detached, Event as Ev};
+use crate::{Attach, AttachError, DetachReason, Stream, UnknownSession};
+use stage::Heard::{Detached, Event as Ev};
 use stage::*;
 
 #[test]
@@ -107,40 +110,6 @@ fn the_own_member_is_always_heard_of_and_others_only_if_asked_for() {
 
     assert_eq!(stage.hear(&mut ada), [Ev(of_ada)]);
     assert_eq!(stage.hear(&mut watching), [Ev(of_ada), Ev(of_bob), Ev(one), Ev(many), Ev(gone)]);
-}
-
-#[test]
-fn the_sessions_of_a_member_that_left_hear_that_last() {
-    let mut stage = Stage::new();
-    let mut waiting = stage.join(1, ADA, &[]);
-    let mut lagging = stage.join(2, ADA, &[]);
-    let mut other = stage.join(3, BOB, &[]);
-    let said = stage.say(HALL);
-    stage.hear(&mut waiting);
-
-    let gone = stage.apply(left(ADA));
-    assert_eq!(stage.woken, [waiting.key()]);
-    let later = stage.say(HALL);
-
-    assert_eq!(stage.hear(&mut waiting), [Ev(gone), Detached(DetachReason::MemberLeft)]);
-    assert_eq!(stage.hear(&mut lagging), [Ev(said), Ev(gone), Detached(DetachReason::MemberLeft)]);
-    assert_eq!(stage.hear(&mut other), [Ev(said), Ev(later)]);
-    assert_eq!(stage.relay.sessions(), 1);
-}
-
-#[test]
-fn all_sessions_of_a_deleted_guild_hear_that_last() {
-    let mut stage = Stage::new();
-    let mut ada = stage.join(1, ADA, &[]);
-    let mut pending = stage.attach(as_of(9, 2, BOB, &[]));
-    stage.relay.attach_batch(as_of(0, 3, BOB, &[]), 7).unwrap();
-
-    let deleted = stage.apply(EventKind::GuildDeleted);
-
-    assert_eq!(stage.hear(&mut ada), [Ev(deleted), Detached(DetachReason::GuildDeleted)]);
-    assert_eq!(stage.hear(&mut pending), [Ev(deleted), Detached(DetachReason::GuildDeleted)]);
-    assert_eq!(stage.hear_batch(), [(7, Ev(deleted)), (7, Detached(DetachReason::GuildDeleted))]);
-    assert_eq!((stage.relay.sessions(), stage.relay.cohorts(), stage.relay.batch_sessions()), (0, 0, 0));
 }
 
 #[test]
@@ -257,33 +226,6 @@ fn a_cohort_change_that_a_waiting_session_does_not_hear_of_holds_at_its_next_eve
 }
 
 #[test]
-fn a_reader_that_falls_out_of_the_ring_is_told_one_gap_and_goes_on_after_it() {
-    let mut stage = Stage::with_ring(8);
-    let mut ada = stage.join(1, ADA, &[]);
-    let heard = stage.say(HALL);
-    assert_eq!(stage.hear(&mut ada), [Ev(heard)]);
-    for _ in 0..20 {
-        stage.say(HALL);
-    }
-    let last = stage.relay.position().seq.0;
-
-    assert_eq!(stage.hear(&mut ada), [Heard::Gap(heard, last)]);
-    let next = stage.say(HALL);
-    assert_eq!(stage.hear(&mut ada), [Ev(next)]);
-}
-
-#[test]
-fn what_was_not_for_a_session_is_no_loss() {
-    let mut stage = Stage::with_ring(8);
-    let mut guest = stage.join(1, BOB, &[]);
-    for _ in 0..20 {
-        stage.say(OFFICE);
-    }
-    let said = stage.say(HALL);
-    assert_eq!(stage.hear(&mut guest), [Ev(said)]);
-}
-
-#[test]
 fn an_attach_that_the_ring_does_not_reach_back_to_is_refused() {
     let mut stage = Stage::with_ring(8);
     for _ in 0..20 {
@@ -292,47 +234,6 @@ fn an_attach_that_the_ring_does_not_reach_back_to_is_refused() {
     let refused = stage.relay.attach_stream(as_of(3, 1, ADA, &[])).unwrap_err();
     assert_eq!(refused, AttachError::TooOld { accepted: position(3), at: position(20) });
     assert_eq!(stage.relay.sessions(), 0);
-}
-
-#[test]
-fn a_detached_session_hears_up_to_where_that_was_accepted() {
-    let mut stage = Stage::new();
-    let mut past = stage.join(1, ADA, &[]);
-    let mut ahead = stage.join(2, ADA, &[]);
-    let waiting = stage.join(3, BOB, &[]);
-    let first = stage.say(HALL);
-    let second = stage.say(HALL);
-    let mut woken = Vec::new();
-
-    stage.relay.detach(past.key(), position(first), &mut woken).unwrap();
-    stage.relay.detach(ahead.key(), position(second + 1), &mut woken).unwrap();
-    assert_eq!(woken, []);
-    let third = stage.say(HALL);
-    stage.say(HALL);
-
-    let end = Detached(DetachReason::Requested);
-    assert_eq!(stage.hear(&mut past), [Ev(first), end.clone()]);
-    assert_eq!(stage.hear(&mut ahead), [Ev(first), Ev(second), Ev(third), end.clone()]);
-    assert_eq!(stage.relay.sessions(), 1);
-
-    let mut waiting = waiting;
-    stage.hear(&mut waiting);
-    let now = stage.relay.position();
-    stage.relay.detach(waiting.key(), now, &mut woken).unwrap();
-    assert_eq!(woken, [waiting.key()]);
-    assert_eq!(stage.hear(&mut waiting), [end]);
-}
-
-#[test]
-fn a_detached_session_that_lags_too_far_is_told_its_gap_first() {
-    let mut stage = Stage::with_ring(8);
-    let mut ada = stage.join(1, ADA, &[]);
-    let first = stage.say(HALL);
-    stage.relay.detach(ada.key(), position(first), &mut Vec::new()).unwrap();
-    for _ in 0..20 {
-        stage.say(HALL);
-    }
-    assert_eq!(stage.hear(&mut ada), [Heard::Gap(0, first), Detached(DetachReason::Requested)]);
 }
 
 #[test]
@@ -396,140 +297,6 @@ fn a_clean_epoch_continues_and_any_other_asks_for_a_resync() {
     // Accepted by the former owner at a number it never reached.
     let refused = stage.relay.attach_stream(as_of(second, 3, ADA, &[])).unwrap_err();
     assert!(matches!(refused, AttachError::TooOld { .. }));
-}
-
-#[test]
-fn a_resync_tells_every_session_a_gap_and_ends_those_who_are_gone() {
-    let mut stage = Stage::new();
-    let mut ada = stage.join(1, ADA, &[]);
-    let mut bob = stage.join(2, BOB, &[]);
-    let mut within = stage.attach(as_of(5, 3, ADA, &[]));
-    let mut at_view = stage.attach(as_of(9, 4, ADA, &[]));
-    stage.relay.attach_batch(as_of(0, 5, ADA, &[]), 5).unwrap();
-    let said = stage.say(HALL);
-
-    assert_eq!(stage.resync(position(0), &[]), Err(StaleResync { got: position(0), at: position(1) }));
-    stage.resync(position(9), &[ADA, OWNER]).unwrap();
-    let next = stage.say(HALL);
-
-    assert_eq!(stage.hear(&mut ada), [Ev(said), Heard::Gap(said, 9), Ev(next)]);
-    assert_eq!(stage.hear(&mut bob), [Ev(said), Heard::Gap(said, 9), Detached(DetachReason::MemberLeft)]);
-    assert_eq!(stage.hear(&mut within), [Heard::Gap(5, 9), Ev(next)]);
-    assert_eq!(stage.hear(&mut at_view), [Ev(next)]);
-    assert_eq!(stage.hear_batch(), [(5, Ev(said)), (5, Heard::Gap(said, 9)), (5, Ev(next))]);
-    assert!(!stage.relay.attach_stream(as_of(8, 6, ADA, &[])).unwrap_err().to_string().is_empty());
-}
-
-#[test]
-fn a_session_of_a_membership_that_ended_in_a_hole_ends_though_its_user_is_back_and_listens_anew() {
-    let mut stage = Stage::new();
-    let mut before = stage.join(1, ADA, &[]);
-    let mut since = stage.attach(as_of(5, 2, ADA, &[]));
-    let mut other = stage.join(3, BOB, &[]);
-
-    let rights = stage.relay.rights().clone();
-    let outlived = [before.key()];
-    let find = |user: UserId| Some(member(user.get(), &[]));
-    stage.relay.resync(position(9), rights, find, &outlived, &mut Vec::new()).unwrap();
-    let next = stage.say(HALL);
-
-    assert_eq!(stage.hear(&mut before), [Heard::Gap(0, 9), Detached(DetachReason::MemberLeft)]);
-    assert_eq!(stage.hear(&mut since), [Heard::Gap(5, 9), Ev(next)]);
-    assert_eq!(stage.hear(&mut other), [Heard::Gap(0, 9), Ev(next)]);
-}
-
-#[test]
-fn a_guild_deleted_unheard_ends_every_session_after_a_gap() {
-    let mut stage = Stage::new();
-    let mut ada = stage.join(1, ADA, &[]);
-    let mut ahead = stage.attach(as_of(9, 2, BOB, &[]));
-    stage.relay.attach_batch(as_of(0, 3, ADA, &[]), 3).unwrap();
-
-    stage.relay.end_guild(position(8), &mut stage.woken).unwrap();
-
-    let end = Detached(DetachReason::GuildDeleted);
-    assert_eq!(stage.hear(&mut ada), [Heard::Gap(0, 8), end.clone()]);
-    assert_eq!(stage.hear(&mut ahead), std::slice::from_ref(&end));
-    assert_eq!(stage.hear_batch(), [(3, Heard::Gap(0, 8)), (3, end)]);
-    assert_eq!(stage.relay.sessions(), 0);
-}
-
-#[test]
-fn a_guild_deleted_unheard_where_the_relay_stood_still_tells_a_lost_batch_its_gap() {
-    let mut stage = Stage::new();
-    let at = stage.say(HALL);
-    let here = stage.relay.position();
-    stage.relay.attach_batch(as_of(at, 1, ADA, &[]), 1).unwrap();
-
-    stage.relay.end_guild(here, &mut stage.woken).unwrap();
-    stage.relay.set_bytes_max(0, 0);
-
-    assert_eq!(stage.hear_batch(), [(1, Heard::Gap(at, at)), (1, Detached(DetachReason::GuildDeleted))]);
-}
-
-#[test]
-fn a_guild_deleted_unheard_where_the_relay_stood_still_tells_a_lost_stream_its_gap() {
-    let mut stage = Stage::new();
-    let before = stage.relay.position().seq.0;
-    let at = stage.say(HALL);
-    let here = stage.relay.position();
-    let mut ada = stage.attach(as_of(before, 1, ADA, &[]));
-    // It has read all there is, and has not begun to wait.
-    let mut events = 0;
-    ada.read(100, |delivery| events += usize::from(matches!(delivery, Delivery::Event(_))));
-
-    stage.relay.end_guild(here, &mut stage.woken).unwrap();
-    stage.relay.set_bytes_max(0, 0);
-
-    assert_eq!(events, 1);
-    assert_eq!(stage.hear(&mut ada), [Heard::Gap(at, at), Detached(DetachReason::GuildDeleted)]);
-}
-
-#[test]
-fn the_gap_of_one_that_comes_back_ends_in_the_epoch_of_what_it_hears_next() {
-    let mut stage = Stage::with_ring(8);
-    let known = position(stage.say(HALL));
-    for epoch in 2..=4 {
-        let at = stage.relay.position();
-        stage.relay.open_epoch(guildhall_proto::Epoch(epoch), Some(at), &mut stage.woken).unwrap();
-        for _ in 0..6 {
-            stage.say(HALL);
-        }
-    }
-
-    let attach = Attach { accepted: stage.relay.position(), ..as_of(0, 1, ADA, &[]) };
-    let resume = Resume { attach, known, deleted_roles: &[], deletions_unknown_to: Seq(0) };
-    let (mut stream, gap) = stage.relay.resume_stream(resume).unwrap();
-    let mut heard = Vec::new();
-    stream.read(100, |delivery| {
-        if let Delivery::Event(event) = delivery {
-            heard.push(event.position);
-        }
-    });
-    assert_eq!(gap.map(|gap| gap.through.next()), heard.first().copied());
-    assert_eq!(heard[0].epoch, guildhall_proto::Epoch(3));
-}
-
-#[test]
-fn a_batch_that_falls_out_of_the_ring_tells_all_its_sessions() {
-    let mut stage = Stage::with_ring(8);
-    stage.relay.attach_batch(as_of(0, 1, ADA, &[]), 1).unwrap();
-    stage.relay.attach_batch(as_of(0, 2, BOB, &staff()), 2).unwrap();
-    assert_eq!(stage.hear_batch(), []);
-    let gone = stage.relay.attach_batch(as_of(0, 3, BOB, &[]), 3).unwrap();
-    stage.say(HALL);
-    stage.relay.detach(gone, position(1), &mut Vec::new()).unwrap();
-    for _ in 0..20 {
-        stage.say(HALL);
-    }
-    stage.apply(updated(BOB, &staff(), &[]));
-
-    let gap = Heard::Gap(0, 22);
-    let end = Detached(DetachReason::Requested);
-    assert_eq!(stage.hear_batch(), [(1, gap.clone()), (2, gap.clone()), (3, gap), (3, end)]);
-    stage.say(OFFICE);
-    let next = stage.say(HALL);
-    assert_eq!(stage.hear_batch(), [(1, Ev(next)), (2, Ev(next))]);
 }
 
 #[test]

@@ -325,3 +325,68 @@ fn a_session_that_turns_behind_a_hole_after_which_seqs_are_lower_is_told_its_gap
 
     assert_eq!(stage.hear(&mut ada), [Heard::Gap(8, 3), Ev(said)]);
 }
+
+#[test]
+fn a_level_accepted_before_the_session_was_attached_here_holds_from_there() {
+    let mut stage = Stage::new();
+    let heard: Vec<u64> = (0..3).map(|_| stage.say(HALL)).collect();
+    let mut ada = stage.attach(as_of(0, 1, ADA, &[]));
+    stage.say(HALL);
+    assert_eq!(stage.set_level(&mut ada, Level::Passive, 1), 3);
+    assert_eq!(stage.hear(&mut ada), heard.into_iter().map(Ev).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_session_that_turns_passive_where_the_slow_ring_reaches_back_no_more_is_told_a_gap() {
+    let mut stage = Stage::with_slow_ring(8);
+    let mut ada = stage.join(1, ADA, &[]);
+    let heard = stage.say(HALL);
+    let last = (0..20).map(|_| stage.call(HALL)).last().unwrap();
+    assert_eq!(stage.set_level(&mut ada, Level::Passive, heard), heard);
+    assert_eq!(stage.hear(&mut ada), [Ev(heard), Heard::Gap(heard, last)]);
+}
+
+#[test]
+fn a_late_passive_attach_is_told_the_news_by_its_rights_of_then() {
+    let mut stage = Stage::new();
+    // So that there is news to be noted.
+    let _waiting = stage.join_passive(1, BOB, &[]);
+    stage.say(OFFICE);
+    let revoked = stage.apply(updated(ADA, &staff(), &[]));
+    let mut ada = stage.attach(Attach { level: Level::Passive, ..as_of(0, 2, ADA, &staff()) });
+    stage.tick(10_000);
+    assert_eq!(stage.hear(&mut ada), [Ev(revoked), Heard::Unread(vec![OFFICE])]);
+}
+
+#[test]
+fn one_that_comes_back_to_the_batch_is_told_what_was_news_though_it_leaves_at_once() {
+    let mut stage = Stage::new();
+    stage.say(HALL);
+    let passive = |number| Attach { level: Level::Passive, ..as_of(0, number, ADA, &[]) };
+    stage.come_back_in_batch(position(0), passive(1));
+    let leaving = stage.come_back_in_batch(position(0), passive(2));
+    let mut stream = stage.come_back(position(0), passive(3));
+    for key in [leaving, stream.key()] {
+        stage.relay.detach(key, position(1), &mut Vec::new()).unwrap();
+    }
+
+    let (news, end) = (Heard::Unread(vec![HALL]), Detached(DetachReason::Requested));
+    assert_eq!(stage.hear(&mut stream), [news.clone(), end.clone()]);
+    assert_eq!(stage.hear_batch(), [(1, news.clone()), (2, news), (2, end)]);
+}
+
+#[test]
+fn one_that_turned_active_behind_the_gap_of_a_lost_batch_is_told_no_summary() {
+    let mut stage = Stage::with_ring(8);
+    let passive = |number, accepted| Attach { level: Level::Passive, ..as_of(accepted, number, ADA, &[]) };
+    stage.relay.attach_batch(passive(1, 0), 1).unwrap();
+    assert_eq!(stage.hear_batch(), []);
+    let last = (0..20).map(|_| stage.say(HALL)).last().unwrap();
+    // Both come where the gap ends, and have heard nothing of the last message.
+    stage.relay.attach_batch(passive(2, last - 1), 2).unwrap();
+    let turned = stage.relay.attach_batch(passive(3, last - 1), 3).unwrap();
+    stage.relay.set_level_batch(turned, Level::Active, position(last)).unwrap();
+    stage.tick(10_000);
+
+    assert_eq!(stage.hear_batch(), [(1, Heard::Gap(0, last)), (2, Heard::Unread(vec![HALL]))]);
+}

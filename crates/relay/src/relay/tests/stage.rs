@@ -11,7 +11,7 @@ use guildhall_proto::{
 use guildhall_ring::RingConfig;
 
 use crate::{
-    Attach, Batch, BatchItem, BatchRead, Delivery, DetachReason, Gap, Read, Relay, RelayConfig, SessionKey,
+    Attach, Batch, BatchItem, BatchRead, Delivery, DetachReason, Gap, Read, Relay, RelayConfig, Resume, SessionKey,
     StaleResync, Stream, Wait,
 };
 
@@ -52,6 +52,11 @@ impl Stage {
         Self::with(RelayConfig { ring: RingConfig { entries_max, ..RingConfig::default() }, ..RelayConfig::default() })
     }
 
+    pub(super) fn with_slow_ring(entries_max: usize) -> Self {
+        let slow_ring = RingConfig { entries_max, ..RingConfig::default() };
+        Self::with(RelayConfig { slow_ring, ..RelayConfig::default() })
+    }
+
     pub(super) fn with(config: RelayConfig) -> Self {
         let mut rights =
             Rights::new(guild(), settings(OWNER), Rights::everyone_role(guild(), Permissions::VIEW_CHANNEL));
@@ -80,6 +85,11 @@ impl Stage {
         self.apply(message(channel, None, false))
     }
 
+    /// A message that calls everyone.
+    pub(super) fn call(&mut self, channel: u64) -> u64 {
+        self.apply(calling(channel, None, Mentions { everyone: true, ..Mentions::default() }))
+    }
+
     pub(super) fn attach(&mut self, attach: Attach<'_>) -> Stream {
         self.relay.attach_stream(attach).unwrap()
     }
@@ -88,6 +98,22 @@ impl Stage {
     pub(super) fn join(&mut self, session: u64, user: u64, roles: &[RoleId]) -> Stream {
         let accepted = self.relay.position();
         self.attach(Attach { accepted, ..as_of(0, session, user, roles) })
+    }
+
+    /// A session that comes back now and knows all up to `known`.
+    pub(super) fn come_back(&mut self, known: Position, attach: Attach<'_>) -> Stream {
+        self.relay.resume_stream(self.resume(known, attach)).unwrap().0
+    }
+
+    /// The same in the batch, where its token is its number.
+    pub(super) fn come_back_in_batch(&mut self, known: Position, attach: Attach<'_>) -> SessionKey {
+        let token = attach.session.get();
+        self.relay.resume_batch(self.resume(known, attach), token).unwrap().0
+    }
+
+    fn resume<'a>(&self, known: Position, attach: Attach<'a>) -> Resume<'a> {
+        let attach = Attach { accepted: self.relay.position(), ..attach };
+        Resume { attach, known, deleted_roles: &[], deletions_unknown_to: Seq(0) }
     }
 
     /// All the stream has to say, until it waits or ends.

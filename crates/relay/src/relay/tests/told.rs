@@ -7,7 +7,7 @@ use super::stage::Heard::{self, Event as Ev, Gap as Lost, Presence, Typing};
 use super::stage::*;
 use super::*;
 use crate::session::TellError;
-use crate::{Attach, DetachReason};
+use crate::{Attach, Delivery, DetachReason};
 
 fn with_members(stage: &mut Stage, number: u64, of: u64) -> Stream {
     let accepted = stage.relay.position();
@@ -312,4 +312,33 @@ fn what_nobody_could_hear_is_still_later_than_what_was_told_before() {
     stage.tell(presence(BOB, Status::Offline));
     stage.set_level(&mut ada, Level::Active, said);
     assert_eq!(stage.hear(&mut ada), [Ev(said)]);
+}
+
+#[test]
+fn presence_told_before_a_gap_is_in_the_view_that_the_session_begins_again_from() {
+    let mut stage = Stage::with_ring(8);
+    let mut ada = with_members(&mut stage, 1, ADA);
+    stage.say(HALL);
+    stage.tell(presence(BOB, Status::Idle));
+    let last = (0..20).map(|_| stage.say(HALL)).last().unwrap();
+    assert_eq!(stage.hear(&mut ada), [Lost(0, last)]);
+}
+
+#[test]
+fn what_is_told_behind_an_event_that_a_read_does_not_see_yet_is_not_heard_before_it() {
+    let mut stage = Stage::new();
+    let mut ada = stage.join(1, ADA, &[]);
+    stage.tell(typing(BOB, HALL, 1));
+    let mut told = 0;
+    // As it hears of the first, a message comes, and somebody types behind that.
+    ada.read(100, |delivery| {
+        assert!(matches!(delivery, Delivery::Ephemeral(_)));
+        told += 1;
+        if told == 1 {
+            stage.say(HALL);
+            stage.tell(typing(14, HALL, 2));
+        }
+    });
+    assert_eq!(told, 1);
+    assert_eq!(stage.hear(&mut ada), [Ev(1), Typing(14, HALL, 2)]);
 }
