@@ -60,7 +60,7 @@ pub(crate) struct End {
     /// The position of the last that it may hear.
     pub(crate) position: Position,
     pub(crate) reason: DetachReason,
-    /// Whether a hole ends it, of which it is told before.
+    /// Whether a hole ends it: if it has a gap to be told, it is told it, however little that names.
     pub(crate) is_in_hole: bool,
 }
 

@@ -83,14 +83,13 @@ impl Relay {
         if end.is_none() && self.slots.at(key.idx).cohort == NONE {
             return Ok(key);
         }
-        let head = self.ring.head();
         let who = if end.is_none() { self.slots.listener(key.idx) } else { scan.who };
         let seat = Seat { who, token, cohort: self.cohort_of(&scan), told: self.told.head() };
         let found = scan.seek(&self.rings, end.map_or(self.head(), |end| end.at)) == Scanned::Found;
         let is_alone = found || scan.missed.is_some();
         let known = attach.accepted;
-        // A session that ends before the head never joins: whatever is before that end, it hears alone.
-        let at = if end.is_some() { head.next() } else { head };
+        // A session that has ended never joins: whatever is before its end, it hears alone.
+        let at = self.ring.head();
         let alone = Alone { gap, catch_up: is_alone.then_some((scan, self.position)), end };
         self.ops.push(Op::Join(Join { seat, at, known, alone: alone.boxed() }));
         Ok(key)

@@ -44,7 +44,7 @@ impl Relay {
     /// The past of a session of `user`, who holds `roles` just before the entry at `from`, which is in the ring or its head.
     /// O(events since).
     pub(super) fn past_of(&self, from: Cursor, user: UserId, roles: Arc<[RoleId]>, members: bool) -> Past {
-        let (steps, end) = self.steps(from, user, Arc::clone(&roles), members);
+        let (steps, end) = self.steps(from, user, Arc::clone(&roles));
         let present = Standing::new(&self.rights, user, Arc::default(), members);
         let mut owner = self.rights.owner();
         let mut overwrites: BTreeMap<ChannelId, bool> = present.overwrites.iter().copied().collect();
@@ -79,16 +79,16 @@ impl Relay {
     }
 
     /// The events from `from` on that may change the user's standing, and where the session ended, if it did.
-    fn steps(&self, from: Cursor, user: UserId, mut roles: Arc<[RoleId]>, members: bool) -> (Vec<Step>, Option<End>) {
+    fn steps(&self, from: Cursor, user: UserId, mut roles: Arc<[RoleId]>) -> (Vec<Step>, Option<End>) {
         let (mut steps, mut end) = (Vec::new(), None);
         let mut cursor = from;
         let read = self.rings.whole.read(&mut cursor, |at, entry| {
             let Fact::Event(event) = &entry.fact else {
                 return ControlFlow::Continue(());
             };
-            let mut ends = |at, reason| {
+            let mut ends = |reason| {
                 // The first end counts; what comes later is still taken back.
-                let at = Mark { whole: at, slow: self.mark(event.position).slow };
+                let at = Mark { whole: at.next(), slow: self.mark(event.position).slow };
                 end.get_or_insert(End { at, position: event.position, reason, is_in_hole: false });
             };
             match &event.kind {
@@ -101,11 +101,11 @@ impl Relay {
                 EventKind::RoleCreated { role } if roles.binary_search(&role.id).is_ok() => {
                     roles = roles.iter().copied().filter(|held| *held != role.id).collect();
                 }
-                EventKind::MemberLeft { member } if member.user == user => ends(at.next(), DetachReason::MemberLeft),
+                EventKind::MemberLeft { member } if member.user == user => ends(DetachReason::MemberLeft),
                 EventKind::MembersLeft { users } if users.binary_search(&user).is_ok() => {
-                    ends(if members { at.next() } else { at }, DetachReason::MemberLeft);
+                    ends(DetachReason::MemberLeft);
                 }
-                EventKind::GuildDeleted => ends(at.next(), DetachReason::GuildDeleted),
+                EventKind::GuildDeleted => ends(DetachReason::GuildDeleted),
                 EventKind::GuildUpdated { .. }
                 | EventKind::ChannelCreated { .. }
                 | EventKind::ChannelDeleted { .. }

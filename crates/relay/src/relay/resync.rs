@@ -108,7 +108,7 @@ impl Relay {
             // A session accepted behind the hole has lost nothing in it.
             let is_ahead = self.slots.at(idx).cohort == NONE;
             let from = if is_ahead { behind } else { place };
-            self.end(idx, End { at: behind, position: at, reason, is_in_hole: !is_ahead }, from, woken);
+            self.end(idx, End { at: behind, position: at, reason, is_in_hole: true }, from, woken);
         }
         self.append(entry);
         self.position = at;

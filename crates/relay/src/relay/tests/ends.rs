@@ -3,7 +3,7 @@
 use super::stage::Heard::{self, Detached, Event as Ev};
 use super::stage::*;
 use super::*;
-use crate::{DetachReason, UnknownSession};
+use crate::{Attach, DetachReason, UnknownSession};
 
 #[test]
 fn the_sessions_of_a_member_that_left_hear_that_last() {
@@ -129,4 +129,20 @@ fn a_session_that_ends_with_an_event_it_does_not_hear_has_lost_nothing_though_th
         stage.say(HALL);
     }
     assert_eq!(stage.hear(&mut ada), [Detached(DetachReason::MemberLeft)]);
+}
+
+#[test]
+fn a_late_attach_of_one_whom_a_prune_has_removed_meanwhile_hears_of_that_only_if_it_wants_members() {
+    let mut stage = Stage::new();
+    let said = stage.say(HALL);
+    let gone = stage.apply(EventKind::MembersLeft { users: vec![user(ADA)] });
+    stage.say(HALL);
+    let mut plain = stage.attach(as_of(0, 1, ADA, &[]));
+    let mut wanting = stage.attach(Attach { members: true, ..as_of(0, 2, ADA, &[]) });
+    stage.relay.attach_batch(as_of(0, 3, ADA, &[]), 3).unwrap();
+
+    let end = Detached(DetachReason::MemberLeft);
+    assert_eq!(stage.hear(&mut plain), [Ev(said), end.clone()]);
+    assert_eq!(stage.hear(&mut wanting), [Ev(said), Ev(gone), end.clone()]);
+    assert_eq!(stage.hear_batch(), [(3, Ev(said)), (3, end)]);
 }
