@@ -33,6 +33,8 @@ pub(super) struct LocalRelay {
     pub(super) sessions_max: usize,
     /// Leave to attach a session, or have one come back: see [`ATTACHING_MAX`].
     attaching: Semaphore,
+    /// Leave to wait for that: as many as there may be sessions.
+    waiting: Semaphore,
     pub(super) core: Mutex<Core>,
     /// Where errands run, also those of sessions that are dropped elsewhere.
     pub(super) runtime: Handle,
@@ -101,6 +103,7 @@ impl LocalRelay {
             guild,
             sessions_max: config.sessions_max,
             attaching: Semaphore::new(ATTACHING_MAX),
+            waiting: Semaphore::new(config.sessions_max.min(Semaphore::MAX_PERMITS)),
             core: Mutex::new(core),
             runtime: Handle::current(),
             over: Notify::new(),
@@ -129,14 +132,18 @@ impl LocalRelay {
     /// Waits until it is one more session's turn to attach or to come back, in the order they came.
     ///
     /// # Errors
-    /// `Overloaded` if that takes too long: those before it do not come to an end.
+    /// `Overloaded` if as many wait as there may be sessions, or if it takes too long: those before it do not come to an end.
     pub(super) async fn turn(&self) -> Result<SemaphorePermit<'_>, CallError> {
         if let Ok(turn) = self.attaching.try_acquire() {
             return Ok(turn);
         }
+        let late = CallError::Overloaded { retry_after: LAGGING_RETRY_AFTER };
+        let Ok(_place) = self.waiting.try_acquire() else {
+            return Err(late);
+        };
         match timeout(TURN_AFTER_MAX, self.attaching.acquire()).await {
             Ok(turn) => Ok(turn.expect("it is never closed")),
-            Err(_late) => Err(CallError::Overloaded { retry_after: LAGGING_RETRY_AFTER }),
+            Err(_elapsed) => Err(late),
         }
     }
 
@@ -439,7 +446,7 @@ mod tests {
     use crate::{Attach, AttachError, Call, Clock, NodeConfig};
 
     #[tokio::test(start_paused = true)]
-    async fn who_waits_too_long_for_its_turn_is_told_to_come_again_and_then_comes_in() {
+    async fn who_waits_too_long_for_its_turn_or_behind_too_many_is_told_to_come_again_and_then_comes_in() {
         let config = NodeConfig { clock: Clock::from_fn(|| Millis(1)), ..NodeConfig::default() };
         let node = Node::start(config, Arc::new(MemoryStore::default())).unwrap();
         let owner =
@@ -454,9 +461,18 @@ mod tests {
 
         let turns: Vec<SemaphorePermit<'_>> =
             (0..ATTACHING_MAX).map(|_| relay.attaching.try_acquire().unwrap()).collect();
+        let begun = Instant::now();
         let refused = backend.attach(GuildId::MIN, attach).await.unwrap_err();
-        assert_eq!(refused, AttachError::Call(CallError::Overloaded { retry_after: LAGGING_RETRY_AFTER }));
-        drop(turns);
+        let late = AttachError::Call(CallError::Overloaded { retry_after: LAGGING_RETRY_AFTER });
+        assert_eq!((refused, begun.elapsed()), (late.clone(), TURN_AFTER_MAX));
+
+        let places = u32::try_from(relay.sessions_max).unwrap();
+        let waiting = relay.waiting.try_acquire_many(places).unwrap();
+        let begun = Instant::now();
+        let refused = backend.attach(GuildId::MIN, attach).await.unwrap_err();
+        assert_eq!((refused, begun.elapsed()), (late, Duration::ZERO));
+
+        drop((turns, waiting));
         assert!(backend.attach(GuildId::MIN, attach).await.is_ok());
     }
 
