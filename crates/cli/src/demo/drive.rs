@@ -4,8 +4,8 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use guildhall_node::{Node, Pending};
-use guildhall_proto::{CallError, ClientId};
-use tokio::sync::mpsc;
+use guildhall_proto::{CallError, ClientId, Command};
+use tokio::sync::{mpsc, watch};
 use tracing::warn;
 
 use super::bell::Bell;
@@ -120,14 +120,22 @@ impl Driver {
     }
 }
 
-/// Notes what is answered until the driver is gone. How long an operation took counts from when it was due.
-pub(crate) async fn collect(mut begun: mpsc::Receiver<Begun>, ledger: Ledger) -> Collected {
+/// Notes what is answered until the driver is gone, and says when the deletion of the role is. How long an operation took counts from when
+/// it was due.
+pub(crate) async fn collect(
+    mut begun: mpsc::Receiver<Begun>,
+    ledger: Ledger,
+    role_deleted: watch::Sender<bool>,
+) -> Collected {
     let mut collected = Collected { ledger, latencies: Latencies::default(), failed: 0 };
     while let Some(Begun { operation, due, pending }) = begun.recv().await {
         match pending.answer().await {
             Ok(outcome) => {
                 collected.latencies.note(operation.kind, due.elapsed());
                 let last = outcome.at().seq.0;
+                if matches!(operation.command, Command::DeleteRole { .. }) {
+                    role_deleted.send_replace(true);
+                }
                 for (back, fact) in operation.facts.into_iter().rev().enumerate() {
                     collected.ledger.enter(last.saturating_sub(back as u64), fact);
                 }
@@ -169,8 +177,8 @@ impl Beat {
     }
 }
 
-/// What happens once, after so many parts in a hundred of the time. The role is deleted before sessions are cut: once a fold has cleaned
-/// it out of members, who was away meanwhile is told a gap.
+/// What happens once, after so many parts in a hundred of the time. Sessions are cut when the role has been deleted: once a fold has
+/// cleaned it out of members, who was away meanwhile is told a gap.
 const TURNINGS: [(u32, Turning); 4] =
     [(25, Turning::DeleteRole), (35, Turning::CreateChannel), (60, Turning::CreateRole), (70, Turning::DeleteChannel)];
 

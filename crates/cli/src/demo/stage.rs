@@ -8,6 +8,7 @@ use anyhow::Context;
 use guildhall_node::{Node, NodeConfig};
 use guildhall_proto::{Actor, ClientId, Command, Outcome, Position, PruneBy};
 use guildhall_store::Store;
+use tokio::sync::watch;
 use tracing::warn;
 
 use super::bell::Bell;
@@ -59,7 +60,8 @@ impl Stage {
     ) -> anyhow::Result<Worked> {
         let staying = script.staying().to_vec();
         let (mut driver, answered) = Driver::new(self.node.clone(), script);
-        let collecting = tokio::spawn(collect(answered, Ledger::after(at.seq.0)));
+        let (role_deleted, mut is_role_deleted) = watch::channel(false);
+        let collecting = tokio::spawn(collect(answered, Ledger::after(at.seq.0), role_deleted));
         let enough = Enough::new(AtomicBool::new(false));
         let scanning = tokio::spawn(scans::scan(self.node.clone(), self.shape, Arc::clone(&enough)));
         let reading = tokio::spawn(scans::read(self.node.clone(), self.shape, Arc::clone(&enough)));
@@ -73,7 +75,10 @@ impl Stage {
         tokio::time::sleep(time / 5).await;
         self.house.cue(Cue::Stall);
         let stalled_at = position(&self.node).await?;
-        tokio::time::sleep(time / 10).await;
+        tokio::time::sleep(time / 20).await;
+        // Without an answer the collector has ended, and says why.
+        drop(is_role_deleted.wait_for(|is_deleted| *is_deleted).await);
+        tokio::time::sleep(time / 20).await;
         self.house.cue(Cue::Break);
         let cut = (time / 10).min(CUT_MAX);
         tokio::time::sleep(cut).await;
