@@ -16,6 +16,7 @@ mod wire;
 use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
+use std::time::Duration;
 
 use guildhall_guild::{CheckpointConfig, GuildConfig};
 use guildhall_members::MembersConfig;
@@ -107,6 +108,8 @@ impl World {
             segment_bytes,
             slack_bytes: segment_bytes * drawn.below(3),
             small_bytes: [0, 1_000, 8_000][drawn.index(3).unwrap_or(0)],
+            // By no clock: what a run comes to is its seed's alone.
+            lost_after: Duration::MAX,
             ..EmbeddedConfig::default()
         };
         let n_machines = drawn.within(1, 3);

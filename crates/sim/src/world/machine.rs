@@ -44,6 +44,8 @@ pub(crate) struct Machine {
     pub(crate) slowness: u64,
     /// What it gives wrong now: by log, the file, the place in it, and the bits.
     rotten: Vec<(Which, String, u64, u8)>,
+    /// Whether it has given something wrong to this process, which leaves such places alone for a time: longer than a run.
+    is_spoiled: bool,
     /// Whether the power went at an operation of the disk, as it was told to.
     is_armed: bool,
 }
@@ -131,6 +133,7 @@ impl Machine {
             latency,
             slowness: 1,
             rotten: Vec::new(),
+            is_spoiled: false,
             is_armed: false,
         };
         machine.open(&mut Seen::default())?;
@@ -170,6 +173,7 @@ impl Machine {
         self.life += 1;
         self.opened = None;
         self.unrot();
+        self.is_spoiled = false;
         (self.writing, self.long) = ([false; 2], [0; 2]);
         self.inbox.lock().unwrap_or_else(PoisonError::into_inner).clear();
         match end {
@@ -270,7 +274,7 @@ impl Machine {
         let Some((bytes, kept)) = self.length(log).filter(|_| self.writing[log as usize]) else { return Ok(()) };
         let segments = bytes / self.config.segment_bytes;
         let groups = &mut self.long[log as usize];
-        *groups = if bytes > kept && !self.is_filled && self.rotten.is_empty() { *groups + 1 } else { 0 };
+        *groups = if bytes > kept && !self.is_filled && !self.is_spoiled { *groups + 1 } else { 0 };
         let (groups, number) = (*groups, self.number);
         Promise::Bounds.require(groups <= 2 * segments + LONG_GROUPS, || {
             format!(
@@ -282,7 +286,7 @@ impl Machine {
     /// The same of the records when everything has come to rest: their writer looks whenever a checkpoint is stored. The checkpoints are
     /// gone through with the next one only.
     pub(crate) fn check_records_at_rest(&self) -> Result<(), Breach> {
-        let Some((bytes, kept)) = self.length(Which::Records) else { return Ok(()) };
+        let Some((bytes, kept)) = self.length(Which::Records).filter(|_| !self.is_spoiled) else { return Ok(()) };
         let most = kept + REST_SEGMENTS * self.config.segment_bytes;
         Promise::Bounds.require(bytes <= most, || {
             format!("machine {}: records take {bytes} bytes at rest, and may take {most}", self.number)
@@ -329,6 +333,7 @@ impl Machine {
                 let Some(nth) = self.dice.index(segments.len()) else { break };
                 let (offset, bits) = (self.dice.below(self.config.segment_bytes), 1 << self.dice.below(8));
                 if files.flip(&segments[nth], offset, bits) {
+                    self.is_spoiled = true;
                     self.rotten.push((log, segments[nth].clone(), offset, bits));
                 }
             }
