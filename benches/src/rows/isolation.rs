@@ -10,9 +10,9 @@
 //! | `beside_panicking_job` | ≤ 1.5 × | a job panics in a worker, its guild is loaded again on workers: neither is the probe's thread |
 //! | `beside_reader`, `beside_batch` that never read | ≤ 1.5 × | a cursor that nobody moves: nothing is done for it |
 //!
-//! Measured on two shared cores, compared by middle slices: hot guild 0.85, 1.37, 1.35; panicking job 1.09, 1.03; reader 1.32, 1.14; batch 1.76,
-//! 1.85 (missed). Later, in a run that its host broke off: hot guild 1.19, panicking job 0.63. By the p99 of all calls, three runs before: hot guild 1.48, 2.11, 1.57; panicking job 0.76, 0.79, 0.47; reader 0.82, 0.89,
-//! 1.38; batch 0.49, 4.01, 0.91; the idle p99 itself was 0.2 to 22 ms then, as the host took cores away.
+//! Measured on two shared cores, compared by middle slices, in two full runs: hot guild 1.04, 1.03; panicking job 1.29, 0.67; reader 1.26, 1.32;
+//! batch 3.08, 1.18, and alone 1.03, 0.95. The middle p99 without trouble was 1.6 to 3.8 ms in these, for the host takes cores away. Before owners and
+//! relays had an allocator that frees for other threads without a lock, the batch was missed each time: 1.76, 1.85.
 
 use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -10,8 +10,9 @@
 //! | `turn_prune` | 250-400 µs | for each of 256 members two lookups 300 ns and a removal 800 ns; one event, one record |
 //! | `turn_role_deletion`, `turn_everyone_change` | 5-20 µs | a path of two small maps, a hash, one event; its share of the digest is one subtraction |
 //!
-//! Measured on two shared cores, compared by middle slices: prune 1.36, 5.46 (missed), 0.47, 1.18; role deletion 1.42, 0.66; @everyone 1.78, 1.87. By
-//! the p99 of all calls, three runs before: prune 1.37, 1.53, 2.34; role deletion 2.03, 1.27, 5.68; @everyone 1.25, 0.59, 1.96.
+//! Measured on two shared cores, compared by middle slices, in two full runs: prune 1.65, 1.06; role deletion 1.23, 0.30; @everyone 1.05, 0.68; the
+//! longest turn 317 µs of a prune, 3.4 and 2.1 µs of the others. Workers of the scheduler's idle class in place of nice ones did not help the prune:
+//! p99 1.4-6.5 ms beside 1.6-2.3 ms. What helped was that a removal costs less.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
