@@ -15,7 +15,7 @@ use crate::overlay::Change;
 /// The places looked up last. Empty until somebody looks ahead in a guild that is worth it.
 #[derive(Debug, Default)]
 pub(crate) struct Ahead {
-    /// By the low bits of the user's id.
+    /// By a few bits that all of a user's id decide.
     places: Box<[Option<Known>]>,
     /// Users that were approached, with page and block, until all of them were.
     approached: Vec<(UserId, Option<(usize, usize)>)>,

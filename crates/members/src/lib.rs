@@ -58,8 +58,8 @@
 //!
 //! # What it costs
 //!
-//! *n* members, *p* pages of at most 2,048, *s* distinct role sets, *c* changes since the last fold (at most some
-//! thousands).
+//! *n* members, *p* pages of at most 2,048, *s* distinct role sets, *c* changes since the last fold (some
+//! thousands; in a busy large guild up to one for sixteen members).
 //!
 //! | Call | Cost | Who pays |
 //! |---|---|---|
