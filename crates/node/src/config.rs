@@ -167,8 +167,11 @@ pub struct OffloadConfig {
     pub threads: usize,
     /// Scans running or waiting (default 256). Past it a scan is refused as overloaded.
     pub scans_max: usize,
-    /// Of these, one guild's (default 64). Past it a scan of this guild is refused as overloaded. More: a hot guild leaves others none.
+    /// One guild's scans, those whose answers are being read among them (default 64). Past it a scan of this guild is refused as overloaded. More: a hot guild leaves others none.
     pub guild_scans_max: usize,
+    /// Scans whose answers are being read (default 1,024), each with a view and at most 2 MiB of ids. Past it a scan is refused as
+    /// overloaded. More: readers that take their time keep more memory.
+    pub answers_max: usize,
     /// Things waiting to be dropped by a worker (default 4,096). Past it whoever holds one drops it in place, and it is counted.
     pub discards_max: usize,
 }
@@ -176,6 +179,6 @@ pub struct OffloadConfig {
 impl Default for OffloadConfig {
     fn default() -> Self {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { threads, scans_max: 256, guild_scans_max: 64, discards_max: 4_096 }
+        Self { threads, scans_max: 256, guild_scans_max: 64, answers_max: 1_024, discards_max: 4_096 }
     }
 }

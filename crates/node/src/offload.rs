@@ -4,12 +4,15 @@
 //! is caught here and reported like a result. A job whose caller has gone before it began is not run.
 //!
 //! Bounds: one fold a guild (the guild sees to that); [`scans_max`](crate::OffloadConfig::scans_max) scans, and
-//! [`guild_scans_max`](crate::OffloadConfig::guild_scans_max) of one guild, past which a scan is refused; [`discards_max`](crate::OffloadConfig::discards_max) things to drop, past which their holder drops them.
+//! [`guild_scans_max`](crate::OffloadConfig::guild_scans_max) of one guild,
+//! and [`answers_max`](crate::OffloadConfig::answers_max) answers that are read, past which a scan is refused; [`discards_max`](crate::OffloadConfig::discards_max) things to drop, past which their holder drops them.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use guildhall_proto::CallError;
@@ -33,10 +36,15 @@ struct Shared {
     config: OffloadConfig,
     counters: Arc<Counters>,
     scans: AtomicUsize,
+    answers: AtomicUsize,
     /// Microseconds that a scan took of late, queueing apart.
     scan_micros: AtomicU64,
     discards: AtomicUsize,
 }
+
+/// A job that was given to the workers, to be waited for.
+#[derive(Debug)]
+pub(crate) struct Started<R>(oneshot::Receiver<Result<R, JobPanicked>>);
 
 /// A job panicked; this is what it said.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -48,8 +56,9 @@ pub(crate) struct JobPanicked {
 impl Offload {
     pub(crate) fn start(config: OffloadConfig, counters: Arc<Counters>) -> Result<Self, ThreadPoolBuildError> {
         let pool = pool("offload", config.threads)?;
-        let (scans, scan_micros, discards) = (AtomicUsize::new(0), AtomicU64::new(0), AtomicUsize::new(0));
-        Ok(Self { shared: Arc::new(Shared { pool, config, counters, scans, scan_micros, discards }) })
+        let [scans, answers, discards] = [(); 3].map(|()| AtomicUsize::new(0));
+        let scan_micros = AtomicU64::new(0);
+        Ok(Self { shared: Arc::new(Shared { pool, config, counters, scans, answers, scan_micros, discards }) })
     }
 
     /// Runs `job` on a worker and tells `done` there, also if the job panicked.
@@ -66,15 +75,16 @@ impl Offload {
         &self,
         job: impl FnOnce() -> R + Send + 'static,
     ) -> Result<R, JobPanicked> {
-        self.call_or_else(job, |_| {}).await
+        self.begin(job, |_| {}).await
     }
 
-    /// Like [`call`](Self::call), and tells `panicked` on the worker if the job panics, whether anyone still waits or not.
-    async fn call_or_else<R: Send + 'static>(
+    /// Has a worker run `job`, and tell `panicked` if it panics, whether anyone still waits or not. If what is returned is dropped
+    /// before a worker has come to the job, it does not run.
+    fn begin<R: Send + 'static>(
         &self,
         job: impl FnOnce() -> R + Send + 'static,
         panicked: impl FnOnce(&JobPanicked) + Send + 'static,
-    ) -> Result<R, JobPanicked> {
+    ) -> Started<R> {
         let (tell, told) = oneshot::channel();
         self.shared.pool.spawn(move || {
             if tell.is_closed() {
@@ -87,7 +97,7 @@ impl Offload {
             // Nobody listens any more if the caller was cancelled; the result is then of no use to anyone.
             drop(tell.send(result));
         });
-        told.await.unwrap_or_else(|_| Err(JobPanicked { message: String::from("the worker ended") }))
+        Started(told)
     }
 
     /// Takes one of a guild's places for scans, to be kept until the scan is done or dropped.
@@ -98,23 +108,56 @@ impl Offload {
         GuildScan::take(of, self.shared.config.guild_scans_max).map_err(|before| self.shared.refuse_scan(before))
     }
 
-    /// Runs a scan on a worker, where it may use the whole pool, and waits for it. If it panics, `panicked` is told.
+    /// One of the guild's places for scans and one of the node's for answers, to be kept while an answer is read.
+    ///
+    /// # Errors
+    /// `Overloaded` if the guild, or the node, has too many.
+    pub(crate) fn answer(&self, of: &Readable) -> Result<AnswerPlace, CallError> {
+        let guild = self.guild_scan(of)?;
+        let before = self.shared.answers.fetch_add(1, Ordering::Relaxed);
+        let place = AnswerPlace { shared: Arc::clone(&self.shared), _guild: guild };
+        if before < self.shared.config.answers_max { Ok(place) } else { Err(self.shared.refuse_scan(before)) }
+    }
+
+    /// A place for a scan.
     ///
     /// # Errors
     /// `Overloaded` if too many scans run or wait; the pause is measured from how long scans take.
-    pub(crate) async fn scan<R: Send + 'static>(
+    pub(crate) fn scan_place(&self) -> Result<ScanPlace, CallError> {
+        ScanPlace::take(&self.shared)
+    }
+
+    /// A place for what is left of a scan that was let in: counted, and never refused.
+    pub(crate) fn next_scan(&self) -> ScanPlace {
+        ScanPlace::more(&self.shared).1
+    }
+
+    /// Runs a scan on a worker, where it may use the whole pool. If it panics, `panicked` is told.
+    ///
+    /// # Errors
+    /// As [`scan_place`](Self::scan_place).
+    pub(crate) fn scan<R: Send + 'static>(
         &self,
         scan: impl FnOnce() -> R + Send + 'static,
         panicked: impl FnOnce(&JobPanicked) + Send + 'static,
-    ) -> Result<Result<R, JobPanicked>, CallError> {
-        let place = ScanPlace::take(&self.shared)?;
+    ) -> Result<Started<R>, CallError> {
+        Ok(self.start_scan(self.scan_place()?, scan, panicked))
+    }
+
+    /// Likewise, with a place that was taken.
+    pub(crate) fn start_scan<R: Send + 'static>(
+        &self,
+        place: ScanPlace,
+        scan: impl FnOnce() -> R + Send + 'static,
+        panicked: impl FnOnce(&JobPanicked) + Send + 'static,
+    ) -> Started<R> {
         let timed = move || {
             let begin = Instant::now();
             let result = scan();
             place.finish(begin.elapsed());
             result
         };
-        Ok(self.call_or_else(timed, panicked).await)
+        self.begin(timed, panicked)
     }
 
     /// Has a worker drop `garbage`.
@@ -131,6 +174,21 @@ impl Offload {
             counted.discards.fetch_sub(1, Ordering::Relaxed);
             drop(garbage);
         });
+    }
+}
+
+impl<R> Future for Started<R> {
+    type Output = Result<R, JobPanicked>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let ended = |_| Err(JobPanicked { message: String::from("the worker ended") });
+        Pin::new(&mut self.0).poll(context).map(|told| told.unwrap_or_else(ended))
+    }
+}
+
+impl From<JobPanicked> for CallError {
+    fn from(panic: JobPanicked) -> Self {
+        Self::Unavailable { reason: panic.to_string() }
     }
 }
 
@@ -170,17 +228,32 @@ impl Drop for GuildScan {
     }
 }
 
+/// A guild's place for a scan and one of the node's for answers, given back when dropped.
+#[derive(Debug)]
+pub(crate) struct AnswerPlace {
+    shared: Arc<Shared>,
+    _guild: GuildScan,
+}
+
+impl Drop for AnswerPlace {
+    fn drop(&mut self) {
+        self.shared.answers.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// One of the places for scans, given back when dropped.
-struct ScanPlace(Arc<Shared>);
+#[derive(Debug)]
+pub(crate) struct ScanPlace(Arc<Shared>);
 
 impl ScanPlace {
     fn take(shared: &Arc<Shared>) -> Result<Self, CallError> {
-        let before = shared.scans.fetch_add(1, Ordering::Relaxed);
-        let place = Self(Arc::clone(shared));
-        if before < shared.config.scans_max {
-            return Ok(place);
-        }
-        Err(shared.refuse_scan(before))
+        let (before, place) = Self::more(shared);
+        if before < shared.config.scans_max { Ok(place) } else { Err(shared.refuse_scan(before)) }
+    }
+
+    /// How many were taken before, and one more.
+    fn more(shared: &Arc<Shared>) -> (usize, Self) {
+        (shared.scans.fetch_add(1, Ordering::Relaxed), Self(Arc::clone(shared)))
     }
 
     fn finish(self, took: Duration) {
@@ -224,7 +297,8 @@ mod tests {
 
     fn offload(scans_max: usize, discards_max: usize) -> (Offload, Arc<Counters>) {
         let counters = Arc::new(Counters::default());
-        let config = OffloadConfig { threads: 1, scans_max, guild_scans_max: scans_max, discards_max };
+        let config =
+            OffloadConfig { threads: 1, scans_max, guild_scans_max: scans_max, answers_max: scans_max, discards_max };
         (Offload::start(config, Arc::clone(&counters)).unwrap(), counters)
     }
 
@@ -252,23 +326,23 @@ mod tests {
         let (release, held) = mpsc::channel::<()>();
         let first = tokio::spawn({
             let offload = offload.clone();
-            async move { offload.scan(move || held.recv(), |_| {}).await }
+            async move { offload.scan(move || held.recv(), |_| {}).unwrap().await }
         });
         let second = tokio::spawn({
             let offload = offload.clone();
-            async move { offload.scan(|| (), |_| {}).await }
+            async move { offload.scan(|| (), |_| {}).unwrap().await }
         });
         while offload.shared.scans.load(Ordering::Relaxed) < 2 {
             tokio::task::yield_now().await;
         }
-        let refused = offload.scan(|| (), |_| {}).await;
+        let refused = offload.scan(|| (), |_| {});
         assert!(matches!(refused, Err(CallError::Overloaded { retry_after }) if !retry_after.is_zero()));
         assert_eq!(counters.pull().of(Counter::RefusedScan), 1);
 
         release.send(()).unwrap();
-        assert!(first.await.unwrap().unwrap().unwrap().is_ok());
-        assert!(second.await.unwrap().unwrap().is_ok());
-        assert!(offload.scan(|| (), |_| {}).await.is_ok());
+        assert!(first.await.unwrap().unwrap().is_ok());
+        assert!(second.await.unwrap().is_ok());
+        assert!(offload.scan(|| (), |_| {}).unwrap().await.is_ok());
     }
 
     #[tokio::test]
@@ -277,10 +351,7 @@ mod tests {
         let (release, held) = mpsc::channel::<()>();
         offload.run(move || held.recv(), drop);
         let (tell, told) = mpsc::channel();
-        let mut abandoned = Box::pin(offload.scan(move || tell.send(()), |_| {}));
-        assert!(
-            std::future::poll_fn(|context| std::task::Poll::Ready(abandoned.as_mut().poll(context))).await.is_pending()
-        );
+        let abandoned = offload.scan(move || tell.send(()), |_| {}).unwrap();
         drop(abandoned);
         release.send(()).unwrap();
         assert!(told.recv().is_err());

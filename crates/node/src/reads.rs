@@ -2,19 +2,23 @@
 //!
 //! A guild whose owner ended before its time is read from its last view until it is back, and each read tells so.
 
+mod recipients;
+
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
 use guildhall_members::{MemberRef, Question, UnknownInView, View};
 use guildhall_proto::{CallError, ChannelId, CommandError, GuildId, Member, Permissions, Position, Status, UserId};
-use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 use crate::counters::Counter;
 use crate::last::Readable;
 use crate::live::Live;
 use crate::node::Node;
 use crate::offload::{JobPanicked, Offload};
+
+pub use recipients::Recipients;
+use recipients::{Chunks, Source};
 
 /// A guild as of one position, to be read at leisure: the guild goes on meanwhile. If it is the last to hold what it shows, that dies
 /// on a worker.
@@ -56,32 +60,6 @@ impl Drop for ViewRef {
         if let Some(last) = self.view.take().and_then(Arc::into_inner) {
             self.offload.discard(last);
         }
-    }
-}
-
-/// The members that a question names, in chunks.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Recipients {
-    /// When the answer is true.
-    pub as_of: AsOf,
-    /// Ids, ascending within and over the chunks.
-    pub chunks: Vec<Vec<UserId>>,
-}
-
-impl Recipients {
-    /// How many they are.
-    pub fn len(&self) -> usize {
-        self.chunks.iter().map(Vec::len).sum()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.chunks.iter().all(Vec::is_empty)
-    }
-
-    /// Each, ascending.
-    pub fn iter(&self) -> impl Iterator<Item = UserId> + '_ {
-        self.chunks.iter().flatten().copied()
     }
 }
 
@@ -155,21 +133,16 @@ impl Node {
         self.scan(guild, move |view| Ok((view.as_of(), view.by_prefix(&prefix, limit)))).await
     }
 
-    /// The members that a question names. Runs on all workers, over the view as it is now.
+    /// The members that a question names, as a stream of chunks. Runs on all workers while it is read, over the view as it is now.
     ///
     /// # Errors
-    /// As [`view`](Self::view), `Overloaded` if too many scans run, and what the question names may be unknown.
+    /// As [`view`](Self::view), `Overloaded` if too many scans run or too many answers are being read, and what the question names may
+    /// be unknown.
     pub async fn recipients(&self, guild: GuildId, question: Question) -> Result<Recipients, CallError> {
-        self.scan(guild, move |view| {
-            let scan = view.scan(question).map_err(unknown)?;
-            let chunks = on_all_workers(scan.chunks(), |chunk, ids| scan.run_chunk(chunk, ids));
-            Ok(Recipients { as_of: view.as_of(), chunks })
-        })
-        .await
+        self.answer(guild, move |view| Ok(Arc::new(view.scan(question).map_err(unknown)?))).await
     }
 
-    /// The members that `keep` keeps. Runs on all workers, over the view as it is now. If `keep` panics, the guild retires and is
-    /// loaded again.
+    /// The members that `keep` keeps, likewise. If `keep` panics, the guild retires and is loaded again.
     ///
     /// # Errors
     /// As [`recipients`](Self::recipients), and `Unavailable` if `keep` panicked.
@@ -177,12 +150,20 @@ impl Node {
     where
         F: Fn(&MemberRef<'_>, Status) -> bool + Send + Sync + 'static,
     {
-        self.scan(guild, move |view| {
-            let filter = view.filter(keep);
-            let chunks = on_all_workers(filter.chunks(), |chunk, ids| filter.run_chunk(chunk, ids));
-            Ok(Recipients { as_of: view.as_of(), chunks })
-        })
-        .await
+        self.answer(guild, move |view| Ok(Arc::new(view.filter(keep)))).await
+    }
+
+    async fn answer(
+        &self,
+        guild: GuildId,
+        ask: impl FnOnce(&View) -> Result<Arc<dyn Chunks>, CallError> + Send + 'static,
+    ) -> Result<Recipients, CallError> {
+        let of = self.readable(guild).await?;
+        let view = self.view_in(&of)?;
+        let as_of = view.as_of();
+        let places = self.offload().answer(&of)?;
+        let source = Source::new(of, self.offload().clone(), places);
+        Recipients::begin(as_of, source, move || ask(&view)).await
     }
 
     async fn scan<R: Send + 'static>(
@@ -199,8 +180,8 @@ impl Node {
             let _place = place;
             scan(&view)
         };
-        let done = self.offload().scan(job, retire).await?;
-        done.unwrap_or_else(|panic| Err(CallError::Unavailable { reason: panic.to_string() }))
+        let done = self.offload().scan(job, retire)?.await;
+        done.unwrap_or_else(|panic| Err(panic.into()))
     }
 
     fn view_in(&self, of: &Readable) -> Result<ViewRef, CallError> {
@@ -214,16 +195,6 @@ impl Node {
     pub(crate) fn view_of(&self, live: &Live) -> Result<ViewRef, CallError> {
         Ok(ViewRef { view: Some(live.view()?), stale_for: None, offload: self.offload().clone() })
     }
-}
-
-/// Runs every chunk of a scan, on whichever worker of the pool is free.
-fn on_all_workers(chunks: usize, run: impl Fn(usize, &mut Vec<UserId>) + Sync) -> Vec<Vec<UserId>> {
-    let chunk = |idx| {
-        let mut ids = Vec::new();
-        run(idx, &mut ids);
-        ids
-    };
-    (0..chunks).into_par_iter().map(chunk).collect()
 }
 
 fn unknown(unknown: UnknownInView) -> CallError {

@@ -38,9 +38,9 @@ pub(crate) struct Reached {
 }
 
 impl Group {
-    pub(crate) fn of(users: impl Iterator<Item = UserId>) -> Self {
+    pub(crate) fn of(users: impl IntoIterator<Item = UserId>) -> Self {
         let mut group = Self::default();
-        users.for_each(|user| group.push(user));
+        users.into_iter().for_each(|user| group.push(user));
         group
     }
 

@@ -78,7 +78,7 @@ pub(crate) async fn reached(node: &Node, channels: &[ChannelId]) -> anyhow::Resu
 async fn recipients(node: &Node, question: Question) -> anyhow::Result<Group> {
     loop {
         match node.recipients(Shape::guild(), question).await {
-            Ok(recipients) => return Ok(Group::of(recipients.iter())),
+            Ok(recipients) => return Ok(Group::of(recipients.all().await.context("a scan failed")?)),
             Err(CallError::Overloaded { retry_after }) => sleep(retry_after).await,
             Err(error) => return Err(error).context("a scan failed"),
         }

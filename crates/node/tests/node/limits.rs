@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::mpsc;
 
-use guildhall_node::{AttachError, Counter, MailboxConfig, Question, Quota};
+use guildhall_node::{AttachError, Counter, MailboxConfig, Quota};
 use guildhall_proto::limits::USER_SESSIONS_MAX;
 use guildhall_proto::{
     Actor, CallError, Command, CommandError, GuildEdit, GuildId, Limited, Payload, Permissions, Publish, RoleId, Status,
@@ -141,15 +141,16 @@ async fn one_scan_too_many_is_refused_and_views_are_read_all_the_same() {
     assert!(poll_once(&mut scan).await.is_pending());
     entered.recv().unwrap();
 
-    let refused = world.recipients(guild, Question::All).await.unwrap_err();
+    let refused = world.everybody(guild).await.unwrap_err();
     assert!(is_overloaded(&refused), "{refused:?}");
     assert_eq!(world.count(Counter::RefusedScan), 1);
     assert_eq!(world.members(guild, None, 10).await.unwrap().1.len(), 3);
     soon(world.ask(guild, add_member(50))).await.unwrap();
 
     drop(release);
-    assert!(soon(scan).await.unwrap().is_empty());
-    assert_eq!(world.recipients(guild, Question::All).await.unwrap().len(), 4);
+    let found = soon(scan).await.unwrap();
+    assert!(soon(found.all()).await.unwrap().is_empty());
+    assert_eq!(soon(world.everybody(guild)).await.unwrap().len(), 4);
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ mod levels;
 mod limits;
 mod loading;
 mod reads;
+mod recipients;
 mod resume;
 mod retiring;
 mod rings;

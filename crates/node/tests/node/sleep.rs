@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use guildhall_node::{Counter, Delivery, NodeConfig, Question, SleepError};
+use guildhall_node::{Counter, Delivery, NodeConfig, SleepError};
 use guildhall_proto::{CallError, Command, CommandError, Epoch, GuildId, Outcome, PruneBy};
 
 use crate::store::Mode;
@@ -76,7 +76,7 @@ async fn each_way_to_ask_wakes_a_guild() {
             0 => drop(soon(world.ask(guild, add_member(10))).await.unwrap()),
             1 => drop(soon(world.ask(guild, message(1))).await.unwrap()),
             2 => drop(soon(world.view(guild)).await.unwrap()),
-            3 => assert_eq!(soon(world.recipients(guild, Question::All)).await.unwrap().len(), 4),
+            3 => assert_eq!(soon(world.everybody(guild)).await.unwrap().len(), 4),
             4 => drop(soon(world.member(guild, user(2))).await.unwrap()),
             5 => assert_eq!(soon(world.members_by_prefix(guild, "user", 9)).await.unwrap().1.len(), 4),
             _ => drop(soon(backend.attach(guild, attachment(1, ADA))).await.unwrap()),

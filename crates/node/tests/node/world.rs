@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
-use guildhall_node::{Attach, Backend, Call, Clock, Counter, Delivery, Node, NodeConfig, Pending, SessionStream};
+use guildhall_node::{
+    Attach, Backend, Call, Clock, Counter, Delivery, Node, NodeConfig, Pending, Question, SessionStream,
+};
 use guildhall_proto::{
     Actor, CallError, Channel, ChannelId, ChannelKind, ClientId, Command, Event, EventKind, GuildId, Level,
     MemberFlags, Mentions, Millis, Name, NewMember, Nick, OpId, Outcome, Payload, Permissions, Position, Publish,
@@ -91,6 +93,11 @@ impl World {
 
     pub(crate) fn count(&self, counter: Counter) -> u64 {
         self.node.counts().of(counter)
+    }
+
+    /// Everybody's ids, as a scan finds them.
+    pub(crate) async fn everybody(&self, guild: GuildId) -> Result<Vec<UserId>, CallError> {
+        self.node.recipients(guild, Question::All).await?.all().await
     }
 
     pub(crate) async fn online(&self, guild: GuildId) -> usize {

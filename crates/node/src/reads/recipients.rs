@@ -1,0 +1,197 @@
+//! The answer to a question about all members, as a stream of chunks.
+//!
+//! Workers scan a window of chunks at a time and stay one window ahead of the reader: what is scanned and unread is two windows at most,
+//! however large the guild and however slow the reader, and a reader that goes away ends the scan with its window.
+//!
+//! A window takes one of the node's places for scans while it waits and runs; the answer keeps one of its guild's, and one of the node's
+//! for answers, until it is dropped: it holds a view.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+use std::vec;
+
+use guildhall_members::{Filter, MemberRef, Scan};
+use guildhall_proto::{CallError, Status, UserId};
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
+
+use super::AsOf;
+use crate::last::Readable;
+use crate::offload::{AnswerPlace, JobPanicked, Offload, ScanPlace, Started};
+
+/// The ids of the members that a question names, ascending, as they were [at one position](Self::as_of).
+///
+/// They are scanned for while they are read, from one view: whoever holds this holds that view too, and one of its guild's places for
+/// scans. Dropped before its end, it ends the scan.
+#[derive(Debug)]
+#[must_use = "a scan goes on as it is read"]
+pub struct Recipients {
+    as_of: AsOf,
+    source: Source,
+    /// `None` only while it is dropped.
+    question: Option<Arc<dyn Chunks>>,
+    /// What is left of the window that was waited for last.
+    ready: vec::IntoIter<Vec<UserId>>,
+    /// The window behind it, on its way.
+    ahead: Option<Started<Vec<Vec<UserId>>>>,
+    /// The first chunk that no window has taken.
+    next_chunk: usize,
+}
+
+/// Where windows run, and what they keep.
+#[derive(Debug)]
+pub(super) struct Source {
+    of: Readable,
+    offload: Offload,
+    /// A window keeps them too: one whose reader has gone still runs.
+    places: Arc<AnswerPlace>,
+}
+
+/// A question, cut into chunks that any thread may run.
+pub(super) trait Chunks: Send + Sync + 'static {
+    fn chunks(&self) -> usize;
+    fn run_chunk(&self, chunk: usize, ids: &mut Vec<UserId>);
+}
+
+impl Recipients {
+    /// Has a worker look at the question and scan its first window.
+    pub(super) async fn begin(
+        as_of: AsOf,
+        source: Source,
+        ask: impl FnOnce() -> Result<Arc<dyn Chunks>, CallError> + Send + 'static,
+    ) -> Result<Self, CallError> {
+        let scanning = source.start(source.offload.scan_place()?, move || {
+            let question = ask()?;
+            let scanned = on_all_workers(&*question, window(&*question, 0));
+            Ok::<_, CallError>((question, scanned))
+        });
+        let (question, scanned) = scanning.await.unwrap_or_else(|panic| Err(CallError::from(panic)))?;
+        let next_chunk = window(&*question, 0).end;
+        let (question, ready) = (Some(question), scanned.into_iter());
+        let mut recipients = Self { as_of, source, question, ready, ahead: None, next_chunk };
+        recipients.go_on();
+        Ok(recipients)
+    }
+
+    /// When the answer is true.
+    pub fn as_of(&self) -> AsOf {
+        self.as_of
+    }
+
+    /// The next ids, at least one and at most those of eight pages of members; `None` behind the last.
+    ///
+    /// Nothing is lost if the future is dropped: the next call goes on.
+    ///
+    /// # Errors
+    /// `Unavailable` if a filter's condition has panicked: the ids before are right, and no more come.
+    pub async fn next(&mut self) -> Result<Option<Vec<UserId>>, CallError> {
+        loop {
+            if let Some(ids) = self.ready.find(|ids| !ids.is_empty()) {
+                return Ok(Some(ids));
+            }
+            let Some(ahead) = &mut self.ahead else {
+                return Ok(None);
+            };
+            let scanned = ahead.await;
+            self.ahead = None;
+            self.ready = scanned?.into_iter();
+            self.go_on();
+        }
+    }
+
+    /// All that are left, ascending: 8 bytes for each.
+    ///
+    /// # Errors
+    /// As [`next`](Self::next).
+    pub async fn all(mut self) -> Result<Vec<UserId>, CallError> {
+        let mut all = Vec::new();
+        while let Some(ids) = self.next().await? {
+            all.extend(ids);
+        }
+        Ok(all)
+    }
+
+    /// Begins the next window, if there is one.
+    fn go_on(&mut self) {
+        let question = Arc::clone(self.question.as_ref().expect("the question is taken out by the drop alone"));
+        let window = window(&*question, self.next_chunk);
+        if !window.is_empty() {
+            self.next_chunk = window.end;
+            let scan = move || on_all_workers(&*question, window);
+            self.ahead = Some(self.source.start(self.source.offload.next_scan(), scan));
+        }
+    }
+}
+
+/// The view that is scanned dies on a worker, as any.
+impl Drop for Recipients {
+    fn drop(&mut self) {
+        if let Some(question) = self.question.take() {
+            self.source.offload.discard(question);
+        }
+    }
+}
+
+impl Source {
+    pub(super) fn new(of: Readable, offload: Offload, places: AnswerPlace) -> Self {
+        Self { of, offload, places: Arc::new(places) }
+    }
+
+    fn start<R: Send + 'static>(&self, place: ScanPlace, scan: impl FnOnce() -> R + Send + 'static) -> Started<R> {
+        let (of, places) = (self.of.clone(), Arc::clone(&self.places));
+        let job = move || {
+            let _places = places;
+            scan()
+        };
+        // Told on the worker, so that the guild hears of it also if the caller has gone.
+        self.offload.start_scan(place, job, move |panic: &JobPanicked| of.retire(panic))
+    }
+}
+
+impl fmt::Debug for dyn Chunks {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} chunks", self.chunks())
+    }
+}
+
+impl Chunks for Scan {
+    fn chunks(&self) -> usize {
+        self.chunks()
+    }
+
+    fn run_chunk(&self, chunk: usize, ids: &mut Vec<UserId>) {
+        self.run_chunk(chunk, ids);
+    }
+}
+
+impl<F> Chunks for Filter<F>
+where
+    F: Fn(&MemberRef<'_>, Status) -> bool + Send + Sync + 'static,
+{
+    fn chunks(&self) -> usize {
+        self.chunks()
+    }
+
+    fn run_chunk(&self, chunk: usize, ids: &mut Vec<UserId>) {
+        self.run_chunk(chunk, ids);
+    }
+}
+
+/// The chunks of the window that begins there; none behind the last chunk.
+fn window(question: &dyn Chunks, first: usize) -> Range<usize> {
+    first..question.chunks().min(first + WINDOW_CHUNKS)
+}
+
+/// Runs each chunk on whichever worker of the pool is free.
+fn on_all_workers(question: &dyn Chunks, window: Range<usize>) -> Vec<Vec<UserId>> {
+    let chunk = |idx| {
+        let mut ids = Vec::new();
+        question.run_chunk(idx, &mut ids);
+        ids
+    };
+    window.into_par_iter().map(chunk).collect()
+}
+
+/// Chunks of a window: of full pages at most 1 MiB of ids, a quarter of a millisecond on two workers, so that the hand-over to the reader is
+/// small beside it.
+const WINDOW_CHUNKS: usize = 8;
