@@ -77,6 +77,7 @@ pub use counters::{Counter, Counters, Counts};
 pub use durable::{DurableError, DurableStore, WriterFailure};
 pub use guildhall_guild::RecoverError;
 pub use guildhall_members::{MemberRef, Question, View};
+pub use guildhall_relay::Delivery as DeliveryRef;
 pub use guildhall_relay::{BatchItem, DetachReason, Gap, RelayConfig, Secret, SecretError, SecretKey, SecretKeys};
 pub use guildhall_ring::{LatestConfig, RingConfig};
 pub use keys::NoRandomness;

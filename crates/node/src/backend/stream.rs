@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use guildhall_proto::{CallError, Generation, Level, Position, SessionId, Status};
-use guildhall_relay::{self as relay, Read, Secret, Stream, Wait};
+use guildhall_relay::{self as relay, Delivery as DeliveryRef, Read, Secret, Stream, Wait};
 
 use super::local::LocalRelay;
 use super::seat::Seat;
@@ -75,6 +75,8 @@ impl SessionStream {
 
     /// The next thing the session hears. `None` after [`Delivery::Detached`], or once the node has stopped. May be cancelled: nothing
     /// is lost.
+    ///
+    /// Hands out what the caller may keep. Where many sessions hear much, [`read`](Self::read) costs half as much.
     pub async fn next(&mut self) -> Option<Delivery> {
         poll_fn(|context| self.poll_next(context)).await
     }
@@ -85,25 +87,65 @@ impl SessionStream {
             if let Some(delivery) = self.read.as_mut().and_then(|read| read.hand_out()) {
                 return Poll::Ready(Some(delivery));
             }
-            if self.seat.is_over {
-                return Poll::Ready(None);
-            }
-            // A stream that always finds more lets other tasks of its thread run now and then.
-            let coop = ready!(tokio::task::coop::poll_proceed(context));
-            let read = &mut self.read;
-            let (known, mut has_read) = (self.stream.known(), false);
-            let keep = |delivery: relay::Delivery<'_>| {
-                has_read = true;
+            let mut read = self.read.take();
+            let known = self.stream.known();
+            let keep = |delivery: DeliveryRef<'_>| {
                 let ahead = || Box::new(ReadAhead { deliveries: VecDeque::new(), known });
                 read.get_or_insert_with(ahead).deliveries.push_back(delivery.into());
             };
-            match self.stream.read(READ_MAX, keep) {
+            if !ready!(self.poll_hear(context, READ_MAX, keep)) {
+                return Poll::Ready(None);
+            }
+            self.read = read;
+        }
+    }
+
+    /// Waits until there is something, then shows `visit` what the session hears next, in order, at most `max` deliveries (0 counts as
+    /// 1). `false` where [`next`](Self::next) gives `None`. May be cancelled: nothing is lost.
+    ///
+    /// Events are shown where they lie, and who wants to keep one clones it: an event that many sessions hear is counted by none of them.
+    pub async fn read(&mut self, max: usize, mut visit: impl FnMut(DeliveryRef<'_>)) -> bool {
+        if let Some(read) = &mut self.read {
+            let mut left = max.max(1);
+            while left > 0
+                && let Some(delivery) = read.hand_out()
+            {
+                visit(delivery.borrowed());
+                left -= 1;
+            }
+            if left < max.max(1) {
+                return true;
+            }
+            self.read = None;
+        }
+        poll_fn(|context| self.poll_hear(context, max, &mut visit)).await
+    }
+
+    /// What is behind that which was read and not handed out.
+    fn poll_hear(
+        &mut self,
+        context: &mut Context<'_>,
+        max: usize,
+        mut visit: impl FnMut(DeliveryRef<'_>),
+    ) -> Poll<bool> {
+        loop {
+            if self.seat.is_over {
+                return Poll::Ready(false);
+            }
+            // A stream that always finds more lets other tasks of its thread run now and then.
+            let coop = ready!(tokio::task::coop::poll_proceed(context));
+            let mut has_read = false;
+            let read = self.stream.read(max, |delivery| {
+                has_read = true;
+                visit(delivery);
+            });
+            match read {
                 Read::Ended => {
                     self.seat.is_over = true;
                     self.seat.ended();
                 }
-                Read::More => coop.made_progress(),
-                Read::Idle | Read::Waiting if has_read => coop.made_progress(),
+                Read::More => {}
+                Read::Idle | Read::Waiting if has_read => {}
                 Read::Idle | Read::Waiting => {
                     let mut core = self.seat.relay().core.lock();
                     match core.relay.wait(&mut self.stream) {
@@ -117,8 +159,6 @@ impl SessionStream {
                             // Under the same lock as the wait, and only by a session that waits: once a session has ended, its
                             // place is another's.
                             core.register(self.stream.key(), context.waker());
-                            drop(core);
-                            self.read = None;
                             return Poll::Pending;
                         }
                         Err(unknown) => {
@@ -126,6 +166,10 @@ impl SessionStream {
                         }
                     }
                 }
+            }
+            if has_read {
+                coop.made_progress();
+                return Poll::Ready(true);
             }
         }
     }
@@ -172,14 +216,26 @@ impl ReadAhead {
     }
 }
 
-impl From<relay::Delivery<'_>> for Delivery {
-    fn from(delivery: relay::Delivery<'_>) -> Self {
+impl Delivery {
+    fn borrowed(&self) -> DeliveryRef<'_> {
+        match self {
+            Self::Event(event) => DeliveryRef::Event(event),
+            Self::Gap(gap) => DeliveryRef::Gap(*gap),
+            Self::Unread(unread) => DeliveryRef::Unread(unread),
+            Self::Ephemeral(ephemeral) => DeliveryRef::Ephemeral(*ephemeral),
+            Self::Detached(reason) => DeliveryRef::Detached(*reason),
+        }
+    }
+}
+
+impl From<DeliveryRef<'_>> for Delivery {
+    fn from(delivery: DeliveryRef<'_>) -> Self {
         match delivery {
-            relay::Delivery::Event(event) => Self::Event(Arc::clone(event)),
-            relay::Delivery::Gap(gap) => Self::Gap(gap),
-            relay::Delivery::Unread(unread) => Self::Unread(unread.clone()),
-            relay::Delivery::Ephemeral(ephemeral) => Self::Ephemeral(ephemeral),
-            relay::Delivery::Detached(reason) => Self::Detached(reason),
+            DeliveryRef::Event(event) => Self::Event(Arc::clone(event)),
+            DeliveryRef::Gap(gap) => Self::Gap(gap),
+            DeliveryRef::Unread(unread) => Self::Unread(unread.clone()),
+            DeliveryRef::Ephemeral(ephemeral) => Self::Ephemeral(ephemeral),
+            DeliveryRef::Detached(reason) => Self::Detached(reason),
         }
     }
 }

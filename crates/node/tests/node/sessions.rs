@@ -107,6 +107,40 @@ async fn a_detached_session_hears_all_before_its_detach_and_nothing_after() {
 }
 
 #[tokio::test]
+async fn what_is_shown_in_place_is_what_is_handed_out_one_by_one() {
+    let world = World::new();
+    let guild = world.found(1, 3).await;
+    let backend = world.backend();
+    let mut stream = attach(&backend, guild, 1, ADA).await;
+    for number in 0..200 {
+        world.ask(guild, message(number)).await.unwrap();
+    }
+    soon(stream.detach()).await.unwrap();
+
+    let mut heard: Vec<Delivery> = Vec::new();
+    for max in (0..5).cycle() {
+        let before = heard.len();
+        let goes_on = if max == 4 {
+            soon(stream.next()).await.map(|delivery| heard.push(delivery)).is_some()
+        } else {
+            soon(stream.read(max, |delivery| heard.push(delivery.into()))).await
+        };
+        assert_eq!(goes_on, heard.len() > before);
+        assert!(heard.len() - before <= max.max(1), "{} for {max}", heard.len() - before);
+        if !goes_on {
+            break;
+        }
+        if let Some(last) = crate::world::position_of(&heard.last().cloned()) {
+            assert_eq!(stream.known(), last);
+        }
+    }
+    assert_eq!(heard.pop(), Some(Delivery::Detached(DetachReason::Requested)));
+    assert!(heard.into_iter().map(|delivery| number_in(Some(delivery))).eq(0..200));
+    assert!(!soon(stream.read(9, |delivery| panic!("nothing follows, but {delivery:?}"))).await);
+    assert_eq!(soon(stream.next()).await, None);
+}
+
+#[tokio::test]
 async fn an_id_comes_back_though_the_relay_has_not_reached_its_detach() {
     let world = World::new();
     let guild = world.found(1, 3).await;
