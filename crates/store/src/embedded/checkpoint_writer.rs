@@ -1,7 +1,8 @@
 //! The writer of checkpoints: writes the parts that the checkpoint before did not have, then the manifest, and puts that in force.
 //!
-//! It is alone with the log of checkpoints, and so looks after it too: while more than half of the log is dead, each group writes some
-//! of what is live in the oldest segment again, and a segment in which nothing is live any more is given back.
+//! It is alone with the log of checkpoints, and so looks after it too: while more than half of the log is dead, each group writes what is
+//! live in the oldest segments again, as much as it has written of its own at least, and segments in which nothing is live any more are
+//! given back. So the log comes down to twice what is live, however fast checkpoints come.
 //!
 //! Invariants:
 //! - a checkpoint is in force once its manifest is synced, and with that all its parts;
@@ -110,6 +111,8 @@ pub struct CheckpointWriter {
     pending: Vec<Pending>,
     /// Bytes pushed since the last sync.
     pushed_bytes: usize,
+    /// Bytes pushed for the checkpoints of this group.
+    group_bytes: usize,
     /// Manifests that are to be written again, and cannot be read, or a part of theirs.
     suspects: Suspects,
     taken: Vec<Job>,
@@ -153,7 +156,16 @@ enum IfUnread {
 impl CheckpointWriter {
     pub(crate) fn new(shared: Arc<Shared>, log: Log) -> Self {
         let suspects = Suspects::new(shared.config.lost_after);
-        Self { shared, log, pending: Vec::new(), pushed_bytes: 0, suspects, taken: Vec::new(), places: Vec::new() }
+        Self {
+            shared,
+            log,
+            pending: Vec::new(),
+            pushed_bytes: 0,
+            group_bytes: 0,
+            suspects,
+            taken: Vec::new(),
+            places: Vec::new(),
+        }
     }
 
     /// Writes until the store is closed and nothing waits. Blocks its thread.
@@ -193,6 +205,7 @@ impl CheckpointWriter {
 
     fn write(&mut self) -> Result<(), LogError> {
         let mut taken = take(&mut self.taken).into_iter();
+        self.group_bytes = 0;
         while let Some(job) = taken.next() {
             if let Err(error) = self.job(job) {
                 self.taken = taken.collect();
@@ -200,12 +213,19 @@ impl CheckpointWriter {
             }
         }
         self.settle()?;
-        self.compact()?;
-        self.settle()?;
-        self.give_back()?;
-        if !self.log.has_spare() {
+        let (own, mut compacted) = (self.group_bytes, 0);
+        loop {
+            // A group that is longer than a segment has used it up.
             self.log.ensure_spare()?;
+            let bytes = self.compact()?;
+            self.settle()?;
+            let has_freed = self.give_back()?;
+            compacted += bytes;
+            if compacted >= own || bytes == 0 && !has_freed {
+                break;
+            }
         }
+        self.log.ensure_spare()?;
         Ok(())
     }
 
@@ -325,6 +345,7 @@ impl CheckpointWriter {
         match pushed {
             Ok(()) => {
                 self.pushed_bytes += bytes.len();
+                self.group_bytes += bytes.len();
                 Ok(Ok(Spot::of(self.places[0])))
             }
             Err(LogError::Full) => Ok(Err(StoreError::Full)),
@@ -387,17 +408,18 @@ impl CheckpointWriter {
         stored(outcome);
     }
 
-    /// Writes some checkpoints again whose manifests or parts lie in the oldest segment, if most of the log is dead.
-    fn compact(&mut self) -> Result<(), LogError> {
+    /// Writes some checkpoints again whose manifests or parts lie in the oldest segment, if most of the log is dead. Returns how many
+    /// bytes.
+    fn compact(&mut self) -> Result<usize, LogError> {
         let guilds: Vec<(GuildId, Spot)>;
         let oldest = {
             let rows = self.shared.rows();
             let is_long = self.log.bytes() > 2 * rows.checkpoints.bytes() + self.shared.config.slack_bytes;
             let Some(oldest) = rows.checkpoints.oldest().filter(|_| is_long && self.log.has_spare()) else {
-                return Ok(());
+                return Ok(0);
             };
             if u64::from(oldest) >= self.log.active_segment() {
-                return Ok(());
+                return Ok(0);
             }
             self.suspects.forget_before(oldest);
             let spot = |guild| Some((guild, rows.guilds.get(&guild)?.checkpoint?));
@@ -428,7 +450,7 @@ impl CheckpointWriter {
                 Err(_) => break,
             }
         }
-        Ok(())
+        Ok(written)
     }
 
     /// Writes what of a checkpoint lies in one segment again.
@@ -502,21 +524,23 @@ impl CheckpointWriter {
         }))
     }
 
-    /// Gives back the segments before the first one in which something is live.
-    fn give_back(&mut self) -> Result<(), LogError> {
+    /// Gives back the segments before the first one in which something is live, and tells whether there were any.
+    fn give_back(&mut self) -> Result<bool, LogError> {
         let active = self.log.active_segment();
         let oldest = self.shared.rows().checkpoints.oldest().map_or(active, u64::from);
         let dead = self.log.segments().take_while(|(number, _)| *number < oldest).count();
         if dead == 0 {
-            return Ok(());
+            return Ok(false);
         }
         match self.log.truncate_before(oldest) {
-            Ok(()) => self.shared.counters.segments_freed.add(dead as u64),
+            Ok(()) => {
+                self.shared.counters.segments_freed.add(dead as u64);
+                Ok(true)
+            }
             // There is not even room to write that down: another time.
-            Err(LogError::Full) => {}
-            Err(error) => return Err(error),
+            Err(LogError::Full) => Ok(false),
+            Err(error) => Err(error),
         }
-        Ok(())
     }
 
     /// The disk has failed: everybody is told, and nothing is written any more.

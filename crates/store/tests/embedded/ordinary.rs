@@ -312,6 +312,37 @@ fn a_guild_is_read_whole_while_what_lies_in_the_logs_is_moved() {
 }
 
 #[test]
+fn a_log_of_checkpoints_comes_down_though_each_group_is_longer_than_a_segment() {
+    const GUILDS: u64 = 24;
+    let config = EmbeddedConfig { small_bytes: 0, ..tiny() };
+    let disk = Disk::with_store(&config);
+    let mut opened = disk.open(&config).unwrap();
+    let epochs: Vec<_> = (1..=GUILDS).map(|number| opened.claim(guild(number), 1).unwrap().epoch).collect();
+    for round in 1..=60 {
+        // Some rest for a while, in segments that many others leave.
+        let due = (1..=GUILDS).filter(|number| round % (1 + number % 7) == 0);
+        let told: Vec<_> = due
+            .map(|number| {
+                let epoch = epochs[(number - 1) as usize];
+                let records: Vec<_> =
+                    (1..=round).map(|record_number| record(epoch, record_number, number + record_number, 3)).collect();
+                opened.save(guild(number), epoch, checkpoint(&records))
+            })
+            .collect();
+        assert!(opened.checkpoints.step().unwrap());
+        assert!(told.iter().all(|told| outcome(told) == Some(Ok(()))));
+        let live = opened.store.live_bytes().checkpoints;
+        let kept = 2 * live + config.slack_bytes + 2 * config.segment_bytes;
+        if round > 20 {
+            let bytes = disk.checkpoints.bytes();
+            // And what this group has written itself: at most all that is live.
+            assert!(bytes <= kept + live, "round {round}: {bytes} bytes, {live} live");
+        }
+    }
+    assert!(opened.store.counts().segments_freed > 100);
+}
+
+#[test]
 fn a_store_whose_writers_are_gone_can_be_read_and_not_written() {
     let disk = Disk::with_store(&tiny());
     let mut opened = disk.open(&tiny()).unwrap();

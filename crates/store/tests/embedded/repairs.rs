@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use guildhall_log::LogError;
 use guildhall_proto::{Grant, Millis, NodeId, Record};
-use guildhall_store::{Alone, EmbeddedConfig, Inspection, Known, Logs, Store, StoreError, Verification, restore};
+use guildhall_store::{Alone, EmbeddedConfig, Inspection, Known, Logs, Seen, Store, StoreError, Verification, restore};
 
 use crate::world::{Disk, assert_same, checkpoint, guild, record, tiny};
 
@@ -12,12 +12,18 @@ const GUILDS: u64 = 4;
 
 /// Guilds with checkpoints of three moments, the records before the last of which are mostly given back, and a tail for two of them.
 fn image() -> (Disk, Vec<Vec<Record>>) {
-    let config = EmbeddedConfig { slack_bytes: 0, ..tiny() };
-    let disk = Disk::with_store(&config);
-    let mut opened = disk.open(&config).unwrap();
+    let narrow = EmbeddedConfig { slack_bytes: 0, ..tiny() };
+    // With room nothing is moved behind what is saved last.
+    let roomy = EmbeddedConfig { slack_bytes: 1 << 30, ..tiny() };
+    let disk = Disk::with_store(&narrow);
+    let mut opened = disk.open(&narrow).unwrap();
     let mut all = vec![Vec::new(); GUILDS as usize];
     for moment in 0..3 {
         for number in 1..=GUILDS {
+            if (moment, number) == (2, GUILDS) {
+                drop(opened);
+                opened = disk.open(&roomy).unwrap();
+            }
             let epoch = opened.claim(guild(number), 1).unwrap().epoch;
             let records = &mut all[number as usize - 1];
             let next = records.len() as u64 + 1;
@@ -34,6 +40,14 @@ fn image() -> (Disk, Vec<Vec<Record>>) {
 
 fn logs(disk: &Disk) -> Logs {
     Logs::of(disk.directory())
+}
+
+/// The last record of a guild in the log of checkpoints.
+fn last_checkpoint_of(disk: &Disk, number: u64) -> Seen {
+    let mut last = None;
+    let is_its = |seen: &Seen| seen.log == "checkpoints" && seen.head.guild == number;
+    logs(disk).read(|seen| last = is_its(&seen).then_some(seen).or(last)).unwrap();
+    last.unwrap()
 }
 
 fn verify(disk: &Disk) -> Verification {
@@ -120,10 +134,8 @@ fn a_guild_that_is_wholly_lost_is_named_and_not_made_anew_until_that_is_accepted
 #[test]
 fn a_guild_that_lacks_nothing_comes_back_from_a_repair() {
     let (disk, all) = image();
-    // The last checkpoint of all: what it covers is still there.
-    let mut last = None;
-    logs(&disk).read(|seen| last = (seen.log == "checkpoints").then_some(seen).or(last)).unwrap();
-    let last = last.unwrap();
+    // The last that was made: what it covers is still there.
+    let last = last_checkpoint_of(&disk, GUILDS);
     disk.checkpoints.flip(&format!("{:012}.log", last.place.segment), last.place.offset + 48, 1);
     let repaired = logs(&disk).repair(&tiny(), Millis(1)).unwrap();
     assert_eq!((repaired.checkpoints.records_lost, repaired.checkpoints.unreadable), (1, 0));
@@ -156,10 +168,7 @@ fn what_a_crash_cut_short_is_nobodys_loss_in_a_repair() {
     bytes[torn.place.offset as usize + 48 + 8..].fill(0);
     disk.records.replace(&name, bytes);
     // Beside it, damage in the other log.
-    let mut last = None;
-    logs(&disk).read(|seen| last = (seen.log == "checkpoints").then_some(seen).or(last)).unwrap();
-    let last = last.unwrap();
-    assert_ne!(last.head.guild, 2);
+    let last = last_checkpoint_of(&disk, GUILDS);
     disk.checkpoints.flip(&format!("{:012}.log", last.place.segment), last.place.offset + 48, 1);
     assert!(verify(&disk).records.found.torn.is_some());
 
