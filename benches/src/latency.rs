@@ -24,6 +24,16 @@ pub fn until(due: Instant) {
     }
 }
 
+/// Does this so many times, so many a second, each when it is due.
+pub fn at_rate(times: u64, a_second: u32, mut act: impl FnMut(Instant)) {
+    let begin = Instant::now();
+    for time in 0..times {
+        let due = begin + Duration::from_secs(1) * u32::try_from(time).expect("few") / a_second;
+        until(due);
+        act(due);
+    }
+}
+
 /// The usual four figures.
 pub fn text(all: &Histogram<u64>) -> String {
     if all.is_empty() {

@@ -2,17 +2,18 @@
 
 use std::fs::{self, File};
 use std::hint::black_box;
-use std::io::Write;
+use std::io::{Seek, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+use std::{iter, thread};
 
 use hdrhistogram::Histogram;
 use tokio::runtime::Runtime;
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use crate::latency::{latencies, note, until};
+use crate::latency::{at_rate, latencies, note, until};
 use crate::row::Sample;
 use crate::worlds::Random;
 
@@ -218,6 +219,32 @@ pub fn append_and_sync(directory: &Path, bytes: usize, times: u64) -> Histogram<
         file.sync_data().expect("synced");
         note(begin, &mut took);
     }
+    fs::remove_file(path).expect("removed");
+    took
+}
+
+/// As [`append_and_sync`], but so many a second, each from its due time: a thread of its own appends what has come while it synced, and
+/// syncs that as one. The file has its length and its blocks before, as a log's segment has.
+pub fn append_and_sync_when_due(directory: &Path, bytes: usize, times: u64, a_second: u32) -> Histogram<u64> {
+    let path = directory.join("bare");
+    let mut file = File::create(&path).expect("a file");
+    file.write_all(&vec![0; bytes * usize::try_from(times).expect("some hundred")]).expect("written");
+    file.sync_all().expect("synced");
+    file.rewind().expect("a file can be");
+    let (tell, told) = std::sync::mpsc::channel::<Instant>();
+    let append = thread::spawn(move || {
+        let mut took = latencies();
+        while let Ok(first) = told.recv() {
+            let dues: Vec<Instant> = iter::once(first).chain(told.try_iter()).collect();
+            file.write_all(&vec![7; bytes * dues.len()]).expect("written");
+            file.sync_data().expect("synced");
+            dues.into_iter().for_each(|due| note(due, &mut took));
+        }
+        took
+    });
+    at_rate(times, a_second, |due| tell.send(due).expect("somebody appends"));
+    drop(tell);
+    let took = append.join().expect("it has appended all");
     fs::remove_file(path).expect("removed");
     took
 }

@@ -496,7 +496,7 @@ impl CheckpointWriter {
             moved.insert(hash, spot);
             listed.content = Content::There { hash, spot };
         }
-        let kind = if manifest.parts.iter().any(|part| part.there().is_some()) { MANIFEST } else { WHOLE };
+        let kind = if manifest.is_whole() { WHOLE } else { MANIFEST };
         let bytes = manifest.encode();
         match self.push_record(kind, &title, &bytes)? {
             Ok(spot) => {

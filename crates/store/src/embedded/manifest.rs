@@ -113,6 +113,11 @@ impl<'a> Manifest<'a> {
         Ok(Self { title, parts })
     }
 
+    /// Whether all parts lie in it.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.parts.iter().all(|part| part.there().is_none())
+    }
+
     /// How many bytes are live in which segments while this checkpoint, which lies at `spot`, is the one in force.
     pub(crate) fn shares(&self, spot: Spot) -> Vec<(u32, u64)> {
         let parts = self.parts.iter().filter_map(|part| part.there());

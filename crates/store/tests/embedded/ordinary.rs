@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 
@@ -12,10 +12,10 @@ use guildhall_log::files::Files;
 use guildhall_proto::{Epoch, Event, EventKind, Grant, Seq, Standing};
 use guildhall_store::{
     Alone, Batch, Directory, DirectoryError, EmbeddedConfig, EmbeddedStore, Identity, IdentityError, Inspection, Known,
-    OpenError, Store, StoreError,
+    OpenError, Store, StoreError, Workers,
 };
 
-use crate::world::{Disk, assert_same, checkpoint, guild, identity, outcome, record, tiny, told};
+use crate::world::{Disk, Opened, assert_same, checkpoint, guild, identity, outcome, record, tiny, told};
 
 #[test]
 fn what_was_stored_is_there_when_the_store_is_opened_again() {
@@ -200,6 +200,36 @@ fn a_checkpoint_writes_the_pages_that_changed() {
     assert!(second.parts_kept >= 10, "{second:?}");
     assert!(second.parts_written - first.parts_written <= 3, "the head and a page: {second:?}");
     assert_same(&opened.claim(guild(1), 1).unwrap().checkpoint.unwrap(), &checkpoint(&records));
+}
+
+/// Counts the jobs that it is asked to share out.
+#[derive(Debug, Default)]
+struct Counting(AtomicUsize);
+
+impl Workers for Counting {
+    fn for_each(&self, n: usize, job: &(dyn Fn(usize) + Sync)) {
+        self.0.fetch_add(usize::from(n > 1), Ordering::Relaxed);
+        Alone.for_each(n, job);
+    }
+}
+
+#[test]
+fn a_checkpoint_that_lies_in_one_record_is_read_without_workers() {
+    let jobs_of_a_load = |small_bytes| {
+        let config = EmbeddedConfig { small_bytes, ..EmbeddedConfig::default() };
+        let (disk, workers) = (Disk::with_store(&config), Arc::new(Counting::default()));
+        let asked = Arc::clone(&workers) as Arc<dyn Workers>;
+        let (store, records, checkpoints, report) = EmbeddedStore::open(disk.directory(), config, asked).unwrap();
+        let mut opened = Opened { store, records, checkpoints, report };
+        let epoch = opened.claim(guild(1), 1).unwrap().epoch;
+        let stored: Vec<_> = (1..=40).map(|number| record(epoch, number, number, 0)).collect();
+        opened.append_now(guild(1), epoch, stored.clone()).unwrap();
+        opened.save_now(guild(1), epoch, checkpoint(&stored)).unwrap();
+        assert_same(&opened.claim(guild(1), 1).unwrap().checkpoint.unwrap(), &checkpoint(&stored));
+        workers.0.load(Ordering::Relaxed)
+    };
+    assert!(jobs_of_a_load(0) > 0, "its pages are records of their own");
+    assert_eq!(jobs_of_a_load(64 * 1024), 0);
 }
 
 #[test]
