@@ -149,6 +149,11 @@ impl Overlay {
         })
     }
 
+    /// Every record that was put, in the order of its putting: also those that were replaced since, or whose user is gone.
+    pub(crate) fn records(&self) -> impl Iterator<Item = &Record> {
+        self.0.iter().flat_map(|contents| contents.records.iter())
+    }
+
     /// Lays `newer` over this level. O(changes in `newer`).
     pub(crate) fn absorb(&mut self, newer: &Self) {
         for (user, change) in newer.iter() {

@@ -71,6 +71,14 @@ impl Page {
         prefetch_index(&self.sets, row);
     }
 
+    /// The same of all that a row has.
+    pub(crate) fn approach(&self, row: usize) {
+        prefetch_index(&self.ids, row);
+        self.fetch_ahead(row);
+        // A row may lie in two lines of the cache.
+        prefetch_index(&self.rows, row + 1);
+    }
+
     pub(crate) fn joined_at(&self, row: usize) -> Millis {
         self.rows[row].joined_at
     }
@@ -86,6 +94,21 @@ impl Page {
     /// The rows whose nicks have the prefix or come after such nicks, ascending by (folded nick, user). O(log n).
     pub(crate) fn tail_from_prefix(&self, prefix: &Prefix) -> &[u16] {
         &self.by_nick[self.by_nick.partition_point(|row| prefix.place(self.nick(usize::from(*row))).is_lt())..]
+    }
+
+    /// All rows, ascending by (folded nick, user).
+    pub(crate) fn by_nick(&self) -> impl Iterator<Item = usize> {
+        self.by_nick.iter().map(|row| usize::from(*row))
+    }
+
+    /// Whether the nick of a row is that of a row of another page.
+    pub(crate) fn has_nick_of(&self, row: usize, other: &Self, other_row: usize) -> bool {
+        let (own, its) = (&self.rows[row], &other.rows[other_row]);
+        if own.is_long() || its.is_long() {
+            return self.nick(row) == other.nick(other_row);
+        }
+        // Behind a short nick there are zeros.
+        (own.nick_len, own.nick) == (its.nick_len, its.nick)
     }
 
     /// Bytes held.

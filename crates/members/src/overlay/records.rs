@@ -37,6 +37,13 @@ impl Records {
         self.chunks[chunk][slot].get().expect("a number is given out when its slot is written")
     }
 
+    /// All records, by number.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Record> {
+        // Behind these, the owner may be writing what newer overlays have.
+        let slots = self.chunks.iter().flat_map(|chunk| chunk.iter()).take(self.len as usize);
+        slots.map(|slot| slot.get().expect("the first slots are written"))
+    }
+
     /// Bytes on the heap, those of spilled roles and nicks estimated. O(records).
     pub(super) fn bytes(&self) -> usize {
         let slots: usize = self.chunks.iter().map(|chunk| size_of_val(&**chunk)).sum();
