@@ -23,34 +23,34 @@ pub(crate) fn compare(left: &str, right: &str) -> Ordering {
     left.len().cmp(&right.len())
 }
 
-/// One part of a folded nick, eight bytes long, as a number; the last part has zeros behind the end. Of two nicks that agree in all parts
-/// before, the one with the smaller number comes first.
-pub(crate) fn key(nick: &str, part: usize) -> u64 {
+/// One part of a folded nick, sixteen bytes long, as a number; the last part has zeros behind the end. Of two nicks that agree in
+/// all parts before, the one with the smaller number comes first.
+pub(crate) fn key(nick: &str, part: usize) -> u128 {
     let of = |folded: &[u8]| {
-        let mut bytes = [0; KEY_BYTES];
-        let rest = folded.get(part * KEY_BYTES..).unwrap_or_default();
-        let taken = rest.len().min(KEY_BYTES);
+        let mut bytes = [0; PART_BYTES];
+        let rest = folded.get(part * PART_BYTES..).unwrap_or_default();
+        let taken = rest.len().min(PART_BYTES);
         bytes[..taken].copy_from_slice(&rest[..taken]);
         bytes
     };
     let mut bytes = if nick.is_ascii() { of(nick.as_bytes()) } else { of(folded(nick).collect::<String>().as_bytes()) };
     bytes.make_ascii_lowercase();
-    u64::from_be_bytes(bytes)
+    u128::from_be_bytes(bytes)
 }
 
 /// Whether the nick ends in the part with this [`key`], which no other nick has then.
-pub(crate) fn ends_in(key: u64) -> bool {
+pub(crate) fn ends_in(key: u128) -> bool {
     // No nick has a character zero.
-    key.to_be_bytes()[KEY_BYTES - 1] == 0
+    key.to_be_bytes()[PART_BYTES - 1] == 0
 }
 
 /// A folded prefix, and where nicks stand to it.
 #[derive(Debug)]
 pub(crate) struct Prefix {
     text: String,
-    /// [`key`] of its first part.
-    key: u64,
-    /// The bits of a nick's first part that stand for so many characters as the prefix has.
+    /// Its first eight bytes as a number, with zeros behind its end.
+    first: u64,
+    /// The bits of a nick's first bytes that stand for so many as the prefix has.
     mask: u64,
 }
 
@@ -58,20 +58,22 @@ impl Prefix {
     /// Folds `prefix`, which is not trimmed: a space at its end counts.
     pub(crate) fn new(prefix: &str) -> Self {
         let text: String = folded(prefix).collect();
-        let beyond = KEY_BYTES.saturating_sub(text.len()) * 8;
-        let mask = u64::MAX.checked_shl(u32::try_from(beyond).expect("at most 64")).unwrap_or_default();
-        Self { key: key(&text, 0), mask, text }
+        let (mut first, mut mask) = ([0; FIRST_BYTES], [0; FIRST_BYTES]);
+        for ((byte, first), mask) in text.bytes().zip(&mut first).zip(&mut mask) {
+            (*first, *mask) = (byte, u8::MAX);
+        }
+        Self { text, first: u64::from_be_bytes(first), mask: u64::from_be_bytes(mask) }
     }
 
     /// Whether `nick` comes before all nicks with the prefix, is one of them, or comes after them.
     pub(crate) fn place(&self, nick: &str) -> Ordering {
         // Of most nicks nothing else is looked at, and no branch waits for how many bytes agree.
-        if let Some(mut first) = nick.as_bytes().first_chunk::<KEY_BYTES>().copied()
+        if let Some(mut first) = nick.as_bytes().first_chunk::<FIRST_BYTES>().copied()
             && first.is_ascii()
         {
             first.make_ascii_lowercase();
-            let order = (u64::from_be_bytes(first) & self.mask).cmp(&self.key);
-            if order.is_ne() || self.text.len() <= KEY_BYTES {
+            let order = (u64::from_be_bytes(first) & self.mask).cmp(&self.first);
+            if order.is_ne() || self.text.len() <= FIRST_BYTES {
                 return order;
             }
         }
@@ -99,8 +101,10 @@ fn folded(text: &str) -> impl Iterator<Item = char> {
     text.chars().flat_map(char::to_lowercase)
 }
 
-/// Bytes of a nick's part.
-const KEY_BYTES: usize = size_of::<u64>();
+/// Bytes of a nick's part: few nicks have two.
+const PART_BYTES: usize = size_of::<u128>();
+/// Bytes of a nick that are compared with a prefix first.
+const FIRST_BYTES: usize = size_of::<u64>();
 
 #[cfg(test)]
 mod tests {

@@ -150,8 +150,10 @@ impl Overlay {
     }
 
     /// Every record that was put, in the order of its putting: also those that were replaced since, or whose user is gone.
-    pub(crate) fn records(&self) -> impl Iterator<Item = &Record> {
-        self.0.iter().flat_map(|contents| contents.records.iter())
+    pub(crate) fn for_each_record<'a>(&'a self, f: impl FnMut(&'a Record)) {
+        if let Some(contents) = &self.0 {
+            contents.records.for_each(f);
+        }
     }
 
     /// Lays `newer` over this level. O(changes in `newer`).

@@ -101,14 +101,17 @@ impl Page {
         self.by_nick.iter().map(|row| usize::from(*row))
     }
 
-    /// Whether the nick of a row is that of a row of another page.
-    pub(crate) fn has_nick_of(&self, row: usize, other: &Self, other_row: usize) -> bool {
-        let (own, its) = (&self.rows[row], &other.rows[other_row]);
-        if own.is_long() || its.is_long() {
-            return self.nick(row) == other.nick(other_row);
+    /// How many rows from this one on are those of another page from `other_row` on, as far as ids and nicks tell.
+    pub(crate) fn same_from(&self, row: usize, other: &Self, other_row: usize) -> usize {
+        let users = self.ids[row..].iter().zip(&other.ids[other_row..]);
+        if std::ptr::eq(self, other) {
+            return users.take_while(|(own, its)| own == its).count();
         }
-        // Behind a short nick there are zeros.
-        (own.nick_len, own.nick) == (its.nick_len, its.nick)
+        let rows = self.rows[row..].iter().zip(&other.rows[other_row..]);
+        let same = users.zip(rows).take_while(|((own_user, its_user), (own, its))| {
+            own_user == its_user && own.has_nick_of(its, &self.long_nicks, &other.long_nicks)
+        });
+        same.count()
     }
 
     /// Bytes held.
@@ -146,6 +149,15 @@ impl Row {
             return &long_nicks[offset..offset + len];
         }
         str::from_utf8(&self.nick[..usize::from(self.nick_len)]).expect("the bytes are those of a whole nick")
+    }
+
+    /// Whether it has the same nick as a row of another page.
+    fn has_nick_of(&self, other: &Self, own_long_nicks: &str, other_long_nicks: &str) -> bool {
+        if self.is_long() && other.is_long() {
+            return self.nick(own_long_nicks) == other.nick(other_long_nicks);
+        }
+        // Behind a short nick there are zeros.
+        (self.nick_len, self.nick) == (other.nick_len, other.nick)
     }
 
     fn is_long(&self) -> bool {

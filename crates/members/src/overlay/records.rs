@@ -38,10 +38,14 @@ impl Records {
     }
 
     /// All records, by number.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Record> {
-        // Behind these, the owner may be writing what newer overlays have.
-        let slots = self.chunks.iter().flat_map(|chunk| chunk.iter()).take(self.len as usize);
-        slots.map(|slot| slot.get().expect("the first slots are written"))
+    pub(super) fn for_each<'a>(&'a self, mut f: impl FnMut(&'a Record)) {
+        let mut left = self.len as usize;
+        for chunk in &self.chunks {
+            // Behind its own records, the owner may be writing what newer overlays have.
+            let written = &chunk[..left.min(chunk.len())];
+            left -= written.len();
+            written.iter().for_each(|slot| f(slot.get().expect("the first slots are written")));
+        }
     }
 
     /// Bytes on the heap, those of spilled roles and nicks estimated. O(records).

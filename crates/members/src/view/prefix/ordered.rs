@@ -67,8 +67,8 @@ fn in_overlays<'a>(layers: &'a Layers, keep: impl Fn(&MemberRef<'a>) -> bool) ->
             kept.push(member);
         }
     };
-    fresh.records().for_each(|record| keep_if(record, &|| is_own(fresh, record)));
-    frozen.records().for_each(|record| keep_if(record, &|| !covers(fresh, record.user) && is_own(frozen, record)));
+    fresh.for_each_record(|record| keep_if(record, &|| is_own(fresh, record)));
+    frozen.for_each_record(|record| keep_if(record, &|| !covers(fresh, record.user) && is_own(frozen, record)));
     kept
 }
 
