@@ -54,7 +54,7 @@ impl FoldJob {
     }
 
     /// Makes the next base. Pages without a change are shared with the last one; O(members of the touched pages), and
-    /// O(role sets) if roles were deleted. Without an interner, after an abandoned fold or a restore, O(members) once.
+    /// O(role sets) if roles were deleted, and O(members) if the base has an [order by nick](crate::View::order_nicks). Without an interner, after an abandoned fold or a restore, O(members) once.
     pub fn run(self) -> Folded {
         let Self { number, page_members, base, presence, changes, masked, interner } = self;
         let mut interner = interner.unwrap_or_else(|| Box::new(Interner::of(&base)));
@@ -123,9 +123,10 @@ impl FoldJob {
             }
         }
         next.make(&mut rows);
-        let base = Base::new(next.pages, interner.finish());
+        let folded = Base::new(next.pages, interner.finish());
+        folded.carry_nick_order(&base);
         let presence = Presence::of_blocks(next.blocks);
-        Folded { number, base, presence, interner, cleaned: masked }
+        Folded { number, base: folded, presence, interner, cleaned: masked }
     }
 }
 

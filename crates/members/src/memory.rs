@@ -1,6 +1,7 @@
 //! What members take in memory, by part.
 
 use crate::bans::Bans;
+use crate::base::NickOrder;
 use crate::layers::Layers;
 
 /// Bytes by part; pages and blocks that views share are counted once. Sums over small allocations are estimates.
@@ -8,6 +9,8 @@ use crate::layers::Layers;
 pub struct Memory {
     /// The pages of the base and their directory.
     pub pages: usize,
+    /// The base's order by nick, where somebody searches by it: 4 bytes a member.
+    pub nick_order: usize,
     /// Which roles each role set holds.
     pub role_sets: usize,
     /// What finds a role set's number, and the sums of the digest; the owner's alone.
@@ -24,6 +27,7 @@ impl Memory {
     pub(crate) fn of(layers: &Layers, bans: &Bans) -> Self {
         Self {
             pages: layers.base.bytes(),
+            nick_order: layers.base.nick_order().map_or(0, NickOrder::bytes),
             role_sets: layers.base.sets().bytes(),
             role_lookup: 0,
             presence: layers.presence.bytes(),
@@ -34,6 +38,7 @@ impl Memory {
 
     /// Bytes of all parts.
     pub fn total(&self) -> usize {
-        self.pages + self.role_sets + self.role_lookup + self.presence + self.overlay + self.bans
+        let Self { pages, nick_order, role_sets, role_lookup, presence, overlay, bans } = *self;
+        pages + nick_order + role_sets + role_lookup + presence + overlay + bans
     }
 }

@@ -149,6 +149,13 @@ impl Overlay {
         })
     }
 
+    /// Every record that was put, in the order of its putting: also those that were replaced since, or whose user is gone.
+    pub(crate) fn for_each_record<'a>(&'a self, f: impl FnMut(&'a Record)) {
+        if let Some(contents) = &self.0 {
+            contents.records.for_each(f);
+        }
+    }
+
     /// Lays `newer` over this level. O(changes in `newer`).
     pub(crate) fn absorb(&mut self, newer: &Self) {
         for (user, change) in newer.iter() {

@@ -71,6 +71,14 @@ impl Page {
         prefetch_index(&self.sets, row);
     }
 
+    /// The same of all that a row has.
+    pub(crate) fn approach(&self, row: usize) {
+        prefetch_index(&self.ids, row);
+        self.fetch_ahead(row);
+        // A row may lie in two lines of the cache.
+        prefetch_index(&self.rows, row + 1);
+    }
+
     pub(crate) fn joined_at(&self, row: usize) -> Millis {
         self.rows[row].joined_at
     }
@@ -86,6 +94,24 @@ impl Page {
     /// The rows whose nicks have the prefix or come after such nicks, ascending by (folded nick, user). O(log n).
     pub(crate) fn tail_from_prefix(&self, prefix: &Prefix) -> &[u16] {
         &self.by_nick[self.by_nick.partition_point(|row| prefix.place(self.nick(usize::from(*row))).is_lt())..]
+    }
+
+    /// All rows, ascending by (folded nick, user).
+    pub(crate) fn by_nick(&self) -> impl Iterator<Item = usize> {
+        self.by_nick.iter().map(|row| usize::from(*row))
+    }
+
+    /// How many rows from this one on are those of another page from `other_row` on, as far as ids and nicks tell.
+    pub(crate) fn same_from(&self, row: usize, other: &Self, other_row: usize) -> usize {
+        let users = self.ids[row..].iter().zip(&other.ids[other_row..]);
+        if std::ptr::eq(self, other) {
+            return users.take_while(|(own, its)| own == its).count();
+        }
+        let rows = self.rows[row..].iter().zip(&other.rows[other_row..]);
+        let same = users.zip(rows).take_while(|((own_user, its_user), (own, its))| {
+            own_user == its_user && own.has_nick_of(its, &self.long_nicks, &other.long_nicks)
+        });
+        same.count()
     }
 
     /// Bytes held.
@@ -123,6 +149,15 @@ impl Row {
             return &long_nicks[offset..offset + len];
         }
         str::from_utf8(&self.nick[..usize::from(self.nick_len)]).expect("the bytes are those of a whole nick")
+    }
+
+    /// Whether it has the same nick as a row of another page.
+    fn has_nick_of(&self, other: &Self, own_long_nicks: &str, other_long_nicks: &str) -> bool {
+        if self.is_long() && other.is_long() {
+            return self.nick(own_long_nicks) == other.nick(other_long_nicks);
+        }
+        // Behind a short nick there are zeros.
+        (self.nick_len, self.nick) == (other.nick_len, other.nick)
     }
 
     fn is_long(&self) -> bool {

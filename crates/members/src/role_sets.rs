@@ -20,6 +20,7 @@ mod interner;
 use std::sync::Arc;
 
 use guildhall_proto::RoleId;
+use prefetch_index::prefetch_index;
 
 use crate::config::CHUNK_SETS;
 pub(crate) use interner::Interner;
@@ -57,6 +58,19 @@ impl RoleSets {
     pub(crate) fn indexes(&self, set: SetId) -> &[u16] {
         let set = set.0 as usize;
         set_in(&self.0.chunks[set / CHUNK_SETS], set % CHUNK_SETS)
+    }
+
+    /// Begins to fetch where a set's content lies.
+    pub(crate) fn approach(&self, set: SetId) {
+        let set = set.0 as usize;
+        prefetch_index(&self.0.chunks[set / CHUNK_SETS], set % CHUNK_SETS);
+    }
+
+    /// Begins to fetch the content of a set that was approached.
+    pub(crate) fn fetch_ahead(&self, set: SetId) {
+        let set = set.0 as usize;
+        let chunk = &self.0.chunks[set / CHUNK_SETS];
+        prefetch_index(chunk, usize::from(chunk[set % CHUNK_SETS]));
     }
 
     /// All contents, by id.

@@ -138,6 +138,25 @@ impl View {
         found.map(|(member, _)| member.user).take(limit).collect()
     }
 
+    /// Whether the guild is so large that it is worth to [order](Self::order_nicks) it for searches, and nobody has.
+    pub fn wants_nick_order(&self) -> bool {
+        self.layers().base.wants_nick_order()
+    }
+
+    /// Makes searches [by prefix](Self::by_prefix) quick, in this view and all others of the guild from the last fold to some folds
+    /// behind the last search: folds carry the order on. Takes 4 bytes a member until then.
+    ///
+    /// O(n log n), 100 to 200 ms per million members: a worker's to do. At once if it has been done.
+    pub fn order_nicks(&self) {
+        self.layers().base.order_nicks();
+    }
+
+    /// The same, if it has been done for `other`, another view of the guild: O(n), and O(log n) for each nick in which
+    /// they differ. So an order is not lost that was made while folds went on.
+    pub fn order_nicks_as(&self, other: &Self) {
+        self.layers().base.carry_nick_order(&other.layers().base);
+    }
+
     /// The question, ready to be scanned for: who are they?
     ///
     /// Decides on role sets here if that is cheaper than in each chunk: O(role sets), at most a quarter of the members

@@ -35,6 +35,8 @@ enum Step {
     Abandon,
     Restore,
     View,
+    OrderNicks,
+    OrderNicksAsBefore,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -52,6 +54,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Abandon),
         1 => Just(Step::View),
         1 => Just(Step::Restore),
+        1 => Just(Step::OrderNicks),
+        1 => Just(Step::OrderNicksAsBefore),
     ]
 }
 
@@ -69,6 +73,11 @@ struct Occurred {
     old_views_checked: Cell<u32>,
     folds_due: Cell<u32>,
     chunked_scans: Cell<u32>,
+    nicks_ordered: Cell<u32>,
+    orders_carried_by_folds: Cell<u32>,
+    orders_carried_over_folds: Cell<u32>,
+    searches_in_order: Cell<u32>,
+    searches_by_page: Cell<u32>,
 }
 
 fn count(counter: &Cell<u32>) {
@@ -104,6 +113,11 @@ fn members_answer_as_a_plain_map_does_at_every_step() {
         ("old views checked", &occurred.old_views_checked),
         ("folds due", &occurred.folds_due),
         ("scans in chunks", &occurred.chunked_scans),
+        ("bases ordered by nick", &occurred.nicks_ordered),
+        ("orders carried by folds", &occurred.orders_carried_by_folds),
+        ("orders carried over folds", &occurred.orders_carried_over_folds),
+        ("searches in such an order", &occurred.searches_in_order),
+        ("searches page by page", &occurred.searches_by_page),
     ] {
         assert!(times.get() >= least, "{what}: {} times in {HISTORIES} histories", times.get());
     }
@@ -224,6 +238,23 @@ impl<'a> World<'a> {
             }
             Step::Restore => self.restore(),
             Step::View => self.view(),
+            Step::OrderNicks => {
+                let view = self.members.view(Position::default(), &self.rights);
+                view.order_nicks();
+                assert!(is_ordered(&view));
+                count(&self.occurred.nicks_ordered);
+            }
+            Step::OrderNicksAsBefore => {
+                let view = self.members.view(Position::default(), &self.rights);
+                let is_news = !is_ordered(&view);
+                if let Some((before, _)) = self.views.first() {
+                    before.order_nicks();
+                    view.order_nicks_as(before);
+                }
+                if is_news && is_ordered(&view) {
+                    count(&self.occurred.orders_carried_over_folds);
+                }
+            }
         }
         self.check();
     }
@@ -297,8 +328,12 @@ impl<'a> World<'a> {
                 let base = folded.base();
                 assert!(base.iter().eq(self.folding.values().map(|(member, _)| member.clone())));
                 assert_eq!(base.digest(), digest_of(&self.folding));
+                let was_ordered = is_ordered(&self.members.view(Position::default(), &self.rights));
                 drop(self.members.install(folded));
                 count(&self.occurred.folds);
+                if was_ordered && is_ordered(&self.members.view(Position::default(), &self.rights)) {
+                    count(&self.occurred.orders_carried_by_folds);
+                }
                 if self.changed_since_fold {
                     count(&self.occurred.folds_with_changes_meanwhile);
                 }
@@ -379,8 +414,9 @@ impl<'a> World<'a> {
             let expected = model.values().map(|(member, _)| member.clone()).filter(|member| Some(member.user) > after);
             assert_eq!(view.range(after, 7), expected.take(7).collect::<Vec<_>>());
         }
-        for prefix in ["", "a", "AL", "ä", "zz", "bob"] {
-            for limit in [3, 1_000] {
+        count(if is_ordered(view) { &self.occurred.searches_in_order } else { &self.occurred.searches_by_page });
+        for prefix in ["", "a", "AL", "ä", "zz", "bob", "alphabetic", "alphabetical ö"] {
+            for limit in [0, 3, 1_000] {
                 assert_eq!(view.by_prefix(prefix, limit), with_prefix(model, prefix, limit), "{prefix:?}");
             }
         }
@@ -419,6 +455,10 @@ impl<'a> World<'a> {
         assert_eq!(view.scan(Question::Here { channel }).unwrap_err(), UnknownInView::Channel(channel));
         assert_eq!(view.scan(Question::Role { role, channel: None }).unwrap_err(), UnknownInView::Role(role));
     }
+}
+
+fn is_ordered(view: &View) -> bool {
+    view.memory().nick_order > 0
 }
 
 fn naive(rights: &Rights, member: &Member, status: Status, question: Question) -> bool {
@@ -471,5 +511,24 @@ fn user_id(number: u64) -> UserId {
     UserId::new(((number % 3) << 40) + number * number + 1).unwrap()
 }
 
-const NICKS: [&str; 14] =
-    ["alice", "Alice", "ALan", "bob", "Bobby", "bo", "Ärger", "ärger", "ZZ top", "zz", "日本", "ßeta", "x", "Al"];
+const NICKS: [&str; 19] = [
+    "alice",
+    "Alice",
+    "ALan",
+    "bob",
+    "Bobby",
+    "bo",
+    "Ärger",
+    "ärger",
+    "ZZ top",
+    "zz",
+    "日本",
+    "ßeta",
+    "x",
+    "Al",
+    "alphabetic",
+    "ALPHABETICAL",
+    "alphabetical order",
+    "Alphabetical Order",
+    "alphabetical Ödem",
+];

@@ -97,6 +97,8 @@ counters! {
     Folds: "offload_folds_total",
     /// Scans run on workers.
     Scans: "offload_scans_total",
+    /// Orders of a guild's nicks made on workers, for searches by prefix.
+    NicksOrdered: "offload_nick_orders_total",
     /// Things dropped in place because too many waited to be dropped by a worker.
     DroppedInPlace: "offload_dropped_in_place_total",
     /// Relays that fell out of their guild's ring, or met a new owner, and began again from a view.

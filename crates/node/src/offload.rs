@@ -4,14 +4,15 @@
 //! is caught here and reported like a result. A job whose caller has gone before it began is not run.
 //!
 //! Bounds: one fold a guild (the guild sees to that); [`scans_max`](crate::OffloadConfig::scans_max) scans, and
-//! [`guild_scans_max`](crate::OffloadConfig::guild_scans_max) of one guild,
-//! and [`answers_max`](crate::OffloadConfig::answers_max) answers that are read, past which a scan is refused; [`discards_max`](crate::OffloadConfig::discards_max) things to drop, past which their holder drops them.
+//! [`guild_scans_max`](crate::OffloadConfig::guild_scans_max) of one guild, and [`answers_max`](crate::OffloadConfig::answers_max) answers
+//! that are read, past which a scan is refused; one order of nicks; [`discards_max`](crate::OffloadConfig::discards_max) things to drop,
+//! past which their holder drops them.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -39,6 +40,7 @@ struct Shared {
     answers: AtomicUsize,
     /// Microseconds that a scan took of late, queueing apart.
     scan_micros: AtomicU64,
+    is_ordering: AtomicBool,
     discards: AtomicUsize,
 }
 
@@ -57,8 +59,9 @@ impl Offload {
     pub(crate) fn start(config: OffloadConfig, counters: Arc<Counters>) -> Result<Self, ThreadPoolBuildError> {
         let pool = pool("offload", config.threads)?;
         let [scans, answers, discards] = [(); 3].map(|()| AtomicUsize::new(0));
-        let scan_micros = AtomicU64::new(0);
-        Ok(Self { shared: Arc::new(Shared { pool, config, counters, scans, answers, scan_micros, discards }) })
+        let (scan_micros, is_ordering) = (AtomicU64::new(0), AtomicBool::new(false));
+        let shared = Shared { pool, config, counters, scans, answers, scan_micros, is_ordering, discards };
+        Ok(Self { shared: Arc::new(shared) })
     }
 
     /// Runs `job` on a worker and tells `done` there, also if the job panicked.
@@ -158,6 +161,27 @@ impl Offload {
             result
         };
         self.begin(timed, panicked)
+    }
+
+    /// Has a worker order a guild's nicks for searches. Not if it orders any guild's already: a worker is then away for some tenths of a
+    /// second per million members, and folds need workers too. Whoever searches next asks again.
+    ///
+    /// Nor if the guild has no owner: what is ordered of its last view is of no use to the next one.
+    pub(crate) fn order_nicks(&self, of: Readable) {
+        match of {
+            Readable::Live(_) => {}
+            Readable::Last(_) => return,
+        }
+        let Some(place) = OrderPlace::take(&self.shared) else {
+            return;
+        };
+        let retired = of.clone();
+        let job = move || place.order(&of);
+        self.run(job, move |done| {
+            if let Err(panic) = done {
+                retired.retire(&panic);
+            }
+        });
     }
 
     /// Has a worker drop `garbage`.
@@ -270,6 +294,39 @@ impl Drop for ScanPlace {
     }
 }
 
+/// The place for an order of nicks, given back when dropped.
+struct OrderPlace(Arc<Shared>);
+
+impl OrderPlace {
+    fn take(shared: &Arc<Shared>) -> Option<Self> {
+        (!shared.is_ordering.swap(true, Ordering::AcqRel)).then(|| Self(Arc::clone(shared)))
+    }
+
+    fn order(self, of: &Readable) {
+        let Ok((mut view, _)) = of.view() else {
+            return;
+        };
+        view.order_nicks();
+        self.0.counters.bump(Counter::NicksOrdered);
+        for _ in 0..CATCH_UPS_MAX {
+            match of.view() {
+                // Folded meanwhile, maybe several times.
+                Ok((latest, _)) if latest.wants_nick_order() => {
+                    latest.order_nicks_as(&view);
+                    view = latest;
+                }
+                Ok(_) | Err(_) => return,
+            }
+        }
+    }
+}
+
+impl Drop for OrderPlace {
+    fn drop(&mut self) {
+        self.0.is_ordering.store(false, Ordering::Release);
+    }
+}
+
 /// Workers at the lowest priority, named by what they do.
 pub(crate) fn pool(name: &'static str, threads: usize) -> Result<ThreadPool, ThreadPoolBuildError> {
     ThreadPoolBuilder::new()
@@ -286,6 +343,9 @@ pub(crate) fn pool(name: &'static str, threads: usize) -> Result<ThreadPool, Thr
         .build()
 }
 
+/// Times that an order is brought up to the latest fold. Each takes a tenth of what it took to make the order, so the folds that come
+/// meanwhile soon are none, unless a fold takes no longer: then all that is ordered is old at once.
+const CATCH_UPS_MAX: usize = 8;
 /// The lowest priority there is.
 const NICE: i32 = 19;
 

@@ -97,6 +97,8 @@ pub(crate) struct Seconds {
 pub(crate) struct MemoryBytes {
     /// Members as they lie in pages.
     pub(crate) pages: u64,
+    /// Members by nick, if they were searched by prefix.
+    pub(crate) nick_order: u64,
     pub(crate) role_sets: u64,
     pub(crate) presence: u64,
     /// Changes of members that no fold has taken up yet.
@@ -223,9 +225,10 @@ impl Report {
     fn memory_table(&self) -> Table {
         let mut table = new_table(&["memory", "MiB"]);
         let mebibytes = |bytes: u64| format!("{:.1}", bytes as f64 / f64::from(1 << 20));
-        let MemoryBytes { pages, role_sets, presence, overlay, bans, relays, checker } = self.memory_bytes;
+        let MemoryBytes { pages, nick_order, role_sets, presence, overlay, bans, relays, checker } = self.memory_bytes;
         for (name, bytes) in [
             ("members in pages", pages),
+            ("members by nick", nick_order),
             ("role sets", role_sets),
             ("presence", presence),
             ("changes not folded yet", overlay),

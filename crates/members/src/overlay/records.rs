@@ -37,6 +37,17 @@ impl Records {
         self.chunks[chunk][slot].get().expect("a number is given out when its slot is written")
     }
 
+    /// All records, by number.
+    pub(super) fn for_each<'a>(&'a self, mut f: impl FnMut(&'a Record)) {
+        let mut left = self.len as usize;
+        for chunk in &self.chunks {
+            // Behind its own records, the owner may be writing what newer overlays have.
+            let written = &chunk[..left.min(chunk.len())];
+            left -= written.len();
+            written.iter().for_each(|slot| f(slot.get().expect("the first slots are written")));
+        }
+    }
+
     /// Bytes on the heap, those of spilled roles and nicks estimated. O(records).
     pub(super) fn bytes(&self) -> usize {
         let slots: usize = self.chunks.iter().map(|chunk| size_of_val(&**chunk)).sum();

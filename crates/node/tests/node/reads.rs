@@ -1,10 +1,10 @@
 //! Reads are answered from the last view that may be seen, whatever the owner does.
 
 use guildhall_node::{AsOf, Counter, Question};
-use guildhall_proto::{CallError, CommandError, Permissions};
+use guildhall_proto::{CallError, Command, CommandError, Permissions};
 
 use crate::store::Mode;
-use crate::world::{CHANNEL, World, add_member, channel_id, settle, soon, until, user};
+use crate::world::{CHANNEL, World, add_member, channel_id, new_member, settle, soon, until, until_async, user};
 
 #[tokio::test]
 async fn reads_never_wait_for_the_owner() {
@@ -53,4 +53,32 @@ async fn a_view_that_is_held_stays_as_it_was() {
     }
     world.stop().await;
     assert_eq!(view.len(), 10);
+}
+
+#[tokio::test]
+async fn a_large_guild_that_is_searched_by_nick_is_ordered_and_stays_so_over_folds() {
+    let world = World::new();
+    let (small, large) = (world.found(1, 100).await, world.found(2, 20_000).await);
+    let search = async |guild, prefix| soon(world.members_by_prefix(guild, prefix, 2_000)).await.unwrap().1;
+    let memory = async |guild| world.view(guild).await.unwrap().memory();
+    let expected = search(large, "USER 99").await;
+    assert_eq!(expected.len(), 111);
+    until_async(async || {
+        assert_eq!(search(large, "USER 99").await, expected);
+        memory(large).await.nick_order > 0
+    })
+    .await;
+
+    let (before, orders) = (memory(large).await, world.count(Counter::NicksOrdered));
+    let more = (30_000..33_000).map(new_member).collect();
+    soon(world.ask(large, Command::ImportMembers(more))).await.unwrap();
+    until_async(async || memory(large).await.pages > before.pages).await;
+    assert!(memory(large).await.nick_order > before.nick_order);
+    assert_eq!(search(large, "user 99").await, expected);
+    assert_eq!(search(large, "user 32").await.len(), 111 + 1_000);
+    assert_eq!(world.count(Counter::NicksOrdered), orders);
+
+    assert_eq!(search(small, "user 99").await.len(), 1);
+    settle().await;
+    assert_eq!((memory(small).await.nick_order, world.count(Counter::NicksOrdered)), (0, orders));
 }
