@@ -182,4 +182,13 @@ mod tests {
         (0..10_000).for_each(|row| assert!(table.remove(1, row).is_some()));
         assert_eq!((table.is_empty(), table.bytes()), (true, 0));
     }
+
+    #[test]
+    fn of_many_that_have_gone_the_few_that_are_left_keep_no_room() {
+        let mut table = Table::<Pair, 2>::default();
+        (0..10_000).for_each(|row| table.insert(Pair(row, row)));
+        (8..10_000).for_each(|row| assert!(table.remove(1, row).is_some()));
+        assert!((0..8).all(|row| table.find(1, row) == Some(&Pair(row, row))));
+        assert!(table.bytes() <= 8_192, "{}", table.bytes());
+    }
 }
