@@ -1,6 +1,6 @@
 //! Finds rows by id, in little memory, and grows without a pause.
 //!
-//! Rows lie elsewhere, numbered densely; an [`Index`] leads from an id to the numbers of its rows. It takes 8 to 12 bytes a row,
+//! Rows lie elsewhere, numbered densely; an [`Index`] leads from an id to the numbers of its rows. It takes 8 to 16 bytes a row,
 //! where an ordered map takes 26 to 34 beside the row, and up to twice the row where that lies in the map.
 //!
 //! # Driving it
@@ -93,6 +93,10 @@ impl Index {
             return false;
         };
         *self.at_mut(link) = self.nexts[row as usize];
+        if row as usize + 1 == self.nexts.len() {
+            self.nexts.pop();
+            shrink(&mut self.nexts);
+        }
         self.len -= 1;
         // At most as many turns as there are buckets a row.
         while self.heads.len() > BUCKETS_A_ROW * self.len {
@@ -141,8 +145,8 @@ impl Index {
         }
         if self.len == 0 {
             *self = Self::default();
-        } else if self.heads.capacity() > CAPACITY_A_BUCKET * self.heads.len().max(BUCKETS_MIN) {
-            self.heads.shrink_to_fit();
+        } else {
+            shrink(&mut self.heads);
         }
     }
 
@@ -192,6 +196,13 @@ fn buddy(bucket: usize) -> usize {
     bucket ^ (1 << bucket.ilog2())
 }
 
+/// Gives room back when much of it is empty.
+fn shrink(list: &mut Vec<u32>) {
+    if list.capacity() > ROOM_AN_ENTRY * list.len().max(ENTRIES_MIN) {
+        list.shrink_to_fit();
+    }
+}
+
 /// The finaliser of splitmix64: every bit of an id, snowflakes' constant ones among them, decides about every bit of this.
 #[inline]
 fn mixed(id: u64) -> u64 {
@@ -204,9 +215,9 @@ fn mixed(id: u64) -> u64 {
 const NONE: u32 = u32::MAX;
 /// Buckets that are kept for each row: with fewer, rows that come and go at the bound would move others each time.
 const BUCKETS_A_ROW: usize = 2;
-/// Room that is kept for each bucket when many have gone, and for how many at least.
-const CAPACITY_A_BUCKET: usize = 4;
-const BUCKETS_MIN: usize = 64;
+/// When many have gone, the room that is kept for each bucket and each row that is left, and for how many at least.
+const ROOM_AN_ENTRY: usize = 4;
+const ENTRIES_MIN: usize = 64;
 
 #[cfg(test)]
 mod tests {
