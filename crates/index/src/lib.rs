@@ -1,6 +1,6 @@
 //! Finds rows by id, in little memory, and grows without a pause.
 //!
-//! Rows lie elsewhere, numbered densely; an [`Index`] leads from an id to the numbers of its rows. It takes 8 to 16 bytes a row,
+//! Rows lie elsewhere, numbered densely; an [`Index`] leads from an id to the numbers of its rows. It takes 8 to 12 bytes a row,
 //! where an ordered map takes 26 to 34 beside the row, and up to twice the row where that lies in the map.
 //!
 //! # Driving it
@@ -27,9 +27,9 @@
 //! # How it works, and what it costs
 //!
 //! Linear hashing (Litwin, 1980): with each row that comes the index has one bucket more, and one old bucket is split into two; with
-//! each that goes, the other way. So there is about one row a bucket, and no moment at which all are hashed anew: an owner with a
-//! million sessions takes the next one as fast as the first. All is O(1) but for rows of one id, which are found one after another.
-//! Only the growth of its two lists copies them, 4 bytes a row: tenths of a millisecond for a million.
+//! each that goes, the other way. So there is about one row a bucket, and no moment at which all are hashed anew. Nor are lists moved
+//! when they grow, but for the first few thousand entries: an owner with a million sessions takes the next one as fast as the first.
+//! All is O(1) but for rows of one id, which are found one after another.
 //!
 //! # What it is not for
 //!
@@ -39,10 +39,12 @@
 
 #![warn(missing_docs)]
 
+mod chunks;
 mod table;
 
 use std::iter;
 
+use chunks::Chunks;
 pub use table::{Row, Table};
 
 /// Leads from ids to rows. The crate's page shows how to drive it.
@@ -51,9 +53,9 @@ pub use table::{Row, Table};
 #[derive(Debug, Default, Clone)]
 pub struct Index {
     /// By bucket: its first row.
-    heads: Vec<u32>,
+    heads: Chunks<u32>,
     /// By row: the next in its bucket.
-    nexts: Vec<u32>,
+    nexts: Chunks<u32>,
     len: usize,
 }
 
@@ -71,8 +73,8 @@ impl Index {
     /// Has a row be found that is not yet. `id_of` tells the ids of this and of all rows inserted.
     pub fn insert(&mut self, row: u32, id_of: impl Fn(u32) -> u64) {
         debug_assert!(row != NONE);
-        if self.nexts.len() <= row as usize {
-            self.nexts.resize(row as usize + 1, NONE);
+        while self.nexts.len() <= row as usize {
+            self.nexts.push(NONE);
         }
         self.len += 1;
         if self.heads.len() < self.len {
@@ -95,7 +97,6 @@ impl Index {
         *self.at_mut(link) = self.nexts[row as usize];
         if row as usize + 1 == self.nexts.len() {
             self.nexts.pop();
-            shrink(&mut self.nexts);
         }
         self.len -= 1;
         // At most as many turns as there are buckets a row.
@@ -114,7 +115,7 @@ impl Index {
 
     /// Memory that it takes, in bytes.
     pub fn bytes(&self) -> usize {
-        (self.heads.capacity() + self.nexts.capacity()) * size_of::<u32>()
+        self.heads.bytes() + self.nexts.bytes()
     }
 
     /// Adds a bucket, and has those rows of an earlier one go there that belong there now.
@@ -145,8 +146,6 @@ impl Index {
         }
         if self.len == 0 {
             *self = Self::default();
-        } else {
-            shrink(&mut self.heads);
         }
     }
 
@@ -196,13 +195,6 @@ fn buddy(bucket: usize) -> usize {
     bucket ^ (1 << bucket.ilog2())
 }
 
-/// Gives room back when much of it is empty.
-fn shrink(list: &mut Vec<u32>) {
-    if list.capacity() > ROOM_AN_ENTRY * list.len().max(ENTRIES_MIN) {
-        list.shrink_to_fit();
-    }
-}
-
 /// The finaliser of splitmix64: every bit of an id, snowflakes' constant ones among them, decides about every bit of this.
 #[inline]
 fn mixed(id: u64) -> u64 {
@@ -215,9 +207,6 @@ fn mixed(id: u64) -> u64 {
 const NONE: u32 = u32::MAX;
 /// Buckets that are kept for each row: with fewer, rows that come and go at the bound would move others each time.
 const BUCKETS_A_ROW: usize = 2;
-/// When many have gone, the room that is kept for each bucket and each row that is left, and for how many at least.
-const ROOM_AN_ENTRY: usize = 4;
-const ENTRIES_MIN: usize = 64;
 
 #[cfg(test)]
 mod tests {
