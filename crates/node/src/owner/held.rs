@@ -10,7 +10,9 @@ use guildhall_proto::{
     SessionId, Status, UserId,
 };
 use guildhall_store::MemoryStore;
+use tokio::sync::oneshot;
 
+use super::Bedtime;
 use crate::live::{Control, Live};
 use crate::{Attach, Call, Clock, Node, NodeConfig};
 
@@ -127,6 +129,19 @@ async fn a_parked_owner_comes_back_for_a_call_and_for_the_stop() {
     world.park().await;
     world.node.stop().await;
     assert!(live.has_ended());
+}
+
+#[tokio::test]
+async fn who_asks_an_owner_to_sleep_that_has_just_ended_is_told_so_though_it_holds_the_guild() {
+    let world = World::new();
+    world.found().await;
+    let live = world.node.live(GuildId::MIN).await.unwrap();
+    world.node.sleep(GuildId::MIN).await.unwrap();
+    assert!(live.has_ended());
+    let (tell, told) = oneshot::channel();
+    live.mailbox.post_control(Control::Sleep(Bedtime::Asked(vec![tell])));
+    let told = tokio::time::timeout(Duration::from_secs(10), told).await.expect("it is told");
+    assert!(told.is_err(), "without a word: it looks for the guild anew");
 }
 
 #[test]
