@@ -27,9 +27,9 @@
 //! # How it works, and what it costs
 //!
 //! Linear hashing (Litwin, 1980): with each row that comes the index has one bucket more, and one old bucket is split into two; with
-//! each that goes, the other way. So there is about one row a bucket, and no moment at which all are hashed anew: an owner with a
-//! million sessions takes the next one as fast as the first. All is O(1) but for rows of one id, which are found one after another.
-//! Only the growth of its two lists copies them, 4 bytes a row: tenths of a millisecond for a million.
+//! each that goes, the other way. So there is about one row a bucket, and no moment at which all are hashed anew. Nor are lists moved
+//! when they grow, but for the first few thousand entries: an owner with a million sessions takes the next one as fast as the first.
+//! All is O(1) but for rows of one id, which are found one after another.
 //!
 //! # What it is not for
 //!
@@ -39,10 +39,12 @@
 
 #![warn(missing_docs)]
 
+mod chunks;
 mod table;
 
 use std::iter;
 
+use chunks::Chunks;
 pub use table::{Row, Table};
 
 /// Leads from ids to rows. The crate's page shows how to drive it.
@@ -51,9 +53,9 @@ pub use table::{Row, Table};
 #[derive(Debug, Default, Clone)]
 pub struct Index {
     /// By bucket: its first row.
-    heads: Vec<u32>,
+    heads: Chunks<u32>,
     /// By row: the next in its bucket.
-    nexts: Vec<u32>,
+    nexts: Chunks<u32>,
     len: usize,
 }
 
@@ -71,8 +73,8 @@ impl Index {
     /// Has a row be found that is not yet. `id_of` tells the ids of this and of all rows inserted.
     pub fn insert(&mut self, row: u32, id_of: impl Fn(u32) -> u64) {
         debug_assert!(row != NONE);
-        if self.nexts.len() <= row as usize {
-            self.nexts.resize(row as usize + 1, NONE);
+        while self.nexts.len() <= row as usize {
+            self.nexts.push(NONE);
         }
         self.len += 1;
         if self.heads.len() < self.len {
@@ -93,6 +95,9 @@ impl Index {
             return false;
         };
         *self.at_mut(link) = self.nexts[row as usize];
+        if row as usize + 1 == self.nexts.len() {
+            self.nexts.pop();
+        }
         self.len -= 1;
         // At most as many turns as there are buckets a row.
         while self.heads.len() > BUCKETS_A_ROW * self.len {
@@ -110,7 +115,7 @@ impl Index {
 
     /// Memory that it takes, in bytes.
     pub fn bytes(&self) -> usize {
-        (self.heads.capacity() + self.nexts.capacity()) * size_of::<u32>()
+        self.heads.bytes() + self.nexts.bytes()
     }
 
     /// Adds a bucket, and has those rows of an earlier one go there that belong there now.
@@ -141,8 +146,6 @@ impl Index {
         }
         if self.len == 0 {
             *self = Self::default();
-        } else if self.heads.capacity() > CAPACITY_A_BUCKET * self.heads.len().max(BUCKETS_MIN) {
-            self.heads.shrink_to_fit();
         }
     }
 
@@ -204,9 +207,6 @@ fn mixed(id: u64) -> u64 {
 const NONE: u32 = u32::MAX;
 /// Buckets that are kept for each row: with fewer, rows that come and go at the bound would move others each time.
 const BUCKETS_A_ROW: usize = 2;
-/// Room that is kept for each bucket when many have gone, and for how many at least.
-const CAPACITY_A_BUCKET: usize = 4;
-const BUCKETS_MIN: usize = 64;
 
 #[cfg(test)]
 mod tests {

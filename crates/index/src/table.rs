@@ -3,6 +3,7 @@
 //! Invariants: every index leads to every row; lists that there are are not empty.
 
 use crate::Index;
+use crate::chunks::Chunks;
 
 /// What lies in a [`Table`]: something with so many ids, which stay as they are while it lies there.
 pub trait Row<const IDS: usize> {
@@ -16,7 +17,7 @@ pub struct Table<R, const IDS: usize>(Option<Box<Lists<R, IDS>>>);
 
 #[derive(Debug, Clone)]
 struct Lists<R, const IDS: usize> {
-    rows: Vec<R>,
+    rows: Chunks<R>,
     indexes: [Index; IDS],
 }
 
@@ -39,7 +40,7 @@ impl<R: Row<IDS>, const IDS: usize> Table<R, IDS> {
 
     /// Every row, in an order that only what was done before decides.
     pub fn iter(&self) -> impl Iterator<Item = &R> {
-        self.0.iter().flat_map(|lists| &lists.rows)
+        self.0.iter().flat_map(|lists| lists.rows.iter())
     }
 
     /// The rows of an id, the latest listed first.
@@ -64,9 +65,9 @@ impl<R: Row<IDS>, const IDS: usize> Table<R, IDS> {
     /// # Panics
     /// If there are as many as 32 bits number.
     pub fn insert(&mut self, row: R) {
-        let lists = self
-            .0
-            .get_or_insert_with(|| Box::new(Lists { rows: Vec::new(), indexes: [(); IDS].map(|()| Index::default()) }));
+        let lists = self.0.get_or_insert_with(|| {
+            Box::new(Lists { rows: Chunks::default(), indexes: [(); IDS].map(|()| Index::default()) })
+        });
         lists.rows.push(row);
         lists.list(lists.last());
     }
@@ -86,7 +87,7 @@ impl<R: Row<IDS>, const IDS: usize> Table<R, IDS> {
     pub fn bytes(&self) -> usize {
         let of = |lists: &Lists<R, IDS>| {
             let indexes = lists.indexes.iter().map(Index::bytes).sum::<usize>();
-            size_of::<Lists<R, IDS>>() + lists.rows.capacity() * size_of::<R>() + indexes
+            size_of::<Lists<R, IDS>>() + lists.rows.bytes() + indexes
         };
         self.0.as_deref().map_or(0, of)
     }
@@ -103,9 +104,6 @@ impl<R: Row<IDS>, const IDS: usize> Lists<R, IDS> {
         let removed = self.rows.swap_remove(row as usize);
         if row != last {
             self.list(row);
-        }
-        if self.rows.capacity() > ROOM_A_ROW * self.rows.len().max(ROWS_MIN) {
-            self.rows.shrink_to_fit();
         }
         removed
     }
@@ -131,10 +129,6 @@ impl<R: Row<IDS>, const IDS: usize> Lists<R, IDS> {
         u32::try_from(self.rows.len() - 1).expect("there are no more rows than 32 bits number")
     }
 }
-
-/// When many have gone, the room that is kept for each row that is left, and for how many at least.
-const ROOM_A_ROW: usize = 4;
-const ROWS_MIN: usize = 16;
 
 #[cfg(test)]
 mod tests {
@@ -181,5 +175,14 @@ mod tests {
         (0..10_000).for_each(|row| table.insert(Pair(row, row)));
         (0..10_000).for_each(|row| assert!(table.remove(1, row).is_some()));
         assert_eq!((table.is_empty(), table.bytes()), (true, 0));
+    }
+
+    #[test]
+    fn of_many_that_have_gone_the_few_that_are_left_keep_no_room() {
+        let mut table = Table::<Pair, 2>::default();
+        (0..10_000).for_each(|row| table.insert(Pair(row, row)));
+        (8..10_000).for_each(|row| assert!(table.remove(1, row).is_some()));
+        assert!((0..8).all(|row| table.find(1, row) == Some(&Pair(row, row))));
+        assert!(table.bytes() <= 8_192, "{}", table.bytes());
     }
 }

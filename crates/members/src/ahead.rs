@@ -88,9 +88,11 @@ fn index(of: usize) -> u32 {
 
 /// Below, all that is looked up stays in the caches, and the guild keeps no places.
 const WORTH_MEMBERS: usize = 4_096;
-/// Some times the inputs that are handled at once, so that few push each other out; 4 KB.
+/// Some times the inputs that are handled at once, so that few push each other out; 6 KB.
 const PLACES: usize = 256;
 const PLACES_SHIFT: u32 = u64::BITS - PLACES.ilog2();
+
+const _: () = assert!(size_of::<Option<Known>>() * PLACES == 6 * 1_024);
 
 #[cfg(test)]
 mod tests {

@@ -59,6 +59,8 @@ enum Sleep {
     UntilControl,
     /// It has left, and is called back by whatever comes.
     Away(Box<dyn Away>),
+    /// It has ended.
+    Never,
 }
 
 /// What is left of an owner that has left its mailbox.
@@ -133,12 +135,19 @@ impl<T, C> Mailbox<T, C> {
         Ok(())
     }
 
-    /// Queues control ahead of all items, after the close too.
+    /// Queues control ahead of all items, after the close too. Dropped if the owner has [ended](Self::end).
     pub(crate) fn post_control(&self, control: C) {
         let mut queue = self.queue.lock();
-        queue.control.push(control);
-        if !matches!(queue.sleep, Sleep::Awake) {
-            self.wake(queue);
+        match queue.sleep {
+            Sleep::Never => {
+                drop(queue);
+                drop(control);
+            }
+            Sleep::Awake => queue.control.push(control),
+            Sleep::UntilAnything | Sleep::UntilControl | Sleep::Away(_) => {
+                queue.control.push(control);
+                self.wake(queue);
+            }
         }
     }
 
@@ -193,6 +202,16 @@ impl<T, C> Mailbox<T, C> {
         queue.closed = true;
         queue.used = [Quota { items: 0, bytes: 0 }; CLASSES];
         take(&mut queue.items).into_iter().map(|queued| queued.item).collect()
+    }
+
+    /// Drops what control has come in vain, and what comes from now on: somebody may wait for what became of it, and hold the mailbox.
+    /// To be called when all see that the owner has ended.
+    pub(crate) fn end(&self) {
+        let mut queue = self.queue.lock();
+        queue.sleep = Sleep::Never;
+        let control = take(&mut queue.control);
+        drop(queue);
+        drop(control);
     }
 
     /// Takes no items any more, unless some are queued: then nothing changes. Whether it is closed.
@@ -251,7 +270,7 @@ impl<T, C> Mailbox<T, C> {
         let sleep = replace(&mut queue.sleep, Sleep::Awake);
         drop(queue);
         match sleep {
-            Sleep::Awake | Sleep::UntilAnything | Sleep::UntilControl => self.arrived.notify_one(),
+            Sleep::Awake | Sleep::UntilAnything | Sleep::UntilControl | Sleep::Never => self.arrived.notify_one(),
             Sleep::Away(owner) => owner.come_back(),
         }
     }

@@ -533,6 +533,7 @@ impl Owner {
             bedtime.tell(Ok(()));
         }
         self.live.end();
+        self.live.mailbox.end();
         if self.listed {
             self.around.rings.leave();
         }

@@ -1,6 +1,9 @@
 //! Folds beside changes, statuses that wait for one, roles that are masked, and what members take.
 
+use std::collections::BTreeMap;
+
 use guildhall_proto::{GuildId, GuildSettings, MemberFlags, Millis, Name, Nick};
+use proptest::prelude::*;
 
 use super::*;
 
@@ -18,7 +21,7 @@ fn member(number: u64, roles: &[u64]) -> Member {
     }
 }
 
-fn put_all(members: &mut Members, numbers: std::ops::RangeInclusive<u64>) {
+fn put_all(members: &mut Members, numbers: impl IntoIterator<Item = u64>) {
     for number in numbers {
         members.put(&member(number, &[]));
     }
@@ -166,4 +169,129 @@ fn views_and_jobs_may_go_to_other_threads() {
     let folded = job.run();
     send(&folded);
     send(&members.install(folded));
+}
+
+/// What happens to a guild that is large enough to be looked ahead in, to many members at a time.
+#[derive(Debug, Clone)]
+enum Many {
+    LookAhead(Sweep),
+    Put(Sweep),
+    Remove(Sweep),
+    SetStatus(Sweep, u8),
+    View,
+    BeginFold,
+    RunFold,
+    Install,
+    Abandon,
+}
+
+/// So many users, from the first on, each so far from the last.
+#[derive(Debug, Clone, Copy)]
+struct Sweep {
+    first: u64,
+    step: u64,
+    count: u64,
+}
+
+impl Sweep {
+    fn users(self) -> impl Iterator<Item = u64> {
+        (0..self.count).map(move |nth| 1 + (self.first + nth * self.step) % LARGE_USERS)
+    }
+}
+
+const LARGE_USERS: u64 = 20_000;
+
+fn many() -> impl Strategy<Value = Many> {
+    let some = |count: std::ops::Range<u64>| {
+        (0..LARGE_USERS, 1..40_u64, count).prop_map(|(first, step, count)| Sweep { first, step, count })
+    };
+    prop_oneof![
+        8 => some(1..300).prop_map(Many::LookAhead),
+        6 => some(1..40).prop_map(Many::Put),
+        2 => some(500..3_000).prop_map(Many::Put),
+        4 => some(1..40).prop_map(Many::Remove),
+        1 => some(500..3_000).prop_map(Many::Remove),
+        4 => (some(1..200), 0..4_u8).prop_map(|(some, status)| Many::SetStatus(some, status)),
+        1 => Just(Many::View),
+        3 => Just(Many::BeginFold),
+        2 => Just(Many::RunFold),
+        2 => Just(Many::Install),
+        1 => Just(Many::Abandon),
+    ]
+}
+
+type LargeModel = BTreeMap<u64, (u64, Status)>;
+
+fn now(members: &Members, user: UserId) -> Option<(Millis, Status)> {
+    Some((members.with_member(user, |own| own.joined_at)?, members.status(user)?))
+}
+
+/// Asserts that these users are as the model has them.
+fn is_as(model: &LargeModel, user_of: impl Fn(UserId) -> Option<(Millis, Status)>, users: impl Iterator<Item = u64>) {
+    for number in users {
+        let expected = model.get(&number).map(|(joined_at, status)| (Millis(*joined_at), *status));
+        assert_eq!(user_of(user(number)), expected, "user {number}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn a_large_guild_is_as_a_plain_map_whoever_is_looked_up_ahead(steps in prop::collection::vec(many(), 20..120)) {
+        let config = MembersConfig { page_members: 500, ..MembersConfig::default() };
+        let mut members = Members::new(config);
+        put_all(&mut members, (1..=6_000).map(|number| number * 3 - 2));
+        fold(&mut members);
+        let there = (1..=6_000).map(|number| number * 3 - 2);
+        let mut model: LargeModel = there.map(|number| (number, (number, Status::Offline))).collect();
+        let guild = GuildId::new(1).unwrap();
+        let settings = GuildSettings { name: Name::parse("g").unwrap(), owner: user(1) };
+        let rights = Rights::new(guild, settings, Rights::everyone_role(guild, guildhall_proto::Permissions::NONE));
+        let (mut job, mut folded, mut views) = (None, None, Vec::new());
+        for (time, step) in (100_000..).zip(steps) {
+            match step {
+                Many::LookAhead(some) => {
+                    members.look_ahead(some.users().map(user));
+                    is_as(&model, |user| now(&members, user), some.users());
+                }
+                Many::Put(some) => {
+                    for number in some.users() {
+                        members.put(&Member { joined_at: Millis(time), ..member(number, &[]) });
+                        model.entry(number).or_default().0 = time;
+                    }
+                }
+                Many::Remove(some) => {
+                    for number in some.users() {
+                        let before = model.remove(&number).map(|(joined_at, _)| Millis(joined_at));
+                        prop_assert_eq!(members.remove(user(number)), before);
+                    }
+                }
+                Many::SetStatus(some, status) => {
+                    for number in some.users() {
+                        let status = Status::from_number(status).unwrap();
+                        let before = model.get_mut(&number).map(|own| std::mem::replace(&mut own.1, status));
+                        prop_assert_eq!(members.set_status(user(number), status), before);
+                    }
+                }
+                Many::View => views.push((members.view(Position::default(), &rights), model.clone())),
+                Many::BeginFold => job = members.begin_fold().or(job),
+                Many::RunFold => folded = job.take().map(FoldJob::run).or(folded),
+                Many::Install => drop(folded.take().map(|folded| members.install(folded))),
+                Many::Abandon => {
+                    members.abandon_fold();
+                    (job, folded) = (None, None);
+                }
+            }
+            prop_assert_eq!(members.len(), model.len());
+            prop_assert_eq!(members.online(), model.values().filter(|(_, status)| status.is_online()).count());
+        }
+        views.push((members.view(Position::default(), &rights), model.clone()));
+        for (view, model) in views {
+            let then = |user| Some((view.with_member(user, |own| own.joined_at)?, view.status(user)?));
+            is_as(&model, then, 1..=LARGE_USERS);
+            prop_assert!(view.range(None, usize::MAX).iter().map(|own| own.user.get()).eq(model.keys().copied()));
+        }
+        is_as(&model, |user| now(&members, user), 1..=LARGE_USERS);
+    }
 }

@@ -1,16 +1,18 @@
 //! What is held of a guild, and when it is not any more.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Barrier, Weak};
 use std::time::Duration;
 
 use guildhall_members::View;
 use guildhall_proto::{
-    Actor, ClientId, Command, GuildId, Level, MemberFlags, Millis, Name, NewMember, Nick, OpId, Permissions, SessionId,
-    Status, UserId,
+    Actor, CallError, ClientId, Command, GuildId, Level, MemberFlags, Millis, Name, NewMember, Nick, OpId, Permissions,
+    SessionId, Status, UserId,
 };
 use guildhall_store::MemoryStore;
+use tokio::sync::oneshot;
 
+use super::Bedtime;
 use crate::live::{Control, Live};
 use crate::{Attach, Call, Clock, Node, NodeConfig};
 
@@ -23,8 +25,13 @@ struct World {
 
 impl World {
     fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    fn with(tune: impl FnOnce(&mut NodeConfig)) -> Self {
         let clock = Clock::from_fn(|| Millis(1));
-        let config = NodeConfig { clock, sleep_after: Duration::MAX, ..NodeConfig::default() };
+        let mut config = NodeConfig { clock, sleep_after: Duration::MAX, ..NodeConfig::default() };
+        tune(&mut config);
         let store = Arc::new(MemoryStore::default());
         let node = Node::start(config, Arc::clone(&store) as Arc<_>).unwrap();
         Self { node, store, operations: AtomicU64::new(1) }
@@ -122,6 +129,73 @@ async fn a_parked_owner_comes_back_for_a_call_and_for_the_stop() {
     world.park().await;
     world.node.stop().await;
     assert!(live.has_ended());
+}
+
+#[tokio::test]
+async fn who_asks_an_owner_to_sleep_that_has_just_ended_is_told_so_though_it_holds_the_guild() {
+    let world = World::new();
+    world.found().await;
+    let live = world.node.live(GuildId::MIN).await.unwrap();
+    world.node.sleep(GuildId::MIN).await.unwrap();
+    assert!(live.has_ended());
+    let (tell, told) = oneshot::channel();
+    live.mailbox.post_control(Control::Sleep(Bedtime::Asked(vec![tell])));
+    let told = tokio::time::timeout(Duration::from_secs(10), told).await.expect("it is told");
+    assert!(told.is_err(), "without a word: it looks for the guild anew");
+}
+
+#[test]
+fn of_a_guild_whose_owner_is_just_being_parked_when_its_runtime_ends_nothing_is_held() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let (armed, entered) = (Arc::new(AtomicBool::new(false)), Arc::new(Barrier::new(2)));
+    let clock = {
+        let (armed, entered) = (Arc::clone(&armed), Arc::clone(&entered));
+        Clock::from_fn(move || {
+            if armed.swap(false, Ordering::SeqCst) {
+                // Once when the owner is here, and once when it may go on.
+                entered.wait();
+                entered.wait();
+            }
+            Millis(1)
+        })
+    };
+    let (node, store, live, view) = runtime.block_on(async {
+        let world = World::with(|config| config.clock = clock);
+        world.found().await;
+        let live = world.node.live(GuildId::MIN).await.unwrap();
+        // Whatever is under way comes first, so that the next is the one that parks it.
+        world.park().await;
+        live.mailbox.call_back();
+        armed.store(true, Ordering::SeqCst);
+        live.mailbox.post_control(Control::Tidy);
+        let (live, view) = world.watch().await;
+        (world.node, world.store, live, view)
+    });
+    entered.wait();
+    runtime.shutdown_background();
+    let other = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    other.block_on(async {
+        let unknown = GuildId::new(2).unwrap();
+        until(async || matches!(node.view(unknown).await, Err(CallError::Stopping))).await;
+        drop(node);
+        entered.wait();
+        until(async || (live.strong_count(), view.strong_count(), Arc::strong_count(&store)) == (0, 0, 1)).await;
+    });
+}
+
+#[tokio::test]
+async fn an_owner_that_only_the_node_has_called_back_is_parked_again_though_it_is_heard() {
+    let world = World::with(|config| config.sleep_after = Duration::from_millis(400));
+    world.found().await;
+    let backend = world.node.backend();
+    let (session, user) = (SessionId::MIN, UserId::new(1).unwrap());
+    let attach = Attach { session, user, status: Status::Online, members: false, level: Level::Active };
+    let _stream = backend.attach(GuildId::MIN, attach).await.unwrap();
+    let live = world.node.live(GuildId::MIN).await.unwrap();
+    until(async || live.mailbox.is_left()).await;
+    live.mailbox.post_control(Control::GiveBack);
+    assert!(!live.mailbox.is_left());
+    until(async || live.mailbox.is_left()).await;
 }
 
 #[test]

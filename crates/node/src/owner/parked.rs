@@ -59,8 +59,12 @@ impl Parked {
 
     /// Leaves the owner to whoever posts next.
     fn park(self: Box<Self>) {
-        let live = Arc::clone(&self.live);
+        let (live, places) = (Arc::clone(&self.live), Arc::clone(&self.around.places));
         live.mailbox.leave(self);
+        if places.is_stopping() {
+            // Those who have left may all have been called back just before: this one would stay for ever, and hold what it holds.
+            live.mailbox.call_back();
+        }
     }
 
     /// In a box: a task keeps what it is started with twice.

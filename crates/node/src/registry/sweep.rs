@@ -86,7 +86,8 @@ impl Sweeper {
                 if told >= some || self.places.is_stopping() {
                     return;
                 }
-                if live.idle_rounds(round) == TIDY_ROUNDS && !live.mailbox.is_left() {
+                // Told again in each round: it may have had something under way, or have been called back by the node alone.
+                if live.idle_rounds(round) >= TIDY_ROUNDS && !live.mailbox.is_left() {
                     live.mailbox.post_control(Control::Tidy);
                 }
                 if is_idle(&live, round, rounds) {
