@@ -135,7 +135,7 @@ impl Node {
         let prefix = prefix.to_owned();
         let of = self.readable(guild).await?;
         let search = move |view: &ViewRef| Ok((view.as_of(), view.by_prefix(&prefix, limit), view.wants_nick_order()));
-        let (as_of, found, wants_order) = self.scan_of(of.clone(), search).await?;
+        let (as_of, found, wants_order) = self.scan(of.clone(), search).await?;
         if wants_order {
             self.offload().order_nicks(of);
         }
@@ -176,14 +176,6 @@ impl Node {
     }
 
     async fn scan<R: Send + 'static>(
-        &self,
-        guild: GuildId,
-        scan: impl FnOnce(&ViewRef) -> Result<R, CallError> + Send + 'static,
-    ) -> Result<R, CallError> {
-        self.scan_of(self.readable(guild).await?, scan).await
-    }
-
-    async fn scan_of<R: Send + 'static>(
         &self,
         of: Readable,
         scan: impl FnOnce(&ViewRef) -> Result<R, CallError> + Send + 'static,
