@@ -66,6 +66,7 @@ impl Prefix {
     }
 
     /// Whether `nick` comes before all nicks with the prefix, is one of them, or comes after them.
+    #[inline]
     pub(crate) fn place(&self, nick: &str) -> Ordering {
         // Of most nicks nothing else is looked at, and no branch waits for how many bytes agree.
         if let Some(mut first) = nick.as_bytes().first_chunk::<FIRST_BYTES>().copied()

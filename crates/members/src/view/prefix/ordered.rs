@@ -17,9 +17,8 @@ pub(super) fn search(layers: &Layers, order: &NickOrder, prefix: &Prefix, limit:
     let mut matches = in_base(layers, order, prefix, limit);
     // What comes behind the last of as many as are wanted is not.
     let last = if matches.len() == limit { matches.last().copied() } else { None };
-    let changed = in_overlays(layers, |member| {
-        prefix.place(member.nick).is_eq() && last.is_none_or(|last| compare(member, &last).is_lt())
-    });
+    let is_wanted = |member: &MemberRef<'_>| last.is_none_or(|last| compare(member, &last).is_lt());
+    let changed = in_overlays(layers, prefix, is_wanted);
     if !changed.is_empty() {
         matches.extend(changed);
         matches.sort_by(compare);
@@ -51,25 +50,33 @@ fn in_base<'a>(layers: &'a Layers, order: &'a NickOrder, prefix: &Prefix, limit:
     found
 }
 
-/// The records of the overlays that `keep` keeps and that are their members' now.
+/// The records of the overlays that have the prefix, are wanted, and are their members' now.
 ///
-/// All of them are looked at, as they lie in memory; most match nothing, so who has a newer one is asked last.
-fn in_overlays<'a>(layers: &'a Layers, keep: impl Fn(&MemberRef<'a>) -> bool) -> Vec<MemberRef<'a>> {
+/// All of them are looked at, as they lie in memory; nearly all have another nick, so who has a newer one is asked last.
+fn in_overlays<'a>(
+    layers: &'a Layers,
+    prefix: &Prefix,
+    is_wanted: impl Fn(&MemberRef<'a>) -> bool,
+) -> Vec<MemberRef<'a>> {
     let (fresh, frozen) = (&layers.fresh, &layers.frozen);
     let is_own = |level: &Overlay, record: &Record| match level.get(record.user) {
         Some(Change::Put(own, _)) => std::ptr::eq(own, record),
         Some(Change::Gone | Change::Status(_)) | None => false,
     };
-    let mut kept = Vec::new();
-    let mut keep_if = |record: &'a Record, is_current: &dyn Fn() -> bool| {
-        let member = MemberRef::listed(record, &layers.masked);
-        if keep(&member) && is_current() {
-            kept.push(member);
-        }
+    let mut matches = Vec::new();
+    let mut find_in = |level: &'a Overlay, is_current: &dyn Fn(&Record) -> bool| {
+        level.for_each_record(|record| {
+            if prefix.place(record.nick.as_str()).is_eq() {
+                let member = MemberRef::listed(record, &layers.masked);
+                if is_wanted(&member) && is_current(record) {
+                    matches.push(member);
+                }
+            }
+        });
     };
-    fresh.for_each_record(|record| keep_if(record, &|| is_own(fresh, record)));
-    frozen.for_each_record(|record| keep_if(record, &|| !covers(fresh, record.user) && is_own(frozen, record)));
-    kept
+    find_in(fresh, &|record| is_own(fresh, record));
+    find_in(frozen, &|record| !covers(fresh, record.user) && is_own(frozen, record));
+    matches
 }
 
 /// Whether what lower levels know of the member is not its record any more.
