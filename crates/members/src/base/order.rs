@@ -51,7 +51,7 @@ impl NickOrder {
         // Page after page in its own order: sorted runs, which the sort only has to merge.
         let rows = pages.iter().zip(0..).flat_map(|(page, page_idx)| page.by_nick().map(move |row| (page_idx, row)));
         let mut keyed: Vec<Keyed> = Vec::with_capacity(pages.iter().map(|page| page.len()).sum());
-        keyed.extend(rows.map(|(page_idx, row)| numbering.place(page_idx, row)).map(|place| Keyed::unread(place)));
+        keyed.extend(rows.map(|(page_idx, row)| Keyed::unread(numbering.place(page_idx, row))));
         numbering.sort(pages, &mut keyed, 0);
         Some(Self::new(keyed.into_iter().map(|row| row.place).collect(), numbering, 0))
     }
@@ -239,9 +239,9 @@ fn galloped(rows: &[Place], is_before: impl Fn(&Place) -> bool) -> usize {
 const ROWS_ALIKE: usize = 16;
 /// No row's place.
 const GONE: Place = Place(u32::MAX);
-/// To make an order costs some fifteen times what it costs to carry it by one fold. So whatever the next search comes after, at most twice as
-/// much is spent as by who knew.
-const IDLE_FOLDS_MAX: u32 = 16;
+/// To make an order costs some eight times what it costs to carry it on by one fold. So whenever the next search comes, at most twice as
+/// much is spent as by who knew when.
+const IDLE_FOLDS_MAX: u32 = 8;
 
 #[cfg(test)]
 mod tests {
