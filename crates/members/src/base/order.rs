@@ -51,7 +51,7 @@ impl NickOrder {
         // Page after page in its own order: sorted runs, which the sort only has to merge.
         let rows = pages.iter().zip(0..).flat_map(|(page, page_idx)| page.by_nick().map(move |row| (page_idx, row)));
         let mut keyed: Vec<Keyed> = Vec::with_capacity(pages.iter().map(|page| page.len()).sum());
-        keyed.extend(rows.map(|(page_idx, row)| Keyed::unread(numbering.place(page_idx, row))));
+        keyed.extend(rows.map(|(page_idx, row)| numbering.place(page_idx, row)).map(Keyed::unread));
         numbering.sort(pages, &mut keyed, 0);
         Some(Self::new(keyed.into_iter().map(|row| row.place).collect(), numbering, 0))
     }
