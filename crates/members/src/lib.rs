@@ -72,7 +72,7 @@
 //! | `View::with_member`, `member`, `status`, `can` | O(log n + log c) | caller |
 //! | `range` | O(log n + limit) | caller |
 //! | `by_prefix` | O(p log n + c + limit log p); O(log n + c + limit) where nicks are ordered | caller |
-//! | `order_nicks` | O(n log n): 100 to 200 ns a member; then O(n) more in each fold, some 10 ns | worker |
+//! | `order_nicks` | O(n log n): 100 to 200 ns a member; then O(n) more in each fold, some 20 ns | worker |
 //! | `scan`, all chunks | O(min(s, n) + n + c): about 2 ns a member | workers |
 //! | `search` | O(log n + members looked at) | caller |
 //! | `Base::parts`, all written | O(bytes): at about the speed of memory | worker |

@@ -239,9 +239,9 @@ fn galloped(rows: &[Place], is_before: impl Fn(&Place) -> bool) -> usize {
 const ROWS_ALIKE: usize = 16;
 /// No row's place.
 const GONE: Place = Place(u32::MAX);
-/// To make an order costs some fifteen times what it costs to carry it by one fold. So whatever the next search comes after, at most twice as
-/// much is spent as by who knew.
-const IDLE_FOLDS_MAX: u32 = 16;
+/// To make an order costs some eight times what it costs to carry it on by one fold. So whenever the next search comes, at most twice as
+/// much is spent as by who knew when.
+const IDLE_FOLDS_MAX: u32 = 8;
 
 #[cfg(test)]
 mod tests {
