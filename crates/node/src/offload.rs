@@ -420,6 +420,15 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn one_guild_at_a_time_has_its_nicks_ordered() {
+        let (offload, _) = offload(1, 1);
+        let first = OrderPlace::take(&offload.shared);
+        assert!(first.is_some() && OrderPlace::take(&offload.shared).is_none());
+        drop(first);
+        assert!(OrderPlace::take(&offload.shared).is_some());
+    }
+
+    #[tokio::test]
     async fn one_discard_too_many_is_dropped_in_place_and_counted() {
         struct Told(mpsc::Sender<String>);
         impl Drop for Told {
