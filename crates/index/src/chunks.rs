@@ -3,7 +3,8 @@
 //! A vector that is full moves to twice the room: with a million rows that is tens of milliseconds on the thread of who adds the next
 //! one, most of them spent on memory that is new. Here only the first few thousand entries ever move; those behind lie in chunks that stay.
 //!
-//! Invariants: there are chunks only if `first` has [`CHUNK`] entries; each has at least one, and all but the last have [`CHUNK`].
+//! Invariants: there are chunks only if `first` has [`CHUNK`] entries; each has at least one, and all but the last have [`CHUNK`];
+//! `len` is the number of all entries.
 
 use std::ops::{Index, IndexMut};
 
@@ -12,24 +13,23 @@ use std::ops::{Index, IndexMut};
 pub(crate) struct Chunks<T> {
     first: Vec<T>,
     more: Vec<Vec<T>>,
+    len: usize,
 }
 
 impl<T> Default for Chunks<T> {
     fn default() -> Self {
-        Self { first: Vec::new(), more: Vec::new() }
+        Self { first: Vec::new(), more: Vec::new(), len: 0 }
     }
 }
 
 impl<T> Chunks<T> {
+    #[inline]
     pub(crate) fn len(&self) -> usize {
-        match self.more.last() {
-            None => self.first.len(),
-            Some(last) => self.more.len() * CHUNK + last.len(),
-        }
+        self.len
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.first.is_empty()
+        self.len == 0
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
@@ -37,6 +37,7 @@ impl<T> Chunks<T> {
     }
 
     pub(crate) fn push(&mut self, entry: T) {
+        self.len += 1;
         if self.first.len() < CHUNK {
             return self.first.push(entry);
         }
@@ -52,6 +53,7 @@ impl<T> Chunks<T> {
 
     /// Takes the last entry out, and gives room back once much of it is empty.
     pub(crate) fn pop(&mut self) -> Option<T> {
+        self.len = self.len.saturating_sub(1);
         let Some(last) = self.more.last_mut() else {
             let entry = self.first.pop();
             if self.first.capacity() > ROOM_AN_ENTRY * self.first.len().max(ENTRIES_MIN) {

@@ -28,8 +28,7 @@ use crate::offload::{AnswerPlace, JobPanicked, Offload, ScanPlace, Started};
 pub struct Recipients {
     as_of: AsOf,
     source: Source,
-    /// `None` only while it is dropped.
-    question: Option<Arc<dyn Chunks>>,
+    question: Asked,
     /// What is left of the window that was waited for last.
     ready: vec::IntoIter<Vec<UserId>>,
     /// The window behind it, on its way.
@@ -47,6 +46,14 @@ pub(super) struct Source {
     places: Arc<AnswerPlace>,
 }
 
+/// A question that was asked. The view that it scans dies on a worker, as any, whoever is the last to hold it.
+#[derive(Debug)]
+struct Asked {
+    /// `None` only while it is dropped.
+    question: Option<Arc<dyn Chunks>>,
+    offload: Offload,
+}
+
 /// A question, cut into chunks that any thread may run.
 pub(super) trait Chunks: Send + Sync + 'static {
     fn chunks(&self) -> usize;
@@ -60,14 +67,14 @@ impl Recipients {
         source: Source,
         ask: impl FnOnce() -> Result<Arc<dyn Chunks>, CallError> + Send + 'static,
     ) -> Result<Self, CallError> {
+        let offload = source.offload.clone();
         let scanning = source.start(source.offload.scan_place()?, move || {
-            let question = ask()?;
-            let scanned = on_all_workers(&*question, window(&*question, 0));
+            let question = Asked { question: Some(ask()?), offload };
+            let scanned = on_all_workers(question.chunks(), window(question.chunks(), 0));
             Ok::<_, CallError>((question, scanned))
         });
         let (question, scanned) = scanning.await.unwrap_or_else(|panic| Err(CallError::from(panic)))?;
-        let next_chunk = window(&*question, 0).end;
-        let (question, ready) = (Some(question), scanned.into_iter());
+        let (next_chunk, ready) = (window(question.chunks(), 0).end, scanned.into_iter());
         let mut recipients = Self { as_of, source, question, ready, ahead: None, next_chunk };
         recipients.go_on();
         Ok(recipients)
@@ -113,7 +120,7 @@ impl Recipients {
 
     /// Begins the next window, if there is one.
     fn go_on(&mut self) {
-        let question = Arc::clone(self.question.as_ref().expect("the question is taken out by the drop alone"));
+        let question = Arc::clone(self.question.shared());
         let window = window(&*question, self.next_chunk);
         if !window.is_empty() {
             self.next_chunk = window.end;
@@ -123,11 +130,20 @@ impl Recipients {
     }
 }
 
-/// The view that is scanned dies on a worker, as any.
-impl Drop for Recipients {
+impl Asked {
+    fn shared(&self) -> &Arc<dyn Chunks> {
+        self.question.as_ref().expect("the question is taken out by the drop alone")
+    }
+
+    fn chunks(&self) -> &dyn Chunks {
+        &**self.shared()
+    }
+}
+
+impl Drop for Asked {
     fn drop(&mut self) {
         if let Some(question) = self.question.take() {
-            self.source.offload.discard(question);
+            self.offload.discard(question);
         }
     }
 }

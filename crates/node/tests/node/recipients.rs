@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
 
 use guildhall_node::{Counter, NodeConfig, Question};
 use guildhall_proto::{CallError, GuildId, UserId};
@@ -106,6 +107,37 @@ async fn a_call_that_is_given_up_loses_nothing() {
         }
     }
     assert!(ids.into_iter().eq((1..=MEMBERS).map(user)));
+}
+
+#[tokio::test]
+async fn an_answer_that_nobody_takes_any_more_dies_on_a_worker() {
+    struct Told(mpsc::Sender<String>);
+    impl Drop for Told {
+        fn drop(&mut self) {
+            self.0.send(std::thread::current().name().unwrap_or_default().to_owned()).unwrap();
+        }
+    }
+    let world = World::with(|config| {
+        narrow(config);
+        config.offload.threads = 1;
+    });
+    let (guild, other) = (found(&world).await, world.found(2, 3).await);
+    drop(soon(world.view(guild)).await.unwrap());
+    let asked = Arc::new(AtomicU64::new(0));
+    let (count, (tell, told)) = (Arc::clone(&asked), mpsc::channel());
+    let held = Told(tell);
+    let mut filter = Box::pin(world.filter(guild, move |_, _| {
+        let _held = &held;
+        count.fetch_add(1, Ordering::SeqCst);
+        true
+    }));
+    assert!(poll_once(&mut filter).await.is_pending());
+    // The only worker has done what was before this.
+    assert_eq!(soon(world.everybody(other)).await.unwrap().len(), 3);
+    assert!(asked.load(Ordering::SeqCst) > 0);
+    drop(filter);
+    until(|| Arc::strong_count(&asked) == 1).await;
+    assert!(told.recv().unwrap().starts_with("offload-"));
 }
 
 #[tokio::test]
