@@ -169,7 +169,8 @@ pub struct OffloadConfig {
     pub scans_max: usize,
     /// One guild's scans, those whose answers are being read among them (default 64). Past it a scan of this guild is refused as overloaded. More: a hot guild leaves others none.
     pub guild_scans_max: usize,
-    /// Scans whose answers are being read (default 1,024), each with a view and at most 2 MiB of ids. Past it a scan is refused as
+    /// Scans whose answers are being read (default 1,024), each with a view and at most two windows of ids, 2 MiB with pages of the
+    /// default size. Past it a scan is refused as
     /// overloaded. More: readers that take their time keep more memory.
     pub answers_max: usize,
     /// Things waiting to be dropped by a worker (default 4,096). Past it whoever holds one drops it in place, and it is counted.

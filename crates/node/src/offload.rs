@@ -118,7 +118,7 @@ impl Offload {
     pub(crate) fn answer(&self, of: &Readable) -> Result<AnswerPlace, CallError> {
         let guild = self.guild_scan(of)?;
         let before = self.shared.answers.fetch_add(1, Ordering::Relaxed);
-        let place = AnswerPlace { shared: Arc::clone(&self.shared), _guild: guild };
+        let place = AnswerPlace { shared: Arc::clone(&self.shared), micros: AtomicU64::new(0), _guild: guild };
         if before < self.shared.config.answers_max { Ok(place) } else { Err(self.shared.refuse_scan(before)) }
     }
 
@@ -144,20 +144,28 @@ impl Offload {
         scan: impl FnOnce() -> R + Send + 'static,
         panicked: impl FnOnce(&JobPanicked) + Send + 'static,
     ) -> Result<Started<R>, CallError> {
-        Ok(self.start_scan(self.scan_place()?, scan, panicked))
+        let place = self.scan_place()?;
+        let timed = move || {
+            let begin = Instant::now();
+            let result = scan();
+            place.0.note_scan(begin.elapsed());
+            result
+        };
+        Ok(self.begin(timed, panicked))
     }
 
-    /// Likewise, with a place that was taken.
-    pub(crate) fn start_scan<R: Send + 'static>(
+    /// Runs a piece of a scan whose answer is read, likewise, and keeps the places until it is done.
+    pub(crate) fn start_window<R: Send + 'static>(
         &self,
-        place: ScanPlace,
+        (place, answer): (ScanPlace, Arc<AnswerPlace>),
         scan: impl FnOnce() -> R + Send + 'static,
         panicked: impl FnOnce(&JobPanicked) + Send + 'static,
     ) -> Started<R> {
         let timed = move || {
+            let _place = place;
             let begin = Instant::now();
             let result = scan();
-            place.finish(begin.elapsed());
+            answer.micros.fetch_add(micros(begin.elapsed()), Ordering::Relaxed);
             result
         };
         self.begin(timed, panicked)
@@ -217,6 +225,12 @@ impl From<JobPanicked> for CallError {
 }
 
 impl Shared {
+    fn note_scan(&self, took: Duration) {
+        let before = self.scan_micros.load(Ordering::Relaxed);
+        self.scan_micros.store(before - before / 8 + micros(took) / 8, Ordering::Relaxed);
+        self.counters.bump(Counter::Scans);
+    }
+
     /// What is told to who finds `before` scans before it: at the pace of late, one after another, for each uses all workers.
     fn refuse_scan(&self, before: usize) -> CallError {
         self.counters.bump(Counter::RefusedScan);
@@ -256,11 +270,18 @@ impl Drop for GuildScan {
 #[derive(Debug)]
 pub(crate) struct AnswerPlace {
     shared: Arc<Shared>,
+    /// What its windows have taken.
+    micros: AtomicU64,
     _guild: GuildScan,
 }
 
 impl Drop for AnswerPlace {
     fn drop(&mut self) {
+        match *self.micros.get_mut() {
+            // Refused, or given up before it began.
+            0 => {}
+            micros => self.shared.note_scan(Duration::from_micros(micros)),
+        }
         self.shared.answers.fetch_sub(1, Ordering::Relaxed);
     }
 }
@@ -278,13 +299,6 @@ impl ScanPlace {
     /// How many were taken before, and one more.
     fn more(shared: &Arc<Shared>) -> (usize, Self) {
         (shared.scans.fetch_add(1, Ordering::Relaxed), Self(Arc::clone(shared)))
-    }
-
-    fn finish(self, took: Duration) {
-        let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        let before = self.0.scan_micros.load(Ordering::Relaxed);
-        self.0.scan_micros.store(before - before / 8 + took / 8, Ordering::Relaxed);
-        self.0.counters.bump(Counter::Scans);
     }
 }
 
@@ -325,6 +339,10 @@ impl Drop for OrderPlace {
     fn drop(&mut self) {
         self.0.is_ordering.store(false, Ordering::Release);
     }
+}
+
+fn micros(took: Duration) -> u64 {
+    u64::try_from(took.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// Workers at the lowest priority, named by what they do.

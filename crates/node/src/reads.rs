@@ -18,7 +18,7 @@ use crate::node::Node;
 use crate::offload::{JobPanicked, Offload};
 
 pub use recipients::Recipients;
-use recipients::{Chunks, Source};
+use recipients::{Chunks, Workers};
 
 /// A guild as of one position, to be read at leisure: the guild goes on meanwhile. If it is the last to hold what it shows, that dies
 /// on a worker.
@@ -171,8 +171,8 @@ impl Node {
         let view = self.view_in(&of)?;
         let as_of = view.as_of();
         let places = self.offload().answer(&of)?;
-        let source = Source::new(of, self.offload().clone(), places);
-        Recipients::begin(as_of, source, move || ask(&view)).await
+        let workers = Workers::new(of, self.offload().clone(), places);
+        Recipients::begin(as_of, workers, move || ask(&view)).await
     }
 
     async fn scan<R: Send + 'static>(

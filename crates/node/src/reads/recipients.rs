@@ -21,25 +21,32 @@ use crate::offload::{AnswerPlace, JobPanicked, Offload, ScanPlace, Started};
 
 /// The ids of the members that a question names, ascending, as they were [at one position](Self::as_of).
 ///
-/// They are scanned for while they are read, from one view: whoever holds this holds that view too, and one of its guild's places for
-/// scans. Dropped before its end, it ends the scan.
+/// They are scanned for while they are read, from one view: until all are read, or this is dropped, it holds that view too, and one of
+/// its guild's places for scans. Dropped before its end, it ends the scan.
 #[derive(Debug)]
 #[must_use = "a scan goes on as it is read"]
 pub struct Recipients {
     as_of: AsOf,
-    source: Source,
-    question: Asked,
     /// What is left of the window that was waited for last.
     ready: vec::IntoIter<Vec<UserId>>,
-    /// The window behind it, on its way.
-    ahead: Option<Started<Vec<Vec<UserId>>>>,
+    /// Where the next ones come from, as long as there are any.
+    scanning: Option<Scanning>,
+    failed: Option<CallError>,
+}
+
+/// A scan of which a window is on its way.
+#[derive(Debug)]
+struct Scanning {
+    workers: Workers,
+    question: Asked,
+    ahead: Started<Vec<Vec<UserId>>>,
     /// The first chunk that no window has taken.
     next_chunk: usize,
 }
 
 /// Where windows run, and what they keep.
 #[derive(Debug)]
-pub(super) struct Source {
+pub(super) struct Workers {
     of: Readable,
     offload: Offload,
     /// A window keeps them too: one whose reader has gone still runs.
@@ -64,20 +71,19 @@ impl Recipients {
     /// Has a worker look at the question and scan its first window.
     pub(super) async fn begin(
         as_of: AsOf,
-        source: Source,
+        workers: Workers,
         ask: impl FnOnce() -> Result<Arc<dyn Chunks>, CallError> + Send + 'static,
     ) -> Result<Self, CallError> {
-        let offload = source.offload.clone();
-        let scanning = source.start(source.offload.scan_place()?, move || {
+        let offload = workers.offload.clone();
+        let first = workers.start(workers.offload.scan_place()?, move || {
             let question = Asked { question: Some(ask()?), offload };
-            let scanned = on_all_workers(question.chunks(), window(question.chunks(), 0));
-            Ok::<_, CallError>((question, scanned))
+            let window = window(question.chunks(), 0);
+            let (next_chunk, scanned) = (window.end, on_all_workers(question.chunks(), window));
+            Ok::<_, CallError>((question, next_chunk, scanned))
         });
-        let (question, scanned) = scanning.await.unwrap_or_else(|panic| Err(CallError::from(panic)))?;
-        let (next_chunk, ready) = (window(question.chunks(), 0).end, scanned.into_iter());
-        let mut recipients = Self { as_of, source, question, ready, ahead: None, next_chunk };
-        recipients.go_on();
-        Ok(recipients)
+        let (question, next_chunk, scanned) = first.await.unwrap_or_else(|panic| Err(CallError::from(panic)))?;
+        let scanning = workers.scan(question, next_chunk);
+        Ok(Self { as_of, ready: scanned.into_iter(), scanning, failed: None })
     }
 
     /// When the answer is true.
@@ -90,19 +96,25 @@ impl Recipients {
     /// Nothing is lost if the future is dropped: the next call goes on.
     ///
     /// # Errors
-    /// `Unavailable` if a filter's condition has panicked: the ids before are right, and no more come.
+    /// `Unavailable`, again and again, if a filter's condition has panicked: the ids before are right, and no more come.
     pub async fn next(&mut self) -> Result<Option<Vec<UserId>>, CallError> {
         loop {
             if let Some(ids) = self.ready.find(|ids| !ids.is_empty()) {
                 return Ok(Some(ids));
             }
-            let Some(ahead) = &mut self.ahead else {
-                return Ok(None);
+            let Some(scanning) = &mut self.scanning else {
+                return self.failed.clone().map_or(Ok(None), Err);
             };
-            let scanned = ahead.await;
-            self.ahead = None;
-            self.ready = scanned?.into_iter();
-            self.go_on();
+            let scanned = (&mut scanning.ahead).await;
+            let Scanning { workers, question, next_chunk, .. } =
+                self.scanning.take().expect("it was there, and is the reader's alone");
+            match scanned {
+                Ok(scanned) => {
+                    self.scanning = workers.scan(question, next_chunk);
+                    self.ready = scanned.into_iter();
+                }
+                Err(panic) => self.failed = Some(panic.into()),
+            }
         }
     }
 
@@ -117,16 +129,29 @@ impl Recipients {
         }
         Ok(all)
     }
+}
 
-    /// Begins the next window, if there is one.
-    fn go_on(&mut self) {
-        let question = Arc::clone(self.question.shared());
-        let window = window(&*question, self.next_chunk);
-        if !window.is_empty() {
-            self.next_chunk = window.end;
-            let scan = move || on_all_workers(&*question, window);
-            self.ahead = Some(self.source.start(self.source.offload.next_scan(), scan));
-        }
+impl Workers {
+    pub(super) fn new(of: Readable, offload: Offload, places: AnswerPlace) -> Self {
+        Self { of, offload, places: Arc::new(places) }
+    }
+
+    /// Begins the window at this chunk; `None` behind the last.
+    fn scan(self, question: Asked, next_chunk: usize) -> Option<Scanning> {
+        let shared = Arc::clone(question.shared());
+        let window = window(&*shared, next_chunk);
+        let next_chunk = window.end;
+        (!window.is_empty()).then(|| {
+            let ahead = self.start(self.offload.next_scan(), move || on_all_workers(&*shared, window));
+            Scanning { workers: self, question, ahead, next_chunk }
+        })
+    }
+
+    fn start<R: Send + 'static>(&self, place: ScanPlace, scan: impl FnOnce() -> R + Send + 'static) -> Started<R> {
+        let of = self.of.clone();
+        // Told on the worker, so that the guild hears of it also if the caller has gone.
+        let retire = move |panic: &JobPanicked| of.retire(panic);
+        self.offload.start_window((place, Arc::clone(&self.places)), scan, retire)
     }
 }
 
@@ -145,22 +170,6 @@ impl Drop for Asked {
         if let Some(question) = self.question.take() {
             self.offload.discard(question);
         }
-    }
-}
-
-impl Source {
-    pub(super) fn new(of: Readable, offload: Offload, places: AnswerPlace) -> Self {
-        Self { of, offload, places: Arc::new(places) }
-    }
-
-    fn start<R: Send + 'static>(&self, place: ScanPlace, scan: impl FnOnce() -> R + Send + 'static) -> Started<R> {
-        let (of, places) = (self.of.clone(), Arc::clone(&self.places));
-        let job = move || {
-            let _places = places;
-            scan()
-        };
-        // Told on the worker, so that the guild hears of it also if the caller has gone.
-        self.offload.start_scan(place, job, move |panic: &JobPanicked| of.retire(panic))
     }
 }
 
