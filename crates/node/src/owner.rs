@@ -314,6 +314,8 @@ impl Owner {
             Control::Settled(_, Err(error)) => self.end(End::StoreFailed(error)),
             Control::Folded(folded) => {
                 self.guild.handle(self.around.clock.now(), Input::FoldDone(*folded), &mut self.effects);
+                // What came meanwhile may be due as well, and nothing else may come.
+                self.guild.begin_fold_if_due(&mut self.effects);
             }
             Control::Scanned(scanned) => {
                 self.guild.handle(self.around.clock.now(), Input::ScanDone(*scanned), &mut self.effects);

@@ -1,9 +1,12 @@
 //! Turns of different guilds take turns.
 
-use guildhall_node::Counter;
-use guildhall_proto::CallError;
+use std::sync::mpsc;
 
-use crate::world::{World, add_member, message, soon};
+use guildhall_node::Counter;
+use guildhall_proto::{CallError, Command};
+use parking_lot::Mutex;
+
+use crate::world::{World, add_member, message, new_member, poll_once, soon, until_async};
 
 #[tokio::test]
 async fn a_hot_guild_does_not_starve_another_on_one_thread() {
@@ -49,3 +52,27 @@ async fn a_turn_without_time_takes_one_chunk_and_goes_on() {
     assert!(world.count(Counter::Turns) - turns >= 10);
     assert_eq!(world.view(guild).await.unwrap().len(), 321);
 }
+
+#[tokio::test]
+async fn changes_that_came_during_a_fold_are_folded_though_nothing_else_comes() {
+    let world = World::with(|config| config.offload.threads = 1);
+    let (other, guild) = (world.found(1, 1).await, world.found(2, 1).await);
+    // The only worker is away while all members come.
+    let (release, held) = mpsc::channel::<()>();
+    let held = Mutex::new(held);
+    let mut scan = Box::pin(world.filter(other, move |_, _| held.lock().recv().is_ok()));
+    assert!(poll_once(&mut scan).await.is_pending());
+    for first in [2, 3_002] {
+        let more = (first..first + 3_000).map(new_member).collect();
+        soon(world.ask(guild, Command::ImportMembers(more))).await.unwrap();
+    }
+    let pages = async || world.view(guild).await.unwrap().memory().pages;
+    assert!(pages().await < 3_000 * LEAST_BYTES);
+
+    drop(release);
+    drop(soon(scan).await.unwrap());
+    until_async(async || pages().await > 5_500 * LEAST_BYTES).await;
+}
+
+/// Less than what a member takes in a page.
+const LEAST_BYTES: usize = 30;
