@@ -1,7 +1,7 @@
 //! Hello: the first that both ends of a link say, by which they agree on a protocol version.
 //!
 //! These forms are frozen for ever, for they are read before anything is agreed. Whatever else an end must be told at the start (keys, say)
-//! comes behind them on the same lane, in frames of the version agreed. Who the other end is, its certificate says, and nothing here.
+//! comes behind them on lanes of its own, in frames of the version agreed. Who the other end is, its certificate says, and nothing here.
 
 use std::fmt;
 use std::num::NonZeroU8;

@@ -31,8 +31,8 @@ pub enum Kind {
 /// An ordered stream of a link, seen from whoever sends: who opened it, or who answers on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lane {
-    /// The one that the dialer of a link opens first, and which lives as long as the link: hello, and its answer.
-    Control(Side),
+    /// The one that the dialer of a link opens first: hello, and its answer.
+    Hello(Side),
     /// One short lane for each call.
     Call(Side),
     /// A lane in one direction: feeds, or what is told of now. Its first frame decides which of the two it is for good.
@@ -114,8 +114,8 @@ impl Lane {
     /// The kinds that may follow behind `last`, or come first if that is `None`; empty if nothing may follow.
     pub const fn next(self, last: Option<Kind>) -> &'static [Kind] {
         match (self, last) {
-            (Self::Control(Side::Opener), None) => &[Kind::Hello],
-            (Self::Control(Side::Acceptor), None) => &[Kind::HelloAnswer],
+            (Self::Hello(Side::Opener), None) => &[Kind::Hello],
+            (Self::Hello(Side::Acceptor), None) => &[Kind::HelloAnswer],
             (Self::Call(Side::Opener), None) => &[Kind::Request],
             (Self::Call(Side::Opener), Some(Kind::Request | Kind::Chunk)) => &[Kind::Chunk, Kind::End],
             (Self::Call(Side::Acceptor), None) => &[Kind::Answer, Kind::Error],
@@ -123,7 +123,7 @@ impl Lane {
             (Self::Push, None) => &[Kind::Feed, Kind::Ephemeral],
             (Self::Push, Some(Kind::Feed)) => &[Kind::Feed],
             (Self::Push, Some(Kind::Ephemeral)) => &[Kind::Ephemeral],
-            (Self::Control(_) | Self::Call(_) | Self::Push, Some(_)) => &[],
+            (Self::Hello(_) | Self::Call(_) | Self::Push, Some(_)) => &[],
         }
     }
 
@@ -131,9 +131,9 @@ impl Lane {
     pub const fn may_end(self, last: Option<Kind>) -> bool {
         match (self, last) {
             (Self::Push, _) => true,
-            (Self::Control(_) | Self::Call(_), None) => false,
+            (Self::Hello(_) | Self::Call(_), None) => false,
             // What was begun in chunks has an end, or says why not.
-            (Self::Control(_) | Self::Call(_), Some(kind)) => !matches!(kind, Kind::Chunk),
+            (Self::Hello(_) | Self::Call(_), Some(kind)) => !matches!(kind, Kind::Chunk),
         }
     }
 }

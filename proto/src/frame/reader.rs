@@ -29,7 +29,7 @@ struct Header {
 }
 
 impl FrameReader {
-    /// For what comes on `lane`, under the version that was agreed. On a control lane, where it is not yet, any will do.
+    /// For what comes on `lane`, under the version that was agreed. On the lane of hello, where it is not yet, any will do.
     pub const fn new(lane: Lane, version: Version) -> Self {
         Self { lane, version, last: None, begun: Vec::new(), wrong: None }
     }

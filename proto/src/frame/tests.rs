@@ -11,8 +11,8 @@ const VERSION: Version = Version::new(1).unwrap();
 
 /// Every lane with the kinds of a run that may stand on it.
 const RUNS: [(Lane, &[Kind]); 9] = [
-    (Lane::Control(Side::Opener), &[Kind::Hello]),
-    (Lane::Control(Side::Acceptor), &[Kind::HelloAnswer]),
+    (Lane::Hello(Side::Opener), &[Kind::Hello]),
+    (Lane::Hello(Side::Acceptor), &[Kind::HelloAnswer]),
     (Lane::Call(Side::Opener), &[Kind::Request]),
     (Lane::Call(Side::Opener), &[Kind::Request, Kind::Chunk, Kind::Chunk, Kind::End]),
     (Lane::Call(Side::Acceptor), &[Kind::Answer]),

@@ -58,15 +58,15 @@ fn the_specification_has_the_row_of_every_kind_and_the_name_of_every_reason() {
 
 fn lanes() -> Vec<Sent> {
     let (asks, answers) = (Lane::Call(Side::Opener), Lane::Call(Side::Acceptor));
-    let (dialer, dialed) = (Lane::Control(Side::Opener), Lane::Control(Side::Acceptor));
+    let (dialer, dialed) = (Lane::Hello(Side::Opener), Lane::Hello(Side::Acceptor));
     let (node, instance) = (NodeId::new(7).unwrap(), Instance(300));
     let hello = value(Kind::Hello, &Hello { versions: Versions::SUPPORTED, node, instance });
     let accepted = value(Kind::HelloAnswer, &HelloAnswer::Accepted { version: VERSION, node, instance });
     let kept = |name, lane, bytes, kinds: &[Kind]| Sent { name, lane, bytes, read: Ok(kinds.to_vec()) };
     let refused = |name, lane, bytes, reason| Sent { name, lane, bytes, read: Err(reason) };
     vec![
-        kept("Control/hello", dialer, hello.clone(), &[Kind::Hello]),
-        kept("Control/answer", dialed, accepted, &[Kind::HelloAnswer]),
+        kept("Hello/hello", dialer, hello.clone(), &[Kind::Hello]),
+        kept("Hello/answer", dialed, accepted, &[Kind::HelloAnswer]),
         kept("Call/request", asks, frame(Kind::Request, b"?"), &[Kind::Request]),
         kept(
             "Call/request in chunks",
