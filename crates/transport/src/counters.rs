@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use guildhall_proto::frame::FrameError;
 
-use crate::{Closed, IdentityError};
+use crate::{Closed, DialError, IdentityError};
 
 macro_rules! counters {
     ($($(#[doc = $doc:literal])* $name:ident: $text:literal,)*) => {
@@ -35,11 +35,21 @@ counters! {
     LinksDialed: "links_dialed_total",
     /// Links that another end dialed.
     LinksAccepted: "links_accepted_total",
-    /// Attempts to dial that came to nothing.
-    DialsFailed: "dials_failed_total",
+    /// Attempts to dial an address that is of no use.
+    DialAddress: "dials_failed_total{reason=\"address\"}",
+    /// Attempts to dial that took too long.
+    DialLate: "dials_failed_total{reason=\"late\"}",
+    /// Attempts to dial that somebody answered who is not a guild node of this cluster.
+    DialIdentity: "dials_failed_total{reason=\"identity\"}",
+    /// Attempts to dial without a common version.
+    DialVersion: "dials_failed_total{reason=\"version\"}",
+    /// Attempts to dial that were not answered with a hello.
+    DialHello: "dials_failed_total{reason=\"hello\"}",
+    /// Attempts to dial that ended before the link stood: refused by the other end, or by QUIC or TLS.
+    DialClosed: "dials_failed_total{reason=\"closed\"}",
     /// Dialers that were asked to prove their address first.
     Retries: "handshakes_retried_total",
-    /// Handshakes that failed in QUIC or TLS: no certificate, or one that is not the cluster's or has expired.
+    /// Handshakes that failed in QUIC or TLS (no certificate, or one that is not the cluster's or has expired), or that the dialer gave up.
     HandshakeFailed: "handshakes_refused_total{reason=\"failed\"}",
     /// Handshakes that were given up for newer ones.
     HandshakeDisplaced: "handshakes_refused_total{reason=\"displaced\"}",
@@ -145,6 +155,19 @@ impl From<FrameError> for Counter {
             FrameError::WrongSum { .. } => Self::FrameWrongSum,
             FrameError::Trailing { .. } => Self::FrameTrailing,
             FrameError::Cut { .. } => Self::FrameCut,
+        }
+    }
+}
+
+impl From<&DialError> for Counter {
+    fn from(error: &DialError) -> Self {
+        match error {
+            DialError::Address(_) => Self::DialAddress,
+            DialError::Late => Self::DialLate,
+            DialError::Identity(_) => Self::DialIdentity,
+            DialError::Version { .. } => Self::DialVersion,
+            DialError::Hello(_) => Self::DialHello,
+            DialError::Closed(_) => Self::DialClosed,
         }
     }
 }

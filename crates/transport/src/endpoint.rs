@@ -170,7 +170,7 @@ impl Endpoint {
     /// [`DialError`].
     pub async fn dial(&self, address: SocketAddr) -> Result<Dialed, DialError> {
         let dialed = self.shared.dial(address).await;
-        self.shared.counters.bump(if dialed.is_ok() { Counter::LinksDialed } else { Counter::DialsFailed });
+        self.shared.counters.bump(dialed.as_ref().map_or_else(Counter::from, |_| Counter::LinksDialed));
         dialed
     }
 }

@@ -22,7 +22,8 @@ use crate::link::{Accepted, Peer};
 use crate::register::Seat;
 use crate::{CloseReason, LaneError, Role};
 
-/// Where links come from. Handshakes go on only while [`Acceptor::accept`] is polled, and end when this is dropped.
+/// Where links come from. Handshakes go on only while [`Acceptor::accept`] is polled. When this is dropped they end, and nobody gets in any more;
+/// links that stand stay.
 #[derive(Debug)]
 pub struct Acceptor {
     shared: Arc<Shared>,
@@ -75,6 +76,13 @@ impl Acceptor {
     }
 }
 
+impl Drop for Acceptor {
+    fn drop(&mut self) {
+        // Nobody takes on what comes from here on, so it is not to wait.
+        self.shared.quic.set_server_config(None);
+    }
+}
+
 impl Shared {
     /// Handshake and hello. What goes wrong is counted here and told to the other end; the caller has no use for it.
     async fn take_on(self: Arc<Self>, incoming: Incoming) -> Option<Accepted> {
@@ -110,8 +118,9 @@ impl Shared {
     /// Answers the hello of who dialed. Fails, counted, with what that is to be told.
     async fn be_greeted(&self, connection: &quinn::Connection) -> Result<(Peer, Version, Seat), CloseReason> {
         let identity = self.welcome(connection, None::<Role>).map_err(|_| CloseReason::Identity)?;
-        let wrong = |_| {
-            self.counters.bump(Counter::HandshakeHello);
+        let wrong = |error| {
+            let has_ended = matches!(error, LaneError::Closed(_));
+            self.counters.bump(if has_ended { Counter::HandshakeFailed } else { Counter::HandshakeHello });
             CloseReason::Hello
         };
         let streams = connection.accept_bi().await.map_err(|error| wrong(LaneError::Closed(error.into())))?;

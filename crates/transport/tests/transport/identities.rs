@@ -128,7 +128,7 @@ async fn a_dialer_takes_only_a_guild_node_of_its_cluster_for_one() {
         assert_eq!(heard, Closed::There(CloseReason::Identity));
         assert_eq!(counted(&backend, counter), 1);
     }
-    assert_eq!(counted(&backend, Counter::DialsFailed), 4);
+    assert_eq!(counted(&backend, Counter::DialIdentity), 4);
 }
 
 #[tokio::test]

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use guildhall_proto::frame::Kind;
 use guildhall_proto::{NodeId, Version, Versions};
 use guildhall_transport::{
     BackoffConfig, BindError, CloseReason, Closed, Counter, DialError, Endpoint, Redial, TransportConfig,
 };
 use tokio::time::timeout;
 
-use crate::world::{PATIENCE, any, authority, backend, counted, credentials, hello, node, pair, until_counted};
+use crate::world::{PATIENCE, Pair, any, authority, backend, counted, credentials, hello, node, pair, until_counted};
 
 #[tokio::test]
 async fn both_ends_know_who_the_other_is() {
@@ -186,7 +187,7 @@ async fn a_lost_link_is_dialed_again_until_the_node_is_back() {
     assert_eq!(link.closed().await, Closed::There(CloseReason::Done));
 
     // While nobody listens it goes on failing; and being dropped half-way does it no harm.
-    let waits = async { until_counted(&backend, Counter::DialsFailed, 2).await };
+    let waits = async { until_counted(&backend, Counter::DialLate, 2).await };
     tokio::select! {
         _ = redial.link() => panic!("nobody listens"),
         () = waits => {}
@@ -199,6 +200,27 @@ async fn a_lost_link_is_dialed_again_until_the_node_is_back() {
     let (link, accepted) = tokio::join!(timeout(PATIENCE, redial.link()), acceptor.accept());
     assert_eq!(link.unwrap().peer().node, NodeId::MIN);
     assert!(accepted.is_some() && redial.failed().is_none());
+}
+
+#[tokio::test]
+async fn whoever_stops_accepting_keeps_its_links_and_lets_nobody_in() {
+    let Pair { node, backend, dialed, accepted } = pair(TransportConfig::default()).await;
+    drop(node.acceptor);
+    let impatient = {
+        let credentials = credentials(&authority("main"), "spiffe://main/backend/late");
+        let config = TransportConfig { handshake: Duration::from_millis(100), ..TransportConfig::default() };
+        Endpoint::dialing(any(), &credentials, hello(3), config).unwrap()
+    };
+    let refused = impatient.dial(node.address).await.unwrap_err();
+    assert!(matches!(refused, DialError::Late), "{refused}");
+    assert_eq!(counted(&impatient, Counter::DialLate), 1);
+
+    let (mut request, _answer) = dialed.call().await.unwrap();
+    request.append(Kind::Request, b"?").unwrap();
+    request.finish().await.unwrap();
+    let (_answer, mut request) = accepted.next_call().await.unwrap();
+    assert_eq!(request.next().await.unwrap().unwrap().body, b"?"[..]);
+    drop(backend);
 }
 
 /// Has handshakes go on until that was counted once more; no link may stand.
