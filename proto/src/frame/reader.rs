@@ -79,6 +79,8 @@ impl FrameReader {
             if input.len() >= header.bytes {
                 return self.frame(header, input.split_to(header.bytes)).map(Some);
             }
+            self.take(input, header.bytes);
+            return Ok(None);
         }
         self.take(input, HEADER_BYTES);
         if self.begun.len() < HEADER_BYTES {
@@ -118,8 +120,8 @@ impl FrameReader {
             return;
         }
         if self.begun.capacity() < begun + taken {
-            // Doubled, so that bytes which come one by one are not copied each time; never for more than the frame.
-            let room = (2 * begun).max(begun + taken).min(bytes);
+            // Twice what has come, so that bytes which come one by one are not copied each time; never for more than the frame.
+            let room = (2 * (begun + taken)).min(bytes);
             self.begun.reserve_exact(room - begun);
         }
         self.begun.extend_from_slice(&input[..taken]);
@@ -127,12 +129,13 @@ impl FrameReader {
     }
 
     /// The frame that is these bytes.
-    fn frame(&mut self, Header { kind, .. }: Header, bytes: Bytes) -> Result<Frame, FrameError> {
+    fn frame(&mut self, Header { kind, .. }: Header, mut bytes: Bytes) -> Result<Frame, FrameError> {
         if bytes[..4] != sum(&bytes[4..]) {
             return Err(FrameError::WrongSum { kind });
         }
         self.last = Some(kind);
-        Ok(Frame { kind, body: bytes.slice(HEADER_BYTES..) })
+        bytes.advance(HEADER_BYTES);
+        Ok(Frame { kind, body: bytes })
     }
 
     fn fail(&mut self, error: FrameError) {
