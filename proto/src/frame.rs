@@ -54,7 +54,7 @@ pub const BODY_BYTES_MAX: usize = 256 * 1024;
 pub struct Frame {
     /// What it is.
     pub kind: Kind,
-    /// Its content: a part of the memory in which it came, if it came in one piece.
+    /// Its content. If it came in one piece, this is a part of the memory in which that lies, of perhaps much else: to keep it for long, copy it.
     pub body: Bytes,
 }
 

@@ -3,22 +3,22 @@
 
 use std::time::Duration;
 
-use guildhall_proto::frame::BODY_BYTES_MAX;
 use quinn::{IdleTimeout, VarInt};
 
 /// The limits of an endpoint. What is beyond one is refused, and counted with its reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TransportConfig {
-    /// Bytes that the other end may have under way to this one on all lanes of a link together. Default 16 MiB. Less bounds throughput to
-    /// this much a round trip; more is what a link whose reader stands still may hold here.
+    /// Bytes that the other end may have under way to this one on all lanes of a link together. Default 32 MiB. Less bounds throughput to
+    /// this much a round trip; more is what a link whose reader stands still may hold here. Lanes that nobody reads hold up all the others, feeds
+    /// among them, once they have taken all of it: with the defaults, 32 of them.
     pub link_receive_bytes: u32,
-    /// The same on one lane. Default 4 MiB. More, and one lane that nobody reads takes the others' share.
+    /// The same on one lane. Default 1 MiB. Less bounds the throughput of a lane; with more, fewer lanes that nobody reads hold up the others.
     pub lane_receive_bytes: u32,
     /// Bytes that a link keeps of what was sent and is not acknowledged. Default 16 MiB. Less bounds throughput; more is what a link whose
     /// other end stands still holds here.
     pub link_send_bytes: u32,
     /// Calls that the other end may have open on one link. Default 256. Fewer, and calls wait for one another; each more may hold one frame that
-    /// has begun, 256 KiB, beside the windows.
+    /// has begun (`BODY_BYTES_MAX`, 256 KiB) beside the windows.
     pub calls_max: u32,
     /// After how long without a word a link is given up. Default 15 s. Shorter, and a stall looks like a death; longer, and a death goes unnoticed.
     pub idle: Duration,
@@ -68,8 +68,8 @@ pub enum ConfigError {
 impl Default for TransportConfig {
     fn default() -> Self {
         Self {
-            link_receive_bytes: 16 * MIB,
-            lane_receive_bytes: 4 * MIB,
+            link_receive_bytes: 32 * MIB,
+            lane_receive_bytes: MIB,
             link_send_bytes: 16 * MIB,
             calls_max: 256,
             idle: Duration::from_secs(15),
@@ -152,9 +152,6 @@ const IDLE_MAX: Duration = Duration::from_secs(3600);
 
 /// With these many, frames that have begun may take 16 GiB of one link.
 const CALLS_MAX: u32 = 65_536;
-
-// A lane's window takes a whole frame, so that none waits for its own end.
-const _: () = assert!(BODY_BYTES_MAX * 2 <= 4 * MIB as usize);
 
 #[cfg(test)]
 mod tests {

@@ -7,11 +7,11 @@ use bytes::Bytes;
 use guildhall_proto::Version;
 use guildhall_proto::codec::{CodecError, Encode};
 use guildhall_proto::frame::{self, AppendError, Frame, FrameError, FrameReader, Kind, Lane};
-use quinn::{ReadError, RecvStream, SendStream, VarInt, WriteError};
+use quinn::{Connection, ReadError, RecvStream, SendStream, VarInt, WriteError};
 use tokio::time::{Instant, timeout_at};
 
 use crate::counters::{Counter, Counters};
-use crate::{Closed, TransportConfig};
+use crate::{CloseReason, Closed, TransportConfig};
 
 /// Sends frames. They gather in a buffer until they are flushed, many in one write. Dropped before it is finished, it tells the other
 /// end that it gave up.
@@ -26,7 +26,8 @@ pub struct LaneSender {
     is_finished: bool,
 }
 
-/// Receives frames. What is wrong with them, or too late, ends the lane, is counted and told. Dropped, it tells the other end that nobody reads on.
+/// Receives frames. What is wrong with them, or too late, ends the lane, is counted and told; if it is a lane that pushes, on which nothing may be
+/// lost, it ends the link. Dropped, it tells the other end that nobody reads on.
 #[derive(Debug)]
 pub struct LaneReceiver {
     stream: RecvStream,
@@ -37,6 +38,8 @@ pub struct LaneReceiver {
     due: Option<Instant>,
     is_first: bool,
     frame_within: Duration,
+    /// The link, if it is to end with the lane.
+    link: Option<Connection>,
     counters: Arc<Counters>,
 }
 
@@ -189,8 +192,14 @@ impl LaneReceiver {
             due: first_within.map(|within| Instant::now() + within),
             is_first: true,
             frame_within: config.frame,
+            link: None,
             counters,
         }
+    }
+
+    /// The same, for a lane on which nothing may be lost.
+    pub(crate) fn ending(self, link: Connection) -> Self {
+        Self { link: Some(link), ..self }
     }
 
     /// The next frame; `None` once the lane has ended as it may. May be dropped while it waits, and asked again.
@@ -252,6 +261,9 @@ impl LaneReceiver {
     fn give_up(&mut self) {
         // It fails on a lane that has ended already.
         self.stream.stop(GIVEN_UP).ok();
+        if let Some(link) = &self.link {
+            link.close(CloseReason::Broken.code(), CloseReason::Broken.name().as_bytes());
+        }
     }
 }
 

@@ -107,13 +107,14 @@ impl Dialed {
         Ok((sender, self.receiver(receive, Lane::Call(Side::Acceptor), false)))
     }
 
-    /// Waits for the other end to open its next lane in one direction: one for feeds, one for what is told of now.
+    /// Waits for the other end to open its next lane in one direction: one for feeds, one for what is told of now. What is wrong on one of these ends
+    /// the link.
     ///
     /// # Errors
     /// [`LaneError::Closed`].
     pub async fn next_push(&self) -> Result<LaneReceiver, LaneError> {
         let receive = self.connection.accept_uni().await.map_err(Closed::from)?;
-        Ok(self.receiver(receive, Lane::Push, true))
+        Ok(self.receiver(receive, Lane::Push, true).ending(self.connection.clone()))
     }
 }
 

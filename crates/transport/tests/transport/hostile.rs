@@ -7,8 +7,8 @@ use guildhall_transport::{CloseReason, Closed, Counter, LaneError, TransportConf
 use quinn::{Connection, ReadToEndError};
 use tokio::time::timeout;
 
-use crate::raw::{connected, framed, greeted, raw, sent};
-use crate::world::{Node, PATIENCE, all_counted, authority, counted, node, until_counted};
+use crate::raw::{answering, connected, framed, greeted, raw, raw_server, sent};
+use crate::world::{Node, PATIENCE, all_counted, authority, backend, counted, node, today, until_counted};
 
 /// What is sent as a call's lane, and under which reason it is refused; `None` if it is fine.
 struct Case {
@@ -140,6 +140,61 @@ async fn a_dialer_opens_no_lanes_in_one_direction_and_no_more_than_its_calls() {
     // That of hello has ended, and takes no place.
     assert_eq!(opened(&connection).await.len(), 3);
     assert!(timeout(Duration::from_millis(50), connection.open_uni()).await.is_err());
+}
+
+#[tokio::test]
+async fn who_was_dialed_is_given_up_for_what_is_no_answer_to_hello() {
+    let authority = authority("main");
+    let serving = raw_server(&authority.issue("spiffe://main/guild-node/a".parse().unwrap(), today()).unwrap());
+    let (address, backend) = (serving.local_addr().unwrap(), backend(&authority, 2));
+    let version_2 = framed(Kind::HelloAnswer, b"\x00\x02\x07\x00");
+    let none_in_common = framed(Kind::HelloAnswer, b"\x01\x01\x01\x02\x03");
+    for (answer, reason, counter) in [
+        (framed(Kind::Answer, b"!"), CloseReason::Hello, Counter::DialHello),
+        (framed(Kind::HelloAnswer, b"\x02"), CloseReason::Hello, Counter::DialHello),
+        (Vec::new(), CloseReason::Hello, Counter::DialHello),
+        (version_2, CloseReason::Version, Counter::DialVersion),
+        (none_in_common, CloseReason::Version, Counter::DialVersion),
+    ] {
+        let before = counted(&backend, counter);
+        let (dialed, heard) = tokio::join!(backend.dial(address), async {
+            Closed::from(answering(&serving, &answer).await.closed().await)
+        });
+        assert!(dialed.is_err());
+        assert_eq!(heard, Closed::There(reason), "{answer:02x?}");
+        assert_eq!(counted(&backend, counter), before + 1);
+    }
+}
+
+#[tokio::test]
+async fn what_is_wrong_on_a_lane_that_pushes_ends_the_link() {
+    let authority = authority("main");
+    let serving = raw_server(&authority.issue("spiffe://main/guild-node/a".parse().unwrap(), today()).unwrap());
+    let (address, backend) = (serving.local_addr().unwrap(), backend(&authority, 2));
+    let accepted = framed(Kind::HelloAnswer, b"\x00\x01\x07\x00");
+    for (bytes, counter) in [
+        ([framed(Kind::Feed, b"1"), framed(Kind::Ephemeral, b"2")].concat(), Counter::FrameMisplaced),
+        (framed(Kind::Request, b"?"), Counter::FrameMisplaced),
+        (framed(Kind::Feed, b"1")[..5].to_vec(), Counter::FrameCut),
+        (header(BODY_BYTES_MAX as u32 + 1, Kind::Feed.number(), 1), Counter::FrameTooLong),
+    ] {
+        let before = counted(&backend, counter);
+        let (dialed, connection) = tokio::join!(backend.dial(address), answering(&serving, &accepted));
+        let dialed = dialed.unwrap();
+        let mut send = connection.open_uni().await.unwrap();
+        send.write_all(&bytes).await.unwrap();
+        send.finish().unwrap();
+        let mut receiver = dialed.next_push().await.unwrap();
+        let error = loop {
+            if let Err(error) = receiver.next().await {
+                break error;
+            }
+        };
+        assert!(matches!(error, LaneError::Frame(_)), "{error}");
+        assert_eq!(counted(&backend, counter), before + 1);
+        assert_eq!(Closed::from(connection.closed().await), Closed::There(CloseReason::Broken));
+        assert_eq!(dialed.closed().await, Closed::Here);
+    }
 }
 
 /// As many lanes as can be opened without waiting for long.

@@ -10,7 +10,7 @@ use guildhall_transport::{
 use rcgen::string::Ia5String;
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, Issuer, KeyPair, SanType};
 
-use crate::raw::{connected, raw_with};
+use crate::raw::{connected, raw_server, raw_with};
 use crate::world::{
     Node, all_counted, any, authority, backend, counted, credentials, held, hello, node, node_with, now, today,
 };
@@ -149,6 +149,20 @@ async fn a_certificate_for_dialing_alone_serves_nobody_and_another_authority_s_i
     }
 }
 
+#[tokio::test]
+async fn each_link_shows_its_certificates_anew_and_none_begins_in_0_rtt() {
+    let authority = authority("main");
+    let issued = authority.issue("spiffe://main/backend/a".parse().unwrap(), today()).unwrap();
+    let (mut node, raw) = (node(&authority, TransportConfig::default()), raw_with(Some(&issued)));
+    for _ in 0..2 {
+        let connecting = raw.connect(node.address, "anybody").unwrap();
+        assert!(connecting.into_0rtt().is_err(), "it went on from an earlier link");
+        let (connection, accepted) = tokio::join!(crate::raw::greeted(&raw, node.address), node.acceptor.accept());
+        assert_eq!(accepted.unwrap().peer().identity.name.as_str(), "a");
+        drop(connection);
+    }
+}
+
 #[test]
 fn files_that_are_no_credentials_are_told() {
     let authority = authority("main");
@@ -187,23 +201,4 @@ async fn refused(node: &mut Node, raw: &quinn::Endpoint) -> Closed {
         closed = dialing => closed,
         link = node.acceptor.accept() => panic!("{link:?} stands"),
     }
-}
-
-/// Serves with that certificate, and asks nobody for one.
-fn raw_server(Issued { certificate, key }: &Issued) -> quinn::Endpoint {
-    use rustls::pki_types::pem::PemObject;
-    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-
-    let chain = vec![CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()];
-    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
-    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
-    let mut tls = rustls::ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .unwrap();
-    tls.alpn_protocols = vec![b"guildhall".to_vec()];
-    let crypto = quinn::crypto::rustls::QuicServerConfig::try_from(tls).unwrap();
-    quinn::Endpoint::server(quinn::ServerConfig::with_crypto(std::sync::Arc::new(crypto)), any()).unwrap()
 }

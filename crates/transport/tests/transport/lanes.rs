@@ -93,11 +93,8 @@ async fn a_lane_that_nobody_reads_holds_no_more_than_its_window_and_holds_up_no_
             break;
         }
         flushed += BODY_BYTES_MAX;
-        // What the sender keeps unacknowledged is bounded as well: nothing of a lane that stands still is acknowledged for good.
-        assert!(
-            flushed <= (1 << 20) + config.link_send_bytes as usize,
-            "{flushed} bytes went into a lane that nobody reads"
-        );
+        // Not even the sender keeps more of it.
+        assert!(flushed <= config.lane_receive_bytes as usize, "{flushed} bytes went into a lane that nobody reads");
     }
     let lanes = timeout(PATIENCE, async {
         let _unread = pair.accepted.next_call().await.unwrap();

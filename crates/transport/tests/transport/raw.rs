@@ -6,7 +6,7 @@ use std::sync::Arc;
 use guildhall_proto::Version;
 use guildhall_proto::frame::{self, Kind};
 use guildhall_transport::pki::{Authority, Issued};
-use quinn::crypto::rustls::QuicClientConfig;
+use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{Connection, ConnectionError, RecvStream, SendStream};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::ring;
@@ -38,9 +38,36 @@ pub(crate) fn raw_with(shown: Option<&Issued>) -> quinn::Endpoint {
         None => tls.with_no_client_auth(),
     };
     tls.alpn_protocols = vec![b"guildhall".to_vec()];
+    // It would begin in 0-RTT if it were let.
+    tls.enable_early_data = true;
     let mut endpoint = quinn::Endpoint::client(any()).unwrap();
     endpoint.set_default_client_config(quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap())));
     endpoint
+}
+
+/// Serves with that certificate, and asks nobody for one.
+pub(crate) fn raw_server(Issued { certificate, key }: &Issued) -> quinn::Endpoint {
+    let chain = vec![CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()];
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+    let mut tls = rustls::ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .unwrap();
+    tls.alpn_protocols = vec![b"guildhall".to_vec()];
+    let crypto = QuicServerConfig::try_from(tls).unwrap();
+    quinn::Endpoint::server(quinn::ServerConfig::with_crypto(Arc::new(crypto)), any()).unwrap()
+}
+
+/// What a guild node does at first, with what it answers to hello.
+pub(crate) async fn answering(server: &quinn::Endpoint, answer: &[u8]) -> Connection {
+    let connection = server.accept().await.unwrap().await.unwrap();
+    let (mut send, mut receive) = connection.accept_bi().await.unwrap();
+    receive.read_to_end(1_000).await.unwrap();
+    send.write_all(answer).await.unwrap();
+    send.finish().unwrap();
+    connection
 }
 
 /// As far as QUIC goes.
