@@ -48,7 +48,7 @@ async fn whatever_is_wrong_on_a_lane_is_counted_under_its_reason_and_ends_that_l
 
 #[tokio::test]
 async fn half_a_frame_and_then_silence_ends_the_lane_in_time() {
-    let (first_frame, frame) = (Duration::from_millis(50), Duration::from_millis(50));
+    let (first_frame, frame) = (Duration::from_millis(200), Duration::from_millis(200));
     let authority = authority("main");
     let mut node = node(&authority, TransportConfig { first_frame, frame, ..TransportConfig::default() });
     let raw = raw(&authority, "spiffe://main/backend/chat");
@@ -112,7 +112,7 @@ async fn what_is_no_hello_ends_the_link_and_is_told() {
 async fn who_never_says_hello_is_given_up_in_time() {
     let authority = authority("main");
     let mut node =
-        node(&authority, TransportConfig { handshake: Duration::from_millis(300), ..TransportConfig::default() });
+        node(&authority, TransportConfig { handshake: Duration::from_secs(1), ..TransportConfig::default() });
     let raw = raw(&authority, "spiffe://main/backend/chat");
     let address = node.address;
     let half = framed(Kind::Hello, b"\x01\x01\x07\x00");
@@ -200,7 +200,7 @@ async fn what_is_wrong_on_a_lane_that_pushes_ends_the_link() {
 /// As many lanes as can be opened without waiting for long.
 async fn opened(connection: &Connection) -> Vec<(quinn::SendStream, quinn::RecvStream)> {
     let mut lanes = Vec::new();
-    while let Ok(lane) = timeout(Duration::from_millis(100), connection.open_bi()).await {
+    while let Ok(lane) = timeout(Duration::from_millis(500), connection.open_bi()).await {
         lanes.push(lane.unwrap());
     }
     lanes

@@ -48,7 +48,7 @@ async fn a_link_ends_with_its_last_handle_and_its_end_is_counted() {
 
 #[tokio::test]
 async fn an_end_that_falls_silent_is_given_up() {
-    let (idle, keep_alive) = (Duration::from_millis(300), Duration::from_millis(100));
+    let (idle, keep_alive) = (Duration::from_secs(1), Duration::from_millis(200));
     let authority = authority("main");
     let mut node = node(&authority, TransportConfig { idle, keep_alive, ..TransportConfig::default() });
     // A runtime of its own, whose driver stops when it is dropped: the process stands still, and the socket says nothing.
@@ -68,9 +68,9 @@ async fn an_end_that_falls_silent_is_given_up() {
 
 #[tokio::test]
 async fn a_quiet_link_stays() {
-    let (idle, keep_alive) = (Duration::from_millis(400), Duration::from_millis(100));
+    let (idle, keep_alive) = (Duration::from_secs(1), Duration::from_millis(100));
     let pair = pair(TransportConfig { idle, keep_alive, ..TransportConfig::default() }).await;
-    assert!(timeout(idle * 4, pair.dialed.closed()).await.is_err());
+    assert!(timeout(idle * 2, pair.dialed.closed()).await.is_err());
     assert!(timeout(Duration::ZERO, pair.accepted.closed()).await.is_err());
 }
 
@@ -174,7 +174,7 @@ async fn a_lost_link_is_dialed_again_until_the_node_is_back() {
     let address = first.address;
     let backend = {
         let credentials = credentials(&authority, "spiffe://main/backend/chat");
-        let config = TransportConfig { handshake: Duration::from_millis(100), ..TransportConfig::default() };
+        let config = TransportConfig { handshake: Duration::from_millis(500), ..TransportConfig::default() };
         Endpoint::dialing(any(), &credentials, hello(2), config).unwrap()
     };
     let backoff = BackoffConfig { first: Duration::from_millis(5), most: Duration::from_millis(50) };
