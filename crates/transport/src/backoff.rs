@@ -1,53 +1,81 @@
-//! How long to wait before dialing again: full jitter under a rising cap.
+//! When to dial again: full jitter under a rising cap.
 //!
-//! Each wait is drawn evenly from nothing up to a cap that doubles with every attempt, so that a thousand nodes which lost the same peer at the
-//! same moment come back spread over the whole of it. A pure machine: randomness comes in as a seed, time not at all.
+//! Each pause is drawn evenly from nothing up to a cap that doubles with every attempt, so that a thousand nodes which lost the same peer at the
+//! same moment come back spread over the whole of it. Only a link that lasted brings the cap down again: one that is refused as soon as it
+//! stands is no better than none. A pure machine: randomness comes in as a seed, time as `now`.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// How far waits may grow.
+/// How far pauses may grow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BackoffConfig {
-    /// The cap of the first wait. Default 100 ms. Shorter, and a peer that restarts is hammered; longer, and a single lost link is missed.
+    /// The cap of the first pause. Default 100 ms. Shorter, and a peer that restarts is hammered; longer, and a single lost link is missed.
     pub first: Duration,
-    /// What no cap rises above. Default 10 s. Shorter, and a peer that is away for long is dialed for nothing; longer, and it is missed
-    /// after it is back.
+    /// What no cap rises above, and how long a link must stand to have lasted. Default 10 s. Shorter, and a peer that is away for long is dialed for
+    /// nothing; longer, and it is missed after it is back.
     pub most: Duration,
 }
 
-/// Draws one wait after the other.
+/// Tells when to dial one peer.
 #[derive(Debug, Clone)]
 pub struct Backoff {
     config: BackoffConfig,
-    /// Waits drawn since the last success.
+    /// Pauses drawn since a link last lasted.
     drawn: u32,
     random: u64,
+    /// Drawn ahead of the last attempt, for what comes behind it.
+    pause: Duration,
+    /// Not before then is dialed; `None` before the first attempt.
+    due: Option<Instant>,
+    /// Since when a link stands.
+    stood_at: Option<Instant>,
 }
 
 impl Backoff {
     /// `seed` should differ from node to node.
     pub const fn new(config: BackoffConfig, seed: u64) -> Self {
-        Self { config, drawn: 0, random: seed }
+        Self { config, drawn: 0, random: seed, pause: Duration::ZERO, due: None, stood_at: None }
     }
 
-    /// The next wait.
-    pub fn draw(&mut self) -> Duration {
-        let cap = self.cap();
+    /// Not before then is to be dialed; `None` means at once.
+    pub const fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// To be told that an attempt begins. If nothing more is heard of it, for whoever made it was dropped, the next is due after a pause from now.
+    pub fn begun(&mut self, now: Instant) {
+        self.pause = self.draw();
+        self.due = Some(now + self.pause);
+    }
+
+    /// To be told that the attempt has failed.
+    pub fn failed(&mut self, now: Instant) {
+        self.due = Some(now + self.pause);
+    }
+
+    /// To be told that a link stands.
+    pub const fn stands(&mut self, now: Instant) {
+        self.stood_at = Some(now);
+    }
+
+    /// To be told that the link, if there was one, has ended.
+    pub fn ended(&mut self, now: Instant) {
+        let Some(stood_at) = self.stood_at.take() else { return };
+        if now.saturating_duration_since(stood_at) >= self.config.most {
+            self.drawn = 0;
+            self.pause = self.draw();
+        }
+        self.due = Some(now + self.pause);
+    }
+
+    /// The next pause.
+    fn draw(&mut self) -> Duration {
+        let factor = 1_u32.checked_shl(self.drawn).unwrap_or(u32::MAX);
+        let cap = self.config.first.saturating_mul(factor).min(self.config.most);
         self.drawn = self.drawn.saturating_add(1);
         let nanos = u64::try_from(cap.as_nanos()).unwrap_or(u64::MAX);
-        // The high half of the product: even enough over any range that a wait has.
+        // The high half of the product: even enough over any range that a pause has.
         Duration::from_nanos(((u128::from(self.next_random()) * u128::from(nanos)) >> 64) as u64)
-    }
-
-    /// The cap of the next wait.
-    pub fn cap(&self) -> Duration {
-        let factor = 1_u32.checked_shl(self.drawn).unwrap_or(u32::MAX);
-        self.config.first.saturating_mul(factor).min(self.config.most)
-    }
-
-    /// To be told of a success that lasted.
-    pub const fn reset(&mut self) {
-        self.drawn = 0;
     }
 
     /// SplitMix64 (Steele, Lea and Flood, 2014).
@@ -72,39 +100,91 @@ mod tests {
 
     const CONFIG: BackoffConfig = BackoffConfig { first: Duration::from_millis(100), most: Duration::from_secs(10) };
 
-    #[test]
-    fn caps_double_up_to_the_greatest_and_stay() {
-        let mut backoff = Backoff::new(CONFIG, 1);
-        let mut caps = Vec::new();
-        for _ in 0..100 {
-            caps.push(backoff.cap().as_millis());
-            backoff.draw();
-        }
-        assert_eq!(caps[..9], [100, 200, 400, 800, 1_600, 3_200, 6_400, 10_000, 10_000]);
-        assert_eq!(caps[99], 10_000);
-        backoff.reset();
-        assert_eq!(backoff.cap(), CONFIG.first);
+    /// The pause behind an attempt that fails at once.
+    fn fail(backoff: &mut Backoff, now: Instant) -> Duration {
+        backoff.begun(now);
+        backoff.failed(now);
+        backoff.due().unwrap() - now
+    }
+
+    /// The longest of the pauses that a thousand nodes take behind their `nth` failure in a row, in milliseconds.
+    fn longest(nth: usize) -> u128 {
+        let now = Instant::now();
+        let pause = |seed| {
+            let mut backoff = Backoff::new(CONFIG, seed);
+            (0..nth).map(|_| fail(&mut backoff, now)).last().unwrap()
+        };
+        (0..1_000).map(pause).max().unwrap().as_millis()
     }
 
     #[test]
-    fn waits_fill_the_whole_of_their_cap_evenly() {
+    fn caps_double_up_to_the_greatest_and_stay() {
+        for (nth, cap) in [(1, 100), (2, 200), (3, 400), (4, 800), (7, 6_400), (8, 10_000), (9, 10_000), (100, 10_000)]
+        {
+            let longest = longest(nth);
+            assert!((cap * 98 / 100..cap).contains(&longest), "{longest} ms behind failure {nth}");
+        }
+    }
+
+    #[test]
+    fn pauses_fill_the_whole_of_their_cap_evenly() {
         const NODES: usize = 10_000;
-        let mut tenths = [0_usize; 10];
+        let (now, mut tenths) = (Instant::now(), [0_usize; 10]);
         for seed in 0..NODES as u64 {
-            let wait = Backoff::new(CONFIG, seed).draw();
-            assert!(wait < CONFIG.first);
-            tenths[(wait.as_micros() / 10_000) as usize] += 1;
+            let pause = fail(&mut Backoff::new(CONFIG, seed), now);
+            tenths[(pause.as_micros() / 10_000) as usize] += 1;
         }
         assert!(tenths.iter().all(|nodes| (NODES / 10 - 150..NODES / 10 + 150).contains(nodes)), "{tenths:?}");
     }
 
     #[test]
-    fn one_seed_draws_the_same_waits_and_another_others() {
+    fn one_seed_draws_the_same_pauses_and_another_others() {
+        let now = Instant::now();
         let draw = |seed| {
             let mut backoff = Backoff::new(CONFIG, seed);
-            (0..20).map(|_| backoff.draw()).collect::<Vec<_>>()
+            (0..20).map(|_| fail(&mut backoff, now)).collect::<Vec<_>>()
         };
         assert_eq!(draw(7), draw(7));
         assert_ne!(draw(7), draw(8));
+    }
+
+    #[test]
+    fn the_first_attempt_is_due_at_once_and_one_that_is_dropped_still_has_its_pause() {
+        let now = Instant::now();
+        let mut backoff = Backoff::new(CONFIG, 7);
+        assert_eq!(backoff.due(), None);
+        backoff.begun(now);
+        assert!(backoff.due().unwrap() > now);
+    }
+
+    #[test]
+    fn a_link_that_lasted_brings_the_cap_down_and_one_that_did_not_leaves_it() {
+        let now = Instant::now();
+        let longest_behind = |lived| {
+            let pause = |seed| {
+                let mut backoff = Backoff::new(CONFIG, seed);
+                for _ in 0..20 {
+                    fail(&mut backoff, now);
+                }
+                backoff.stands(now);
+                backoff.ended(now + lived);
+                backoff.due().unwrap() - (now + lived)
+            };
+            (0..1_000).map(pause).max().unwrap()
+        };
+        assert!(longest_behind(CONFIG.most) < CONFIG.first);
+        assert!(longest_behind(CONFIG.most - Duration::from_nanos(1)) > CONFIG.most / 2);
+    }
+
+    #[test]
+    fn an_end_that_is_told_twice_counts_once() {
+        let now = Instant::now();
+        let mut backoff = Backoff::new(CONFIG, 7);
+        backoff.begun(now);
+        backoff.stands(now);
+        backoff.ended(now);
+        let due = backoff.due();
+        backoff.ended(now + CONFIG.most);
+        assert_eq!(backoff.due(), due);
     }
 }

@@ -1,7 +1,6 @@
 //! Keeps one link to one peer: dials again, after a pause, whenever the last link has ended.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
@@ -13,49 +12,33 @@ pub struct Redial {
     endpoint: Endpoint,
     address: SocketAddr,
     backoff: Backoff,
-    /// A link that lived as long as this had nothing wrong with it when it stood.
-    lasting: Duration,
-    /// When the last link stood first.
-    stood_at: Option<Instant>,
-    /// Drawn ahead of the last attempt, for what comes behind it.
-    pause: Duration,
-    /// Not before then is dialed again.
-    next_at: Instant,
     failed: Option<DialError>,
 }
 
 impl Redial {
     /// For the guild node at `address`. `seed` should differ from node to node.
-    pub fn new(endpoint: Endpoint, address: SocketAddr, config: BackoffConfig, seed: u64) -> Self {
-        let backoff = Backoff::new(config, seed);
-        let (pause, next_at) = (Duration::ZERO, Instant::now());
-        Self { endpoint, address, backoff, lasting: config.most, stood_at: None, pause, next_at, failed: None }
+    pub const fn new(endpoint: Endpoint, address: SocketAddr, config: BackoffConfig, seed: u64) -> Self {
+        Self { endpoint, address, backoff: Backoff::new(config, seed), failed: None }
     }
 
     /// Dials until a link stands: the first time at once, then after a pause that grows as long as none lasts. May be dropped while it waits, and
     /// asked again: no pause is cut short by that.
     pub async fn link(&mut self) -> Dialed {
-        if let Some(stood_at) = self.stood_at.take() {
-            if stood_at.elapsed() >= self.lasting {
-                self.backoff.reset();
-                self.pause = self.backoff.draw();
-            }
-            self.next_at = Instant::now() + self.pause;
-        }
+        self.backoff.ended(now());
         loop {
-            sleep_until(self.next_at).await;
-            // Ahead of the attempt too, so that one which is dropped half-way counts as well.
-            self.pause = self.backoff.draw();
-            self.next_at = Instant::now() + self.pause;
+            if let Some(due) = self.backoff.due() {
+                sleep_until(Instant::from_std(due)).await;
+            }
+            self.backoff.begun(now());
             match self.endpoint.dial(self.address).await {
                 Ok(link) => {
-                    self.stood_at = Some(Instant::now());
+                    self.backoff.stands(now());
                     self.failed = None;
                     return link;
                 }
                 Err(error) => {
+                    self.backoff.failed(now());
                     self.failed = Some(error);
-                    self.next_at = Instant::now() + self.pause;
                 }
             }
         }
@@ -65,4 +48,9 @@ impl Redial {
     pub const fn failed(&self) -> Option<&DialError> {
         self.failed.as_ref()
     }
+}
+
+/// The runtime's time, which tests may hold.
+fn now() -> std::time::Instant {
+    Instant::now().into_std()
 }
