@@ -1,4 +1,4 @@
-//! What crosses a boundary between Guildhall's parts: ids, commands, outcomes, events, errors, limits, and the one codec.
+//! What crosses a boundary between Guildhall's parts: ids, commands, outcomes, events, errors, limits, frames, and the one codec.
 //!
 //! Everything here is plain data with its rules of well-formedness; nothing here decides what a guild does. The wire form is
 //! described in `proto/SPEC.md` and pinned by golden vectors.
@@ -27,6 +27,8 @@ pub mod defects;
 mod ephemeral;
 mod error;
 mod event;
+pub mod frame;
+mod hello;
 mod ids;
 pub mod limits;
 mod model;
@@ -44,6 +46,7 @@ pub use defects::Defect;
 pub use ephemeral::{Ephemeral, EphemeralKind, Subject};
 pub use error::{CallError, CommandError, Limited, LineFault, ListedThing, Outcome};
 pub use event::{Event, EventKind, Message};
+pub use hello::{Hello, HelloAnswer, Instance, Version, Versions};
 pub use ids::{ChannelId, ClientId, Generation, GuildId, IdError, NodeId, RoleId, SessionId, UserId};
 pub use model::{
     Channel, ChannelKind, GuildSettings, Level, Member, MemberFlags, Mentions, Overwrite, OverwriteTarget, Role,

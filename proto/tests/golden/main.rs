@@ -9,13 +9,15 @@
 mod answers;
 mod commands;
 mod events;
+mod frames;
+mod hellos;
 mod notation;
 mod refused;
 mod sample;
 mod values;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
@@ -53,7 +55,9 @@ fn every_vector_decodes_to_its_sample() {
 fn every_variant_has_a_vector() {
     let names: BTreeSet<String> = files().iter().flat_map(|(_, samples)| samples).map(Sample::subject).collect();
     let variants =
-        [commands::variants(), answers::variants(), events::variants(), values::variants()].into_iter().flatten();
+        [commands::variants(), answers::variants(), events::variants(), values::variants(), hellos::variants()]
+            .into_iter()
+            .flatten();
     let missing: Vec<String> = variants.filter(|variant| !names.contains(variant)).collect();
     assert_eq!(missing, Vec::<String>::new(), "variants without a vector");
 }
@@ -156,20 +160,21 @@ fn the_largest_import_can_be_encoded() {
     assert_eq!(codec::decode::<guildhall_proto::Command>(&bytes).unwrap(), command);
 }
 
-fn files() -> [(&'static str, Vec<Sample>); 4] {
+fn files() -> [(&'static str, Vec<Sample>); 5] {
     [
         ("values.hex", values::samples()),
         ("commands.hex", commands::samples()),
         ("answers.hex", answers::samples()),
         ("events.hex", events::samples()),
+        ("hellos.hex", hellos::samples()),
     ]
 }
 
 /// The types of `src` that derive `Encode` or implement it.
 fn wire_types() -> BTreeSet<String> {
     let mut types = BTreeSet::new();
-    for entry in fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src")).unwrap() {
-        let text = fs::read_to_string(entry.unwrap().path()).unwrap();
+    for file in sources(concat!(env!("CARGO_MANIFEST_DIR"), "/src").as_ref()) {
+        let text = fs::read_to_string(file).unwrap();
         let mut derives = false;
         for line in text.lines().map(str::trim_start) {
             derives |= line.starts_with("#[derive(") && line.contains("Encode");
@@ -185,6 +190,11 @@ fn wire_types() -> BTreeSet<String> {
     // What a macro makes starts with a dollar sign.
     types.remove("");
     types
+}
+
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { sources(&path) } else { vec![path] }).collect()
 }
 
 fn path(file: &str) -> PathBuf {

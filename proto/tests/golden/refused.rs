@@ -3,9 +3,9 @@
 use guildhall_proto::codec::{self, Decode, Encode};
 use guildhall_proto::limits::{NAME_CHARS_MAX, NICK_CHARS_MAX, PAYLOAD_BYTES_MAX, REASON_CHARS_MAX};
 use guildhall_proto::{
-    Actor, ChannelId, ChannelKind, ClientId, Command, CommandError, EphemeralKind, EventKind, GuildId, Level, Limited,
-    LineFault, ListedThing, MemberFlags, Mentions, Name, Nick, NodeId, Outcome, OverwriteTarget, Payload, Permissions,
-    PruneBy, Reason, RoleId, SessionId, Stage, Status, UserId,
+    Actor, ChannelId, ChannelKind, ClientId, Command, CommandError, EphemeralKind, EventKind, GuildId, HelloAnswer,
+    Level, Limited, LineFault, ListedThing, MemberFlags, Mentions, Name, Nick, NodeId, Outcome, OverwriteTarget,
+    Payload, Permissions, PruneBy, Reason, RoleId, SessionId, Stage, Status, UserId, Version, Versions,
 };
 
 /// Bytes, and the type as which they are refused; the name starts with it.
@@ -63,6 +63,9 @@ fn numbers() -> Vec<Refused> {
         refused::<UserId>("UserId/nothing", Vec::new()),
         refused::<Mentions>("Mentions/bool of 2", vec![0, 0, 2, 0]),
         refused::<Option<UserId>>("Option<UserId>/tag of 2", vec![2, 7]),
+        refused::<Version>("Version/0", vec![0]),
+        refused::<Versions>("Versions/from 0", vec![0, 1]),
+        refused::<Versions>("Versions/none", vec![2, 1]),
     ]
 }
 
@@ -88,7 +91,8 @@ fn unknown_variants() -> Vec<Refused> {
         EphemeralKind,
         PruneBy,
         LineFault,
-        Stage
+        Stage,
+        HelloAnswer
     )
 }
 

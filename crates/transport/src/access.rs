@@ -1,0 +1,128 @@
+//! Which role may ask for what: a table, in which all that is not said is denied.
+//!
+//! It stands in ARCHITECTURE.md as well, and a test compares each cell. What a *user* may do is another question, which a guild answers.
+
+use crate::Role;
+
+/// What may be asked over a link. A link is dialed by whoever asks, so a row is about the dialer's role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Call {
+    /// Whether the node answers, and since when it runs.
+    Ping,
+    /// Its counters.
+    Stats,
+    /// Which guilds there are.
+    ListGuilds,
+    /// A durable change of a guild, its roles, channels or members, a prune among them.
+    Command,
+    /// Many members at once, as a stream.
+    Import,
+    /// A message.
+    Publish,
+    /// That somebody types.
+    Typing,
+    /// What a guild, a member or a right is: `can`, `members`.
+    Read,
+    /// Whom a ping reaches, as a stream of ids.
+    Recipients,
+    /// Attaching, detaching and resuming sessions, their levels and status.
+    Sessions,
+    /// The events of a guild, for a relay.
+    Feed,
+    /// A whole guild, as a stream.
+    Export,
+    /// A backup of the store.
+    Backup,
+}
+
+impl Call {
+    /// All of them.
+    pub const ALL: [Self; 13] = [
+        Self::Ping,
+        Self::Stats,
+        Self::ListGuilds,
+        Self::Command,
+        Self::Import,
+        Self::Publish,
+        Self::Typing,
+        Self::Read,
+        Self::Recipients,
+        Self::Sessions,
+        Self::Feed,
+        Self::Export,
+        Self::Backup,
+    ];
+
+    /// Whether `role` may ask for it.
+    pub fn is_allowed_to(self, role: Role) -> bool {
+        allowed(role).contains(&self)
+    }
+}
+
+/// All that a role may ask for.
+const fn allowed(role: Role) -> &'static [Call] {
+    match role {
+        // Guild nodes ask each other for nothing but whether they are there: guilds do not move yet.
+        Role::GuildNode => &[Call::Ping],
+        // It acts for its users and carries what they say. What others' users do, and how the cluster does, is not for it.
+        Role::Backend => &[
+            Call::Ping,
+            Call::Command,
+            Call::Import,
+            Call::Publish,
+            Call::Typing,
+            Call::Read,
+            Call::Recipients,
+            Call::Sessions,
+            Call::Feed,
+        ],
+        // It administers guilds, but neither speaks nor listens in them.
+        Role::Operator => &[
+            Call::Ping,
+            Call::Stats,
+            Call::ListGuilds,
+            Call::Command,
+            Call::Import,
+            Call::Read,
+            Call::Recipients,
+            Call::Export,
+            Call::Backup,
+        ],
+        Role::Observer => &[Call::Ping, Call::Stats, Call::ListGuilds],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The rows of the table in ARCHITECTURE.md: a call, and what each role is told.
+    fn written() -> Vec<(String, Vec<String>)> {
+        let text = include_str!("../../../ARCHITECTURE.md");
+        let head = "| Call | guild-node | backend | operator | observer |\n";
+        let (_, rows) = text.split_once(head).expect("ARCHITECTURE.md has the table");
+        let cells = |row: &str| row.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect::<Vec<_>>();
+        let rows = rows.lines().skip(1).take_while(|row| row.starts_with('|')).map(cells);
+        rows.map(|mut cells| (cells.remove(0), cells)).collect()
+    }
+
+    #[test]
+    fn each_role_is_allowed_and_denied_each_call_as_it_is_written() {
+        let told: Vec<(String, Vec<String>)> = Call::ALL
+            .into_iter()
+            .map(|call| {
+                let cell = |role| if call.is_allowed_to(role) { "yes" } else { "no" }.to_owned();
+                (format!("`{call:?}`"), Role::ALL.into_iter().map(cell).collect())
+            })
+            .collect();
+        assert_eq!(told, written());
+    }
+
+    #[test]
+    fn nobody_may_do_everything() {
+        for role in Role::ALL {
+            assert!(Call::ALL.into_iter().any(|call| !call.is_allowed_to(role)), "{role}");
+            assert!(Call::Ping.is_allowed_to(role), "{role}");
+        }
+    }
+}
