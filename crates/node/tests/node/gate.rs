@@ -71,7 +71,7 @@ async fn a_fold_that_ends_on_an_idle_guild_leaves_its_checkpoint_at_once() {
     });
     let guild = world.found(1, 500).await;
     // No further input comes: the checkpoint is the fold's own doing.
-    until(|| world.count(Counter::Folds) == 1 && world.count(Counter::Checkpoints) == 1).await;
+    until(|| world.count(Counter::Folds) > 0 && world.count(Counter::Checkpoints) > 0).await;
     until(|| world.store.records(guild) < 3).await;
     assert_eq!(world.view(guild).await.unwrap().len(), 500);
 }
