@@ -11,7 +11,7 @@
 //! | `deliver_batch_…` | 50-150 M/s | 10 to 1,000 tokens a cohort: a bit test and a slice for each cohort, a load and a store of the consumer for each token |
 //!
 //! Measured, once streams were shown their events in place of a reference counted for each: 122-142, 98-103 and 30 M/s to streams (with
-//! a reference each 14 M/s to 100,000), 300-900 M/s in batches. Sixty-four events a wake-up leave little of its misses to each.
+//! a reference each 24-25 M/s to 100,000), 300-900 M/s in batches. Sixty-four events a wake-up leave little of its misses to each.
 //!
 //! Deliveries are counted by the sessions themselves, in lumps.
 

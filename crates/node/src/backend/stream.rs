@@ -76,7 +76,7 @@ impl SessionStream {
     /// The next thing the session hears. `None` after [`Delivery::Detached`], or once the node has stopped. May be cancelled: nothing
     /// is lost.
     ///
-    /// Hands out what the caller may keep. Where many sessions hear much, [`read`](Self::read) costs half as much.
+    /// Hands out what the caller may keep. Where many sessions hear the same, [`read`](Self::read) is several times as fast.
     pub async fn next(&mut self) -> Option<Delivery> {
         poll_fn(|context| self.poll_next(context)).await
     }

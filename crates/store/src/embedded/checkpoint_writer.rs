@@ -2,7 +2,8 @@
 //!
 //! It is alone with the log of checkpoints, and so looks after it too: while more than half of the log is dead, each group writes what is
 //! live in the oldest segments again, as much as it has written of its own at least, and segments in which nothing is live any more are
-//! given back. So the log comes down to twice what is live, however fast checkpoints come.
+//! given back. So the log comes down to twice what is live however fast checkpoints come, as long as there is room and what is live can be
+//! read.
 //!
 //! Invariants:
 //! - a checkpoint is in force once its manifest is synced, and with that all its parts;
