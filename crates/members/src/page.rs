@@ -151,6 +151,16 @@ impl Row {
         str::from_utf8(&self.nick[..usize::from(self.nick_len)]).expect("the bytes are those of a whole nick")
     }
 
+    /// The folded nick as a number, if it is a short one in ASCII alone: such numbers compare as the nicks do.
+    fn short_key(&self) -> Option<u128> {
+        let mut bytes = [0; size_of::<u128>()];
+        // Behind the nick there are zeros, and no nick has one in it.
+        bytes[..SHORT_NICK_BYTES].copy_from_slice(&self.nick);
+        bytes.make_ascii_lowercase();
+        let is_short = !self.is_long() && bytes.is_ascii();
+        is_short.then_some(u128::from_be_bytes(bytes))
+    }
+
     /// Whether it has the same nick as a row of another page.
     fn has_nick_of(&self, other: &Self, own_long_nicks: &str, other_long_nicks: &str) -> bool {
         if self.is_long() && other.is_long() {

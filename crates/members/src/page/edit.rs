@@ -1,5 +1,7 @@
 //! A page with other records in some of its rows, where nobody comes and nobody goes: most of what a fold has to do.
 
+use std::cmp::Ordering;
+
 use super::{Page, Row, compact, page_row};
 use crate::nick;
 use crate::overlay::Record;
@@ -54,8 +56,12 @@ impl Page {
         order.into()
     }
 
-    fn compare(&self, one: u16, other: u16) -> std::cmp::Ordering {
-        let nick = |row: u16| self.nick(usize::from(row));
-        nick::compare(nick(one), nick(other)).then(one.cmp(&other))
+    fn compare(&self, one: u16, other: u16) -> Ordering {
+        let row = |row: u16| &self.rows[usize::from(row)];
+        let by_nick = match (row(one).short_key(), row(other).short_key()) {
+            (Some(one), Some(other)) => one.cmp(&other),
+            (None, _) | (_, None) => nick::compare(row(one).nick(&self.long_nicks), row(other).nick(&self.long_nicks)),
+        };
+        by_nick.then(one.cmp(&other))
     }
 }
