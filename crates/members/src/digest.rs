@@ -39,6 +39,13 @@ impl Sums {
             let hash = |member: Option<&MemberRef<'_>>| member.map_or(0, record_hash);
             self.records = self.records.wrapping_sub(hash(before)).wrapping_add(hash(after));
         }
+        // The common case, and cheap to see.
+        if let (Some(before), Some(after)) = (before, after)
+            && before.user == after.user
+            && before.roles().eq(after.roles())
+        {
+            return;
+        }
         let mut old = before.into_iter().flat_map(|member| member.roles().map(|role| (member.user, role))).peekable();
         let mut new = after.into_iter().flat_map(|member| member.roles().map(|role| (member.user, role))).peekable();
         // Both ascend: what only one of them has is a difference.
