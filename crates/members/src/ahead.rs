@@ -5,8 +5,6 @@
 //!
 //! Invariant: of whom a place is kept, the frozen overlay says nothing, and it is that in the base; whatever changes either clears all.
 
-use std::hint::black_box;
-
 use guildhall_proto::UserId;
 
 use crate::layers::{Layers, Place};
@@ -17,8 +15,8 @@ use crate::overlay::Change;
 pub(crate) struct Ahead {
     /// By a few bits that all of a user's id decide.
     places: Box<[Option<Known>]>,
-    /// Users that were approached, with page and block, until all of them were.
-    approached: Vec<(UserId, Option<(usize, usize)>)>,
+    /// Those who are being looked up.
+    sought: Vec<Sought>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -26,28 +24,50 @@ struct Known {
     user: UserId,
     /// Page and row; `None` if the base has no such member.
     place: Option<(u32, u32)>,
+    /// Whether the fresh overlay may tell something newer.
+    is_fresh: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Sought {
+    user: UserId,
+    /// The page, and at first the block, then the row; `None` if the base has no such member.
+    place: Option<(usize, usize)>,
 }
 
 impl Ahead {
     /// Looks users up, and has what lies there brought near.
     pub(crate) fn look(&mut self, layers: &Layers, users: impl Iterator<Item = UserId>) {
-        if layers.base.len() < WORTH_MEMBERS {
+        let base = &layers.base;
+        if base.len() < WORTH_MEMBERS {
             return;
         }
         if self.places.is_empty() {
             self.places = vec![None; PLACES].into();
         }
+        // Each step for all of them, before any takes the next: so all that a step fetches is under way at once.
         let users = users.filter(|user| layers.frozen.get(*user).is_none());
-        self.approached.extend(users.map(|user| (user, layers.base.approach(user))));
-        for (user, near) in self.approached.drain(..) {
-            let found = near.and_then(|(page_idx, block)| Some((page_idx, layers.base.reach(page_idx, block, user)?)));
-            if let Some((page_idx, row)) = found {
-                // Read for nothing, which delays nobody: nothing waits for what it says.
-                layers.base.fetch_ahead(page_idx, row);
-                black_box(layers.presence.status(page_idx, row));
+        let sought = &mut self.sought;
+        sought.extend(users.map(|user| Sought { user, place: base.approach_page(user).map(|page_idx| (page_idx, 0)) }));
+        for Sought { user, place } in &mut *sought {
+            *place = place.and_then(|(page_idx, _)| Some((page_idx, base.approach_block(page_idx, *user)?)));
+        }
+        for Sought { user, place } in &mut *sought {
+            *place = place.and_then(|(page_idx, block)| Some((page_idx, base.approach_row(page_idx, block, *user)?)));
+            if let Some((page_idx, row)) = *place {
+                layers.presence.approach(page_idx, row);
             }
-            let place = found.map(|(page_idx, row)| (index(page_idx), index(row)));
-            self.places[slot(user)] = Some(Known { user, place });
+        }
+        for (page_idx, row) in sought.iter().filter_map(|sought| sought.place) {
+            base.approach_set(page_idx, row);
+        }
+        for Sought { user, place } in sought.drain(..) {
+            if let Some((page_idx, row)) = place {
+                base.fetch_set(page_idx, row);
+            }
+            let place = place.map(|(page_idx, row)| (index(page_idx), index(row)));
+            let is_fresh = layers.fresh.get(user).is_some();
+            self.places[slot(user)] = Some(Known { user, place, is_fresh });
         }
     }
 
@@ -60,7 +80,9 @@ impl Ahead {
         };
         debug_assert!(layers.frozen.get(user).is_none(), "a fold that begins clears all places");
         debug_assert_eq!(known.place, layers.base.find(user).map(|(page, row)| (index(page), index(row))));
-        let status = match layers.fresh.get(user) {
+        debug_assert!(known.is_fresh || layers.fresh.get(user).is_none(), "each change is noted");
+        let newer = if known.is_fresh { layers.fresh.get(user) } else { None };
+        let status = match newer {
             Some(Change::Put(member, status)) => return Some(Place::Overlay(member, status)),
             Some(Change::Gone) => return None,
             Some(Change::Status(status)) => Some(status),
@@ -68,6 +90,14 @@ impl Ahead {
         };
         let (page_idx, row) = known.place?;
         Some(Place::Base { page_idx: page_idx as usize, row: row as usize, status })
+    }
+
+    /// Notes that the fresh overlay is about to tell something of a user. Whether it is known to have told nothing so far.
+    pub(crate) fn note_change(&mut self, user: UserId) -> bool {
+        match self.places.get_mut(slot(user)) {
+            Some(Some(known)) if known.user == user => !std::mem::replace(&mut known.is_fresh, true),
+            Some(_) | None => false,
+        }
     }
 
     /// Forgets all: there is another base, or another frozen overlay.

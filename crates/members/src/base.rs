@@ -14,7 +14,6 @@
 
 mod order;
 
-use std::hint::black_box;
 use std::sync::{Arc, OnceLock};
 
 use guildhall_proto::{Member, UserId};
@@ -163,14 +162,7 @@ impl Base {
         Some((page_idx, row))
     }
 
-    /// Begins to fetch a member's row, and which roles it has, into the cache: nobody waits for it.
-    pub(crate) fn fetch_ahead(&self, page_idx: usize, row: usize) {
-        let page = &self.0.pages[page_idx];
-        page.fetch_ahead(row);
-        black_box(self.0.sets.indexes(page.sets()[row]).first());
-    }
-
-    /// The same for all of these rows, and their ids: what each step needs is fetched for all before any takes the next.
+    /// Begins to fetch these rows, their ids, and which roles they have, into the cache: what each step needs is fetched for all before any takes the next.
     pub(crate) fn fetch_all_ahead(&self, rows: &[(usize, usize)]) {
         let sets = |(page_idx, row): &(usize, usize)| self.0.pages[*page_idx].sets()[*row];
         rows.iter().for_each(|(page_idx, row)| self.0.pages[*page_idx].approach(*row));
@@ -178,22 +170,43 @@ impl Base {
         rows.iter().for_each(|row| self.0.sets.fetch_ahead(sets(row)));
     }
 
-    /// As near to `user` as memory that stays cached leads, and what lies there on its way to the cache: page and block, to be
-    /// [reached](Self::reach) when others were approached meanwhile. `None` if the user is not in the base.
-    pub(crate) fn approach(&self, user: UserId) -> Option<(usize, usize)> {
+    /// The first of five steps by which many users are looked up side by side: each reads what the step before it, taken for all of them, has
+    /// begun to fetch. This one tells the page. `None` without pages.
+    pub(crate) fn approach_page(&self, user: UserId) -> Option<usize> {
         let page_idx = self.page_of(user)?;
-        let block = self.block_of(page_idx, user)?;
-        let ids = self.0.pages[page_idx].ids();
-        for row in (block * SAMPLED_ROWS..(block + 1) * SAMPLED_ROWS).step_by(ROWS_A_LINE) {
-            prefetch_index(ids, row);
+        let samples = self.samples(page_idx);
+        for line in (0..samples.len()).step_by(IDS_A_LINE) {
+            prefetch_index(samples, line);
         }
-        self.fetch_near(page_idx, block, user);
-        Some((page_idx, block))
+        self.0.pages[page_idx].approach_columns();
+        Some(page_idx)
     }
 
-    /// The row of a user that was approached; `None` if it is not there.
-    pub(crate) fn reach(&self, page_idx: usize, block: usize, user: UserId) -> Option<usize> {
-        self.row_in(page_idx, block, user).ok()
+    /// The second: the block of the page. `None` if the user is not in the base.
+    pub(crate) fn approach_block(&self, page_idx: usize, user: UserId) -> Option<usize> {
+        let block = self.block_of(page_idx, user)?;
+        let ids = self.0.pages[page_idx].ids();
+        for row in (block * SAMPLED_ROWS..(block + 1) * SAMPLED_ROWS).step_by(IDS_A_LINE) {
+            prefetch_index(ids, row);
+        }
+        Some(block)
+    }
+
+    /// The third: the row. `None` if the user is not in the base.
+    pub(crate) fn approach_row(&self, page_idx: usize, block: usize, user: UserId) -> Option<usize> {
+        let row = self.row_in(page_idx, block, user).ok()?;
+        self.0.pages[page_idx].approach(row);
+        Some(row)
+    }
+
+    /// The fourth: where the row's role set lies.
+    pub(crate) fn approach_set(&self, page_idx: usize, row: usize) {
+        self.0.sets.approach(self.0.pages[page_idx].sets()[row]);
+    }
+
+    /// The last: which roles are in that.
+    pub(crate) fn fetch_set(&self, page_idx: usize, row: usize) {
+        self.0.sets.fetch_ahead(self.0.pages[page_idx].sets()[row]);
     }
 
     /// The row of `user` in a page, or the row it would have there.
@@ -276,6 +289,6 @@ const ORDER_AT_MEMBERS: usize = 16_384;
 /// more make the count behind a sample longer (four cache lines now).
 const SAMPLED_ROWS: usize = 32;
 /// Ids of a line of the cache.
-const ROWS_A_LINE: usize = 64 / size_of::<UserId>();
+const IDS_A_LINE: usize = 64 / size_of::<UserId>();
 /// What a shared allocation takes beside its content: two counts.
 const ALLOCATION_BYTES: usize = 16;

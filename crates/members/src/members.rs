@@ -145,7 +145,11 @@ impl Members {
         let after = MemberRef::listed(&member, &self.layers.masked);
         self.sums.change(before.map(|place| self.layers.member_at(place)).as_ref(), Some(&after));
         let put = if before.is_some() { Put::Replaced } else { Put::New };
-        self.layers.fresh.put(member, status);
+        if self.ahead.note_change(user) {
+            self.layers.fresh.put_new(member, status);
+        } else {
+            self.layers.fresh.put(member, status);
+        }
         match put {
             Put::New => self.layers.len += 1,
             Put::Replaced => {}
@@ -165,6 +169,7 @@ impl Members {
         self.layers.len -= 1;
         if self.layers.is_below(user) {
             self.layers.fresh.bury(user);
+            self.ahead.note_change(user);
         } else {
             self.layers.fresh.forget(user);
         }
@@ -310,6 +315,7 @@ impl Members {
         }
         self.folds.0 += 1;
         self.folding = Some(self.folds);
+        self.layers.fresh.freeze();
         self.layers.frozen = std::mem::take(&mut self.layers.fresh);
         self.ahead.clear();
         self.unsettled.clear();
@@ -391,6 +397,7 @@ impl Members {
             self.unsettled.push(user);
         }
         self.layers.fresh.set_status(user, status);
+        self.ahead.note_change(user);
     }
 
     /// Moves some statuses that waited for a fold to end to where they belong: two, so that they are fewer after every

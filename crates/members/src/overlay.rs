@@ -104,6 +104,23 @@ impl Overlay {
         contents.set(user, Entry::Put(number, status));
     }
 
+    /// The same for a user of whom nothing is here: not looked for again.
+    pub(crate) fn put_new(&mut self, record: Record, status: Status) {
+        let contents = self.contents();
+        let user = record.user;
+        let number = contents.records.push(record);
+        contents.written += 1;
+        contents.changed += 1;
+        contents.runs.set_new(user, Entry::Put(number, status));
+    }
+
+    /// Makes looks into what will not be changed any more as cheap as they can be. O(changes).
+    pub(crate) fn freeze(&mut self) {
+        if let Some(contents) = self.0.as_mut() {
+            Arc::make_mut(contents).runs.freeze();
+        }
+    }
+
     /// The user is no member any more.
     pub(crate) fn bury(&mut self, user: UserId) {
         let contents = self.contents();

@@ -12,6 +12,8 @@ mod builder;
 mod bytes;
 mod edit;
 
+use std::slice;
+
 use guildhall_proto::{MemberFlags, Millis, UserId};
 use prefetch_index::prefetch_index;
 
@@ -62,6 +64,13 @@ impl Page {
 
     pub(crate) fn sets(&self) -> &[SetId] {
         &self.sets
+    }
+
+    /// Begins to fetch where the columns lie.
+    pub(crate) fn approach_columns(&self) {
+        // It may lie in two lines of the cache.
+        prefetch_index(slice::from_ref(self), 0);
+        prefetch_index(slice::from_ref(self), 1);
     }
 
     /// Begins to fetch a row into the cache, while the caller still finds out which row it needs. Cache misses then run side by

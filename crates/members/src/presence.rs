@@ -10,6 +10,7 @@
 use std::sync::Arc;
 
 use guildhall_proto::Status;
+use prefetch_index::prefetch_index;
 
 /// The statuses of one page's members.
 pub(crate) type Block = Arc<[u64]>;
@@ -53,6 +54,11 @@ impl Presence {
 
     pub(crate) fn status(&self, page_idx: usize, row: usize) -> Status {
         status_in(self.block(page_idx), row)
+    }
+
+    /// Begins to fetch the status of a row.
+    pub(crate) fn approach(&self, page_idx: usize, row: usize) {
+        prefetch_index(self.block(page_idx), row / ROWS * 2);
     }
 
     pub(crate) fn set(&mut self, page_idx: usize, row: usize, status: Status) {

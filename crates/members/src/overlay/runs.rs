@@ -45,7 +45,7 @@ pub(super) struct Runs {
 #[derive(Debug, Default)]
 struct Run {
     changes: Vec<Changed>,
-    /// A bit for each hash of a user in it: who is asked for is mostly in no run, and that is one look.
+    /// Some bits of one word for each user in it: who is asked for is mostly in no run, and that is one look.
     filter: Box<[u64]>,
 }
 
@@ -75,6 +75,22 @@ impl Runs {
             }
         };
         before.filter(|entry| *entry != Entry::Nothing)
+    }
+
+    /// Sets the entry of a user that has none.
+    pub(super) fn set_new(&mut self, user: UserId, entry: Entry) {
+        debug_assert!(self.get(user).is_none(), "a user with an entry is looked for");
+        match position(&self.newest, user) {
+            Ok(at) => self.newest[at].entry = entry,
+            Err(at) => self.insert(at, Changed { user, entry }),
+        }
+    }
+
+    /// Makes the newest run an older one: those have filters.
+    pub(super) fn freeze(&mut self) {
+        if !self.newest.is_empty() {
+            self.merge_newest();
+        }
     }
 
     /// Takes the user's entry away.
@@ -169,15 +185,15 @@ impl Run {
     fn new(changes: Vec<Changed>) -> Self {
         let mut filter = vec![0; (changes.len() * FILTER_BITS / WORD_BITS).next_power_of_two()];
         for changed in &changes {
-            let (word, bit) = place(changed.user, filter.len());
-            filter[word] |= bit;
+            let (word, bits) = place(changed.user, filter.len());
+            filter[word] |= bits;
         }
         Self { changes, filter: filter.into() }
     }
 
     fn get(&self, user: UserId) -> Option<Entry> {
-        let (word, bit) = place(user, self.filter.len());
-        if self.filter.get(word)? & bit == 0 {
+        let (word, bits) = place(user, self.filter.len());
+        if self.filter.get(word)? & bits != bits {
             return None;
         }
         Some(self.changes[position(&self.changes, user).ok()?].entry)
@@ -188,11 +204,13 @@ impl Run {
     }
 }
 
-/// The user's word of so many, a power of two, and its bit there.
+/// The user's word of so many, a power of two, and its bits there.
 fn place(user: UserId, words: usize) -> (usize, u64) {
     let spread = user.get().wrapping_mul(SPREAD);
     let word = usize::try_from(spread >> 32).expect("32 bits") & words.wrapping_sub(1);
-    (word, 1 << (spread >> (u64::BITS - 6)))
+    // The uppermost bits are those of the product that depend on most; a filter is short enough to leave them to these.
+    let bits = (1..=BITS_A_USER).map(|at| 1 << (spread >> (u64::BITS - 6 * at) & (u64::BITS as u64 - 1)));
+    (word, bits.fold(0, |bits, bit: u64| bits | bit))
 }
 
 /// Where the user's entry is, or would be.
@@ -200,12 +218,22 @@ fn position(run: &[Changed], user: UserId) -> Result<usize, usize> {
     run.binary_search_by_key(&user, |changed| changed.user)
 }
 
+/// How many of a run stand before a user. O(log of that): whoever merges runs asks for what is near.
+fn before(run: &[Changed], user: UserId) -> usize {
+    let mut reach = 1;
+    while run.get(reach - 1).is_some_and(|changed| changed.user < user) {
+        reach *= 2;
+    }
+    let (from, until) = (reach / 2, run.len().min(reach - 1));
+    from + run[from..until].partition_point(|changed| changed.user < user)
+}
+
 /// Both runs as one, without [`Entry::Nothing`] if there is no older run.
 fn merged(newer: &[Changed], older: &[Changed], is_oldest: bool) -> Vec<Changed> {
     let mut merged = Vec::with_capacity(newer.len() + older.len());
     let mut left = older;
     for changed in newer {
-        let before = left.partition_point(|older| older.user < changed.user);
+        let before = before(left, changed.user);
         merged.extend_from_slice(&left[..before]);
         left = &left[before..];
         if let Some((first, rest)) = left.split_first()
@@ -229,8 +257,9 @@ const NEWEST_MAX: usize = 128;
 const NEWEST_FIRST: usize = 4;
 /// Larger, and an entry is copied more often within a level; smaller, and there are more levels to search.
 const LEVEL_FACTOR: usize = 16;
-/// Bits of a filter for each entry, at least: one in twelve who are not in the run is looked for in vain.
+/// Bits of a filter for each entry, at least, and those that are set for it: one in sixty who are not in the run is looked for in vain.
 const FILTER_BITS: usize = 12;
+const BITS_A_USER: u32 = 3;
 const WORD_BITS: usize = u64::BITS as usize;
 /// The odd number nearest to 2^64 over the golden ratio: the product's upper bits depend on all bits of an id.
 const SPREAD: u64 = 0x9E37_79B9_7F4A_7C15;
