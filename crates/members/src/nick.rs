@@ -38,6 +38,19 @@ pub(crate) fn key(nick: &str, part: usize) -> u128 {
     u128::from_be_bytes(bytes)
 }
 
+/// Sixteen bytes of a nick folded, as a number; `None` if they are not all ASCII. Of all bytes at once: folds compare nicks by the million.
+pub(crate) fn folded_ascii(bytes: [u8; PART_BYTES]) -> Option<u128> {
+    const EACH: u128 = u128::MAX / 0xff;
+    let bytes = u128::from_be_bytes(bytes);
+    if bytes & (EACH * 0x80) != 0 {
+        return None;
+    }
+    // The uppermost bit of a byte tells whether it is at least the one that this makes 128; no byte runs over into its neighbour.
+    let at_least = |byte: u8| bytes + EACH * u128::from(0x80 - byte);
+    let is_upper = (at_least(b'A') ^ at_least(b'Z' + 1)) & (EACH * 0x80);
+    Some(bytes | is_upper >> 2)
+}
+
 /// Whether the nick ends in the part with this [`key`], which no other nick has then.
 pub(crate) fn ends_in(key: u128) -> bool {
     // No nick has a character zero.
@@ -165,6 +178,16 @@ mod tests {
             for right in NICKS {
                 assert_eq!(keys(left).cmp(&keys(right)), compare(left, right), "{left:?} and {right:?}");
             }
+        }
+    }
+
+    #[test]
+    fn bytes_folded_at_once_are_those_folded_one_by_one() {
+        for byte in 0..=u8::MAX {
+            let mut bytes = *b"@AZ[`az{ 09~Mm/\0";
+            bytes[5] = byte;
+            let expected = byte.is_ascii().then(|| u128::from_be_bytes(bytes.map(|byte| byte.to_ascii_lowercase())));
+            assert_eq!(folded_ascii(bytes), expected, "{byte}");
         }
     }
 

@@ -21,7 +21,7 @@ pub(crate) use builder::PageBuilder;
 pub(crate) use edit::Edit;
 
 use crate::config::NICK_BYTES_MAX;
-use crate::nick::Prefix;
+use crate::nick::{self, Prefix};
 use crate::role_sets::SetId;
 
 #[derive(Debug)]
@@ -69,8 +69,9 @@ impl Page {
     /// Begins to fetch where the columns lie.
     pub(crate) fn approach_columns(&self) {
         // It may lie in two lines of the cache.
-        prefetch_index(slice::from_ref(self), 0);
-        prefetch_index(slice::from_ref(self), 1);
+        prefetch_index(slice::from_ref(&self.ids), 0);
+        prefetch_index(slice::from_ref(&self.sets), 0);
+        prefetch_index(slice::from_ref(&self.rows), 0);
     }
 
     /// Begins to fetch a row into the cache, while the caller still finds out which row it needs. Cache misses then run side by
@@ -162,12 +163,13 @@ impl Row {
 
     /// The folded nick as a number, if it is a short one in ASCII alone: such numbers compare as the nicks do.
     fn short_key(&self) -> Option<u128> {
+        if self.is_long() {
+            return None;
+        }
         let mut bytes = [0; size_of::<u128>()];
         // Behind the nick there are zeros, and no nick has one in it.
         bytes[..SHORT_NICK_BYTES].copy_from_slice(&self.nick);
-        bytes.make_ascii_lowercase();
-        let is_short = !self.is_long() && bytes.is_ascii();
-        is_short.then_some(u128::from_be_bytes(bytes))
+        nick::folded_ascii(bytes)
     }
 
     /// Whether it has the same nick as a row of another page.
