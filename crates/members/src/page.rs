@@ -13,6 +13,7 @@ mod bytes;
 mod edit;
 
 use std::slice;
+use std::sync::Arc;
 
 use guildhall_proto::{MemberFlags, Millis, UserId};
 use prefetch_index::prefetch_index;
@@ -26,12 +27,13 @@ use crate::role_sets::SetId;
 
 #[derive(Debug)]
 pub(crate) struct Page {
-    ids: Box<[UserId]>,
-    sets: Box<[SetId]>,
-    rows: Box<[Row]>,
+    // Each shared for itself: an edit copies the columns that it changes.
+    ids: Arc<[UserId]>,
+    sets: Arc<[SetId]>,
+    rows: Arc<[Row]>,
     /// Nicks that do not fit into their row, one after the other.
     long_nicks: Box<str>,
-    by_nick: Box<[u16]>,
+    by_nick: Arc<[u16]>,
 }
 
 /// What of a member is read one at a time.
@@ -124,9 +126,10 @@ impl Page {
         same.count()
     }
 
-    /// Bytes held.
+    /// Bytes held; columns that are shared with another version of the page are counted as its own.
     pub(crate) fn bytes(&self) -> usize {
         size_of::<Self>()
+            + COLUMNS * COLUMN_OVERHEAD_BYTES
             + size_of_val(&*self.ids)
             + size_of_val(&*self.sets)
             + size_of_val(&*self.rows)
@@ -219,6 +222,9 @@ fn len_byte(nick: &str) -> u8 {
 
 /// Nicks of up to so many bytes lie in their row, which makes that 24 bytes.
 const SHORT_NICK_BYTES: usize = 13;
+/// Columns that are shared each for itself, and the two counts of one.
+const COLUMNS: usize = 4;
+const COLUMN_OVERHEAD_BYTES: usize = 16;
 /// Bytes of a long nick's place.
 const OFFSET_BYTES: usize = 4;
 /// The length that marks a long nick.

@@ -1,6 +1,7 @@
 //! A page with other records in some of its rows, where nobody comes and nobody goes: most of what a fold has to do.
 
 use std::cmp::Ordering;
+use std::sync::Arc;
 
 use super::{Page, Row, compact, page_row};
 use crate::nick;
@@ -16,29 +17,46 @@ pub(crate) struct Edit<'a> {
 }
 
 impl Page {
-    /// The page with these edits, at most one a row. Its columns are copied as they lie; each edit is sorted in by its nick:
-    /// O(members) copies, O(edits · log members) comparisons.
+    /// The page with these edits, at most one a row. Columns that stay as they are it shares; the others are copied as they lie, and who is
+    /// called otherwise is sorted in by nick: O(members) copies, O(edits · log members) comparisons.
     pub(crate) fn edited(&self, edits: &[Edit<'_>]) -> Self {
-        let (mut sets, mut rows) = (self.sets.clone(), self.rows.clone());
-        let (mut long_nicks, mut has_long) = (self.long_nicks.to_string(), false);
-        for Edit { row, record, set } in edits {
-            let place = &mut rows[*row];
+        let mut sets = Arc::clone(&self.sets);
+        for Edit { row, set, .. } in edits {
+            if sets[*row] != *set {
+                Arc::make_mut(&mut sets)[*row] = *set;
+            }
+        }
+        let ids = Arc::clone(&self.ids);
+        let others: Vec<&Edit<'_>> = edits.iter().filter(|edit| !self.has(edit.row, edit.record)).collect();
+        if others.is_empty() {
+            let (rows, by_nick) = (Arc::clone(&self.rows), Arc::clone(&self.by_nick));
+            return Self { ids, sets, rows, long_nicks: self.long_nicks.clone(), by_nick };
+        }
+        let (mut rows, mut long_nicks) = (Arc::clone(&self.rows), self.long_nicks.to_string());
+        let columns = Arc::make_mut(&mut rows);
+        let mut has_long = false;
+        for Edit { row, record, .. } in &others {
+            let place = &mut columns[*row];
             has_long |= place.is_long();
             *place = Row::new(record.joined_at, record.flags, record.nick.as_str(), &mut long_nicks);
             has_long |= place.is_long();
-            sets[*row] = *set;
         }
         if has_long {
-            long_nicks = compact(&mut rows, &long_nicks);
+            long_nicks = compact(columns, &long_nicks);
         }
-        let (ids, long_nicks) = (self.ids.clone(), long_nicks.into());
-        let mut page = Self { ids, sets, rows, long_nicks, by_nick: Box::default() };
-        page.by_nick = page.with_order(&self.by_nick, edits);
+        let mut page = Self { ids, sets, rows, long_nicks: long_nicks.into(), by_nick: Arc::default() };
+        page.by_nick = page.with_order(&self.by_nick, &others);
         page
     }
 
+    /// Whether a row is as a record has it, apart from the roles.
+    fn has(&self, row: usize, record: &Record) -> bool {
+        let own = (self.joined_at(row), self.flags(row), self.nick(row));
+        own == (record.joined_at, record.flags, record.nick.as_str())
+    }
+
     /// All rows ascending by (folded nick, user), where this was the order before.
-    fn with_order(&self, before: &[u16], edits: &[Edit<'_>]) -> Box<[u16]> {
+    fn with_order(&self, before: &[u16], edits: &[&Edit<'_>]) -> Arc<[u16]> {
         let mut is_edited = vec![false; self.len()];
         let mut edited: Vec<u16> = edits.iter().map(|edit| page_row(edit.row)).collect();
         edited.iter().for_each(|row| is_edited[usize::from(*row)] = true);
