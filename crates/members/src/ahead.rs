@@ -46,9 +46,12 @@ impl Ahead {
             self.places = vec![None; PLACES].into();
         }
         // Each step for all of them, before any takes the next: so all that a step fetches is under way at once.
-        let users = users.filter(|user| layers.frozen.get(*user).is_none());
         let sought = &mut self.sought;
-        sought.extend(users.map(|user| Sought { user, place: base.approach_page(user).map(|page_idx| (page_idx, 0)) }));
+        for user in users {
+            layers.frozen.approach(user);
+            layers.fresh.approach(user);
+            sought.push(Sought { user, place: base.approach_page(user).map(|page_idx| (page_idx, 0)) });
+        }
         for Sought { user, place } in &mut *sought {
             *place = place.and_then(|(page_idx, _)| Some((page_idx, base.approach_block(page_idx, *user)?)));
         }
@@ -64,6 +67,9 @@ impl Ahead {
         for Sought { user, place } in sought.drain(..) {
             if let Some((page_idx, row)) = place {
                 base.fetch_set(page_idx, row);
+            }
+            if layers.frozen.get(user).is_some() {
+                continue;
             }
             let place = place.map(|(page_idx, row)| (index(page_idx), index(row)));
             let is_fresh = layers.fresh.get(user).is_some();

@@ -42,7 +42,7 @@ impl Sums {
         // The common case, and cheap to see.
         if let (Some(before), Some(after)) = (before, after)
             && before.user == after.user
-            && before.roles().eq(after.roles())
+            && before.holds_same(after)
         {
             return;
         }

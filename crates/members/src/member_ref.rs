@@ -78,6 +78,19 @@ impl<'a> MemberRef<'a> {
         self.roles().any(|held| held == role)
     }
 
+    /// Whether both hold the same roles, as far as that is cheap to see; `false` if it is not.
+    pub(crate) fn holds_same(&self, other: &Self) -> bool {
+        match (self.held, other.held) {
+            (Held::Interned(sets, set), Held::Listed(roles)) if self.masked.is_empty() => {
+                let (indexes, dictionary) = (sets.indexes(set), sets.dictionary());
+                indexes.len() == roles.len()
+                    && indexes.iter().zip(roles).all(|(index, role)| dictionary[usize::from(*index)] == *role)
+            }
+            (Held::Listed(one), Held::Listed(other)) => one == other,
+            (Held::Interned(..), Held::Listed(_) | Held::Interned(..)) | (Held::Listed(_), Held::Interned(..)) => false,
+        }
+    }
+
     /// The record on its own. Allocates the nick and the list of roles.
     pub fn to_member(&self) -> Member {
         Member {

@@ -96,6 +96,13 @@ impl Overlay {
         contents.runs.get(user).and_then(|entry| contents.change(entry))
     }
 
+    /// Begins to fetch what [`get`](Self::get) reads first.
+    pub(crate) fn approach(&self, user: UserId) {
+        if let Some(contents) = &self.0 {
+            contents.runs.approach(user);
+        }
+    }
+
     pub(crate) fn put(&mut self, record: Record, status: Status) {
         let contents = self.contents();
         let user = record.user;

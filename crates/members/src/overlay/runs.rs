@@ -13,6 +13,7 @@ use std::mem::take;
 use std::sync::Arc;
 
 use guildhall_proto::{Status, UserId};
+use prefetch_index::prefetch_index;
 use smallvec::SmallVec;
 
 use super::records::Number;
@@ -57,6 +58,14 @@ impl Runs {
             Err(_) => self.get_older(user),
         };
         entry.filter(|entry| *entry != Entry::Nothing)
+    }
+
+    /// Begins to fetch what a look for the user reads first.
+    pub(super) fn approach(&self, user: UserId) {
+        for run in &self.older {
+            let (word, _) = place(user, run.filter.len());
+            prefetch_index(&run.filter, word);
+        }
     }
 
     /// The entry in older runs, [`Entry::Nothing`] too.
