@@ -168,14 +168,15 @@ impl Runs {
             longest *= LEVEL_FACTOR;
             let is_oldest = level + 1 >= self.older.len();
             let Some(older) = self.older.get_mut(level) else {
-                self.older.push(Arc::new(Run::new(merged(&changes, &[], true))));
+                self.older.push(Arc::new(Run::over(&changes, &Run::default(), true)));
                 return;
             };
-            changes = merged(&changes, &older.changes, is_oldest);
-            if changes.len() <= longest {
-                *older = Arc::new(Run::new(changes));
+            let run = Run::over(&changes, older, is_oldest);
+            if run.changes.len() <= longest {
+                *older = Arc::new(run);
                 return;
             }
+            changes = run.changes;
             *older = Arc::default();
         }
     }
@@ -191,13 +192,21 @@ impl Clone for Runs {
 }
 
 impl Run {
-    fn new(changes: Vec<Changed>) -> Self {
-        let mut filter = vec![0; (changes.len() * FILTER_BITS / WORD_BITS).next_power_of_two()];
-        for changed in &changes {
-            let (word, bits) = place(changed.user, filter.len());
+    /// Newer changes and an older run as one.
+    fn over(newer: &[Changed], older: &Self, is_oldest: bool) -> Self {
+        let changes = merged(newer, &older.changes, is_oldest);
+        let words = (changes.len() * FILTER_BITS / WORD_BITS).next_power_of_two();
+        // Of who is in the older run its filter tells already, if it is as long. Who is in neither any more does no harm there.
+        let (mut filter, untold) = if older.filter.len() == words {
+            (older.filter.clone(), newer)
+        } else {
+            (vec![0; words].into(), &*changes)
+        };
+        for changed in untold {
+            let (word, bits) = place(changed.user, words);
             filter[word] |= bits;
         }
-        Self { changes, filter: filter.into() }
+        Self { changes, filter }
     }
 
     fn get(&self, user: UserId) -> Option<Entry> {
