@@ -9,7 +9,7 @@
 //! | `put and view` | + 100 ns | the same, and a few reference counts |
 //! | `here` | 1.2-2 ms | 1 M / 64 words of the online bitmap, 300 k × (role set → decision → id): about 4 ns each |
 //! | `everyone` | 2-4 ms | 1 M × (4-byte role set, decision, 8-byte id written): 12 MB read, 8 MB written, about 2-3 ns each |
-//! | `fold 4,096` | 8-15 ms | spread over 488 pages, so all are copied, column by column: 40 MB; nine nicks a page sorted in |
+//! | `fold 4,096` | 6-10 ms | spread over 488 pages, so all are copied, but for their ids: 30 MB; nine nicks a page sorted in, ten comparisons of 10 ns each |
 //! | `parts written` | 5-8 ms | 38 MB of columns and half a MB of role sets copied into a buffer that is kept |
 //! | `parts read` | 90-150 ms | a member: 38 bytes copied (4 ns), nick checked and its order (15-25 ns), five hashes of the digest (40-70 ns), pages allocated |
 //! | `parts read by two` | half of it | pages are read side by side; joined in 1-3 ms |

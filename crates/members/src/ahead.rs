@@ -3,7 +3,9 @@
 //! A member of a large guild lies somewhere in tens of megabytes: to find it the processor waits some hundred nanoseconds
 //! for memory, several times. It waits for many at a time if it knows of them before it needs the first.
 //!
-//! Invariant: of whom a place is kept, the frozen overlay says nothing, and it is that in the base; whatever changes either clears all.
+//! Invariants:
+//! - of whom a place is kept, the frozen overlay says nothing, and it is that in the base; whatever changes either clears all;
+//! - of whom nothing fresh is known, the fresh overlay says nothing: what it comes to say is [noted](Ahead::note_change).
 
 use guildhall_proto::UserId;
 

@@ -238,6 +238,7 @@ mod tests {
         Status(u64),
         Forget(u64),
         Freeze,
+        FreezeForGood,
     }
 
     /// Changes as they are [told], by number.
@@ -278,6 +279,7 @@ mod tests {
             3 => number.clone().prop_map(Step::Status),
             4 => number.prop_map(Step::Forget),
             1 => Just(Step::Freeze),
+            1 => Just(Step::FreezeForGood),
         ];
         prop::collection::vec(step, 0..3_000)
     }
@@ -292,8 +294,11 @@ mod tests {
             for (time, step) in (0..).zip(steps) {
                 match step {
                     Step::Put(number) => {
-                        overlay.put(record(number, time), Status::Idle);
-                        model.insert(number, (Some(time), Status::Idle as u8));
+                        let before = model.insert(number, (Some(time), Status::Idle as u8));
+                        match before {
+                            Some(_) => overlay.put(record(number, time), Status::Idle),
+                            None => overlay.put_new(record(number, time), Status::Idle),
+                        }
                     }
                     Step::Bury(number) => {
                         overlay.bury(user(number));
@@ -309,6 +314,7 @@ mod tests {
                         model.remove(&number);
                     }
                     Step::Freeze => frozen.push((overlay.clone(), model.clone())),
+                    Step::FreezeForGood => overlay.freeze(),
                 }
                 prop_assert_eq!((overlay.len(), overlay.is_empty()), (model.len(), model.is_empty()));
             }

@@ -2,7 +2,8 @@
 //! it.
 //!
 //! A scan streams ids and role sets, so those are columns of their own. What only a read of one member wants (nick,
-//! joined time, flags) lies together in one [`Row`] of 24 bytes: a cache miss, not three one after the other.
+//! joined time, flags) lies together in one [`Row`] of 24 bytes: a cache miss, not three one after the other. A page
+//! that is made by an edit of another shares the columns that stay as they are.
 //!
 //! Invariants:
 //! - all columns have one entry per member, and there is at least one member;

@@ -83,3 +83,46 @@ impl Page {
         by_nick.then(one.cmp(&other))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use guildhall_proto::{MemberFlags, Millis, Nick, Status, UserId};
+    use smallvec::SmallVec;
+
+    use super::*;
+    use crate::page::PageBuilder;
+
+    fn record(user: u64, nick: &str) -> Record {
+        Record {
+            user: UserId::new(user).unwrap(),
+            nick: Nick::parse(nick).unwrap(),
+            joined_at: Millis(0),
+            flags: MemberFlags::NONE,
+            roles: SmallVec::new(),
+        }
+    }
+
+    #[test]
+    fn an_edit_copies_the_columns_that_it_changes_and_shares_the_others() {
+        let mut builder = PageBuilder::new(8);
+        for (user, nick) in [(1, "Bravo"), (2, "alpha, who has a long nick"), (3, "charlie")] {
+            builder.push(&record(user, nick), SetId(0), Status::Offline);
+        }
+        let mut pages = Vec::new();
+        builder.flush(|page, _| pages.push(page));
+        let page = pages.pop().unwrap();
+
+        let other_set = page.edited(&[Edit { row: 1, record: &record(2, page.nick(1)), set: SetId(7) }]);
+        assert!(Arc::ptr_eq(&page.rows, &other_set.rows) && Arc::ptr_eq(&page.by_nick, &other_set.by_nick));
+        assert_eq!((&*other_set.sets, other_set.nick(1)), (&[SetId(0), SetId(7), SetId(0)][..], page.nick(1)));
+
+        let other_nick = other_set.edited(&[
+            Edit { row: 0, record: &record(1, "delta"), set: SetId(0) },
+            Edit { row: 1, record: &record(2, page.nick(1)), set: SetId(7) },
+        ]);
+        assert!(Arc::ptr_eq(&page.ids, &other_nick.ids) && Arc::ptr_eq(&other_set.sets, &other_nick.sets));
+        let nicks: Vec<&str> = other_nick.by_nick().map(|row| other_nick.nick(row)).collect();
+        assert_eq!(nicks, ["alpha, who has a long nick", "charlie", "delta"]);
+        assert_eq!(page.nick(0), "Bravo");
+    }
+}
