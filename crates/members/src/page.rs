@@ -1,7 +1,7 @@
 //! A page: some thousands of members, ascending by user, as columns. Immutable; shared by every base and view that has
 //! it.
 //!
-//! A scan streams ids and role sets, so those are columns of their own. What only a read of one member wants (nick,
+//! A scan reads ids, and a fold role sets, so those are columns of their own. What only a read of one member wants (nick,
 //! joined time, flags) lies together in one [`Row`] of 24 bytes: a cache miss, not three one after the other.
 //!
 //! Invariants:
@@ -11,6 +11,8 @@
 mod builder;
 mod bytes;
 mod edit;
+
+use std::sync::Arc;
 
 use guildhall_proto::{MemberFlags, Millis, UserId};
 use prefetch_index::prefetch_index;
@@ -24,7 +26,8 @@ use crate::role_sets::SetId;
 
 #[derive(Debug)]
 pub(crate) struct Page {
-    ids: Box<[UserId]>,
+    /// Shared with the page that this one was edited out of.
+    ids: Arc<[UserId]>,
     sets: Box<[SetId]>,
     rows: Box<[Row]>,
     /// Nicks that do not fit into their row, one after the other.
@@ -118,6 +121,7 @@ impl Page {
     pub(crate) fn bytes(&self) -> usize {
         size_of::<Self>()
             + size_of_val(&*self.ids)
+            + COUNTS_BYTES
             + size_of_val(&*self.sets)
             + size_of_val(&*self.rows)
             + self.long_nicks.len()
@@ -188,7 +192,8 @@ fn compact(rows: &mut [Row], long_nicks: &str) -> String {
     compact
 }
 
-fn page_row(row: usize) -> u16 {
+/// The number of a row.
+pub(crate) fn page_row(row: usize) -> u16 {
     u16::try_from(row).expect("a page has at most 65,535 rows")
 }
 
@@ -196,6 +201,8 @@ fn len_byte(nick: &str) -> u8 {
     u8::try_from(nick.len()).expect("a nick has at most 32 characters of 4 bytes")
 }
 
+/// The two counts of a shared allocation.
+const COUNTS_BYTES: usize = 16;
 /// Nicks of up to so many bytes lie in their row, which makes that 24 bytes.
 const SHORT_NICK_BYTES: usize = 13;
 /// Bytes of a long nick's place.

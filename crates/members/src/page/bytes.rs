@@ -1,6 +1,7 @@
 //! A page as bytes and back; the form is in [`crate::parts`].
 
 use std::cmp::Ordering;
+use std::sync::Arc;
 
 use guildhall_proto::{MemberFlags, Millis, Nick, UserId};
 
@@ -144,7 +145,7 @@ fn key(nick: &[u8]) -> Option<u64> {
     Some(u64::from_be_bytes(first))
 }
 
-fn ids_of(bytes: &[u8]) -> Result<Box<[UserId]>, PartError> {
+fn ids_of(bytes: &[u8]) -> Result<Arc<[UserId]>, PartError> {
     let (words, _) = bytes.as_chunks();
     let mut ids = Vec::with_capacity(words.len());
     let mut last = 0;

@@ -1,5 +1,7 @@
 //! A page with other records in some of its rows, where nobody comes and nobody goes: most of what a fold has to do.
 
+use std::sync::Arc;
+
 use super::{Page, Row, compact, page_row};
 use crate::nick;
 use crate::overlay::Record;
@@ -14,7 +16,7 @@ pub(crate) struct Edit<'a> {
 }
 
 impl Page {
-    /// The page with these edits, at most one a row. Its columns are copied as they lie; each edit is sorted in by its nick:
+    /// The page with these edits, at most one a row. Its other columns are copied as they lie; each edit is sorted in by its nick:
     /// O(members) copies, O(edits · log members) comparisons.
     pub(crate) fn edited(&self, edits: &[Edit<'_>]) -> Self {
         let (mut sets, mut rows) = (self.sets.clone(), self.rows.clone());
@@ -29,7 +31,7 @@ impl Page {
         if has_long {
             long_nicks = compact(&mut rows, &long_nicks);
         }
-        let (ids, long_nicks) = (self.ids.clone(), long_nicks.into());
+        let (ids, long_nicks) = (Arc::clone(&self.ids), long_nicks.into());
         let mut page = Self { ids, sets, rows, long_nicks, by_nick: Box::default() };
         page.by_nick = page.with_order(&self.by_nick, edits);
         page
