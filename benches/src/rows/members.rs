@@ -4,8 +4,8 @@
 //!
 //! | Row | Estimate | From |
 //! |---|---|---|
-//! | `member_bytes_zipf` | 40-48 B | 64-bit id 8, role set 4, joined 8, flags 1, nick 12 with offset and order 4, presence 1; 40,000 role sets of 40 B; see the test beside `crates/members/src/members.rs` |
-//! | `member_bytes_random` | 60-64 B | the same, and a role set each: four roles in 2 B, an offset and what finds it, some 24 B |
+//! | `member_bytes_zipf` | 40-48 B | 64-bit id 8, role set 4, joined 8, flags 1, nick 12 with offset and order 4, presence 1; 40,000 role sets of 40 B; a byte for each of four roles among its holders; see the test beside `crates/members/src/members.rs` |
+//! | `member_bytes_random` | 58-62 B | the same, and a role set each: four roles in 2 B, an offset, how many have it, 14 B |
 //! | `member_resident_…` | 1.2-1.6 × | the same in resident memory of a process that built it member by member: folds leave holes in the heap |
 //! | `member_read` | 250-400 ns | fence (4 KiB, in cache), then id, role set, nick and joined columns of one page: one dependent miss, the rest overlap |
 //! | `first_100_by_prefix` | 25-35 µs | the order of the whole base, 4 B a member beside the rows above: a binary search of 20 steps, 12 of them two misses each, 4 µs; 100 records with ids and role sets, four misses each, that overlap at 20-30 ns, 10 µs; 200 looks into the overlays, 3 µs; 1,000 changes of 120 B read in order, 10 µs; 100 lists of roles allocated, 5 µs. Without the order, 489 searches of 11 steps, 2-3 ms |
@@ -60,9 +60,10 @@ fn bytes(
     let each = |bytes: usize| bytes as f64 / of as f64;
     let sizes = format!("{} members, {roles}; nicks of 12 bytes, 3 in 10 online", count(of));
     let by_parts = format!(
-        "pages {:.1}, role sets {:.1}, what finds them {:.1}, presence {:.1}, overlay {:.1}",
+        "pages {:.1}, role sets {:.1}, their holders {:.1}, what finds them {:.1}, presence {:.1}, overlay {:.1}",
         each(memory.pages),
         each(memory.role_sets),
+        each(memory.holders),
         each(memory.role_lookup),
         each(memory.presence),
         each(memory.overlay)

@@ -5,13 +5,14 @@
 //!
 //! | Row | Estimate | From |
 //! |---|---|---|
-//! | `here_one_zipf` | 1-1.5 ms | 1 M / 64 words of the online bitmap, 300 k × (role set → decision): about 4 ns each; 55 k ids |
-//! | `here_wide_zipf` | 1.2-2 ms | the same and 300 k ids |
-//! | `here_…_random` | 2-3 ms | a role set each: 300 k decisions on four roles, 7 ns each, in place of a table's look-up |
-//! | `everyone_one_zipf` | 1-2 ms | 1 M × (4-byte role set, decision): 4 MB read; 185 k ids of 8 bytes read and written |
-//! | `everyone_wide_zipf` | 2-4 ms | 1 M × (4-byte role set, decision, 8-byte id written): 12 MB read, 8 MB written, about 2-3 ns each |
+//! | `here_one_zipf` | 0.6-0.9 ms | 489 pages × 4 roles × lists of 3-4 lines (13 ns each) = 0.1 ms; 185 k holders united at 1 ns; 16 k words of the online bitmap, 10 ns each with the decision; 55 k ids in 45 k lines, 5-7 ns each as they are fetched ahead, and 2 ns each to take |
+//! | `here_wide_zipf` | 0.8-1.2 ms | few holders; all lines of ids, 8 MB at 19 GB/s; 300 k ids taken at 1-2 ns |
+//! | `here_one_random` | 0.3-0.5 ms | 63 k holders, 19 k ids in 18 k lines |
+//! | `everyone_one_zipf` | 0.7-1.1 ms | 185 k holders; all lines of ids, 8 MB at 19 GB/s; 185 k ids taken at 1-2 ns |
+//! | `everyone_one_random` | 0.5-0.7 ms | 63 k holders, 63 k ids in 50 k lines |
+//! | `everyone_wide_…` | 1-1.5 ms | few holders; 8 MB read and 8 MB written into a cache, 16 k words of which most have a gap: 64 ids copied one by one, 20-25 ns |
 //! | `…_two_…` | 0.55 × | chunks of 16,384 members, shared by two threads with their caches and one memory |
-//! | `…_10m` | 10 × | 40 MB of role sets and 80 MB of ids: no cache holds either at 1 M |
+//! | `…_10m` | 10-12 × | 45 MB of holders and 80 MB of ids: no cache holds either, at 1 M the larger ones do |
 //! | `everyone_recipients` | 2-4 ms | two workers at the lowest priority, with 8 MB of fresh memory: 2,000 page faults of 0.25 µs, and eight hand-overs of 20-50 µs, which run beside the next window |
 //!
 //! Chunks of ids go to a consumer that counts them, on the worker, in a buffer that is kept: a worker waits for its consumer. In
@@ -122,8 +123,8 @@ fn scans(run: &mut Run, rows: &[Name], of: u64, (sets, draw): (&str, fn(&mut Ran
             reached = if asking.workers == 1 { by_one(&view, question) } else { by_two(&pool, &view, question) };
             begin.elapsed().as_secs_f64() * 1e3
         });
-        // A role set of 4 bytes for each who is asked about, a bit of everybody if it matters who is online; of whom it finds, an id
-        // read and one written. A copy reads and writes each of its bytes.
+        // What a scan of role sets reads, to which the numbers are bound: 4 bytes for each who is asked about, a bit of everybody if it matters
+        // who is online; of whom it finds, an id read and one written. A copy reads and writes each of its bytes.
         let online = view.online() as f64;
         let looked_at = if asking.is_here { of as f64 / 8.0 + 4.0 * online } else { 4.0 * of as f64 };
         let bytes = looked_at + 16.0 * reached as f64;

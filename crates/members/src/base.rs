@@ -10,16 +10,19 @@
 //! - `fence[p]` is the first id of page `p`;
 //! - `samples` has every 32nd id of each page, beginning with its first;
 //! - a single page of at most 32 members has neither: it is its own sample;
+//! - `holders` has one entry per page; a single page of at most 512 members has none: there each row is looked at;
 //! - every set that a row has is in `sets`.
 
 mod order;
 
+use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use guildhall_proto::{Member, UserId};
 use prefetch_index::prefetch_index;
 
 use crate::digest::{Digest, PageSums, Sums};
+use crate::holders::Holders;
 use crate::member_ref::{Masked, MemberRef};
 use crate::page::Page;
 use crate::role_sets::RoleSets;
@@ -38,6 +41,7 @@ struct Directory {
     /// Where each page's samples begin, and the end of the last's.
     sample_starts: Box<[usize]>,
     pages: Box<[Arc<Page>]>,
+    holders: Box<[Arc<Holders>]>,
     sets: RoleSets,
     members: usize,
     /// Of a base that was put together from parts: what its pieces brought along, until a guild takes it.
@@ -47,21 +51,33 @@ struct Directory {
 }
 
 impl Base {
-    pub(crate) fn new(pages: Vec<Arc<Page>>, sets: RoleSets) -> Self {
-        Self::of(pages, sets, None)
+    /// The base of these pages, each with its holders if these are known.
+    pub(crate) fn new(pages: Vec<Arc<Page>>, holders: Vec<Option<Arc<Holders>>>, sets: RoleSets) -> Self {
+        Self::of(pages, holders, sets, None)
     }
 
     /// A base whose sums are known already.
-    pub(crate) fn with_sums(pages: Vec<Arc<Page>>, sets: RoleSets, sums: Sums) -> Self {
-        Self::of(pages, sets, Some(Box::new(sums)))
+    pub(crate) fn with_sums(
+        pages: Vec<Arc<Page>>,
+        holders: Vec<Option<Arc<Holders>>>,
+        sets: RoleSets,
+        sums: Sums,
+    ) -> Self {
+        Self::of(pages, holders, sets, Some(Box::new(sums)))
     }
 
-    fn of(pages: Vec<Arc<Page>>, sets: RoleSets, sums: Option<Box<Sums>>) -> Self {
+    fn of(pages: Vec<Arc<Page>>, holders: Vec<Option<Arc<Holders>>>, sets: RoleSets, sums: Option<Box<Sums>>) -> Self {
         debug_assert!(pages.is_sorted_by(|page, next| page.last() < next.first()), "ids ascend across pages");
         let members = pages.iter().map(|page| page.len()).sum();
         let mut directory = Directory { pages: pages.into(), sets, members, sums, ..Directory::default() };
         if members > SAMPLED_ROWS || directory.pages.len() > 1 {
             directory.sample();
+        }
+        if members > ONE_BY_ONE_MEMBERS || directory.pages.len() > 1 {
+            let of = |(page, holders): (&Arc<Page>, Option<_>)| {
+                holders.unwrap_or_else(|| Arc::new(Holders::of(page, &directory.sets)))
+            };
+            directory.holders = directory.pages.iter().zip(holders).map(of).collect();
         }
         Self(Arc::new(directory))
     }
@@ -115,6 +131,16 @@ impl Base {
 
     pub(crate) fn sets(&self) -> &RoleSets {
         &self.0.sets
+    }
+
+    /// Who holds what on these pages; nothing in a small base.
+    pub(crate) fn all_holders(&self, pages: Range<usize>) -> &[Arc<Holders>] {
+        self.0.holders.get(pages).unwrap_or_default()
+    }
+
+    /// Who holds what on a page; `None` in a small base.
+    pub(crate) fn holders(&self, page_idx: usize) -> Option<&Arc<Holders>> {
+        self.0.holders.get(page_idx)
     }
 
     /// The page in whose range `user` lies: ranges begin with a page's first id, the first also holds all below. `None`
@@ -263,7 +289,12 @@ impl Base {
         })
     }
 
-    /// Bytes of its directory and pages, apart from the role sets and the order by nick.
+    /// Bytes of what tells who holds which role.
+    pub(crate) fn holders_bytes(&self) -> usize {
+        self.0.holders.iter().map(|holders| size_of::<Arc<Holders>>() + holders.bytes()).sum()
+    }
+
+    /// Bytes of its directory and pages, apart from the role sets, their holders and the order by nick.
     pub(crate) fn bytes(&self) -> usize {
         let pages: usize = self.0.pages.iter().map(|page| page.bytes()).sum();
         let page_bytes = size_of::<UserId>() + size_of::<usize>() + size_of::<Arc<Page>>() + ALLOCATION_BYTES;
@@ -288,6 +319,9 @@ const ORDER_AT_MEMBERS: usize = 16_384;
 /// How far apart the sampled ids are. Fewer rows make the samples outgrow the cache (250 KB per million members now),
 /// more make the count behind a sample longer (four cache lines now).
 const SAMPLED_ROWS: usize = 32;
+/// Members of a small base: its scan looks at each row, some 10 ns, and its fold, in the owner's turn, has no holders to find. As many as
+/// are folded there by default.
+const ONE_BY_ONE_MEMBERS: usize = 512;
 /// Ids of a line of the cache.
 const IDS_A_LINE: usize = 64 / size_of::<UserId>();
 /// What a shared allocation takes beside its content: two counts.

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use guildhall_proto::{Status, UserId};
 
 use crate::base::Base;
+use crate::holders::{Holders, Turn};
 use crate::member_ref::Masked;
 use crate::overlay::{Change, Overlay};
-use crate::page::{Edit, Page, PageBuilder};
+use crate::page::{Edit, Page, PageBuilder, page_row};
 use crate::presence::{Block, Presence, set_in};
 use crate::role_sets::Interner;
 
@@ -58,8 +59,8 @@ impl FoldJob {
     pub fn run(self) -> Folded {
         let Self { number, page_members, base, presence, changes, masked, interner } = self;
         let mut interner = interner.unwrap_or_else(|| Box::new(Interner::of(&base)));
-        interner.clean(&masked);
-        let mut next = Next { pages: Vec::new(), blocks: Vec::new() };
+        let cleaned = interner.clean(&masked);
+        let mut next = Next { pages: Vec::new(), blocks: Vec::new(), holders: Vec::new() };
         let mut rows = PageBuilder::new(page_members);
         let mut changes = changes.iter().peekable();
         let mut here = Vec::new();
@@ -73,14 +74,14 @@ impl FoldJob {
                 if guildhall_proto::Defect::PageLost.is_on() && page_idx > 0 && page_idx + 1 == pages.len() {
                     continue;
                 }
-                next.keep(page, block);
+                next.keep(page, block, holders(&base, page_idx, &cleaned, &mut []));
                 continue;
             }
             here.extend(iter::from_fn(|| changes.next_if(|(user, _)| is_ours(*user))));
             if rows.len() == 0
-                && let Some((page, block)) = edited(&base, page_idx, block, &here, &mut interner, &masked)
+                && let Some((page, block, mut turns)) = edited(&base, page_idx, block, &here, &mut interner, &masked)
             {
-                next.keep(&page, &block);
+                next.keep(&page, &block, holders(&base, page_idx, &cleaned, &mut turns));
                 here.clear();
                 continue;
             }
@@ -123,14 +124,14 @@ impl FoldJob {
             }
         }
         next.make(&mut rows);
-        let folded = Base::new(next.pages, interner.finish());
+        let folded = Base::new(next.pages, next.holders, interner.finish());
         folded.carry_nick_order(&base);
         let presence = Presence::of_blocks(next.blocks);
         Folded { number, base: folded, presence, interner, cleaned: masked }
     }
 }
 
-/// The page with these changes, if each is of a member that stays in its row.
+/// The page with these changes, if each is of a member that stays in its row, and who comes to hold a role there or ceases to.
 fn edited(
     base: &Base,
     page_idx: usize,
@@ -138,7 +139,7 @@ fn edited(
     changes: &[(UserId, Change<'_>)],
     interner: &mut Interner,
     masked: &Masked,
-) -> Option<(Arc<Page>, Block)> {
+) -> Option<(Arc<Page>, Block, Vec<Turn>)> {
     let mut places = Vec::with_capacity(changes.len());
     for (user, change) in changes {
         match change {
@@ -147,7 +148,7 @@ fn edited(
         }
     }
     let (page, mut block) = (&base.pages()[page_idx], Arc::clone(block));
-    let mut edits = Vec::with_capacity(changes.len());
+    let (mut edits, mut turns) = (Vec::with_capacity(changes.len()), Vec::new());
     for ((_, change), row) in changes.iter().zip(places) {
         match change {
             Change::Put(record, status) => {
@@ -156,6 +157,10 @@ fn edited(
                     before
                 } else {
                     let set = interner.acquire(&record.roles, masked);
+                    let (old, new) = (interner.places(before), interner.places(set));
+                    let lost = old.iter().filter(|place| !new.contains(place));
+                    let gained = new.iter().filter(|place| !old.contains(place));
+                    turns.extend(lost.chain(gained).map(|place| Turn::new(*place, page_row(row))));
                     interner.release(before);
                     set
                 };
@@ -167,7 +172,17 @@ fn edited(
         }
     }
     let page = if edits.is_empty() { Arc::clone(page) } else { Arc::new(page.edited(&edits)) };
-    Some((page, block))
+    Some((page, block, turns))
+}
+
+/// The holders of a page of the last base, those of cleaned roles left out, with these turns; `None` if that base has none.
+fn holders(base: &Base, page_idx: usize, cleaned: &[u16], turns: &mut [Turn]) -> Option<Arc<Holders>> {
+    let before = base.holders(page_idx)?;
+    if turns.is_empty() && !before.has_any(cleaned) {
+        return Some(Arc::clone(before));
+    }
+    turns.sort_unstable();
+    Some(Arc::new(before.turned(cleaned, turns)))
 }
 
 /// A status that stands over a member, as the next base has it.
@@ -205,18 +220,22 @@ pub struct Superseded {
 struct Next {
     pages: Vec<Arc<Page>>,
     blocks: Vec<Block>,
+    /// `None` where they are to be found anew.
+    holders: Vec<Option<Arc<Holders>>>,
 }
 
 impl Next {
-    fn keep(&mut self, page: &Arc<Page>, block: &Block) {
+    fn keep(&mut self, page: &Arc<Page>, block: &Block, holders: Option<Arc<Holders>>) {
         self.pages.push(Arc::clone(page));
         self.blocks.push(Arc::clone(block));
+        self.holders.push(holders);
     }
 
     fn make(&mut self, rows: &mut PageBuilder) {
         rows.flush(|page, block| {
             self.pages.push(Arc::new(page));
             self.blocks.push(block);
+            self.holders.push(None);
         });
     }
 }

@@ -68,18 +68,18 @@
 //! | `delete_role`, `view`, `begin_fold`, `install` | O(1), or O(log) in roles | owner |
 //! | `abandon_fold` | O(c) | owner, when a worker died |
 //! | `digest` | O(roles) | owner |
-//! | `FoldJob::run` | O(members of touched pages + c log c); O(s) more if roles were deleted | worker |
+//! | `FoldJob::run` | O(members of touched pages and what they hold + c log c); O(s) more if roles were deleted | worker |
 //! | `View::with_member`, `member`, `status`, `can` | O(log n + log c) | caller |
 //! | `range` | O(log n + limit) | caller |
 //! | `by_prefix` | O(p log n + c + limit log p); O(log n + c + limit) where nicks are ordered | caller |
 //! | `order_nicks` | O(n log n): 100 to 200 ns a member; then O(n) more in each fold, some 20 ns | worker |
-//! | `scan`, all chunks | O(min(s, n) + n + c): about 2 ns a member | workers |
+//! | `scan`, all chunks | O(n / 64 + holders of roles that decide + found + c): at most about 1 ns a member | workers |
 //! | `search` | O(log n + members looked at) | caller |
 //! | `Base::parts`, all written | O(bytes): at about the speed of memory | worker |
 //! | `RoleTable::decode_page`, all pages | O(n): about 100 ns a member | workers |
 //! | `filter`, all chunks | O(n + c log c) and a call of the condition each | workers |
 //!
-//! About 39 bytes a member with a 12-byte nick and four roles in few distinct sets, 63 if each member's role set is its
+//! About 44 bytes a member with a 12-byte nick and four roles in few distinct sets, 59 if each member's role set is its
 //! own, and 4 more in a guild that is searched by nick; an entry of the overlay takes some 130 until it is folded.
 //!
 //! A base is written out and read back [part by part](Base::parts), for a store.
@@ -94,6 +94,7 @@ mod base;
 mod config;
 mod digest;
 mod fold;
+mod holders;
 mod layers;
 mod member_ref;
 mod members;

@@ -13,6 +13,8 @@ pub struct Memory {
     pub nick_order: usize,
     /// Which roles each role set holds.
     pub role_sets: usize,
+    /// Which members hold each role.
+    pub holders: usize,
     /// What finds a role set's number, and the sums of the digest; the owner's alone.
     pub role_lookup: usize,
     /// Who is there.
@@ -29,6 +31,7 @@ impl Memory {
             pages: layers.base.bytes(),
             nick_order: layers.base.nick_order().map_or(0, NickOrder::bytes),
             role_sets: layers.base.sets().bytes(),
+            holders: layers.base.holders_bytes(),
             role_lookup: 0,
             presence: layers.presence.bytes(),
             overlay: layers.fresh.bytes() + layers.frozen.bytes(),
@@ -38,7 +41,7 @@ impl Memory {
 
     /// Bytes of all parts.
     pub fn total(&self) -> usize {
-        let Self { pages, nick_order, role_sets, role_lookup, presence, overlay, bans } = *self;
-        pages + nick_order + role_sets + role_lookup + presence + overlay + bans
+        let Self { pages, nick_order, role_sets, holders, role_lookup, presence, overlay, bans } = *self;
+        pages + nick_order + role_sets + holders + role_lookup + presence + overlay + bans
     }
 }

@@ -1,7 +1,7 @@
 //! A page: some thousands of members, ascending by user, as columns. Immutable; shared by every base and view that has
 //! it.
 //!
-//! A scan streams ids and role sets, so those are columns of their own. What only a read of one member wants (nick,
+//! A scan reads ids, and a fold role sets, so those are columns of their own. What only a read of one member wants (nick,
 //! joined time, flags) lies together in one [`Row`] of 24 bytes: a cache miss, not three one after the other. A page
 //! that is made by an edit of another shares the columns that stay as they are.
 //!
@@ -213,7 +213,8 @@ fn compact(rows: &mut [Row], long_nicks: &str) -> String {
     compact
 }
 
-fn page_row(row: usize) -> u16 {
+/// The number of a row.
+pub(crate) fn page_row(row: usize) -> u16 {
     u16::try_from(row).expect("a page has at most 65,535 rows")
 }
 

@@ -55,6 +55,7 @@ impl RoleSets {
     }
 
     /// The content of a set: places in the dictionary, ascending by the role there.
+    #[inline]
     pub(crate) fn indexes(&self, set: SetId) -> &[u16] {
         let set = set.0 as usize;
         set_in(&self.0.chunks[set / CHUNK_SETS], set % CHUNK_SETS)
@@ -90,6 +91,7 @@ fn sets_in(chunk: &[u16]) -> usize {
     usize::from(chunk[0]) - 1
 }
 
+#[inline]
 fn set_in(chunk: &[u16], slot: usize) -> &[u16] {
     &chunk[usize::from(chunk[slot])..usize::from(chunk[slot + 1])]
 }

@@ -1,8 +1,8 @@
 //! Questions about all members at once, cut into chunks that workers share.
 //!
-//! Visibility is decided once per role set; a chunk then streams the role-set column and the online words of its pages.
-//! Members in the overlay, members with an overwrite of their own and the guild's owner are exceptions: they are taken
-//! out of the stream and decided one by one.
+//! For each page of a chunk the rows whose roles say yes are found as bits, and united with the bits of those online; then their ids
+//! are taken. Members in the overlay, members with an overwrite of their own and the guild's owner are exceptions, decided one by
+//! one.
 //!
 //! Invariants:
 //! - chunks partition all ids: chunk `i` covers from the first id of its first page to that of the next chunk's, the
@@ -11,20 +11,20 @@
 //! - there is at least one chunk, also without pages.
 
 mod decision;
+mod take;
 
 use std::ops::Range;
 
 use guildhall_permissions::ChannelRule;
 use guildhall_proto::{ChannelId, Permissions, RoleId, Status, UserId};
 
-use self::decision::{Decision, RoleBits};
+use self::decision::{Decision, RoleMarks, Scratch};
+use self::take::{fetch_ahead, take};
 use crate::config::CHUNK_PAGES;
 use crate::layers::Layers;
 use crate::member_ref::MemberRef;
 use crate::overlay::Change;
-use crate::page::Page;
 use crate::presence::{ROWS, online_word};
-use crate::role_sets::SetId;
 use crate::view::{UnknownInView, View};
 
 /// Whom to look for.
@@ -73,7 +73,7 @@ impl Question {
 pub struct Scan {
     view: View,
     question: Question,
-    bits: RoleBits,
+    marks: RoleMarks,
     decision: Decision,
     /// Members for whom roles are not all there is to decide on, ascending.
     special: Vec<UserId>,
@@ -102,10 +102,10 @@ impl Scan {
             special.sort_unstable();
             special.dedup();
         }
-        let bits = RoleBits::new(rights, rule.as_ref(), holding);
+        let marks = RoleMarks::new(rights, rule.as_ref(), holding);
         let asked = if question.is_online_only() { view.online() } else { view.len() };
-        let decision = Decision::new(&bits, view.layers().base.sets(), asked);
-        Ok(Self { question, bits, decision, special, asked, view })
+        let decision = Decision::new(&marks, &view.layers().base);
+        Ok(Self { question, marks, decision, special, asked, view })
     }
 
     /// The view that the answer is true for.
@@ -129,20 +129,41 @@ impl Scan {
         let layers = self.view.layers();
         let chunk = Chunk::new(layers, chunk_idx);
         let mut exceptions = self.exceptions(&chunk).into_iter().peekable();
+        self.decision.fetch_ahead(&layers.base, chunk.pages.clone());
+        let mut scratch = Scratch::default();
+        let mut found = Vec::with_capacity(CHUNK_PAGES);
+        // Those of all pages before any ids are read, so that these are on their way meanwhile.
         for page_idx in chunk.pages.clone() {
+            let mut rows = self.decision.rows(&layers.base, page_idx, &mut scratch);
+            if self.question.is_online_only() {
+                let online = layers.presence.block(page_idx);
+                rows.iter_mut().enumerate().for_each(|(at, row)| *row &= online_word(online, at));
+            }
+            fetch_ahead(layers.base.pages()[page_idx].ids(), &rows);
+            found.push(rows);
+        }
+        let yes: usize = found.iter().flatten().map(|bits: &u64| bits.count_ones() as usize).sum();
+        // At once, for a list that grows is copied, and each time touches fresh memory; with room for what is written beyond.
+        out.reserve(yes + exceptions.len() + ROWS);
+        let mut beside = Vec::new();
+        for (page_idx, mut rows) in chunk.pages.clone().zip(found) {
             let page = &layers.base.pages()[page_idx];
             // The last page takes the exceptions behind it too: the chunk ends with it.
             let until = if page_idx + 1 == chunk.pages.end { None } else { layers.base.range_start(page_idx + 1) };
-            let online = self.question.is_online_only().then(|| &**layers.presence.block(page_idx));
-            let mut row = 0;
             while let Some((user, why)) = exceptions.next_if(|(user, _)| until.is_none_or(|until| *user < until)) {
-                let at = layers.base.position(page_idx, user);
-                let (Ok(to) | Err(to)) = at;
-                self.run_rows(page, online, row..to, out);
-                out.extend(self.has(user, why, rule.as_ref()).then_some(user));
-                row = to + usize::from(at.is_ok());
+                let has = self.has(user, why, rule.as_ref());
+                match layers.base.position(page_idx, user) {
+                    Ok(row) => put(&mut rows, row, has),
+                    Err(row) => beside.extend(has.then_some((row, user))),
+                }
             }
-            self.run_rows(page, online, row..page.len(), out);
+            let mut row = 0;
+            for (to, user) in beside.drain(..) {
+                take(page.ids(), &rows, row..to, out);
+                out.push(user);
+                row = to;
+            }
+            take(page.ids(), &rows, row..page.len(), out);
         }
         let behind = exceptions.filter(|(user, why)| self.has(*user, *why, rule.as_ref()));
         out.extend(behind.map(|(user, _)| user));
@@ -150,15 +171,17 @@ impl Scan {
 
     /// All chunks, one after the other.
     pub fn run(&self) -> Vec<UserId> {
-        // Address space for everybody asked about; what is not written is never backed by memory.
-        let mut out = Vec::with_capacity(self.asked);
+        let layers = self.view.layers();
+        // Address space for everybody asked about, and what chunks may ask for beyond; what is not written is never backed by memory.
+        let mut out =
+            Vec::with_capacity(self.asked + layers.fresh.len() + layers.frozen.len() + self.special.len() + ROWS);
         for chunk_idx in 0..self.chunks() {
             self.run_chunk(chunk_idx, &mut out);
         }
         out
     }
 
-    /// Users of the chunk to be taken out of the stream, ascending.
+    /// Users of the chunk to be decided on one by one, ascending.
     fn exceptions(&self, chunk: &Chunk) -> Vec<(UserId, Exception<'_>)> {
         let first = self.special.partition_point(|user| chunk.from.is_some_and(|from| *user < from));
         let special = self.special[first..].iter().take_while(|user| chunk.until.is_none_or(|until| **user < until));
@@ -186,7 +209,7 @@ impl Scan {
         }
         let member = layers.member_at(place);
         match why {
-            Exception::Changed(_) => self.bits.decide(&member),
+            Exception::Changed(_) => self.marks.decide(&member),
             Exception::Special => self.holds(&member) && rule.is_none_or(|rule| sees(&member, rule)),
         }
     }
@@ -197,30 +220,9 @@ impl Scan {
             Question::All | Question::Everyone { .. } | Question::Here { .. } => true,
         }
     }
-
-    /// Appends those of a run of rows whom roles and status decide.
-    fn run_rows(&self, page: &Page, online: Option<&[u64]>, rows: Range<usize>, out: &mut Vec<UserId>) {
-        if rows.is_empty() {
-            return;
-        }
-        let start = out.len();
-        // Room for all, so that the loops below write without asking; what is not used is cut off.
-        out.resize(start + rows.len(), UserId::MIN);
-        let room = &mut out[start..];
-        let found = match &self.decision {
-            Decision::Nobody => 0,
-            Decision::Anybody => collect(page, rows, online, room, |_| true),
-            Decision::Listed(seen) => collect(page, rows, online, room, |set| seen.contains(set)),
-            Decision::Each(effects) => {
-                let sets = self.view.layers().base.sets();
-                collect(page, rows, online, room, |set| effects.decide(sets.indexes(set)))
-            }
-        };
-        out.truncate(start + found);
-    }
 }
 
-/// Why a user is not left to the stream.
+/// Why a user is decided on apart.
 #[derive(Clone, Copy)]
 enum Exception<'a> {
     /// An overlay has a newer word; roles decide.
@@ -234,43 +236,10 @@ fn sees(member: &MemberRef<'_>, rule: &ChannelRule<'_>) -> bool {
     permissions.contains(Permissions::VIEW_CHANNEL)
 }
 
-/// Writes the users of `rows` who are online (if that matters) and whose role set `has` takes to the front of `room`,
-/// and returns how many.
-fn collect(
-    page: &Page,
-    rows: Range<usize>,
-    online: Option<&[u64]>,
-    room: &mut [UserId],
-    has: impl Fn(SetId) -> bool,
-) -> usize {
-    let (ids, sets) = (page.ids(), page.sets());
-    let mut found = 0;
-    let Some(online) = online else {
-        for (user, set) in ids[rows.clone()].iter().zip(&sets[rows]) {
-            // Written in any case and counted if taken: no branch to mispredict.
-            room[found] = *user;
-            found += usize::from(has(*set));
-        }
-        return found;
-    };
-    for word_idx in rows.start / ROWS..rows.end.div_ceil(ROWS) {
-        let first = word_idx * ROWS;
-        let mut left = online_word(online, word_idx) & rows_in_word(&rows, first);
-        while left != 0 {
-            let row = first + left.trailing_zeros() as usize;
-            left &= left - 1;
-            room[found] = ids[row];
-            found += usize::from(has(sets[row]));
-        }
-    }
-    found
-}
-
-/// The bits of the 64 rows from `first` on that are in `rows`.
-fn rows_in_word(rows: &Range<usize>, first: usize) -> u64 {
-    let from = rows.start.saturating_sub(first);
-    let end = (rows.end - first).min(ROWS);
-    (u64::MAX << from) & (u64::MAX >> (ROWS - end))
+fn put(rows: &mut [u64], row: usize, is_set: bool) {
+    let bit = 1 << (row % ROWS);
+    let word = &mut rows[row / ROWS];
+    *word = if is_set { *word | bit } else { *word & !bit };
 }
 
 /// All members for whom a condition holds, whatever it asks. Chunks may run in any order, and on any threads if the

@@ -159,8 +159,7 @@ impl View {
 
     /// The question, ready to be scanned for: who are they?
     ///
-    /// Decides on role sets here if that is cheaper than in each chunk: O(role sets), at most a quarter of the members
-    /// asked about.
+    /// O(roles + overwrites of the channel).
     ///
     /// # Errors
     /// [`UnknownInView::Channel`] or [`UnknownInView::Role`] if the guild has not what the question names.

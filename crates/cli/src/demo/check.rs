@@ -32,7 +32,7 @@ impl Said {
         let memory = MemoryBytes {
             pages: memory.pages as u64,
             nick_order: memory.nick_order as u64,
-            role_sets: memory.role_sets as u64,
+            role_sets: (memory.role_sets + memory.holders) as u64,
             presence: memory.presence as u64,
             overlay: memory.overlay as u64,
             bans: memory.bans as u64,

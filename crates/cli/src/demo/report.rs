@@ -99,6 +99,7 @@ pub(crate) struct MemoryBytes {
     pub(crate) pages: u64,
     /// Members by nick, if they were searched by prefix.
     pub(crate) nick_order: u64,
+    /// What the sets are, and who holds each role.
     pub(crate) role_sets: u64,
     pub(crate) presence: u64,
     /// Changes of members that no fold has taken up yet.
@@ -229,7 +230,7 @@ impl Report {
         for (name, bytes) in [
             ("members in pages", pages),
             ("members by nick", nick_order),
-            ("role sets", role_sets),
+            ("role sets and holders", role_sets),
             ("presence", presence),
             ("changes not folded yet", overlay),
             ("bans", bans),

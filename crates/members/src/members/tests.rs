@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use guildhall_proto::{GuildId, GuildSettings, MemberFlags, Millis, Name, Nick};
+use guildhall_proto::{EventKind, GuildId, GuildSettings, MemberFlags, Millis, Name, Nick, Permissions, Role};
 use proptest::prelude::*;
 
 use super::*;
+use crate::Question;
 
 fn user(number: u64) -> UserId {
     UserId::new(number).unwrap()
@@ -111,6 +112,31 @@ fn a_role_that_comes_with_a_put_after_its_deletion_is_left_out() {
 }
 
 #[test]
+fn nobody_holds_a_role_that_comes_again_or_takes_the_place_of_one_that_was_cleaned_out() {
+    let mut members = Members::new(MembersConfig { page_members: 4, ..MembersConfig::default() });
+    (1..=20).for_each(|number| {
+        members.put(&member(number, if number % 2 == 0 { &[7, 8] } else { &[8] }));
+    });
+    fold(&mut members);
+    members.delete_role(RoleId::new(7).unwrap());
+    // Pages without a change are cleaned too. The new role takes the place of the deleted one.
+    members.put(&member(2, &[8, 9]));
+    fold(&mut members);
+    let guild = GuildId::new(1).unwrap();
+    let settings = GuildSettings { name: Name::parse("guild").unwrap(), owner: user(1) };
+    let mut rights = Rights::new(guild, settings, Rights::everyone_role(guild, Permissions::NONE));
+    for id in [7, 8, 9].map(|id| RoleId::new(id).unwrap()) {
+        let name = Name::parse("role").unwrap();
+        let role = Role { id, name, position: 1, permissions: Permissions::NONE, hoist: false, mentionable: false };
+        rights.apply(&EventKind::RoleCreated { role });
+    }
+    let view = members.view(Position::default(), &rights);
+    let holders = |role| view.scan(Question::Role { role: RoleId::new(role).unwrap(), channel: None }).unwrap().run();
+    assert_eq!(view.layers().base.sets().dictionary().len(), 2);
+    assert_eq!((holders(7), holders(8).len(), holders(9)), (vec![], 20, vec![user(2)]));
+}
+
+#[test]
 fn small_guilds_fold_early_and_by_themselves() {
     let mut members = Members::new(MembersConfig::default());
     put_all(&mut members, 1..=7);
@@ -163,7 +189,7 @@ fn views_and_jobs_may_go_to_other_threads() {
     members.put(&member(1, &[]));
     let view = members.view(Position::default(), &rights);
     send_and_sync(&view);
-    send_and_sync(&view.scan(crate::Question::All).unwrap());
+    send_and_sync(&view.scan(Question::All).unwrap());
     let job = members.begin_fold().unwrap();
     send(&job);
     let folded = job.run();

@@ -10,6 +10,7 @@ use guildhall_proto::limits::MEMBERS_MAX;
 use super::{PartError, PartKind, check_length, check_limit, open};
 use crate::base::Base;
 use crate::digest::PageSums;
+use crate::holders::Holders;
 use crate::page::Page;
 use crate::role_sets::{Chunk, RoleSets};
 
@@ -34,10 +35,11 @@ pub struct RoleTable {
     members: usize,
 }
 
-/// A page, read, with its share of the digest. Means something to the [`RoleTable`] that it was decoded with.
+/// A page, read, with its share of the digest and its holders of roles. Means something to the [`RoleTable`] that it was decoded with.
 #[derive(Debug)]
 pub struct PagePiece {
     page: Arc<Page>,
+    holders: Arc<Holders>,
     sums: PageSums,
 }
 
@@ -102,7 +104,8 @@ impl RoleTable {
     pub fn decode_page(&self, bytes: &[u8]) -> Result<PagePiece, PartError> {
         let page = Page::decode(bytes, self.sets.len())?;
         let sums = PageSums::of(&page, &self.sets);
-        Ok(PagePiece { page: Arc::new(page), sums })
+        let holders = Arc::new(Holders::of(&page, &self.sets));
+        Ok(PagePiece { page: Arc::new(page), holders, sums })
     }
 
     /// Puts all pages together, in their order. O(members), some nanoseconds each.
@@ -123,8 +126,8 @@ impl RoleTable {
         }
         self.check_unused(&pieces)?;
         let sums = PageSums::total(pieces.iter().map(|piece| &piece.sums), self.sets.dictionary());
-        let pages = pieces.into_iter().map(|piece| piece.page).collect();
-        Ok(Base::with_sums(pages, self.sets, sums))
+        let (pages, holders) = pieces.into_iter().map(|piece| (piece.page, Some(piece.holders))).unzip();
+        Ok(Base::with_sums(pages, holders, self.sets, sums))
     }
 
     /// That a set which no member has is empty, and that no two places in the dictionary that are in use hold the same

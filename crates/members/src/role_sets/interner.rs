@@ -6,7 +6,7 @@
 //!
 //! Invariants (between folds):
 //! - `counts[set]` is the number of rows of the base that have the set; a set with none is empty and in `free`;
-//! - `lookup` holds live sets alone, at most one for each distinct content;
+//! - `lookup` holds live sets alone, at most one for each distinct content; not all of them, where they are many;
 //! - `edits` is empty; `sets` is the version in the base.
 
 use std::cmp::Reverse;
@@ -102,6 +102,11 @@ impl Interner {
         SetId(set)
     }
 
+    /// The content of a set: places in the dictionary.
+    pub(crate) fn places(&self, set: SetId) -> &[u16] {
+        self.contents.get(set.0)
+    }
+
     /// Whether the set is of these roles (ascending), none of them masked.
     pub(crate) fn is_of(&self, set: SetId, roles: &[RoleId]) -> bool {
         let content = self.contents.get(set.0);
@@ -120,11 +125,12 @@ impl Interner {
         }
     }
 
-    /// Takes roles out of every set. Touches the table alone: members keep the numbers they have. O(sets).
-    pub(crate) fn clean(&mut self, masked: &Masked) {
-        let mut freed: Vec<u16> = masked.iter().filter_map(|role| self.indexes.remove(role)).collect();
+    /// Takes roles out of every set, and returns their places in the dictionary. Touches the table alone: members keep the numbers they
+    /// have. O(sets).
+    pub(crate) fn clean(&mut self, masked: &Masked) -> Vec<u16> {
+        let freed: Vec<u16> = masked.iter().filter_map(|role| self.indexes.remove(role)).collect();
         if freed.is_empty() {
-            return;
+            return freed;
         }
         let mut is_masked = vec![false; self.dictionary.len()];
         for index in &freed {
@@ -140,7 +146,8 @@ impl Interner {
                 self.list(set, &cleaned);
             }
         }
-        self.free_indexes.append(&mut freed);
+        self.free_indexes.extend_from_slice(&freed);
+        freed
     }
 
     /// Ends a fold: the new version of the table, unchanged chunks shared with the old one.
@@ -166,10 +173,11 @@ impl Interner {
             if as_before {
                 return Arc::clone(&old.0.chunks[chunk_idx]);
             }
-            chunk_of(edited.map(|set| match edits.get(&set) {
-                Some(content) => &**content,
-                None => old.indexes(SetId(set)),
-            }))
+            // What is not in the old version is edited.
+            let before = |set: usize| if set < old.len() { old.indexes(SetId(number(set))) } else { &[] };
+            let mut contents: Vec<&[u16]> = ids.map(before).collect();
+            edits.range(edited).for_each(|(set, content)| contents[*set as usize - first] = content);
+            chunk_of(contents.iter().copied())
         });
         let table = Table { dictionary: self.dictionary.as_slice().into(), chunks: chunks.collect(), sets };
         self.contents.sets = RoleSets(Arc::new(table));
@@ -205,6 +213,9 @@ impl Interner {
 
     /// Makes the set findable by `content`, unless another of the same content is.
     fn list(&mut self, set: u32, content: &[u16]) {
+        if self.lookup.len() >= LISTED_MIN && self.lookup.len() == self.lookup.capacity() {
+            self.forget();
+        }
         let contents = &self.contents;
         let rehash = |set: &u32| hash(contents.get(*set));
         match self.lookup.entry(hash(content), |listed| contents.get(*listed) == content, rehash) {
@@ -213,6 +224,15 @@ impl Interner {
             }
             Entry::Occupied(_) => {}
         }
+    }
+
+    /// Makes room among the listed by forgetting those that one member has. Where nearly every member has roles of its own, to list them
+    /// all would take as much memory as what they hold, and find nothing. One that is in use again meanwhile costs a second set.
+    fn forget(&mut self) {
+        let (counts, contents) = (&self.counts, &self.contents);
+        self.lookup.retain(|set| counts[*set as usize] > 1);
+        // Made anew: the places of those who went are not free otherwise, and the table would grow once more.
+        self.lookup.shrink_to_fit(|set| hash(contents.get(*set)));
     }
 
     fn unlist(&mut self, set: u32) {
@@ -257,6 +277,8 @@ fn hash(content: &[u16]) -> u64 {
     xxh3_64(&bytes[..content.len() * 2])
 }
 
+/// Listed sets from which on some are forgotten before room is made for more: as many as large guilds have in common, in 300 KB.
+const LISTED_MIN: usize = 50_000;
 /// Sets for which room is made at first.
 const SETS_MIN: usize = 8;
 
@@ -322,6 +344,33 @@ mod tests {
         interner.release(both);
         interner.release(other);
         assert_eq!((interner.live(), interner.lookup.len()), (1, 1));
+    }
+
+    #[test]
+    fn of_many_sets_those_that_members_share_are_found_and_what_finds_them_stays_small() {
+        let mut interner = Interner::default();
+        let of = |number: u64| roles(&[1 + number % 200, 300 + number / 200 % 200, 600 + number / 40_000]);
+        let shared: Vec<SetId> = (0..1_000).map(|number| interner.acquire(&of(number), &Masked::new())).collect();
+        for (number, set) in (0..).zip(&shared) {
+            assert_eq!(interner.acquire(&of(number), &Masked::new()), *set);
+        }
+        let own: Vec<SetId> = (1_000..350_000).map(|number| interner.acquire(&of(number), &Masked::new())).collect();
+        for (number, set) in (0..).zip(&shared) {
+            assert_eq!(interner.acquire(&of(number), &Masked::new()), *set);
+        }
+        assert!(interner.lookup.allocation_size() < 500_000);
+        // One that was forgotten comes again, under another number; both go as others do.
+        let again = interner.acquire(&of(1_000), &Masked::new());
+        assert_ne!(again, own[0]);
+        assert_eq!(interner.places(again), interner.places(own[0]));
+        own.iter().for_each(|set| interner.release(*set));
+        assert_eq!(interner.live(), 1_001);
+        assert_eq!(interner.acquire(&of(1_000), &Masked::new()), again);
+        interner.release(again);
+        interner.release(again);
+        let sets = interner.finish();
+        assert_eq!((interner.live(), sets.len()), (1_000, 1_000));
+        assert_eq!(interner.lookup.len(), 1_000);
     }
 
     #[test]
