@@ -16,9 +16,8 @@ use guildhall_node::{Backend, Resume, Secret, SessionStream};
 use guildhall_proto::{Level, Position};
 use tokio::runtime::Runtime;
 
-use super::probe::{Probed, Running, SLICE};
+use super::probe::{Probed, QUIET, Running, SLICE};
 use super::{Bench, Run, alone, count};
-use crate::latency::Slices;
 use crate::limits;
 use crate::machine::resident;
 use crate::row::{Measured, Sample, Unit};
@@ -41,17 +40,15 @@ fn run(run: &mut Run) {
         come_and_come_back(run, &runtime, &probed.world, sessions);
     }
     if run.wants(BESIDE) {
-        let rounds = run.times(20, 3);
-        let [mut idle, mut during] = [(); 2].map(|()| Slices::default());
-        for _ in 0..rounds {
-            probed.slice(&mut idle, |into| probed.probe(guild_id(PROBED), SLICE, into));
-            probed.slice(&mut during, |into| {
+        let [idle, during] = probed.in_turns(run.times(QUIET, 3), u64::MAX, |_, [idle, during]| {
+            probed.slice(idle, |into| probed.probe(guild_id(PROBED), SLICE, into));
+            probed.slice(during, |into| {
                 let storm = storm(&probed.world, sessions);
                 probed.probe(guild_id(PROBED), SLICE, into);
                 storm.end();
             });
-        }
-        let sizes = format!("{} sessions of another guild, {rounds} slices of {SLICE:?} of each kind", count(sessions));
+        });
+        let sizes = format!("{} sessions of another guild, slices of {SLICE:?}", count(sessions));
         let what = "while sessions attach to another guild and detach again, a thousand at a time, back to back";
         run.tell(probed.row(BESIDE, &during, ("idle", &idle), (&sizes, what)).reach(2.0));
     }

@@ -24,7 +24,7 @@ use guildhall_node::Question;
 use guildhall_proto::{Command, GuildId, Permissions, PruneBy, RoleEdit, RoleId};
 use hdrhistogram::Histogram;
 
-use super::probe::{Probed, Running, SLICE};
+use super::probe::{Probed, QUIET, Running, SLICE};
 use super::{Bench, Run, alone, count, with_peers};
 use crate::latency::{Slices, latencies, text};
 use crate::limits;
@@ -138,14 +138,14 @@ fn roles_of(number: u64, members: u64) -> Vec<RoleId> {
 }
 
 fn calls(run: &mut Run) {
-    let (rounds, changes) = (run.times(20, 3), run.times(6, 2));
+    let (quiet, changes) = (run.times(QUIET, 3), run.times(6, 2));
     let members = run.size(MEMBERS);
     let runtime = runtime(2);
     let probed = Probed::new(World::in_memory(runtime.handle()), run);
     probed.world.fill(large(), HELD + 1, members, |number| roles_of(number, members));
-    let sizes = |slices: &Slices| format!("{} members, {} slices of {SLICE:?} each", count(members), slices.0.len());
+    let sizes = |slices: &Slices| format!("{} members, {} slices", count(members), slices.measured());
     if run.wants_any(&[CALL_IDLE, CALL_SCAN, Load::Scans.name()]) {
-        let [idle, during] = under_load(&probed, Load::Scans, members, rounds);
+        let [idle, during] = under_load(&probed, Load::Scans, members, quiet);
         let bare = limits::echo(&runtime, Duration::from_secs(2)).value_at_quantile(0.99) as f64;
         let what = "p99 of 1,000 calls a second from their due times, messages and member changes in turns; of the middle slice";
         let row = Measured::new(CALL_IDLE, (p99(&idle), Unit::Us), sizes(&idle), what).note(text(&idle.all()));
@@ -157,7 +157,7 @@ fn calls(run: &mut Run) {
         run.tell(probed.row(Load::Scans.name(), &during, ("idle", &idle), about).reach(2.0));
     }
     if run.wants(Load::Folds.name()) {
-        let [idle, during] = under_load(&probed, Load::Folds, members, rounds);
+        let [idle, during] = under_load(&probed, Load::Folds, members, quiet);
         let about = (&*sizes(&during), Load::Folds.what());
         run.tell(probed.row(Load::Folds.name(), &during, ("idle", &idle), about).reach(2.0));
     }
@@ -173,18 +173,15 @@ fn p99(slices: &Slices) -> Sample {
 }
 
 /// The guild's own callers, without and with a load, in turns.
-fn under_load(probed: &Probed, load: Load, members: u64, rounds: u32) -> [Slices; 2] {
-    let mut all = [(); 2].map(|()| Slices::default());
-    let [idle, during] = &mut all;
-    for _ in 0..rounds {
+fn under_load(probed: &Probed, load: Load, members: u64, quiet: u32) -> [Slices; 2] {
+    probed.in_turns(quiet, u64::MAX, |_, [idle, during]| {
         probed.slice(idle, |into| probed.probe(large(), SLICE, into));
         probed.slice(during, |into| {
             let running = begin(&probed.world, load, members);
             probed.probe(large(), SLICE, into);
             running.end();
         });
-    }
-    all
+    })
 }
 
 fn begin(world: &World, load: Load, members: u64) -> Running {
@@ -227,39 +224,21 @@ fn begin(world: &World, load: Load, members: u64) -> Running {
 }
 
 /// The guild's own callers, without and during a change to all of it.
-fn around(probed: &Probed, change: Change, members: u64, times: u32) -> [Slices; 2] {
+fn around(probed: &Probed, change: Change, members: u64, quiet: u32) -> [Slices; 2] {
     let world = &probed.world;
-    let mut all = [(); 2].map(|()| Slices::default());
-    let [idle, during] = &mut all;
     let mut caller = world.caller();
-    let (mut left, mut disturbed) = (times, Slices::default());
-    for time in 0.. {
-        probed.slice(idle, |into| probed.probe(large(), SLICE, into));
-        let command = change.command(large(), time);
-        let mut slice = latencies();
-        let ((), undisturbed) = probed.watched(|| {
-            let pending = world.node.begin(large(), caller.call(command)).expect("there is room");
-            probed.probe(large(), SLICE, &mut slice);
+    // There is a role to delete for each.
+    probed.in_turns(quiet, HELD - 1, |time, [idle, during]| {
+        probed.slice(idle, |into| probed.probe(large(), CHANGE_SLICE, into));
+        probed.slice(during, |into| {
+            let pending = world.node.begin(large(), caller.call(change.command(large(), time))).expect("there is room");
+            probed.probe(large(), CHANGE_SLICE, into);
             world.handle.block_on(pending.answer()).expect("the change is accepted");
         });
         if matches!(change, Change::Prune) {
             world.import(large(), members - members / 10..members, |number| roles_of(number, members), &mut caller);
         }
-        if undisturbed {
-            during.0.push(slice);
-            left -= 1;
-        } else {
-            disturbed.0.push(slice);
-        }
-        if left == 0 || time + 1 == HELD {
-            break;
-        }
-    }
-    if during.0.is_empty() {
-        // The host left no slice alone: these are all there is.
-        *during = disturbed;
-    }
-    all
+    })
 }
 
 /// The owner's time for a change, turn by turn, without mailbox, task and store.
@@ -305,6 +284,8 @@ fn change_in_turns(owner: &mut Owner, call: Call, turns: &mut Histogram<u64>) ->
 
 /// Roles that every member of the worlds here holds; the next is held by one in ten.
 const HELD: u64 = 12;
+/// As long as a prune takes.
+const CHANGE_SLICE: Duration = Duration::from_millis(500);
 const CHANGES_A_SECOND: f64 = 20_000.0;
 /// A quarter of what the mailbox takes.
 const BEGUN_MAX: usize = 2_000;
