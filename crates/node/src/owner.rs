@@ -276,7 +276,7 @@ impl Owner {
         }
         let now = self.around.clock.now();
         self.around.counters.add(Counter::Inputs, taken.items.len() as u64);
-        let mut waited = Duration::ZERO;
+        let (mut waited, mut calls) = (Duration::ZERO, taken.items.len() as u64);
         let before = self.effects.len();
         self.guild.look_ahead(taken.items.iter().filter_map(|queued| match &queued.item.request {
             Request::Command { actor, command, .. } => Some((*actor, command)),
@@ -288,12 +288,16 @@ impl Owner {
             let id = self.calls.open(reply);
             let input = match request {
                 Request::Command { op, actor, command } => Input::Command(Call { id, op, actor, command }),
-                Request::Session { session, request } => Input::Session(SessionCall { id, session, request }),
+                Request::Session { session, request } => {
+                    calls -= 1;
+                    Input::Session(SessionCall { id, session, request })
+                }
                 Request::Typing { user, channel } => Input::Typing(TypingCall { id, user, channel }),
             };
             self.guild.handle(now, input, &mut self.effects);
         }
         self.count_refused_for_room(before);
+        self.around.counters.add(Counter::Calls, calls);
         let waited = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX);
         self.around.counters.add(Counter::MailboxWaitMicros, waited);
     }
