@@ -43,31 +43,73 @@ pub fn text(all: &Histogram<u64>) -> String {
     format!("p50 {p50} µs, p99 {p99} µs, p99.9 {p999} µs, max {} µs", all.max())
 }
 
-/// Latencies of many slices of time.
+/// Latencies of many slices of time, and how much of the machine others had in each.
+///
+/// What others take delays calls whatever is measured. So the slices that count are those in which they took little; where these are
+/// few, the few in which they took least.
 #[derive(Debug, Default)]
-pub struct Slices(pub Vec<Histogram<u64>>);
+pub struct Slices(Vec<Slice>);
+
+#[derive(Debug)]
+struct Slice {
+    took: Histogram<u64>,
+    others: f64,
+}
 
 impl Slices {
+    /// Adds a slice in which others had so large a share of the machine.
+    pub fn push(&mut self, took: Histogram<u64>, others: f64) {
+        let at = self.0.partition_point(|slice| slice.others <= others);
+        self.0.insert(at, Slice { took, others });
+    }
+
+    /// How many there are.
+    pub fn measured(&self) -> usize {
+        self.0.len()
+    }
+
+    /// In how many others took little.
+    pub fn quiet(&self) -> usize {
+        self.0.partition_point(|slice| slice.others <= OTHERS_MAX)
+    }
+
+    /// Those that count.
+    fn counted(&self) -> &[Slice] {
+        &self.0[..self.quiet().max(COUNTED_MIN).min(self.0.len())]
+    }
+
     /// The p99 of the middle slice: a few slices in which something outside held the machine up do not change it.
     pub fn p99(&self) -> f64 {
         let all = self.p99s();
         all.get(all.len() / 2).map_or(f64::NAN, |p99| *p99 as f64)
     }
 
-    /// The p99 of every slice, ascending.
+    /// The p99 of every slice that counts, ascending.
     pub fn p99s(&self) -> Vec<u64> {
-        let mut all: Vec<u64> = self.0.iter().map(|slice| slice.value_at_quantile(0.99)).collect();
+        let mut all: Vec<u64> = self.counted().iter().map(|slice| slice.took.value_at_quantile(0.99)).collect();
         all.sort_unstable();
         all
     }
 
-    /// All slices as one.
+    /// All slices that count as one.
     pub fn all(&self) -> Histogram<u64> {
         let mut all = latencies();
-        self.0.iter().for_each(|slice| all.add(slice).expect("both resize"));
+        self.counted().iter().for_each(|slice| all.add(&slice.took).expect("both resize"));
         all
     }
+
+    /// How many slices count, and how quiet they were.
+    pub fn quietness(&self) -> String {
+        let (counted, measured) = (self.counted(), self.measured());
+        let most = counted.last().map_or(0.0, |slice| slice.others * 100.0);
+        format!("{} of {measured} slices count, others had up to {most:.1} % of the machine in these", counted.len())
+    }
 }
+
+/// What others may take of the machine in a slice that is worth its figures. The system's own threads take up to 1 %.
+const OTHERS_MAX: f64 = 0.03;
+/// Slices that count, at the least.
+const COUNTED_MIN: usize = 5;
 
 #[cfg(test)]
 mod tests {
@@ -79,12 +121,29 @@ mod tests {
         slice
     }
 
+    fn slices(all: impl IntoIterator<Item = (u64, f64)>) -> Slices {
+        let mut slices = Slices::default();
+        all.into_iter().for_each(|(micros, others)| slices.push(slice(micros), others));
+        slices
+    }
+
     #[test]
     fn one_bad_slice_does_not_change_the_middle_one() {
-        let slices = Slices(vec![slice(20), slice(90_000), slice(10)]);
+        let slices = slices([(20, 0.0), (90_000, 0.0), (10, 0.0)]);
         assert_eq!(slices.p99(), 20.0);
         assert_eq!(slices.all().len(), 3);
         assert!(Slices::default().p99().is_nan());
+    }
+
+    #[test]
+    fn slices_in_which_others_were_busy_do_not_count_unless_there_are_no_better_ones() {
+        let quiet = (0..7).map(|micros| (10 + micros, 0.01));
+        let busy = (0..9).map(|micros| (1_000 + micros, 0.5));
+        let mixed = slices(busy.clone().chain(quiet));
+        assert_eq!((mixed.p99(), mixed.quiet(), mixed.measured()), (13.0, 7, 16));
+
+        let few = slices([(1, 0.9), (2, 0.1), (3, 0.2), (4, 0.01), (5, 0.3), (6, 0.8), (7, 0.4)]);
+        assert_eq!((few.p99s(), few.quiet()), (vec![2, 3, 4, 5, 7], 1));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The machine that is measured on: what it is, and what it says of this process.
 
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 
@@ -24,20 +24,52 @@ pub fn stolen() -> Duration {
 
 /// What this process has taken of the processors.
 pub fn cpu() -> Duration {
-    let stat = fs::read_to_string("/proc/self/stat").expect("Linux says what a process takes");
-    let (_, fields) = stat.rsplit_once(')').expect("the name is in brackets");
-    let ticks: u64 = fields.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap_or(0)).sum();
-    // A hundred a second on every Linux that Rust runs on.
-    Duration::from_millis(ticks * 10)
+    clock(ClockId::ProcessCPUTime)
 }
 
 /// What the calling thread has taken of the processors: not what it waited, nor, where the host tells it, what was stolen.
 pub fn thread_cpu() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
+    clock(ClockId::ThreadCPUTime)
+}
+
+fn clock(clock: ClockId) -> Duration {
+    let time = clock_gettime(clock);
     Duration::new(
-        u64::try_from(time.tv_sec).expect("a thread's time is not negative"),
+        u64::try_from(time.tv_sec).expect("what was taken is not negative"),
         u32::try_from(time.tv_nsec).expect("less than a second in nanoseconds"),
     )
+}
+
+/// Sees how much of the machine is left to this process.
+#[derive(Debug)]
+pub struct Watch {
+    since: Instant,
+    idle: Duration,
+    own: Duration,
+}
+
+impl Watch {
+    /// Begins to watch.
+    pub fn begin() -> Self {
+        Self { since: Instant::now(), idle: idle(), own: cpu() }
+    }
+
+    /// The share of all processors' time since then that others had: other processes, the system for them, and the machine's host.
+    /// Linux counts idle time in hundredths of a second.
+    pub fn others(&self) -> f64 {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let all = self.since.elapsed().as_secs_f64() * cores as f64;
+        let [idle, own] =
+            [(idle(), self.idle), (cpu(), self.own)].map(|(now, then)| now.saturating_sub(then).as_secs_f64());
+        ((all - idle - own) / all).max(0.0)
+    }
+}
+
+/// For how long the processors have had nothing to do, all together.
+fn idle() -> Duration {
+    let stat = fs::read_to_string("/proc/stat").expect("Linux says what its processors do");
+    let fields = stat.lines().next().into_iter().flat_map(|all| all.split_whitespace().skip(4).take(2));
+    Duration::from_millis(fields.map(|ticks| ticks.parse::<u64>().unwrap_or(0)).sum::<u64>() * 10)
 }
 
 /// Resident bytes of this process.
@@ -69,5 +101,17 @@ mod tests {
         let before = thread_cpu();
         std::thread::sleep(Duration::from_millis(50));
         assert!(thread_cpu() - before < Duration::from_millis(40));
+    }
+
+    #[test]
+    fn what_this_process_does_is_not_counted_as_others() {
+        let watch = Watch::begin();
+        let (begin, before) = (Instant::now(), cpu());
+        while cpu() - before < Duration::from_millis(100) {
+            std::hint::spin_loop();
+        }
+        let own = 0.1 / begin.elapsed().as_secs_f64();
+        let cores = std::thread::available_parallelism().map_or(1, usize::from) as f64;
+        assert!(watch.others() <= 1.0 - own / cores + 0.01);
     }
 }

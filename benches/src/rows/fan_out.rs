@@ -5,6 +5,7 @@
 //! | Row | Estimate | From |
 //! |---|---|---|
 //! | `publish_10k`, `_100k`, `_1m` | 0.7-1 µs | `publish 300 B` of `micro/guild.rs` 400-600 ns, the mailbox's lock and an answer 200 ns, a wake-up of the relay's task a turn of 64 |
+//! | `publish_10k_cohorts` | the same as `publish_10k` | a cohort is a bit of an audience, which the relay makes, not the owner |
 //! | `publish_100_relays`, `publish_1000_channels` | the same, and 100 × 20 ns to wake relays, a turn | a relay is woken once until it has read |
 //! | `deliver_10k` | 20-30 M/s | a wake-up, a lock of its door and the load of the ring (100-200 ns), a task scheduled (100 ns) for each session and all events of a burst; a bit test and a reference count for each |
 //! | `deliver_100k`, `deliver_1m` | 5-10 M/s | the same, where each touch of a session misses the caches: task, seat, stream and door, 8-10 lines of 50-100 ns |
@@ -23,7 +24,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use guildhall_node::{Backend, BatchItem, BatchSession, DeliveryRef, Pending, SessionStream};
-use guildhall_proto::Level;
+use guildhall_proto::{Level, RoleId};
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::Notify;
 
@@ -32,7 +33,7 @@ use crate::limits;
 use crate::machine::thread_cpu;
 use crate::row::{Measured, Sample, Unit};
 use crate::shell::{Caller, World, attach, foundation, guild_id, runtime, side_by_side};
-use crate::worlds::{COHORTS, cohort_roles};
+use crate::worlds::{COHORTS, cohort_roles, role};
 
 /// Ten thousand sessions.
 pub(super) const TEN_K: Bench = Bench {
@@ -65,10 +66,11 @@ pub(super) const MILLION: Bench = Bench {
 };
 
 /// What else a publish must not depend on.
-pub(super) const BREADTH: Bench = Bench { rows: &[alone(RELAYS), alone(CHANNELS)], run: breadth };
+pub(super) const BREADTH: Bench = Bench { rows: &[alone(RELAYS), alone(CHANNELS), alone(COHORTS_MANY)], run: breadth };
 
 const RELAYS: &str = "publish_100_relays";
 const CHANNELS: &str = "publish_1000_channels";
+const COHORTS_MANY: &str = "publish_10k_cohorts";
 
 /// A guild with its owner on one runtime, and its sessions on another.
 struct Stage {
@@ -80,14 +82,14 @@ struct Stage {
 }
 
 impl Stage {
-    fn new(channels: u64, members: u64) -> Self {
+    fn new(channels: u64, members: u64, roles_of: fn(u64) -> Vec<RoleId>) -> Self {
         let (owner, sessions) = (runtime(1), runtime(2));
         let world = World::in_memory(owner.handle());
         let mut caller = world.caller();
         for command in foundation(COHORT_ROLES, channels) {
             world.must(guild_id(1), caller.call(command));
         }
-        world.import(guild_id(1), 1..=members, cohort_roles, &mut caller);
+        world.import(guild_id(1), 1..=members, roles_of, &mut caller);
         let backend = world.node.backend();
         Self { world, owner, sessions, backend, caller }
     }
@@ -190,7 +192,7 @@ fn fan_out(run: &mut Run, [publish, batches, streams]: [&str; 3], full: u64) {
     let lumps = |deliveries: u64, at_least| (deliveries / sessions / LUMP).clamp(at_least, LUMPS_MAX);
     let in_a_run = |lumps: u64| format!("{sizes}, {} messages a run", count(lumps * LUMP));
     if run.wants_any(&[publish, batches]) {
-        let (mut stage, heard) = (Stage::new(1, sessions), Heard::by(1));
+        let (mut stage, heard) = (Stage::new(1, sessions, cohort_roles), Heard::by(1));
         let held = attach_batches(&stage.sessions, &stage.backend, 1..=sessions, &heard);
         let (lumps, mut costs) = (lumps(run.size(BATCH_DELIVERIES), LUMPS_AHEAD), Vec::new());
         let rate = sample(runs, || {
@@ -211,7 +213,7 @@ fn fan_out(run: &mut Run, [publish, batches, streams]: [&str; 3], full: u64) {
         run.tell(row.limit(limit, "a push to a plain vector each"));
     }
     if run.wants(streams) {
-        let (mut stage, heard) = (Stage::new(1, sessions), Heard::by(sessions));
+        let (mut stage, heard) = (Stage::new(1, sessions, cohort_roles), Heard::by(sessions));
         attach_streams(&stage.sessions, &stage.backend, sessions, &heard);
         let (lumps, mut busy) = (lumps(run.size(STREAM_DELIVERIES), 1), 0.0);
         let rate = sample(runs, || {
@@ -234,7 +236,7 @@ fn fan_out(run: &mut Run, [publish, batches, streams]: [&str; 3], full: u64) {
 fn breadth(run: &mut Run) {
     let runs = run.times(11, 3);
     if run.wants(RELAYS) {
-        let (mut stage, heard) = (Stage::new(1, SOME), Heard::by(RELAYS_MANY));
+        let (mut stage, heard) = (Stage::new(1, SOME, cohort_roles), Heard::by(RELAYS_MANY));
         let mut held = Vec::new();
         for number in 1..=RELAYS_MANY {
             let backend = stage.world.node.backend();
@@ -248,7 +250,7 @@ fn breadth(run: &mut Run) {
         run.tell(Measured::new(RELAYS, (cost, Unit::Us), sizes, PUBLISHED).reach(1.0));
     }
     if run.wants(CHANNELS) {
-        let (mut stage, heard) = (Stage::new(CHANNELS_MANY, SOME), Heard::by(1));
+        let (mut stage, heard) = (Stage::new(CHANNELS_MANY, SOME, cohort_roles), Heard::by(1));
         let held = attach_batches(&stage.sessions, &stage.backend, 1..=SOME, &heard);
         let cost = sample(runs, || stage.publish_cost(LUMPS, CHANNELS_MANY, &heard));
         stage.stop();
@@ -261,6 +263,21 @@ fn breadth(run: &mut Run) {
         );
         run.tell(Measured::new(CHANNELS, (cost, Unit::Us), sizes, PUBLISHED).reach(1.0));
     }
+    if run.wants(COHORTS_MANY) {
+        let sessions = run.size(10_000);
+        let (mut stage, heard) = (Stage::new(1, sessions, own_roles), Heard::by(1));
+        let held = attach_batches(&stage.sessions, &stage.backend, 1..=sessions, &heard);
+        let cost = sample(runs, || stage.publish_cost(LUMPS, 1, &heard));
+        stage.stop();
+        drop(held);
+        let sizes = format!("{} sessions in as many cohorts, {} messages a run", count(sessions), count(LUMPS * LUMP));
+        run.tell(Measured::new(COHORTS_MANY, (cost, Unit::Us), sizes, PUBLISHED).reach(1.0));
+    }
+}
+
+/// Roles that no other of 16,384 members has together.
+fn own_roles(number: u64) -> Vec<RoleId> {
+    vec![role(number % 32), role(32 + number / 32 % 32), role(64 + number / 1_024 % 16)]
 }
 
 /// Attaches these sessions and has one consumer serve them.
@@ -354,8 +371,8 @@ const STREAM_DELIVERIES: u64 = 40_000_000;
 const LUMPS_MAX: u64 = 200;
 /// Rounds of the bare channels and vectors.
 const LIMIT_BURST: usize = 16;
-/// The roles that [`cohort_roles`] draws on.
-const COHORT_ROLES: u64 = 64;
+/// The roles that [`cohort_roles`] and [`own_roles`] draw on.
+const COHORT_ROLES: u64 = 80;
 /// Attaches under way at a time.
 const ATTACHING: usize = 1_024;
 const RELAYS_MANY: u64 = 100;

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use guildhall_node::{Backend, Node};
 use guildhall_proto::{CallError, Level};
 
-use super::probe::{PROBE_RATE, Probed, Running, SLICE};
+use super::probe::{PROBE_RATE, Probed, QUIET, Running, SLICE};
 use super::{Bench, Run, alone};
 use crate::latency::Slices;
 use crate::machine::cpu;
@@ -79,18 +79,16 @@ impl Trouble {
 }
 
 fn run(run: &mut Run) {
-    let rounds = run.times(20, 2);
+    let quiet = run.times(QUIET, 2);
     let runtime = runtime(2);
     let probed = Probed::new(World::in_memory(runtime.handle()), run);
     for number in [PROBED, HIT] {
         probed.world.fill(guild_id(number), 0, GUILD_MEMBERS, |_| Vec::new());
     }
     for trouble in Trouble::ALL.into_iter().filter(|trouble| run.wants(trouble.name())).collect::<Vec<_>>() {
-        let [idle, hit, burnt] = compare(&probed, trouble, rounds);
-        let sizes = format!(
-            "two guilds of 1,000 members, {rounds} rounds of three slices of {SLICE:?}; p99 idle {} µs",
-            idle.p99()
-        );
+        let [idle, hit, burnt] = compare(&probed, trouble, quiet);
+        let sizes =
+            format!("two guilds of 1,000 members, rounds of three slices of {SLICE:?}; p99 idle {} µs", idle.p99());
         let beside = "while the same CPU is burnt outside";
         run.tell(probed.row(trouble.name(), &hit, (beside, &burnt), (&sizes, trouble.what())).reach(1.5));
     }
@@ -98,11 +96,9 @@ fn run(run: &mut Run) {
 }
 
 /// Idle, trouble and burnt, in turns.
-fn compare(probed: &Probed, trouble: Trouble, rounds: u32) -> [Slices; 3] {
+fn compare(probed: &Probed, trouble: Trouble, quiet: u32) -> [Slices; 3] {
     let probe = |into: &mut _| probed.probe(guild_id(PROBED), SLICE, into);
-    let mut all = [(); 3].map(|()| Slices::default());
-    let [idle, hit, burnt] = &mut all;
-    for _ in 0..rounds {
+    probed.in_turns(quiet, u64::MAX, |_, [idle, hit, burnt]| {
         let alone = probed.slice(idle, |into| cpu_of(|| probe(into)));
         let troubled = probed.slice(hit, |into| {
             cpu_of(|| {
@@ -117,8 +113,7 @@ fn compare(probed: &Probed, trouble: Trouble, rounds: u32) -> [Slices; 3] {
             probe(into);
             burning.end();
         });
-    }
-    all
+    })
 }
 
 fn begin(world: &World, trouble: Trouble) -> Running {

@@ -35,7 +35,7 @@ use hdrhistogram::Histogram;
 use super::{Bench, Run, alone, count};
 use crate::latency::{Slices, at_rate, latencies, text};
 use crate::limits::append_and_sync_when_due;
-use crate::machine::resident;
+use crate::machine::{Watch, resident};
 use crate::row::{Measured, Sample, Unit};
 use crate::shell::{Disk, Scratch, World, attach, foundation, guild_id, new_member, runtime, side_by_side};
 use crate::worlds::{self, NOW, Operations, Random};
@@ -252,15 +252,19 @@ fn wakes(run: &mut Run, disk: &Disk, guilds: u64) {
     let [mut ours, mut bare] = [(); 2].map(|()| Slices::default());
     for _ in 0..WAKE_SLICES {
         let slice = wakes / WAKE_SLICES;
-        ours.0.push(woken_when_due(disk, slice, || sleeping.next().expect("each slice has its share")));
-        bare.0.push(append_and_sync_when_due(&directory.0, CLAIM_BYTES, slice, WAKES_A_SECOND));
+        let watch = Watch::begin();
+        let woken = woken_when_due(disk, slice, || sleeping.next().expect("each slice has its share"));
+        ours.push(woken, watch.others());
+        let watch = Watch::begin();
+        bare.push(append_and_sync_when_due(&directory.0, CLAIM_BYTES, slice, WAKES_A_SECOND), watch.others());
     }
     let millis = |micros: u64| micros as f64 / 1e3;
     let p99 = Sample { middle: ours.p99() / 1e3, ..Sample::of(ours.p99s().into_iter().map(millis)) };
     let what = "p99 of a read of a guild that sleeps, until it has its view, from the due time, in the middle slice: claim synced, checkpoint read";
     let sizes = format!("{}, {} of them woken, {WAKES_A_SECOND} a second, open loop", sizes(guilds), count(wakes));
     let row = Measured::new(WAKE, (p99, Unit::Ms), sizes, what).reach(5.0);
-    let note = format!("all slices: {}; bare, all slices: {}", text(&ours.all()), text(&bare.all()));
+    let note =
+        format!("{} ({}); bare: {} ({})", text(&ours.all()), ours.quietness(), text(&bare.all()), bare.quietness());
     run.tell(row.note(note).limit(
         bare.p99() / 1e3,
         "p99 of appends of as many bytes as a claim has, with fdatasync, as many a second from their due times in slices in turn with ours, the middle slice",

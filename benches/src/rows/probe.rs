@@ -1,10 +1,11 @@
-//! A probe: 1,000 calls a second to one guild, each from its due time, measured until its answer, in slices of half a second.
+//! A probe: 1,000 calls a second to one guild, each from its due time, measured until its answer, in slices of a quarter of a second.
 //!
-//! Compared are the p99 of the middle slice of each kind: on a shared machine every run has slices in which its host takes a core away for
-//! tens of milliseconds. A slice in which it does is measured again, a few times.
+//! Compared are the p99 of the middle slice of each kind, of those slices in which nobody else had much of the machine: neither its host,
+//! which on a shared one takes a core away for tens of milliseconds, nor other processes. Rounds go on until there are enough of these, or
+//! for a time.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,7 @@ use hdrhistogram::Histogram;
 
 use super::Run;
 use crate::latency::{Slices, latencies, note, text, until};
-use crate::machine::stolen;
+use crate::machine::Watch;
 use crate::row::{Measured, Sample, Unit};
 use crate::shell::{Caller, World};
 use crate::worlds::{nick, user};
@@ -22,16 +23,33 @@ use crate::worlds::{nick, user};
 /// A world that is probed.
 pub(super) struct Probed {
     pub(super) world: World,
-    /// How often a slice that is disturbed is measured again; then it counts as it is.
-    tries: u32,
-    slices: AtomicU64,
-    /// Those of them that say nothing.
-    disturbed: AtomicU64,
+    /// How long a row may take.
+    time: Duration,
 }
 
 impl Probed {
     pub(super) fn new(world: World, run: &Run) -> Self {
-        Self { world, tries: run.times(6, 1), slices: AtomicU64::new(0), disturbed: AtomicU64::new(0) }
+        Self { world, time: Duration::from_secs(u64::from(run.times(40, 4))) }
+    }
+
+    /// Measures rounds of slices, one of each kind, until so many of each were quiet, or the time of a row is over. After the last
+    /// round there is none.
+    pub(super) fn in_turns<const N: usize>(
+        &self,
+        quiet: u32,
+        last: u64,
+        mut round: impl FnMut(u64, &mut [Slices; N]),
+    ) -> [Slices; N] {
+        let mut all = [(); N].map(|()| Slices::default());
+        let begin = Instant::now();
+        for number in 0..=last {
+            round(number, &mut all);
+            let is_enough = all.iter().all(|slices| slices.quiet() >= quiet as usize);
+            if is_enough || begin.elapsed() >= self.time {
+                break;
+            }
+        }
+        all
     }
 
     /// Offers the probe's calls for so long.
@@ -51,28 +69,12 @@ impl Probed {
         }
     }
 
-    /// Measures a slice, and a few times again while the machine's host disturbs it: what it takes away delays calls whatever
-    /// Guildhall does.
-    pub(super) fn slice<T>(&self, all: &mut Slices, mut measure: impl FnMut(&mut Histogram<u64>) -> T) -> T {
-        let mut tries = 0..self.tries;
-        loop {
-            let mut slice = latencies();
-            let (measured, undisturbed) = self.watched(|| measure(&mut slice));
-            if undisturbed || tries.next().is_none() {
-                all.0.push(slice);
-                return measured;
-            }
-        }
-    }
-
-    /// Says of what is measured whether the machine was its own meanwhile.
-    pub(super) fn watched<T>(&self, measure: impl FnOnce() -> T) -> (T, bool) {
-        let before = stolen();
-        let measured = measure();
-        let undisturbed = stolen().saturating_sub(before) <= STOLEN_MAX;
-        self.slices.fetch_add(1, Ordering::Relaxed);
-        self.disturbed.fetch_add(u64::from(!undisturbed), Ordering::Relaxed);
-        (measured, undisturbed)
+    /// Measures a slice.
+    pub(super) fn slice<T>(&self, all: &mut Slices, measure: impl FnOnce(&mut Histogram<u64>) -> T) -> T {
+        let (watch, mut slice) = (Watch::begin(), latencies());
+        let measured = measure(&mut slice);
+        all.push(slice, watch.others());
+        measured
     }
 
     /// A row that compares two kinds of slices by their p99.
@@ -86,14 +88,14 @@ impl Probed {
         let (beside_name, beside) = beside;
         let ratios = slices.p99s().into_iter().map(|p99| p99 as f64 / beside.p99());
         let ours = Sample { middle: slices.p99() / beside.p99(), ..Sample::of(ratios) };
-        let disturbed = self.disturbed.load(Ordering::Relaxed);
         let note = format!(
-            "{}; {beside_name}: {}; p99 of the middle slices {} and {} µs; the host took more than {STOLEN_MAX:?} in {disturbed} of {} slices so far",
+            "{} ({}); {beside_name}: {} ({}); p99 of the middle slices {} and {} µs",
             text(&slices.all()),
+            slices.quietness(),
             text(&beside.all()),
+            beside.quietness(),
             slices.p99(),
             beside.p99(),
-            self.slices.load(Ordering::Relaxed)
         );
         let what = format!("p99 of 1,000 calls a second, open loop, {what}, as a multiple of that {beside_name}");
         Measured::new(name, (ours, Unit::Times), sizes, what).note(note)
@@ -137,7 +139,7 @@ impl Running {
 
 /// Calls that the probe offers, a second.
 pub(super) const PROBE_RATE: u64 = 1_000;
-/// How long a slice is measured.
-pub(super) const SLICE: Duration = Duration::from_millis(500);
-/// What the machine's host may take of all processors in a slice; it counts in ticks of this length.
-const STOLEN_MAX: Duration = Duration::from_millis(10);
+/// How long a slice is measured: on a machine with others on it, short ones find it free.
+pub(super) const SLICE: Duration = Duration::from_millis(250);
+/// Quiet slices of each kind that are enough.
+pub(super) const QUIET: u32 = 30;

@@ -5,6 +5,7 @@
 //! | `call_p99_idle` | 30-60 µs | two wake-ups of 20 µs, to the owner and back, and some µs for the call |
 //! | `call_p99_scan` | 2 × idle | workers run at the lowest priority: a waking owner takes its core from them at once, and finds its caches cold |
 //! | `during_scans`, `during_folds` | p99 ≤ 2 × idle | the same: scans, folds and the death of views are workers' |
+//! | `during_checkpoints` | p99 ≤ 2 × idle | the same: of 50 MB the changed pages are cut, hashed and stored by workers, 50-100 ms each time |
 //! | `during_prune` | p99 ≤ 2 × idle | a batch of 256 holds the owner for 300 µs, then it rests for a millisecond: one call in four waits for the rest of a batch |
 //! | `during_role_deletion`, `during_everyone_change` | 1-1.5 × | O(1) for the owner; the fold that cleans a role out is a worker's |
 //! | `turn_prune` | 250-400 µs | for each of 256 members two lookups 300 ns and a removal 800 ns; one event, one record |
@@ -15,16 +16,19 @@
 //! p99 1.4-6.5 ms beside 1.6-2.3 ms. What helped was that a removal costs less.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use guildhall_guild::{Call, Input};
-use guildhall_node::Question;
+use guildhall_guild::{Call, CheckpointConfig, GuildConfig, Input};
+use guildhall_node::{Counter, NodeConfig, Question};
 use guildhall_proto::{Command, GuildId, Permissions, PruneBy, RoleEdit, RoleId};
+use guildhall_store::MemoryStore;
 use hdrhistogram::Histogram;
+use tokio::runtime::Runtime;
 
-use super::probe::{Probed, Running, SLICE};
+use super::probe::{Probed, QUIET, Running, SLICE};
 use super::{Bench, Run, alone, count, with_peers};
 use crate::latency::{Slices, latencies, text};
 use crate::limits;
@@ -41,6 +45,7 @@ pub(super) const CALLS: Bench = Bench {
         with_peers(CALL_SCAN, &[CALL_SCAN]),
         alone(Load::Scans.name()),
         alone(Load::Folds.name()),
+        alone(Load::Checkpoints.name()),
         alone(Change::Prune.name()),
         alone(Change::DeleteRole.name()),
         alone(Change::Everyone.name()),
@@ -62,6 +67,7 @@ const MEMBERS: u64 = 1_000_000;
 enum Load {
     Scans,
     Folds,
+    Checkpoints,
 }
 
 impl Load {
@@ -69,6 +75,7 @@ impl Load {
         match self {
             Self::Scans => "during_scans",
             Self::Folds => "during_folds",
+            Self::Checkpoints => "during_checkpoints",
         }
     }
 
@@ -77,6 +84,9 @@ impl Load {
             Self::Scans => "while the ids of @everyone are asked for back to back, on all workers",
             Self::Folds => {
                 "while 20,000 random members a second change, which are folded on workers, and views of the last 100 ms die"
+            }
+            Self::Checkpoints => {
+                "while 20,000 random members a second change, and the guild is checkpointed again for each 5,000 of them, in memory"
             }
         }
     }
@@ -138,15 +148,44 @@ fn roles_of(number: u64, members: u64) -> Vec<RoleId> {
 }
 
 fn calls(run: &mut Run) {
-    let (rounds, changes) = (run.times(20, 3), run.times(6, 2));
-    let members = run.size(MEMBERS);
     let runtime = runtime(2);
-    let probed = Probed::new(World::in_memory(runtime.handle()), run);
-    probed.world.fill(large(), HELD + 1, members, |number| roles_of(number, members));
-    let sizes = |slices: &Slices| format!("{} members, {} slices of {SLICE:?} each", count(members), slices.0.len());
+    let mut others = CALLS.rows.iter().filter(|row| row.name != Load::Checkpoints.name());
+    if others.any(|row| run.wants(row.name)) {
+        calls_over(World::in_memory(runtime.handle()), &runtime, run);
+    }
+    if run.wants(Load::Checkpoints.name()) {
+        let checkpoints = CheckpointConfig { changes_max: CHANGES_A_CHECKPOINT, ..CheckpointConfig::default() };
+        let config =
+            NodeConfig { guild: GuildConfig { checkpoints, ..GuildConfig::default() }, ..NodeConfig::default() };
+        let world = World::over(runtime.handle(), config, Arc::new(MemoryStore::default()));
+        let (probed, members) = filled(world, run);
+        let [idle, during] = under_load(&probed, Load::Checkpoints, members, run.times(QUIET, 3));
+        let checkpoints = probed.world.node.counts().of(Counter::Checkpoints);
+        let sizes = format!("{}, {checkpoints} checkpoints", sizes(members, &during));
+        let about = (&*sizes, Load::Checkpoints.what());
+        run.tell(probed.row(Load::Checkpoints.name(), &during, ("idle", &idle), about).reach(2.0));
+        probed.world.stop();
+    }
+}
+
+/// A world with a large guild, and how many members that has.
+fn filled(world: World, run: &Run) -> (Probed, u64) {
+    let members = run.size(MEMBERS);
+    world.fill(large(), HELD + 1, members, |number| roles_of(number, members));
+    (Probed::new(world, run), members)
+}
+
+fn sizes(members: u64, slices: &Slices) -> String {
+    format!("{} members, {} slices", count(members), slices.measured())
+}
+
+fn calls_over(world: World, runtime: &Runtime, run: &mut Run) {
+    let (quiet, changes) = (run.times(QUIET, 3), run.times(6, 2));
+    let (probed, members) = filled(world, run);
+    let sizes = |slices: &Slices| sizes(members, slices);
     if run.wants_any(&[CALL_IDLE, CALL_SCAN, Load::Scans.name()]) {
-        let [idle, during] = under_load(&probed, Load::Scans, members, rounds);
-        let bare = limits::echo(&runtime, Duration::from_secs(2)).value_at_quantile(0.99) as f64;
+        let [idle, during] = under_load(&probed, Load::Scans, members, quiet);
+        let bare = limits::echo(runtime, Duration::from_secs(2)).value_at_quantile(0.99) as f64;
         let what = "p99 of 1,000 calls a second from their due times, messages and member changes in turns; of the middle slice";
         let row = Measured::new(CALL_IDLE, (p99(&idle), Unit::Us), sizes(&idle), what).note(text(&idle.all()));
         run.tell(row.limit(bare, "the same over bare tokio channels, to a task that only answers"));
@@ -157,7 +196,7 @@ fn calls(run: &mut Run) {
         run.tell(probed.row(Load::Scans.name(), &during, ("idle", &idle), about).reach(2.0));
     }
     if run.wants(Load::Folds.name()) {
-        let [idle, during] = under_load(&probed, Load::Folds, members, rounds);
+        let [idle, during] = under_load(&probed, Load::Folds, members, quiet);
         let about = (&*sizes(&during), Load::Folds.what());
         run.tell(probed.row(Load::Folds.name(), &during, ("idle", &idle), about).reach(2.0));
     }
@@ -173,18 +212,15 @@ fn p99(slices: &Slices) -> Sample {
 }
 
 /// The guild's own callers, without and with a load, in turns.
-fn under_load(probed: &Probed, load: Load, members: u64, rounds: u32) -> [Slices; 2] {
-    let mut all = [(); 2].map(|()| Slices::default());
-    let [idle, during] = &mut all;
-    for _ in 0..rounds {
+fn under_load(probed: &Probed, load: Load, members: u64, quiet: u32) -> [Slices; 2] {
+    probed.in_turns(quiet, u64::MAX, |_, [idle, during]| {
         probed.slice(idle, |into| probed.probe(large(), SLICE, into));
         probed.slice(during, |into| {
             let running = begin(&probed.world, load, members);
             probed.probe(large(), SLICE, into);
             running.end();
         });
-    }
-    all
+    })
 }
 
 fn begin(world: &World, load: Load, members: u64) -> Running {
@@ -201,7 +237,7 @@ fn begin(world: &World, load: Load, members: u64) -> Running {
                 assert!(chunks > 0);
             }
         }]),
-        Load::Folds => Running::spawn([move |is_over: &AtomicBool| {
+        Load::Folds | Load::Checkpoints => Running::spawn([move |is_over: &AtomicBool| {
             let (begin, mut offered) = (Instant::now(), 0);
             let (mut begun, mut views) = (VecDeque::new(), VecDeque::new());
             while !is_over.load(Ordering::Relaxed) {
@@ -227,39 +263,21 @@ fn begin(world: &World, load: Load, members: u64) -> Running {
 }
 
 /// The guild's own callers, without and during a change to all of it.
-fn around(probed: &Probed, change: Change, members: u64, times: u32) -> [Slices; 2] {
+fn around(probed: &Probed, change: Change, members: u64, quiet: u32) -> [Slices; 2] {
     let world = &probed.world;
-    let mut all = [(); 2].map(|()| Slices::default());
-    let [idle, during] = &mut all;
     let mut caller = world.caller();
-    let (mut left, mut disturbed) = (times, Slices::default());
-    for time in 0.. {
-        probed.slice(idle, |into| probed.probe(large(), SLICE, into));
-        let command = change.command(large(), time);
-        let mut slice = latencies();
-        let ((), undisturbed) = probed.watched(|| {
-            let pending = world.node.begin(large(), caller.call(command)).expect("there is room");
-            probed.probe(large(), SLICE, &mut slice);
+    // There is a role to delete for each.
+    probed.in_turns(quiet, HELD - 1, |time, [idle, during]| {
+        probed.slice(idle, |into| probed.probe(large(), CHANGE_SLICE, into));
+        probed.slice(during, |into| {
+            let pending = world.node.begin(large(), caller.call(change.command(large(), time))).expect("there is room");
+            probed.probe(large(), CHANGE_SLICE, into);
             world.handle.block_on(pending.answer()).expect("the change is accepted");
         });
         if matches!(change, Change::Prune) {
             world.import(large(), members - members / 10..members, |number| roles_of(number, members), &mut caller);
         }
-        if undisturbed {
-            during.0.push(slice);
-            left -= 1;
-        } else {
-            disturbed.0.push(slice);
-        }
-        if left == 0 || time + 1 == HELD {
-            break;
-        }
-    }
-    if during.0.is_empty() {
-        // The host left no slice alone: these are all there is.
-        *during = disturbed;
-    }
-    all
+    })
 }
 
 /// The owner's time for a change, turn by turn, without mailbox, task and store.
@@ -305,6 +323,10 @@ fn change_in_turns(owner: &mut Owner, call: Call, turns: &mut Histogram<u64>) ->
 
 /// Roles that every member of the worlds here holds; the next is held by one in ten.
 const HELD: u64 = 12;
+/// As long as a prune takes.
+const CHANGE_SLICE: Duration = Duration::from_millis(500);
+/// Four times a second, in the place of once in five.
+const CHANGES_A_CHECKPOINT: u64 = 5_000;
 const CHANGES_A_SECOND: f64 = 20_000.0;
 /// A quarter of what the mailbox takes.
 const BEGUN_MAX: usize = 2_000;

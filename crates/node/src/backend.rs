@@ -10,6 +10,7 @@ mod resume;
 mod seat;
 mod seats;
 mod stream;
+mod turns;
 
 use std::collections::HashMap;
 use std::fmt;

@@ -63,6 +63,8 @@ counters! {
     Turns: "owner_turns_total",
     /// Inputs that owners handled.
     Inputs: "owner_inputs_total",
+    /// Of these, commands and typing: all but what sessions ask for themselves.
+    Calls: "owner_calls_total",
     /// Microseconds that handled inputs had waited in mailboxes.
     MailboxWaitMicros: "owner_mailbox_wait_microseconds_total",
     /// Events appended to rings.
@@ -144,10 +146,16 @@ impl Counters {
         self.shards[shard()].0[counter as usize].fetch_add(by, Ordering::Relaxed);
     }
 
+    /// One counter's value.
+    pub fn of(&self, counter: Counter) -> u64 {
+        self.shards.iter().map(|shard| shard.0[counter as usize].load(Ordering::Relaxed)).sum()
+    }
+
     /// Pulls all counters. Each is exact; they are not taken at one instant.
     pub fn pull(&self) -> Counts {
-        let sum = |at: usize| self.shards.iter().map(|shard| shard.0[at].load(Ordering::Relaxed)).sum();
-        Counts(std::array::from_fn(sum))
+        let mut counts = Counts([0; Counter::ALL.len()]);
+        Counter::ALL.iter().for_each(|counter| counts.0[*counter as usize] = self.of(*counter));
+        counts
     }
 }
 

@@ -76,12 +76,12 @@ struct Owner {
     around: Arc<Surroundings>,
     calls: Calls,
     effects: Vec<Effect>,
-    /// Views that were replaced, on their way to a worker.
+    /// Views that were replaced and may hold a base that was too, on their way to a worker.
     old_views: Vec<Arc<View>>,
-    /// Shared with the events and views that workers are to drop.
-    burial: Arc<()>,
-    /// Whether one of them may hold what the guild has replaced since.
+    /// Whether the next one may.
     folded: bool,
+    /// Shared with the events that workers are to drop.
+    burial: Arc<()>,
     checkpoints: Checkpoints,
     /// By whom the guild is to fall asleep, if it is.
     drowsy: Option<Bedtime>,
@@ -153,8 +153,8 @@ impl Owner {
             calls: Calls::default(),
             effects: Vec::new(),
             old_views: Vec::new(),
-            burial: Arc::default(),
             folded: false,
+            burial: Arc::default(),
             checkpoints: Checkpoints::default(),
             drowsy: None,
             rest: Rest::default(),
@@ -259,8 +259,6 @@ impl Owner {
         self.calls.tidy();
         self.live.mailbox.tidy();
         self.guild.tidy(self.around.clock.now());
-        // They hold what views share, and the guild has replaced since.
-        self.bury_views();
     }
 
     fn handle(&mut self, taken: &mut Taken<Posted, Control>, turn_began: Instant) {
@@ -276,7 +274,7 @@ impl Owner {
         }
         let now = self.around.clock.now();
         self.around.counters.add(Counter::Inputs, taken.items.len() as u64);
-        let mut waited = Duration::ZERO;
+        let (mut waited, mut calls) = (Duration::ZERO, taken.items.len() as u64);
         let before = self.effects.len();
         self.guild.look_ahead(taken.items.iter().filter_map(|queued| match &queued.item.request {
             Request::Command { actor, command, .. } => Some((*actor, command)),
@@ -288,12 +286,16 @@ impl Owner {
             let id = self.calls.open(reply);
             let input = match request {
                 Request::Command { op, actor, command } => Input::Command(Call { id, op, actor, command }),
-                Request::Session { session, request } => Input::Session(SessionCall { id, session, request }),
+                Request::Session { session, request } => {
+                    calls -= 1;
+                    Input::Session(SessionCall { id, session, request })
+                }
                 Request::Typing { user, channel } => Input::Typing(TypingCall { id, user, channel }),
             };
             self.guild.handle(now, input, &mut self.effects);
         }
         self.count_refused_for_room(before);
+        self.around.counters.add(Counter::Calls, calls);
         let waited = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX);
         self.around.counters.add(Counter::MailboxWaitMicros, waited);
     }
@@ -466,17 +468,15 @@ impl Owner {
         }
     }
 
-    /// Replaces the view. The old one dies on a worker, if that is not behind; one that may be the last to hold a base that a fold has
-    /// replaced, in any case. What sets the others apart from the view in force is what a few turns have changed.
+    /// Replaces the view. The old one is dropped here: what sets it apart from the next is what a turn has changed, less than it costs to
+    /// have a worker begin. Unless it may be the last to hold a base that a fold has replaced: that is a worker's.
     fn publish(&mut self, view: Option<View>) {
-        self.old_views.extend(self.live.view.swap(view.map(Arc::new)));
-        if self.old_views.len() < OLD_VIEWS_MAX {
-            return;
-        }
-        if self.folded || self.may_bury() {
-            self.bury_views();
-        } else {
-            self.old_views.clear();
+        let old = self.live.view.swap(view.map(Arc::new));
+        if self.folded {
+            self.old_views.extend(old);
+            if self.old_views.len() >= OLD_VIEWS_MAX {
+                self.bury_views();
+            }
         }
     }
 
@@ -488,10 +488,10 @@ impl Owner {
     }
 
     fn bury_views(&mut self) {
-        self.around.offload.discard((take(&mut self.old_views), Arc::clone(&self.burial)));
+        self.around.offload.discard(take(&mut self.old_views));
     }
 
-    /// Whether workers are not behind with what this guild has them drop: so what waits beyond the guild's bounds is a few burials,
+    /// Whether workers are not behind with what this guild's ring has them drop: so what waits beyond the ring's bounds is a few burials,
     /// however fast it lives and however little the workers come to run.
     fn may_bury(&self) -> bool {
         Arc::strong_count(&self.burial) <= BURIALS_MAX
@@ -553,9 +553,9 @@ const WORK_UNSETTLED_MAX: usize = 4;
 const ROOM_PAUSE: Duration = Duration::from_millis(100);
 /// Inputs taken out of the mailbox at once; the clock is looked at between.
 const CHUNK_INPUTS: usize = 32;
-/// Replaced views that an owner holds before it sends them to a worker: one job for many.
+/// Such views that an owner holds before it sends them to a worker: one job for many.
 const OLD_VIEWS_MAX: usize = 32;
-/// Burials of one guild that wait for a worker: of views, and of events.
+/// Burials of one guild's events that wait for a worker.
 const BURIALS_MAX: usize = 2;
 
 #[cfg(test)]

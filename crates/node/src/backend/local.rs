@@ -17,11 +17,11 @@ use guildhall_relay::{ApplyError, Batch, Relay, RelayConfig, SessionKey, TellErr
 use guildhall_ring::{Cursor, ReadError, Version};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, Semaphore, SemaphorePermit};
-use tokio::time::{Instant, timeout};
+use tokio::sync::Notify;
+use tokio::time::Instant;
 
-use super::seat::LAGGING_RETRY_AFTER;
 use super::seats::Seats;
+use super::turns::Turns;
 use crate::counters::Counter;
 use crate::live::{Feed, Live};
 use crate::node::Node;
@@ -31,10 +31,7 @@ pub(super) struct LocalRelay {
     pub(super) node: Node,
     pub(super) guild: GuildId,
     pub(super) sessions_max: usize,
-    /// Leave to attach a session, or have one come back: see [`ATTACHING_MAX`].
-    attaching: Semaphore,
-    /// Leave to wait for that: as many as there may be sessions.
-    waiting: Semaphore,
+    pub(super) turns: Arc<Turns>,
     pub(super) core: Mutex<Core>,
     /// Where errands run, also those of sessions that are dropped elsewhere.
     pub(super) runtime: Handle,
@@ -99,11 +96,10 @@ impl LocalRelay {
         let (relay, batch) = Relay::with_past(node.rings().budget(), config, rights, at, &past);
         let core = Core { relay, wakers: Vec::new(), seats: Seats::default(), batch: Some(batch), woken: Vec::new() };
         let local = Arc::new(Self {
+            turns: Turns::new(node.clone(), config.sessions_max),
             node,
             guild,
             sessions_max: config.sessions_max,
-            attaching: Semaphore::new(ATTACHING_MAX),
-            waiting: Semaphore::new(config.sessions_max.min(Semaphore::MAX_PERMITS)),
             core: Mutex::new(core),
             runtime: Handle::current(),
             over: Notify::new(),
@@ -127,24 +123,6 @@ impl LocalRelay {
         self.progress.notify_waiters();
         let wakers = take(&mut self.core.lock().wakers);
         wakers.into_iter().flatten().for_each(Waker::wake);
-    }
-
-    /// Waits until it is one more session's turn to attach or to come back, in the order they came.
-    ///
-    /// # Errors
-    /// `Overloaded` if as many wait as there may be sessions, or if it takes too long: those before it do not come to an end.
-    pub(super) async fn turn(&self) -> Result<SemaphorePermit<'_>, CallError> {
-        if let Ok(turn) = self.attaching.try_acquire() {
-            return Ok(turn);
-        }
-        let late = CallError::Overloaded { retry_after: LAGGING_RETRY_AFTER };
-        let Ok(_place) = self.waiting.try_acquire() else {
-            return Err(late);
-        };
-        match timeout(TURN_AFTER_MAX, self.attaching.acquire()).await {
-            Ok(turn) => Ok(turn.expect("it is never closed")),
-            Err(_elapsed) => Err(late),
-        }
     }
 
     /// Waits until the relay has come to a position that the owner has told, or is closed.
@@ -419,11 +397,6 @@ async fn pause(time: Option<Duration>) {
     }
 }
 
-/// Sessions that attach or come back at a time; the others wait, in the order they came. Enough to fill a turn of the owner; with
-/// more, other guilds' turns wait behind that many tasks that are ready.
-const ATTACHING_MAX: usize = 32;
-/// How long one waits for its turn: ten times what it takes a hundred thousand to have had theirs.
-const TURN_AFTER_MAX: Duration = Duration::from_secs(10);
 /// Events applied under one hold of the lock: some tens of microseconds.
 const RUN_EVENTS: usize = 64;
 /// Looks at a ring that moves on at every look, before a relay begins without a past.
@@ -436,45 +409,7 @@ const REOPEN_PAUSE_MAX: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
-    use guildhall_proto::{
-        Actor, ClientId, Command, Level, MemberFlags, Millis, Name, NewMember, Nick, OpId, Permissions, SessionId,
-        Status, UserId,
-    };
-    use guildhall_store::MemoryStore;
-
     use super::*;
-    use crate::{Attach, AttachError, Call, Clock, NodeConfig};
-
-    #[tokio::test(start_paused = true)]
-    async fn who_waits_too_long_for_its_turn_or_behind_too_many_is_told_to_come_again_and_then_comes_in() {
-        let config = NodeConfig { clock: Clock::from_fn(|| Millis(1)), ..NodeConfig::default() };
-        let node = Node::start(config, Arc::new(MemoryStore::default())).unwrap();
-        let owner =
-            NewMember { user: UserId::MIN, nick: Nick::parse("ada").unwrap(), roles: vec![], flags: MemberFlags::NONE };
-        let command = Command::CreateGuild { name: Name::parse("one").unwrap(), everyone: Permissions::NONE, owner };
-        let op = OpId { client: ClientId::MIN, counter: 1, issued_at: Millis(1) };
-        node.call(GuildId::MIN, Call { op, actor: Actor::System, command }).await.unwrap();
-        let backend = node.backend();
-        let (relay, _lease) = backend.relay(GuildId::MIN).await.unwrap();
-        let (session, user) = (SessionId::MIN, UserId::MIN);
-        let attach = Attach { session, user, status: Status::Online, members: false, level: Level::Active };
-
-        let turns: Vec<SemaphorePermit<'_>> =
-            (0..ATTACHING_MAX).map(|_| relay.attaching.try_acquire().unwrap()).collect();
-        let begun = Instant::now();
-        let refused = backend.attach(GuildId::MIN, attach).await.unwrap_err();
-        let late = AttachError::Call(CallError::Overloaded { retry_after: LAGGING_RETRY_AFTER });
-        assert_eq!((refused, begun.elapsed()), (late.clone(), TURN_AFTER_MAX));
-
-        let places = u32::try_from(relay.sessions_max).unwrap();
-        let waiting = relay.waiting.try_acquire_many(places).unwrap();
-        let begun = Instant::now();
-        let refused = backend.attach(GuildId::MIN, attach).await.unwrap_err();
-        assert_eq!((refused, begun.elapsed()), (late, Duration::ZERO));
-
-        drop((turns, waiting));
-        assert!(backend.attach(GuildId::MIN, attach).await.is_ok());
-    }
 
     #[tokio::test(start_paused = true)]
     async fn a_guild_that_ends_again_and_again_is_loaded_at_a_falling_pace() {

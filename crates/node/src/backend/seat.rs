@@ -56,7 +56,7 @@ impl Seat {
         mut place: impl FnMut(&mut Core, relay::Attach<'_>) -> Result<(SessionKey, T), relay::AttachError>,
     ) -> Result<(Self, T), AttachError> {
         let Attach { session, user, status, members, level } = attach;
-        let _turn = relay.turn().await?;
+        let _turn = relay.turns.next().await?;
         let tenure = {
             let mut core = relay.core.lock();
             if core.relay.sessions() >= relay.sessions_max {
@@ -99,7 +99,7 @@ impl Seat {
         mut place: impl FnMut(&mut Core, relay::Resume<'_>) -> Result<(SessionKey, T, Option<Gap>), relay::ResumeError>,
     ) -> Result<(Self, T, Option<Gap>), ResumeError> {
         let Resume { attach: Attach { session, user, status, .. }, known, .. } = resume;
-        let _turn = relay.turn().await?;
+        let _turn = relay.turns.next().await?;
         if relay.core.lock().relay.sessions() >= relay.sessions_max {
             return Err(AttachError::Full { max: relay.sessions_max }.into());
         }

@@ -155,7 +155,10 @@ async fn one_scan_too_many_is_refused_and_views_are_read_all_the_same() {
 
 #[tokio::test]
 async fn without_room_for_discards_all_is_dropped_in_place_and_counted() {
-    let world = World::with(|config| config.offload.discards_max = 0);
+    let world = World::with(|config| {
+        config.offload.discards_max = 0;
+        config.ring.entries_max = 16;
+    });
     let guild = world.found(1, 3).await;
     for number in 0..100 {
         soon(world.ask(guild, message(number))).await.unwrap();
