@@ -36,7 +36,10 @@ mod operation;
 mod payload;
 mod permissions;
 mod position;
+mod question;
 mod record;
+mod secret_key;
+mod session;
 mod structure;
 mod text;
 
@@ -55,7 +58,10 @@ pub use model::{
 pub use operation::{BodyHash, OpId};
 pub use payload::{Payload, PayloadTooLong};
 pub use permissions::{Permissions, UnknownPermissionBits};
-pub use position::{Epoch, Grant, Millis, Position, Seq};
+pub use position::{AsOf, Epoch, Grant, Millis, Position, Seq};
+pub use question::Question;
 pub use record::{AppliedOp, Record, Stage};
+pub use secret_key::SecretKey;
+pub use session::{Attached, Reply, SessionRequest};
 pub use structure::{Ban, KeptClient, Standing, Structure};
 pub use text::{Name, Nick, Reason, TextError};

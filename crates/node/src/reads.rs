@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use guildhall_members::{MemberRef, Question, UnknownInView, View};
-use guildhall_proto::{CallError, ChannelId, CommandError, GuildId, Member, Permissions, Position, Status, UserId};
+use guildhall_proto::{AsOf, CallError, ChannelId, CommandError, GuildId, Member, Permissions, Status, UserId};
 
 use crate::counters::Counter;
 use crate::last::Readable;
@@ -28,16 +28,6 @@ pub struct ViewRef {
     view: Option<Arc<View>>,
     stale_for: Option<Duration>,
     offload: Offload,
-}
-
-/// When a read is true.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct AsOf {
-    /// The position up to which it has everything.
-    pub at: Position,
-    /// `None` if the guild had an owner when it was read: it was the latest that may be seen. Otherwise how long it had none then; its
-    /// next owner, who is on the way, may find more in the store.
-    pub stale_for: Option<Duration>,
 }
 
 impl ViewRef {

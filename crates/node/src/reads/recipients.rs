@@ -12,10 +12,9 @@ use std::sync::Arc;
 use std::vec;
 
 use guildhall_members::{Filter, MemberRef, Scan};
-use guildhall_proto::{CallError, Status, UserId};
+use guildhall_proto::{AsOf, CallError, Status, UserId};
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
-use super::AsOf;
 use crate::last::Readable;
 use crate::offload::{AnswerPlace, JobPanicked, Offload, ScanPlace, Started};
 
