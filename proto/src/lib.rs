@@ -20,6 +20,7 @@
 
 #![warn(missing_docs)]
 
+pub mod call;
 pub mod codec;
 mod command;
 #[cfg(feature = "defects")]

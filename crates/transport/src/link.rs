@@ -123,7 +123,7 @@ impl Accepted {
         Self(Arc::new(link))
     }
 
-    /// Waits for the next call. Who takes it reads its request, compares it with the peer's role ([`crate::Call::is_allowed_to`]), and answers.
+    /// Waits for the next call. Who takes it reads its request, compares it with the peer's role ([`crate::Role::may_ask`]), and answers.
     ///
     /// # Errors
     /// [`LaneError::Closed`].

@@ -1,0 +1,78 @@
+//! What the frames of a link hold behind hello: calls with their answers, and the feeds of guilds.
+//!
+//! | Frame | Body |
+//! |---|---|
+//! | `Request` | an [`Ask`] |
+//! | `Answer` | an [`Answer`] |
+//! | `Error` | a [`CallFault`] |
+//! | `Chunk` of a request | a run of users ([`EncodedIds`], [`IdRun`]), or of an import's lines, by [`Request::chunks`] |
+//! | `Chunk` of an answer | a run of users, or of [`Piece`]s, by [`Answer::chunks`] |
+//! | `Feed` | [`FeedNews`], in which an event that was encoded before may stand as it is ([`EncodedEvent`]) |
+//! | `Ephemeral` | [`Told`] |
+//!
+//! Here is what they say, and what can be wrong with it; who may ask for what is the transport's table of roles by [`Call`], and when to ask
+//! again is the client's.
+
+mod answer;
+mod bounds;
+mod chunk;
+mod fault;
+mod feed;
+mod request;
+
+pub use answer::Answer;
+pub use bounds::{PageLimit, Prefix, PrefixTooLong, TooManyUsers, Users, Within};
+pub use chunk::{AnswerChunks, Course, EncodedIds, IdRun, LineRun, Packer, Piece, PieceKind, PieceRun, RequestChunks};
+pub use fault::{CallFault, ChunkFault, ChunkFlaw, Malformed};
+pub use feed::{EncodedEvent, FeedEnd, FeedId, FeedNews, News, Told};
+pub use request::{Ask, Freshness, Read, Request};
+
+/// What may be asked over a link. A link is dialed by whoever asks, so a row is about the dialer's role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Call {
+    /// Whether the node answers, and since when it runs.
+    Ping,
+    /// Its counters.
+    Stats,
+    /// Which guilds there are.
+    ListGuilds,
+    /// A durable change of a guild, its roles, channels or members, a prune among them.
+    Command,
+    /// Many members at once, as a stream.
+    Import,
+    /// A message.
+    Publish,
+    /// That somebody types.
+    Typing,
+    /// What a guild, a member or a right is: `can`, `members`.
+    Read,
+    /// Whom a ping reaches, as a stream of ids.
+    Recipients,
+    /// Attaching, detaching and resuming sessions, their levels and status.
+    Sessions,
+    /// The events of a guild, for a relay.
+    Feed,
+    /// A whole guild, as a stream.
+    Export,
+    /// A backup of the store.
+    Backup,
+}
+
+impl Call {
+    /// All of them.
+    pub const ALL: [Self; 13] = [
+        Self::Ping,
+        Self::Stats,
+        Self::ListGuilds,
+        Self::Command,
+        Self::Import,
+        Self::Publish,
+        Self::Typing,
+        Self::Read,
+        Self::Recipients,
+        Self::Sessions,
+        Self::Feed,
+        Self::Export,
+        Self::Backup,
+    ];
+}
