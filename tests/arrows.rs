@@ -28,6 +28,7 @@ fn the_whole_workspace_is_looked_at() {
         "log",
         "store",
         "transport",
+        "sessions",
         "node",
         "tests",
     ] {
@@ -100,8 +101,12 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("log", &[]),
     ("store", &["log", "members", "cluster", "proto"]),
     ("transport", &["proto"]),
-    ("node", &["guild", "members", "permissions", "ring", "relay", "cluster", "store", "transport", "index", "proto"]),
-    ("client", &["relay", "cluster", "transport", "proto"]),
+    ("sessions", &["relay", "permissions", "ring", "index", "proto"]),
+    (
+        "node",
+        &["guild", "members", "permissions", "ring", "relay", "sessions", "cluster", "store", "transport", "proto"],
+    ),
+    ("client", &["relay", "sessions", "ring", "permissions", "cluster", "transport", "proto"]),
     ("gateway", &["client", "proto"]),
     ("console", &["proto"]),
     ("sim", &["proto", "permissions", "ring", "members", "guild", "relay", "cluster", "log", "store"]),

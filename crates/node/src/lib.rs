@@ -2,8 +2,8 @@
 //!
 //! Each loaded guild has one owner task, which takes inputs from a bounded mailbox, lets the guild handle them, hands records to the
 //! store and lets out what the gate releases. Readers read published views on their own threads; scans, folds and the death of what
-//! is large happen on rayon workers at the lowest priority. Relays stand beside the sessions: a [`Backend`] is one backend node's
-//! part, and takes one relay for each guild that its sessions attach to.
+//! is large happen on rayon workers at the lowest priority. Sessions in the same process attach to a [`Backend`], whose relays read the
+//! owners' rings.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -50,7 +50,7 @@
 //! # Ok(()) }
 //! ```
 
-mod backend;
+mod beside;
 mod clock;
 mod config;
 mod counters;
@@ -65,12 +65,9 @@ mod owner;
 mod pace;
 mod reads;
 mod registry;
-mod rings;
 mod stored;
 
-pub use backend::{
-    Attach, AttachError, Backend, BatchSession, Batches, Delivery, Resume, ResumeError, Resumed, SessionStream,
-};
+pub use beside::{Backend, BatchSession, Batches, SessionStream};
 pub use clock::Clock;
 pub use config::{LoadConfig, MailboxConfig, NodeConfig, OffloadConfig, Quota, ResumeConfig, TurnConfig};
 pub use counters::{Counter, Counters, Counts};
@@ -81,6 +78,7 @@ pub use guildhall_proto::AsOf;
 pub use guildhall_relay::Delivery as DeliveryRef;
 pub use guildhall_relay::{BatchItem, DetachReason, Gap, RelayConfig, Secret, SecretError, SecretKey, SecretKeys};
 pub use guildhall_ring::{LatestConfig, RingConfig};
+pub use guildhall_sessions::{Attach, AttachError, Delivery, Resume, ResumeError, Resumed};
 pub use keys::NoRandomness;
 pub use node::{Call, Node, Pending, StartError};
 pub use owner::SleepError;

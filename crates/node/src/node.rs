@@ -10,10 +10,11 @@ use guildhall_proto::{
     SessionId, Subject, UserId,
 };
 use guildhall_relay::SecretKeys;
+use guildhall_sessions::Rings;
 use guildhall_store::Store;
 use tokio::runtime::Handle;
 
-use crate::backend::Backend;
+use crate::beside::Backend;
 use crate::config::{NodeConfig, ResumeConfig};
 use crate::counters::{Counter, Counters, Counts};
 use crate::keys::{Keys, NoRandomness};
@@ -22,7 +23,6 @@ use crate::live::{self, Live, NoReply, Request};
 use crate::offload::Offload;
 use crate::owner::{SleepError, Surroundings};
 use crate::registry::{Places, Purpose, Registry};
-use crate::rings::Rings;
 
 /// A running node. Clones share it. Lives until [`stop`](Self::stop); dropping every handle leaves its guilds running until they sleep.
 #[derive(Clone)]
@@ -74,7 +74,8 @@ impl Node {
         let keys = Keys::new(config.resume.keys.clone())?;
         let counters = Arc::new(Counters::default());
         let offload = Offload::start(config.offload.clone(), Arc::clone(&counters))?;
-        let rings = Arc::new(Rings::new(config.rings_bytes_max, Arc::clone(&counters)));
+        let counted = Arc::clone(&counters);
+        let rings = Arc::new(Rings::new(config.rings_bytes_max, move || counted.bump(Counter::RingsCutBack)));
         let around = Surroundings {
             runtime: Handle::current(),
             clock: config.clock.clone(),
@@ -154,8 +155,8 @@ impl Node {
         let live = self.live(guild).await?;
         // Before the mailbox, so that who holds down a key costs the owner nothing.
         if let Some(Ephemeral { kind: EphemeralKind::Typing { since, .. }, .. }) =
-            live.told.get(&Subject { user, channel: Some(channel) })
-            && self.now().since(since) < TYPING_EVERY
+            live.feed.told.get(&Subject { user, channel: Some(channel) })
+            && self.time().since(since) < TYPING_EVERY
         {
             self.counters().bump(Counter::TypingRepeated);
             return Ok(());
@@ -203,14 +204,14 @@ impl Node {
 
     /// What all rings of the node have leased of [`NodeConfig::rings_bytes_max`], in bytes.
     pub fn ring_bytes(&self) -> usize {
-        self.rings().budget().leased()
+        self.all_rings().budget().leased()
     }
 
-    pub(crate) fn rings(&self) -> &Arc<Rings> {
+    pub(crate) fn all_rings(&self) -> &Arc<Rings> {
         &self.shared.rings
     }
 
-    pub(crate) fn keys(&self) -> Arc<SecretKeys> {
+    pub(crate) fn session_keys(&self) -> Arc<SecretKeys> {
         self.shared.keys.load()
     }
 
@@ -219,12 +220,12 @@ impl Node {
     }
 
     /// The time by the node's clock.
-    pub(crate) fn now(&self) -> Millis {
+    pub(crate) fn time(&self) -> Millis {
         self.shared.config.clock.now()
     }
 
     /// Carries a session's request out. Being idempotent, it is retried if the guild's owner ends meanwhile.
-    pub(crate) async fn session(
+    pub(crate) async fn ask_of_session(
         &self,
         guild: GuildId,
         session: SessionId,

@@ -15,14 +15,13 @@ use std::convert::Infallible;
 use std::mem::{replace, take};
 use std::num::NonZeroU64;
 
-use guildhall_guild::SessionRequest;
 use guildhall_index::{Row, Table};
-use guildhall_proto::{Generation, Millis, SessionId, Status, UserId};
+use guildhall_proto::{Generation, Millis, SessionId, SessionRequest, Status, UserId};
 use guildhall_relay::SessionKey;
 use tokio::sync::oneshot;
 
 #[derive(Debug, Default)]
-pub(super) struct Seats {
+pub(crate) struct Seats {
     seats: Table<Seat, 1>,
     /// Of those whose connection broke. Dropped with the seat, each tells who waits for the end of its time that there is nothing to wait
     /// for.
@@ -32,11 +31,11 @@ pub(super) struct Seats {
 
 /// One time that a seat is held: from an attach, or a coming back, until another takes it over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Tenure(u64);
+pub(crate) struct Tenure(u64);
 
 /// As which an owner knows a session, if it has said so: owners number generations from one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Known(Option<NonZeroU64>);
+pub(crate) struct Known(Option<NonZeroU64>);
 
 /// 64 bytes: there is one for each session.
 #[derive(Debug)]
@@ -76,13 +75,13 @@ enum Stage {
 
 impl Seats {
     /// Takes the seat of a session, if it is free, or its user's connection to it broke.
-    pub(super) fn reserve(&mut self, session: SessionId, user: UserId, status: Status) -> Option<Tenure> {
+    pub(crate) fn reserve(&mut self, session: SessionId, user: UserId, status: Status) -> Option<Tenure> {
         let is_free = self.find(session).is_none_or(|seat| seat.stage == Stage::Cut && seat.user == user);
         is_free.then(|| self.hold(session, user, status, Known::NOT_YET).0)
     }
 
     /// Takes the seat of a session that has come back, from whoever has it. With it goes the key under which the relay has it still.
-    pub(super) fn take_over(
+    pub(crate) fn take_over(
         &mut self,
         session: SessionId,
         user: UserId,
@@ -142,7 +141,7 @@ impl Seats {
     }
 
     /// Notes as which the owner knows a session. Whether another owner has come meanwhile and is to be told.
-    pub(super) fn attached(&mut self, session: SessionId, tenure: Tenure, generation: Generation) -> bool {
+    pub(crate) fn attached(&mut self, session: SessionId, tenure: Tenure, generation: Generation) -> bool {
         self.held_mut(session, tenure).is_some_and(|seat| {
             seat.known = generation.into();
             take(&mut seat.untold)
@@ -150,7 +149,7 @@ impl Seats {
     }
 
     /// Notes under which key the relay has a session, and when its member had joined.
-    pub(super) fn place(&mut self, session: SessionId, tenure: Tenure, key: SessionKey, joined_at: Millis) {
+    pub(crate) fn place(&mut self, session: SessionId, tenure: Tenure, key: SessionKey, joined_at: Millis) {
         if let Some(seat) = self.held_mut(session, tenure) {
             seat.key = Some(key);
             seat.joined_at = joined_at;
@@ -158,13 +157,13 @@ impl Seats {
     }
 
     /// Under which key the relay has a session, if it has.
-    pub(super) fn key(&self, session: SessionId, tenure: Tenure) -> Option<SessionKey> {
+    pub(crate) fn key(&self, session: SessionId, tenure: Tenure) -> Option<SessionKey> {
         self.held(session, tenure)?.key
     }
 
     /// Keeps the seat of a session whose connection broke. With it goes the key under which the relay has it; `None` if the seat is
     /// held by another. With it goes too what ends once the seat is given back, or held anew.
-    pub(super) fn cut(
+    pub(crate) fn cut(
         &mut self,
         session: SessionId,
         tenure: Tenure,
@@ -177,25 +176,30 @@ impl Seats {
         Some((key, over))
     }
 
+    /// The users of all seats, some of them more than once. O(sessions).
+    pub(crate) fn users(&self) -> Vec<UserId> {
+        self.seats.iter().map(|seat| seat.user).collect()
+    }
+
     /// The sessions that the relay has of users who, by what `joined` says, have left since and joined anew. O(sessions).
-    pub(super) fn outlived(&self, joined: impl Fn(UserId) -> Option<Millis>) -> Vec<SessionKey> {
+    pub(crate) fn outlived(&self, joined: impl Fn(UserId) -> Option<Millis>) -> Vec<SessionKey> {
         let is_earlier = |seat: &&Seat| joined(seat.user).is_some_and(|joined_at| seat.joined_at < joined_at);
         let outlived = self.seats.iter().filter(|seat| seat.key.is_some()).filter(is_earlier);
         outlived.filter_map(|seat| seat.key).collect()
     }
 
     /// Notes what a session shows from now on, and tells what it showed before.
-    pub(super) fn set_status(&mut self, session: SessionId, tenure: Tenure, status: Status) -> Option<Status> {
+    pub(crate) fn set_status(&mut self, session: SessionId, tenure: Tenure, status: Status) -> Option<Status> {
         self.held_mut(session, tenure).map(|seat| replace(&mut seat.status, status))
     }
 
     /// Notes that a detach is asked for, before it is. Whether the seat is still held so.
-    pub(super) fn leave(&mut self, session: SessionId, tenure: Tenure) -> bool {
+    pub(crate) fn leave(&mut self, session: SessionId, tenure: Tenure) -> bool {
         self.held_mut(session, tenure).map(|seat| seat.stage = Stage::Leaving).is_some()
     }
 
     /// Notes that a detach was refused. Whether an owner has been told otherwise meanwhile, and has to be told again.
-    pub(super) fn stay(&mut self, session: SessionId, tenure: Tenure) -> bool {
+    pub(crate) fn stay(&mut self, session: SessionId, tenure: Tenure) -> bool {
         self.held_mut(session, tenure).is_some_and(|seat| {
             seat.stage = Stage::Attached;
             take(&mut seat.told_leaving)
@@ -203,7 +207,7 @@ impl Seats {
     }
 
     /// Gives a seat back: its session is detached at the owner, or was never known there. Tells its key, if the relay has it.
-    pub(super) fn left(&mut self, session: SessionId, tenure: Tenure) -> Option<SessionKey> {
+    pub(crate) fn left(&mut self, session: SessionId, tenure: Tenure) -> Option<SessionKey> {
         let seat = self.held_mut(session, tenure)?;
         seat.stage = Stage::Left;
         let key = seat.key.take();
@@ -214,16 +218,16 @@ impl Seats {
     }
 
     /// Whether an owner may know a session that the relay has ended by itself.
-    pub(super) fn was_retold(&self, session: SessionId, tenure: Tenure) -> bool {
+    pub(crate) fn was_retold(&self, session: SessionId, tenure: Tenure) -> bool {
         self.held(session, tenure).is_some_and(|seat| seat.retold)
     }
 
-    pub(super) fn sessions(&self) -> Vec<SessionId> {
+    pub(crate) fn sessions(&self) -> Vec<SessionId> {
         self.seats.iter().map(|seat| seat.session).collect()
     }
 
     /// What a new owner is to be told of a session, if there is anything, and if no errand is telling it that already.
-    pub(super) fn begin_telling(&mut self, session: SessionId) -> Option<SessionRequest> {
+    pub(crate) fn begin_telling(&mut self, session: SessionId) -> Option<SessionRequest> {
         let seat = self.find_mut(session)?;
         if seat.telling {
             seat.again = true;
@@ -235,7 +239,7 @@ impl Seats {
     }
 
     /// Notes what an owner was told, and says what it is to be told next; `None` ends the errand.
-    pub(super) fn told(&mut self, session: SessionId, told: SessionRequest) -> Option<SessionRequest> {
+    pub(crate) fn told(&mut self, session: SessionId, told: SessionRequest) -> Option<SessionRequest> {
         let seat = self.find_mut(session)?;
         if let Some(wanted) = seat.request()
             && (wanted != told || take(&mut seat.again))
@@ -279,9 +283,9 @@ impl Row<1> for Seat {
 
 impl Known {
     /// The owner has not said so.
-    pub(super) const NOT_YET: Self = Self(None);
+    pub(crate) const NOT_YET: Self = Self(None);
 
-    pub(super) fn generation(self) -> Option<Generation> {
+    pub(crate) fn generation(self) -> Option<Generation> {
         self.0.map(|number| Generation(number.get()))
     }
 }

@@ -9,17 +9,19 @@ use std::task::{Context, Poll, ready};
 use guildhall_proto::{CallError, Generation, Level, Position, SessionId, Status};
 use guildhall_relay::{self as relay, Delivery as DeliveryRef, Read, Secret, Stream, Wait};
 
-use super::local::LocalRelay;
-use super::seat::Seat;
-use super::{Attach, AttachError, Delivery, Lease, Resume, ResumeError, Resumed};
+use crate::backend::Lease;
+use crate::guilds::Guilds;
+use crate::local::{Core, LocalRelay};
+use crate::seat::Seat;
+use crate::{Attach, AttachError, Delivery, Resume, ResumeError, Resumed};
 
 /// What one session hears.
 ///
 /// Dropping it cuts the session, as when its connection breaks: the guild keeps it, with its status, for
-/// [`ResumeConfig::within`](crate::ResumeConfig), and it may [come back](crate::Backend::resume) with its secret. A
+/// [`Returning::within`](crate::Returning), and it may [come back](crate::Backend::resume) with its secret. A
 /// [`detach`](Self::detach) is a goodbye.
-pub struct SessionStream {
-    seat: Seat,
+pub struct SessionStream<G: Guilds> {
+    seat: Seat<G>,
     stream: Stream,
     /// Gone while it waits: nearly all sessions wait nearly always.
     read: Option<Box<ReadAhead>>,
@@ -32,9 +34,13 @@ struct ReadAhead {
     known: Position,
 }
 
-impl SessionStream {
-    pub(super) async fn attach(relay: Arc<LocalRelay>, lease: Lease, attach: Attach) -> Result<Self, AttachError> {
-        let place = |core: &mut super::local::Core, attach: relay::Attach<'_>| {
+impl<G: Guilds> SessionStream<G> {
+    pub(crate) async fn attach(
+        relay: Arc<LocalRelay<G>>,
+        lease: Lease<G>,
+        attach: Attach,
+    ) -> Result<Self, AttachError> {
+        let place = |core: &mut Core, attach: relay::Attach<'_>| {
             let stream = core.relay.attach_stream(attach)?;
             Ok((stream.key(), stream))
         };
@@ -42,13 +48,13 @@ impl SessionStream {
         Ok(Self { seat, stream, read: None })
     }
 
-    pub(super) async fn resume(
-        relay: Arc<LocalRelay>,
-        lease: Lease,
+    pub(crate) async fn resume(
+        relay: Arc<LocalRelay<G>>,
+        lease: Lease<G>,
         resume: Resume,
         generation: Generation,
     ) -> Result<Resumed<Self>, ResumeError> {
-        let place = |core: &mut super::local::Core, resume: relay::Resume<'_>| {
+        let place = |core: &mut Core, resume: relay::Resume<'_>| {
             let (stream, gap) = core.relay.resume_stream(resume)?;
             Ok((stream.key(), stream, gap))
         };
@@ -63,7 +69,7 @@ impl SessionStream {
     }
 
     /// The secret by which the session comes back, if it is cut: made now, and good for
-    /// [`secret_lifetime`](crate::ResumeConfig) from now. Once, whichever of those made since it was attached or came back is used.
+    /// [`secret_lifetime`](crate::Returning) from now. Once, whichever of those made since it was attached or came back is used.
     pub fn secret(&self) -> Secret {
         self.seat.secret()
     }
@@ -240,7 +246,7 @@ impl From<DeliveryRef<'_>> for Delivery {
     }
 }
 
-impl fmt::Debug for SessionStream {
+impl<G: Guilds> fmt::Debug for SessionStream<G> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SessionStream")
             .field("stream", &self.stream)

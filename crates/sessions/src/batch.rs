@@ -6,30 +6,32 @@ use std::sync::Arc;
 use guildhall_proto::{CallError, CommandError, Generation, Level, Position, SessionId, Status};
 use guildhall_relay::{self as relay, Batch, BatchItem, BatchRead, Secret};
 
-use super::local::{Core, LocalRelay};
-use super::seat::{LAGGING_RETRY_AFTER, Seat};
-use super::{Attach, AttachError, Lease, Resume, ResumeError, Resumed};
+use crate::backend::Lease;
+use crate::guilds::Guilds;
+use crate::local::{Core, LocalRelay};
+use crate::seat::{LAGGING_RETRY_AFTER, Seat};
+use crate::{Attach, AttachError, Resume, ResumeError, Resumed};
 
 /// A session that is served by the [`Batches`] of its guild.
 ///
 /// Dropping it cuts the session, as when its connection breaks: the consumer is told that it has ended, and it may
 /// [come back](crate::Backend::resume_batch) for a time. A [`detach`](Self::detach) is a goodbye.
-pub struct BatchSession {
-    seat: Seat,
+pub struct BatchSession<G: Guilds> {
+    seat: Seat<G>,
 }
 
 /// What all batch sessions of one guild on one backend hear. Dropped, it can be taken again.
-pub struct Batches {
-    relay: Arc<LocalRelay>,
+pub struct Batches<G: Guilds> {
+    relay: Arc<LocalRelay<G>>,
     /// `None` only while it is dropped.
     batch: Option<Batch>,
-    _lease: Lease,
+    _lease: Lease<G>,
 }
 
-impl BatchSession {
-    pub(super) async fn attach(
-        relay: Arc<LocalRelay>,
-        lease: Lease,
+impl<G: Guilds> BatchSession<G> {
+    pub(crate) async fn attach(
+        relay: Arc<LocalRelay<G>>,
+        lease: Lease<G>,
         attach: Attach,
         token: u64,
     ) -> Result<Self, AttachError> {
@@ -38,9 +40,9 @@ impl BatchSession {
         Ok(Self { seat })
     }
 
-    pub(super) async fn resume(
-        relay: Arc<LocalRelay>,
-        lease: Lease,
+    pub(crate) async fn resume(
+        relay: Arc<LocalRelay<G>>,
+        lease: Lease<G>,
         resume: Resume,
         generation: Generation,
         token: u64,
@@ -99,8 +101,8 @@ impl BatchSession {
     }
 }
 
-impl Batches {
-    pub(super) fn take(relay: Arc<LocalRelay>, lease: Lease) -> Option<Self> {
+impl<G: Guilds> Batches<G> {
+    pub(crate) fn take(relay: Arc<LocalRelay<G>>, lease: Lease<G>) -> Option<Self> {
         let batch = relay.core.lock().batch.take()?;
         Some(Self { relay, batch: Some(batch), _lease: lease })
     }
@@ -131,19 +133,19 @@ impl Batches {
     }
 }
 
-impl Drop for Batches {
+impl<G: Guilds> Drop for Batches<G> {
     fn drop(&mut self) {
         self.relay.core.lock().batch = self.batch.take();
     }
 }
 
-impl fmt::Debug for BatchSession {
+impl<G: Guilds> fmt::Debug for BatchSession<G> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BatchSession").field("session", &self.seat.session()).finish_non_exhaustive()
     }
 }
 
-impl fmt::Debug for Batches {
+impl<G: Guilds> fmt::Debug for Batches<G> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Batches").field("sessions", &self.batch.as_ref().map(Batch::sessions)).finish_non_exhaustive()
     }

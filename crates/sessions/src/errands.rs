@@ -6,26 +6,25 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use guildhall_guild::{Reply, SessionRequest};
-use guildhall_proto::{CallError, CommandError, Position, SessionId};
+use guildhall_proto::{CallError, CommandError, Position, Reply, SessionId, SessionRequest};
 use guildhall_relay::SessionKey;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::Lease;
-use super::local::{Core, LocalRelay};
-use super::seat::Held;
-use crate::counters::Counter;
+use crate::backend::Lease;
+use crate::guilds::{Counted, Guilds};
+use crate::local::{Core, LocalRelay};
+use crate::seat::Held;
 
-impl LocalRelay {
+impl<G: Guilds> LocalRelay<G> {
     /// Asks the owner something about a session.
-    pub(super) async fn ask(&self, session: SessionId, request: SessionRequest) -> Result<Reply, CallError> {
-        self.node.session(self.guild, session, request).await
+    pub(crate) async fn ask(&self, session: SessionId, request: SessionRequest) -> Result<Reply, CallError> {
+        self.guilds.session(self.guild, session, request).await
     }
 
     /// Detaches a session at the owner and then here, up to the same position; it hears all before that. If this is dropped while
     /// it waits, the owner may have detached the session all the same; it is to be detached again.
-    pub(super) async fn detach(self: &Arc<Self>, held: Held) -> Result<Position, CallError> {
+    pub(crate) async fn detach(self: &Arc<Self>, held: Held) -> Result<Position, CallError> {
         self.core.lock().seats.leave(held.session, held.tenure);
         match self.ask(held.session, held.goodbye()).await {
             Ok(Reply::Accepted(at)) => Ok(self.left(held, Some(at))),
@@ -48,7 +47,7 @@ impl LocalRelay {
     }
 
     /// Ends a session here that the owner has ended or does not know, up to `at`, or else up to what was fed so far.
-    pub(super) fn left(&self, held: Held, at: Option<Position>) -> Position {
+    pub(crate) fn left(&self, held: Held, at: Option<Position>) -> Position {
         let mut core = self.core.lock();
         let at = at.unwrap_or_else(|| core.relay.position());
         if let Some(key) = core.seats.left(held.session, held.tenure) {
@@ -67,7 +66,7 @@ impl LocalRelay {
 
     /// Keeps the seat of a session whose connection broke, for as long as it may come back, and then detaches it at the owner. Its
     /// place at the relay is free at once. The lease keeps the relay until then, and with it the session's past.
-    pub(super) fn cut(self: &Arc<Self>, held: Held, within: Duration, lease: Lease) {
+    pub(crate) fn cut(self: &Arc<Self>, held: Held, within: Duration, lease: Lease<G>) {
         let mut core = self.core.lock();
         let Some((key, over)) = core.seats.cut(held.session, held.tenure) else {
             // It has come back already.
@@ -78,7 +77,7 @@ impl LocalRelay {
             self.end(&mut core, key, at);
         }
         self.wake(core);
-        self.node.counters().bump(Counter::SessionsCut);
+        self.guilds.count(Counted::SessionCut, 1);
         let relay = Arc::clone(self);
         self.runtime.spawn(async move {
             // The seat is gone, or held anew: the task ends at once, so that there is one for a session however often it is cut.
@@ -89,12 +88,17 @@ impl LocalRelay {
     }
 
     /// Sees to the detach of a session that nobody holds any more. The lease keeps the relay until then.
-    pub(super) fn abandon(self: &Arc<Self>, held: Held, lease: Option<Lease>) {
-        self.detach_in_background(held, Some(Counter::SessionsAbandoned), lease);
+    pub(crate) fn abandon(self: &Arc<Self>, held: Held, lease: Option<Lease<G>>) {
+        self.detach_in_background(held, Some(Counted::SessionAbandoned), lease);
     }
 
     /// Sees to the detach of a session that may be attached at the owner, and counts it unless it goes on elsewhere.
-    pub(super) fn detach_in_background(self: &Arc<Self>, held: Held, counter: Option<Counter>, lease: Option<Lease>) {
+    pub(crate) fn detach_in_background(
+        self: &Arc<Self>,
+        held: Held,
+        counted: Option<Counted>,
+        lease: Option<Lease<G>>,
+    ) {
         if !self.core.lock().seats.leave(held.session, held.tenure) {
             // It has come back here.
             return;
@@ -107,8 +111,8 @@ impl LocalRelay {
                 tracing::debug!(guild = %relay.guild, session = %held.session, %error, "session ended without its owner");
             }
             let goes_on = matches!(told, Err(CallError::Refused(CommandError::SessionSuperseded { .. })));
-            if let Some(counter) = counter.filter(|_| !goes_on) {
-                relay.node.counters().bump(counter);
+            if let Some(counted) = counted.filter(|_| !goes_on) {
+                relay.guilds.count(counted, 1);
             }
             relay.left(held, None);
             drop(lease);
@@ -116,12 +120,12 @@ impl LocalRelay {
     }
 
     /// Tells the owner of one session as it is to be.
-    pub(super) fn tell_in_background(self: &Arc<Self>, session: SessionId) {
+    pub(crate) fn tell_in_background(self: &Arc<Self>, session: SessionId) {
         self.runtime.spawn(Arc::clone(self).tell(session));
     }
 
     /// Tells a new owner of every session here. What the owner refuses has ended at the resync, or ends by itself.
-    pub(super) async fn tell_all(self: Arc<Self>) {
+    pub(crate) async fn tell_all(self: Arc<Self>) {
         let sessions = self.core.lock().seats.sessions();
         let mut telling = JoinSet::new();
         for session in sessions {

@@ -1,15 +1,4 @@
-//! A backend node's part: sessions attach here, and the relays of their guilds stand beside them.
-//!
-//! A guild's relay comes with its first session and goes with its last. It is fed by a task that reads the guild's ring by cursor; if
-//! it falls out of the ring, or the guild comes back under another owner, it begins again from a view, and its sessions are told a gap.
-
-mod batch;
-mod errands;
-mod local;
-mod resume;
-mod seat;
-mod seats;
-mod stream;
+//! One backend node's relays: each comes with its guild's first session and goes with its last.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -21,35 +10,32 @@ use guildhall_relay::{DetachReason, Gap, RelayConfig};
 use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 
-pub use batch::{BatchSession, Batches};
-pub use resume::{Resume, ResumeError, Resumed};
-pub use stream::SessionStream;
-
-use crate::node::Node;
-use local::LocalRelay;
+use crate::batch::{BatchSession, Batches};
+use crate::guilds::Guilds;
+use crate::local::LocalRelay;
+use crate::stream::SessionStream;
 
 /// One backend node's relays. Clones share them.
-#[derive(Clone)]
-pub struct Backend {
-    shared: Arc<Shared>,
+pub struct Backend<G: Guilds> {
+    pub(crate) shared: Arc<Shared<G>>,
 }
 
-struct Shared {
-    node: Node,
+pub(crate) struct Shared<G: Guilds> {
+    pub(crate) guilds: G,
     config: RelayConfig,
-    relays: Mutex<HashMap<GuildId, Arc<Slot>>>,
+    relays: Mutex<HashMap<GuildId, Arc<Slot<G>>>>,
 }
 
 /// A guild's relay and how many leases keep it; counted under the lock of the map.
-struct Slot {
-    shared: Arc<Shared>,
+pub(crate) struct Slot<G: Guilds> {
+    shared: Arc<Shared<G>>,
     guild: GuildId,
     leases: AtomicUsize,
-    relay: OnceCell<Arc<LocalRelay>>,
+    pub(crate) relay: OnceCell<Arc<LocalRelay<G>>>,
 }
 
 /// Keeps a guild's relay: the last one to go closes it. One pointer, for each session has one.
-struct Lease(Arc<Slot>);
+pub(crate) struct Lease<G: Guilds>(pub(crate) Arc<Slot<G>>);
 
 /// A session to be attached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,16 +87,17 @@ pub enum AttachError {
     },
 }
 
-impl Backend {
-    pub(crate) fn new(node: Node, config: RelayConfig) -> Self {
-        Self { shared: Arc::new(Shared { node, config, relays: Mutex::default() }) }
+impl<G: Guilds> Backend<G> {
+    /// Without relays yet.
+    pub fn new(guilds: G, config: RelayConfig) -> Self {
+        Self { shared: Arc::new(Shared { guilds, config, relays: Mutex::default() }) }
     }
 
     /// Attaches a session that reads for itself: it hears every event after its attach that its member may see.
     ///
     /// # Errors
     /// See [`AttachError`].
-    pub async fn attach(&self, guild: GuildId, attach: Attach) -> Result<SessionStream, AttachError> {
+    pub async fn attach(&self, guild: GuildId, attach: Attach) -> Result<SessionStream<G>, AttachError> {
         let (relay, lease) = self.relay(guild).await?;
         SessionStream::attach(relay, lease, attach).await
     }
@@ -119,7 +106,12 @@ impl Backend {
     ///
     /// # Errors
     /// See [`AttachError`].
-    pub async fn attach_batch(&self, guild: GuildId, attach: Attach, token: u64) -> Result<BatchSession, AttachError> {
+    pub async fn attach_batch(
+        &self,
+        guild: GuildId,
+        attach: Attach,
+        token: u64,
+    ) -> Result<BatchSession<G>, AttachError> {
         let (relay, lease) = self.relay(guild).await?;
         BatchSession::attach(relay, lease, attach, token).await
     }
@@ -128,7 +120,7 @@ impl Backend {
     ///
     /// # Errors
     /// `UnknownGuild`, `Unavailable` or `Stopping`.
-    pub async fn batches(&self, guild: GuildId) -> Result<Option<Batches>, CallError> {
+    pub async fn batches(&self, guild: GuildId) -> Result<Option<Batches<G>>, CallError> {
         let (relay, lease) = self.relay(guild).await?;
         Ok(Batches::take(relay, lease))
     }
@@ -141,14 +133,14 @@ impl Backend {
     /// About how much memory the relays take, in bytes, without what streams and batch consumers hold. O(cohorts of all relays).
     pub fn memory_bytes(&self) -> usize {
         // Not under the lock of the map: each relay has its own.
-        let slots: Vec<Arc<Slot>> = self.shared.relays.lock().values().cloned().collect();
+        let slots: Vec<Arc<Slot<G>>> = self.shared.relays.lock().values().cloned().collect();
         slots.iter().filter_map(|slot| slot.relay.get()).map(|relay| relay.core.lock().relay.memory_bytes()).sum()
     }
 
-    async fn relay(&self, guild: GuildId) -> Result<(Arc<LocalRelay>, Lease), CallError> {
+    pub(crate) async fn relay(&self, guild: GuildId) -> Result<(Arc<LocalRelay<G>>, Lease<G>), CallError> {
         loop {
             let lease = self.lease(guild);
-            let open = || LocalRelay::open(self.shared.node.clone(), guild, self.shared.config);
+            let open = || LocalRelay::open(self.shared.guilds.clone(), guild, self.shared.config);
             let relay = Arc::clone(lease.0.relay.get_or_try_init(open).await?);
             if !relay.is_closed() {
                 return Ok((relay, lease));
@@ -158,7 +150,7 @@ impl Backend {
         }
     }
 
-    fn lease(&self, guild: GuildId) -> Lease {
+    fn lease(&self, guild: GuildId) -> Lease<G> {
         let mut relays = self.shared.relays.lock();
         let slot = relays.entry(guild).or_insert_with(|| Slot::of(&self.shared, guild));
         slot.leases.fetch_add(1, Ordering::Relaxed);
@@ -166,27 +158,27 @@ impl Backend {
     }
 }
 
-impl Slot {
+impl<G: Guilds> Slot<G> {
     /// One that is in the map as long as somebody has a lease of it, and no longer: so it does not keep the backend by itself.
-    fn of(shared: &Arc<Shared>, guild: GuildId) -> Arc<Self> {
+    fn of(shared: &Arc<Shared<G>>, guild: GuildId) -> Arc<Self> {
         let (shared, leases, relay) = (Arc::clone(shared), AtomicUsize::new(0), OnceCell::new());
         Arc::new(Self { shared, guild, leases, relay })
     }
 }
 
-impl Lease {
+impl<G: Guilds> Lease<G> {
     fn forget(&self) {
         self.take_out(&mut self.0.shared.relays.lock());
     }
 
-    fn take_out(&self, relays: &mut HashMap<GuildId, Arc<Slot>>) {
+    fn take_out(&self, relays: &mut HashMap<GuildId, Arc<Slot<G>>>) {
         if relays.get(&self.0.guild).is_some_and(|slot| Arc::ptr_eq(slot, &self.0)) {
             relays.remove(&self.0.guild);
         }
     }
 }
 
-impl Clone for Lease {
+impl<G: Guilds> Clone for Lease<G> {
     fn clone(&self) -> Self {
         // Without the lock of the map: while there is this one, the last does not go.
         self.0.leases.fetch_add(1, Ordering::Relaxed);
@@ -194,7 +186,7 @@ impl Clone for Lease {
     }
 }
 
-impl Drop for Lease {
+impl<G: Guilds> Drop for Lease<G> {
     fn drop(&mut self) {
         let mut relays = self.0.shared.relays.lock();
         if self.0.leases.fetch_sub(1, Ordering::Relaxed) == 1 {
@@ -207,7 +199,13 @@ impl Drop for Lease {
     }
 }
 
-impl fmt::Debug for Backend {
+impl<G: Guilds> Clone for Backend<G> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<G: Guilds> fmt::Debug for Backend<G> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Backend").field("relays", &self.relays()).finish_non_exhaustive()
     }

@@ -3,42 +3,45 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use guildhall_guild::{Attached, Reply, SessionRequest};
-use guildhall_proto::{CallError, CommandError, Generation, Level, Millis, Position, SessionId, Status, UserId};
+use guildhall_proto::{
+    Attached, CallError, CommandError, Generation, Level, Millis, Position, Reply, SessionId, SessionRequest, Status,
+    UserId,
+};
 use guildhall_relay::{self as relay, Claims, Gap, ListenError, Secret, SessionKey};
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::local::{Core, LocalRelay};
-use super::resume::{Resume, ResumeError};
-use super::seats::{Known, Tenure};
-use super::{Attach, AttachError, Lease};
-use crate::counters::Counter;
+use crate::backend::Lease;
+use crate::guilds::{Counted, Guilds};
+use crate::local::{Core, LocalRelay};
+use crate::resume::{Resume, ResumeError};
+use crate::seats::{Known, Tenure};
+use crate::{Attach, AttachError};
 
 /// A session's place. Dropped without a [`detach`](Self::detach), it is cut: the session may come back for a time.
-pub(super) struct Seat {
+pub(crate) struct Seat<G: Guilds> {
     held: Held,
     /// Whether the session was handed out.
     is_placed: bool,
     /// Whether the owner may still know the session.
     needs_detach: bool,
     /// Whether its stream has been read to its end.
-    pub(super) is_over: bool,
+    pub(crate) is_over: bool,
     /// Of its relay, which is open.
-    lease: Lease,
+    lease: Lease<G>,
 }
 
 /// As what a seat is held.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Held {
-    pub(super) session: SessionId,
-    pub(super) user: UserId,
-    pub(super) tenure: Tenure,
-    pub(super) known: Known,
+pub(crate) struct Held {
+    pub(crate) session: SessionId,
+    pub(crate) user: UserId,
+    pub(crate) tenure: Tenure,
+    pub(crate) known: Known,
 }
 
 impl Held {
     /// The detach that ends this session, and none that has come back since.
-    pub(super) fn goodbye(&self) -> SessionRequest {
+    pub(crate) fn goodbye(&self) -> SessionRequest {
         let user = self.user;
         match self.known.generation() {
             Some(generation) => SessionRequest::Release { user, generation },
@@ -47,11 +50,11 @@ impl Held {
     }
 }
 
-impl Seat {
+impl<G: Guilds> Seat<G> {
     /// Attaches a session at the owner, and at the relay by `place`.
-    pub(super) async fn take<T>(
-        relay: Arc<LocalRelay>,
-        lease: Lease,
+    pub(crate) async fn take<T>(
+        relay: Arc<LocalRelay<G>>,
+        lease: Lease<G>,
         attach: Attach,
         mut place: impl FnMut(&mut Core, relay::Attach<'_>) -> Result<(SessionKey, T), relay::AttachError>,
     ) -> Result<(Self, T), AttachError> {
@@ -78,6 +81,7 @@ impl Seat {
                 Ok(placed) => return Ok((seat, placed)),
                 Err(error) => match Later::of(error) {
                     Later::PlaceAgain => tokio::task::yield_now().await,
+                    Later::Opened => relay.opened().await,
                     Later::AttachAgain => {
                         tokio::task::yield_now().await;
                         accepted = seat.attach(status, Before::Yes).await?;
@@ -91,9 +95,9 @@ impl Seat {
 
     /// Has a session come back at the owner, which knows it as `generation`, and at the relay by `place`. To be run to its end: once
     /// the owner has taken it, the secret is used up. From there on it comes back, or has ended, and is detached at once.
-    pub(super) async fn take_again<T>(
-        relay: Arc<LocalRelay>,
-        lease: Lease,
+    pub(crate) async fn take_again<T>(
+        relay: Arc<LocalRelay<G>>,
+        lease: Lease<G>,
         resume: Resume,
         generation: Generation,
         mut place: impl FnMut(&mut Core, relay::Resume<'_>) -> Result<(SessionKey, T, Option<Gap>), relay::ResumeError>,
@@ -114,9 +118,9 @@ impl Seat {
         let mut seat = Self { held, is_placed: false, needs_detach: true, is_over: false, lease };
         seat.supersede(before);
         let (placed, gap) = seat.place_again(resume, accepted, &mut place).await?;
-        seat.relay().node.counters().bump(Counter::SessionsResumed);
+        seat.relay().guilds.count(Counted::SessionResumed, 1);
         if gap.is_some() {
-            seat.relay().node.counters().bump(Counter::SessionsResumedWithGap);
+            seat.relay().guilds.count(Counted::SessionResumedWithGap, 1);
         }
         Ok((seat, placed, gap))
     }
@@ -148,8 +152,11 @@ impl Seat {
             let later = match placed {
                 Ok(placed) => return Ok(placed),
                 // The owner has seen that the position is none of the future; a relay that resyncs may have to come back to this one.
-                Err(relay::ResumeError::Ahead { .. } | relay::ResumeError::Behind { .. }) => Later::PlaceAgain,
-                Err(relay::ResumeError::Attach(error)) => Later::of(error),
+                Err(NotPlaced::Refused(relay::ResumeError::Ahead { .. } | relay::ResumeError::Behind { .. })) => {
+                    Later::PlaceAgain
+                }
+                Err(NotPlaced::Refused(relay::ResumeError::Attach(error))) => Later::of(NotPlaced::Refused(error)),
+                Err(NotPlaced::Opening) => Later::Opened,
             };
             if Instant::now() >= deadline {
                 break;
@@ -157,6 +164,7 @@ impl Seat {
             match later {
                 Later::PlaceAgain if turn < PLACINGS_MAX => tokio::task::yield_now().await,
                 Later::PlaceAgain | Later::WithRoom(_) => sleep(LAGGING_RETRY_AFTER).await,
+                Later::Opened => drop(timeout_at(deadline, self.relay().opened()).await),
                 Later::AttachAgain => match self.attach(status, Before::Yes).await {
                     Ok(again) => accepted = again,
                     Err(CallError::Overloaded { retry_after }) => sleep(retry_after).await,
@@ -167,21 +175,21 @@ impl Seat {
         Err(CallError::from(CommandError::UnknownSession { session }).into())
     }
 
-    pub(super) fn relay(&self) -> &Arc<LocalRelay> {
+    pub(crate) fn relay(&self) -> &Arc<LocalRelay<G>> {
         self.lease.0.relay.get().expect("a seat is taken at a relay that was opened")
     }
 
-    pub(super) fn session(&self) -> SessionId {
+    pub(crate) fn session(&self) -> SessionId {
         self.held.session
     }
 
     /// The secret by which the session comes back, made now.
-    pub(super) fn secret(&self) -> Secret {
-        let node = &self.relay().node;
+    pub(crate) fn secret(&self) -> Secret {
+        let guilds = &self.relay().guilds;
         let Held { session, user, .. } = self.held;
         let generation = self.generation();
-        let expires_at = node.now().plus(node.resume_config().secret_lifetime);
-        node.keys().sign(&Claims { guild: self.relay().guild, session, user, generation, expires_at })
+        let expires_at = guilds.now().plus(guilds.returning().secret_lifetime);
+        guilds.keys().sign(&Claims { guild: self.relay().guild, session, user, generation, expires_at })
     }
 
     fn generation(&self) -> Generation {
@@ -246,16 +254,19 @@ impl Seat {
         &mut self,
         joined_at: Millis,
         place: impl FnOnce(&mut Core) -> Result<(SessionKey, T), E>,
-    ) -> Result<T, E> {
+    ) -> Result<T, NotPlaced<E>> {
         let mut core = self.relay().core.lock();
-        let (key, placed) = place(&mut core)?;
+        if core.is_opening {
+            return Err(NotPlaced::Opening);
+        }
+        let (key, placed) = place(&mut core).map_err(NotPlaced::Refused)?;
         core.seats.place(self.held.session, self.held.tenure, key, joined_at);
         self.relay().wake(core);
         self.is_placed = true;
         Ok(placed)
     }
 
-    pub(super) async fn set_status(&self, status: Status) -> Result<Position, CallError> {
+    pub(crate) async fn set_status(&self, status: Status) -> Result<Position, CallError> {
         // Kept first: an owner that comes meanwhile is told this status.
         let Held { session, user, tenure, .. } = self.held;
         let generation = self.generation();
@@ -292,12 +303,12 @@ impl Seat {
     }
 
     /// The session's handle at the relay; `None` once it has been given back.
-    pub(super) fn key(&self) -> Option<SessionKey> {
+    pub(crate) fn key(&self) -> Option<SessionKey> {
         self.relay().core.lock().seats.key(self.held.session, self.held.tenure)
     }
 
     /// Changes the level at the owner, and at the relay by `switch`, from the same position on.
-    pub(super) async fn set_level(
+    pub(crate) async fn set_level(
         &self,
         level: Level,
         mut switch: impl FnMut(&mut Core, Position) -> Result<Position, ListenError>,
@@ -337,14 +348,14 @@ impl Seat {
         switched
     }
 
-    pub(super) async fn detach(&mut self) -> Result<Position, CallError> {
+    pub(crate) async fn detach(&mut self) -> Result<Position, CallError> {
         let at = self.relay().detach(self.held).await?;
         self.needs_detach = false;
         Ok(at)
     }
 
     /// Notes that the session has ended without a detach: its member left, or the guild is gone.
-    pub(super) fn ended(&mut self) {
+    pub(crate) fn ended(&mut self) {
         if !self.needs_detach {
             return;
         }
@@ -359,14 +370,14 @@ impl Seat {
     }
 }
 
-impl Drop for Seat {
+impl<G: Guilds> Drop for Seat<G> {
     fn drop(&mut self) {
         if !self.needs_detach {
             return;
         }
         // One more: the seat's own goes with it.
         let lease = self.lease.clone();
-        let within = self.relay().node.resume_config().within;
+        let within = self.relay().guilds.returning().within;
         if self.is_placed && !within.is_zero() {
             self.relay().cut(self.held, within, lease);
         } else {
@@ -384,17 +395,32 @@ fn attached(reply: Reply) -> Attached {
     }
 }
 
+/// Why a session was not placed at its relay.
+#[derive(Debug)]
+enum NotPlaced<E> {
+    /// The relay is about to begin again.
+    Opening,
+    /// The relay did not take it.
+    Refused(E),
+}
+
 /// What has to come before a session can be placed that the relay did not take.
 #[derive(Debug)]
 enum Later {
     PlaceAgain,
     AttachAgain,
+    /// The relay has to have begun again.
+    Opened,
     /// Room has to come: what to say to one that can come again.
     WithRoom(AttachError),
 }
 
 impl Later {
-    fn of(error: relay::AttachError) -> Self {
+    fn of(error: NotPlaced<relay::AttachError>) -> Self {
+        let error = match error {
+            NotPlaced::Opening => return Self::Opened,
+            NotPlaced::Refused(error) => error,
+        };
         match error {
             relay::AttachError::Full { max } => Self::WithRoom(AttachError::Full { max }),
             // One of this id is on its way out: the relay has not reached the position of its detach.
@@ -420,7 +446,7 @@ enum Before {
 /// not come there, and must not keep a thread busy meanwhile.
 const PLACINGS_MAX: usize = 1_000;
 /// A lagging relay applies thousands of events in this time, or resyncs.
-pub(super) const LAGGING_RETRY_AFTER: Duration = Duration::from_millis(20);
+pub(crate) const LAGGING_RETRY_AFTER: Duration = Duration::from_millis(20);
 /// How long a session that its owner has taken waits for the relay to take it: a relay that lags for longer is as good as gone, and a
 /// client that waits does better to attach anew.
 const COMING_BACK_MAX: Duration = Duration::from_secs(5);

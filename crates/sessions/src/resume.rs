@@ -3,7 +3,8 @@
 use guildhall_proto::{CallError, Generation, GuildId, Position};
 use guildhall_relay::{Gap, Secret, SecretError};
 
-use super::{Attach, AttachError, Backend, BatchSession, SessionStream};
+use crate::guilds::Guilds;
+use crate::{Attach, AttachError, Backend, BatchSession, SessionStream};
 
 /// A session that comes back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,13 +48,13 @@ impl From<CallError> for ResumeError {
     }
 }
 
-impl Backend {
+impl<G: Guilds> Backend<G> {
     /// Has a session come back that reads for itself: it hears, in order and once, what it would have heard since `resume.known`, by
     /// its rights as of each event, and goes on.
     ///
     /// Once the owner has taken it, it is carried to its end even if this is dropped while it waits: the session is cut again then.
     ///
-    /// An old connection of the session that still stands ends with [`DetachReason::Superseded`](super::DetachReason): on this backend
+    /// An old connection of the session that still stands ends with [`DetachReason::Superseded`](guildhall_relay::DetachReason): on this backend
     /// at once, on another when it next changes its status or level, which is refused by `SessionSuperseded`. Until then it hears on, by its
     /// member's rights, what the new one hears too; it changes nothing, its detach or drop does not end the new one, and its secret is
     /// good for nothing. If the new one has ended before that, a change is refused by `UnknownSession`, and a new owner takes the old
@@ -61,7 +62,7 @@ impl Backend {
     ///
     /// # Errors
     /// See [`ResumeError`].
-    pub async fn resume(&self, guild: GuildId, resume: Resume) -> Result<Resumed<SessionStream>, ResumeError> {
+    pub async fn resume(&self, guild: GuildId, resume: Resume) -> Result<Resumed<SessionStream<G>>, ResumeError> {
         let generation = self.verify(guild, &resume)?;
         let (relay, lease) = self.relay(guild).await?;
         let coming = tokio::spawn(SessionStream::resume(relay, lease, resume, generation));
@@ -78,7 +79,7 @@ impl Backend {
         guild: GuildId,
         resume: Resume,
         token: u64,
-    ) -> Result<Resumed<BatchSession>, ResumeError> {
+    ) -> Result<Resumed<BatchSession<G>>, ResumeError> {
         let generation = self.verify(guild, &resume)?;
         let (relay, lease) = self.relay(guild).await?;
         let coming = tokio::spawn(BatchSession::resume(relay, lease, resume, generation, token));
@@ -87,7 +88,7 @@ impl Backend {
 
     fn verify(&self, guild: GuildId, resume: &Resume) -> Result<Generation, SecretError> {
         let Attach { session, user, .. } = resume.attach;
-        let node = &self.shared.node;
-        node.keys().verify(&resume.secret, guild, session, user, node.now())
+        let guilds = &self.shared.guilds;
+        guilds.keys().verify(&resume.secret, guild, session, user, guilds.now())
     }
 }

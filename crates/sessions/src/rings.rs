@@ -1,5 +1,6 @@
-//! The node's budget for all its rings, and how idle ones are made to give back when busy ones are short.
+//! One budget for all rings of a node, and how idle ones are made to give back when busy ones are short.
 
+use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -7,10 +8,8 @@ use std::time::Duration;
 use guildhall_ring::Budget;
 use parking_lot::Mutex;
 
-use crate::counters::{Counter, Counters};
-
 /// Whoever writes rings under the budget.
-pub(crate) trait Holder: Send + Sync + 'static {
+pub trait Holder: Send + Sync + 'static {
     /// Bytes that its rings have leased.
     fn leased(&self) -> usize;
 
@@ -18,9 +17,11 @@ pub(crate) trait Holder: Send + Sync + 'static {
     fn give_back(&self);
 }
 
-pub(crate) struct Rings {
+/// A node's rings, all within one budget.
+pub struct Rings {
     budget: Arc<Budget>,
-    counters: Arc<Counters>,
+    /// Told each time that one is told to give back.
+    cut_back: Box<dyn Fn() + Send + Sync>,
     /// Those that have leased something, some of them gone.
     holders: Mutex<Vec<Weak<dyn Holder>>>,
     /// How many have said that they go since those who are gone were last taken out.
@@ -30,23 +31,25 @@ pub(crate) struct Rings {
 }
 
 impl Rings {
-    pub(crate) fn new(bytes_max: usize, counters: Arc<Counters>) -> Self {
+    /// Rings that together have at most `bytes_max` bytes. `cut_back` is called each time that one is told to give back.
+    pub fn new(bytes_max: usize, cut_back: impl Fn() + Send + Sync + 'static) -> Self {
         Self {
             budget: Budget::new(bytes_max),
-            counters,
+            cut_back: Box::new(cut_back),
             holders: Mutex::default(),
             leaving: AtomicUsize::new(0),
             asking: AtomicBool::new(false),
         }
     }
 
-    pub(crate) fn budget(&self) -> &Arc<Budget> {
+    /// What they lease their bytes from.
+    pub fn budget(&self) -> &Arc<Budget> {
         &self.budget
     }
 
     /// To be called by a holder that has appended: lists it once it has a lease, and sees to those beyond their share if some ring
     /// is short. A load, once it is listed and if none is short.
-    pub(crate) fn note<H: Holder>(self: &Arc<Self>, holder: &Arc<H>, listed: &mut bool) {
+    pub fn note<H: Holder>(self: &Arc<Self>, holder: &Arc<H>, listed: &mut bool) {
         if !*listed && holder.leased() > 0 {
             *listed = true;
             let holder: Weak<dyn Holder> = Arc::downgrade(&(Arc::clone(holder) as Arc<dyn Holder>));
@@ -63,7 +66,7 @@ impl Rings {
 
     /// To be called by a holder that is listed and about to go. Its place in the list holds the memory that it lies in, so those who are
     /// gone are taken out when they are about half: O(1), counted over many.
-    pub(crate) fn leave(&self) {
+    pub fn leave(&self) {
         let leaving = 1 + self.leaving.fetch_add(1, Ordering::Relaxed);
         let mut holders = self.holders.lock();
         if leaving * 2 > holders.len() {
@@ -90,9 +93,15 @@ impl Rings {
         for holder in holders {
             if holder.leased() > share {
                 holder.give_back();
-                self.counters.bump(Counter::RingsCutBack);
+                (self.cut_back)();
             }
         }
+    }
+}
+
+impl fmt::Debug for Rings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rings").field("leased", &self.budget.leased()).finish_non_exhaustive()
     }
 }
 
@@ -115,7 +124,7 @@ mod tests {
 
     #[test]
     fn who_is_gone_leaves_the_list() {
-        let rings = Arc::new(Rings::new(1, Arc::default()));
+        let rings = Arc::new(Rings::new(1, || ()));
         let holders: Vec<_> = (0..1_000).map(|_| Arc::new(Leaser)).collect();
         holders.iter().for_each(|holder| rings.note(holder, &mut false));
         for holder in holders {
