@@ -31,6 +31,7 @@ mod event;
 pub mod frame;
 mod hello;
 mod ids;
+mod jitter;
 pub mod limits;
 mod model;
 mod operation;
@@ -52,6 +53,7 @@ pub use error::{CallError, CommandError, Limited, LineFault, ListedThing, Outcom
 pub use event::{Event, EventKind, Message};
 pub use hello::{Hello, HelloAnswer, Instance, Version, Versions};
 pub use ids::{ChannelId, ClientId, Generation, GuildId, IdError, NodeId, RoleId, SessionId, UserId};
+pub use jitter::{Caps, Jitter, mix};
 pub use model::{
     Channel, ChannelKind, GuildSettings, Level, Member, MemberFlags, Mentions, Overwrite, OverwriteTarget, Role,
     Status, Unread,

@@ -69,6 +69,7 @@ pub use claiming::PendingClaim;
 pub use config::EmbeddedConfig;
 pub use counters::EmbeddedCounts;
 pub use directory::{Directory, DirectoryError};
+pub(crate) use identity::beyond;
 pub use identity::{FORMAT, Identity, IdentityError};
 pub use inspection::{Inspection, StoredGuild, Verification};
 pub use mending::{Logs, OfEach, Seen};
@@ -85,7 +86,7 @@ use recovery::{Fault, Recovery};
 use rows::Spot;
 use shared::Shared;
 
-use crate::{Batch, Claim, Known, Store, StoreError, Stored, StoredCheckpoint};
+use crate::{Batch, Claim, EmbeddedCoordinator, Known, Store, StoreError, Stored, StoredCheckpoint};
 
 /// Guilds' durable state on one machine. The handle for owners; the two writers that come with it need a thread each.
 ///
@@ -240,6 +241,15 @@ impl EmbeddedStore {
     /// Whose directory it is.
     pub fn identity(&self) -> &Identity {
         &self.shared.identity
+    }
+
+    /// A coordinator for the nodes of this process, all of whose grants are above any that the store has seen, whatever the clock says. To be had once
+    /// in a run: the store refuses what an earlier one gives, once a later one's grant was claimed by. Waits for the disk.
+    ///
+    /// # Errors
+    /// [`IdentityError::Io`]; nothing is given.
+    pub fn coordinator(&self, now: Millis) -> Result<EmbeddedCoordinator, IdentityError> {
+        Ok(EmbeddedCoordinator::above(self.shared.raise_grants(now)?))
     }
 
     /// Begins a claim, for callers that drive the writers themselves. May wait for the disk to read, not for a writer.

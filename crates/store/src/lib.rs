@@ -55,7 +55,28 @@
 //! }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! # Several nodes of one process
+//!
+//! Who may claim which guild is said by an [`EmbeddedCoordinator`], which lives as long as the process. That of a directory gives grants above all that
+//! this has seen, so that no claim is refused for what an earlier process was granted.
+//!
+//! ```
+//! use guildhall_cluster::{Coordinator, Peer};
+//! use guildhall_proto::{GuildId, Instance, Millis, NodeId};
+//! use guildhall_store::{EmbeddedCoordinator, MemoryStore, Store};
+//!
+//! // Over a directory it is `store.coordinator(now)`.
+//! let (store, coordinator) = (MemoryStore::default(), EmbeddedCoordinator::new(Millis(1_700_000_000_000)));
+//! let (guild, node, instance) = (GuildId::new(1)?, NodeId::new(1)?, Instance(10));
+//! coordinator.join(node, Peer { instance, addresses: Vec::new() });
+//!
+//! let grant = coordinator.placement().grant(guild, node, instance).expect("no other node is there");
+//! assert!(store.claim(guild, grant).is_ok());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
+mod coordinator;
 mod embedded;
 mod memory;
 pub mod structure;
@@ -63,6 +84,7 @@ pub mod structure;
 use guildhall_members::Base;
 use guildhall_proto::{Epoch, EventKind, Grant, GuildId, Record, Standing, Structure};
 
+pub use coordinator::EmbeddedCoordinator;
 pub use embedded::{
     Alone, ArchiveError, BackupError, BackupReport, CheckpointWriter, Directory, DirectoryError, EmbeddedConfig,
     EmbeddedCounts, EmbeddedStore, FORMAT, Identity, IdentityError, Inspection, Logs, OfEach, OpenError, OpenReport,
