@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use guildhall_proto::call::{
     Answer, Ask, CallFault, ChunkFault, ChunkFlaw, FeedEnd, FeedId, FeedNews, Freshness, Malformed, News, PageLimit,
-    Piece, Prefix, Read, Request, Told, Users, Within,
+    Piece, Prefix, Read, Request, RequestChunks, Told, Users, Within,
 };
 use guildhall_proto::{
     Actor, AsOf, Attached, Ban, CallError, Command, CommandError, Ephemeral, EphemeralKind, Event, EventKind,
@@ -13,7 +13,7 @@ use guildhall_proto::{
     SecretKey, Seq, SessionRequest, Status,
 };
 
-use crate::sample::{Sample, variants, variants_of};
+use crate::sample::{Sample, Variants, variants, variants_of};
 use crate::values::{
     ada, channel_id, general, moderators, name, op, position, reason, role_id, role_overwrite, session, settings, user,
     user_overwrite,
@@ -60,40 +60,41 @@ pub(crate) fn samples() -> Vec<Sample> {
     [requests(), reads(), sessions(), answers(), pieces(), faults(), feeds()].into_iter().flatten().collect()
 }
 
-fn requests() -> Vec<Sample> {
+/// Each request; the note tells it from others of its variant.
+fn asked() -> Vec<(&'static str, Request)> {
     let (op, actor, freshness) = (op(), Actor::User(user(7)), Freshness::Latest);
-    let limit = PageLimit::MAX;
+    let (guild, limit) = (guild(), PageLimit::MAX);
+    let question = Question::Here { channel: channel_id(30) };
+    let request = SessionRequest::Detach { user: user(7) };
     vec![
+        ("", Request::Ping),
+        ("", Request::Stats),
+        ("first page", Request::Guilds { after: None, limit }),
+        ("next page", Request::Guilds { after: Some(guild), limit }),
+        ("", Request::Command { guild, op, actor, command: Command::DeleteGuild }),
+        ("", Request::Import { guild, op, actor: Actor::System }),
+        ("", Request::Typing { guild, user: user(7), channel: channel_id(30) }),
+        ("", Request::Read { guild, freshness, read: Read::Show }),
+        ("", Request::Recipients { guild, freshness, question }),
+        ("", Request::Session { guild, session: session(40), request }),
+        ("", Request::SecretKeys),
+        ("", feed_request()),
+        ("", Request::CloseFeed { feed: FeedId(300) }),
+        ("", Request::Export { guild, freshness: Freshness::Strong }),
+    ]
+}
+
+fn requests() -> Vec<Sample> {
+    let within = Within::new(Duration::from_secs(5)).unwrap();
+    let mut samples = vec![
         Sample::plain("Within/least", Within::new(Duration::from_millis(1)).unwrap()),
         Sample::plain("Within/greatest", Within::MAX),
         Sample::plain("PageLimit/least", PageLimit::new(1).unwrap()),
-        Sample::plain("PageLimit/greatest", limit),
-        Sample::plain("Ask", Ask { within: Within::new(Duration::from_secs(5)).unwrap(), request: Request::Ping }),
-        Sample::variant("", Request::Ping),
-        Sample::variant("", Request::Stats),
-        Sample::variant("first page", Request::Guilds { after: None, limit }),
-        Sample::variant("next page", Request::Guilds { after: Some(guild()), limit }),
-        Sample::variant("", Request::Command { guild: guild(), op, actor, command: Command::DeleteGuild }),
-        Sample::variant("", Request::Import { guild: guild(), op, actor: Actor::System }),
-        Sample::variant("", Request::Typing { guild: guild(), user: user(7), channel: channel_id(30) }),
-        Sample::variant("", Request::Read { guild: guild(), freshness, read: Read::Show }),
-        Sample::variant(
-            "",
-            Request::Recipients { guild: guild(), freshness, question: Question::Here { channel: channel_id(30) } },
-        ),
-        Sample::variant(
-            "",
-            Request::Session {
-                guild: guild(),
-                session: session(40),
-                request: SessionRequest::Detach { user: user(7) },
-            },
-        ),
-        Sample::variant("", Request::SecretKeys),
-        Sample::variant("", feed_request()),
-        Sample::variant("", Request::CloseFeed { feed: FeedId(300) }),
-        Sample::variant("", Request::Export { guild: guild(), freshness: Freshness::Strong }),
-    ]
+        Sample::plain("PageLimit/greatest", PageLimit::MAX),
+        Sample::plain("Ask", Ask { within, request: Request::Ping }),
+    ];
+    samples.extend(asked().into_iter().map(|(note, request)| Sample::variant(note, request)));
+    samples
 }
 
 fn reads() -> Vec<Sample> {
@@ -264,5 +265,22 @@ fn attached() -> Attached {
         generation: Generation(300),
         deleted_roles: vec![role_id(21)],
         deletions_unknown_to: Seq(900),
+    }
+}
+
+#[test]
+fn the_specification_tells_the_row_and_the_run_of_every_request() {
+    let text = include_str!("../../SPEC.md");
+    for (_, request) in asked() {
+        let name = request.variant();
+        let row = text.lines().find(|line| line.contains(&format!("| `{name}` | ")) && line.matches('|').count() == 7);
+        let cells: Vec<&str> = row.unwrap_or_else(|| panic!("no row for {name}")).split('|').map(str::trim).collect();
+        assert!(cells[4].contains(&format!("`{:?}`", request.call())), "{name}: {}", cells[4]);
+        let run = match request.chunks() {
+            None => "–",
+            Some(RequestChunks::Lines) => "lines",
+            Some(RequestChunks::Users) => "users",
+        };
+        assert_eq!(cells[5], run, "{name}");
     }
 }

@@ -10,6 +10,7 @@ mod answers;
 mod calls;
 mod commands;
 mod events;
+mod fits;
 mod frames;
 mod hellos;
 mod notation;
