@@ -1,5 +1,7 @@
 //! Calls against a scripted adversary: nodes that refuse, redirect, fall silent and lose answers, then stop doing so.
 
+#![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
+
 use std::time::Duration;
 
 use guildhall_cluster::{
