@@ -51,7 +51,8 @@ pub enum Repeat {
 /// What the driver is to do next, and then to tell what came of it. Whatever it is, it is over at [`Retry::due`]: then [`Input::Due`] is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// Ask where the guild is: told as [`Input::Routed`] or [`Input::Unrouted`].
+    /// Nobody has said where the guild is: ask, told as [`Input::Routed`]; or choose any node that can be reached, which will say so if it does not have the
+    /// guild itself, told as [`Input::Chosen`]; or [`Input::Unrouted`].
     Ask,
     /// Send the call to this node: told as an answer, or as [`Input::Unsent`] or [`Input::Lost`].
     Send(NodeId),
@@ -68,9 +69,11 @@ pub enum Step {
 pub enum Input {
     /// Somebody says where the guild is.
     Routed(Place),
-    /// Nobody could say where the guild is.
+    /// This node is to be tried.
+    Chosen(NodeId),
+    /// Nobody could say where the guild is, and no node can be reached.
     Unrouted,
-    /// The guild has answered, be it with a refusal.
+    /// The call is answered, be it with a refusal.
     Answered,
     /// The node does not have the guild. Nothing happened.
     Moved(Place),
@@ -83,6 +86,8 @@ pub enum Input {
     Unavailable,
     /// The node never heard of the call, or said that it is stopping. Nothing happened.
     Unsent,
+    /// The node says that the call came too late. Nothing happened.
+    TooLate,
     /// The node may have heard of the call, and there will be no answer: the link has ended, or the guild's owner.
     Lost,
     /// It is [`Retry::due`].
@@ -162,60 +167,11 @@ impl Retry {
     ///
     /// Of a link that ended [`Routes::doubt`] is to be told beside it, once for all calls that were on it.
     pub fn handle(&mut self, now: Micros, input: Input, routes: &mut Routes, budget: &mut RetryBudget) -> Step {
-        if let Phase::Ended(ended) = self.phase {
-            return told(ended);
-        }
-        let out = match self.phase {
-            Phase::Out(node) => Some(node),
-            Phase::Asking | Phase::Pausing { .. } | Phase::Ended(_) => None,
-        };
-        let is_asking = self.phase == Phase::Asking;
-        match input {
-            Input::Answered if out.is_some() => self.end(Ok(())),
-            Input::Canceled => self.end(Err(GaveUp::Canceled)),
-            Input::Due => self.due_at(now, routes),
-            Input::Routed(place) if is_asking => {
-                routes.learn(self.call.guild, place);
-                match routes.find(self.call.guild) {
-                    Some(node) => self.send(now, node),
-                    // Whoever was asked knows less than is doubted already.
-                    None => self.pause(now, Duration::ZERO, GaveUp::Unavailable),
-                }
-            }
-            Input::Unrouted if is_asking => self.pause(now, Duration::ZERO, GaveUp::Unavailable),
-            Input::Moved(place) if out.is_some() => {
-                routes.learn(self.call.guild, place);
-                // Where it leads by now, which another call may know better; not to the one that has just said no.
-                let elsewhere = routes.find(self.call.guild).filter(|node| out != Some(*node));
-                match elsewhere.filter(|_| self.redirects < self.redirects_max) {
-                    Some(node) => {
-                        self.redirects += 1;
-                        self.send(now, node)
-                    }
-                    None => self.pause(now, Duration::ZERO, GaveUp::Unavailable),
-                }
-            }
-            Input::Overloaded { retry_after } if out.is_some() => {
-                self.repeat(now, retry_after, GaveUp::Overloaded { retry_after }, budget)
-            }
-            Input::Unavailable if out.is_some() => self.repeat(now, Duration::ZERO, GaveUp::Unavailable, budget),
-            Input::Unsent if out.is_some() => self.pause(now, Duration::ZERO, GaveUp::Unavailable),
-            Input::Lost if out.is_some() => match self.call.repeat {
-                Repeat::Freely => self.repeat(now, Duration::ZERO, GaveUp::Unavailable, budget),
-                Repeat::ById => {
-                    self.is_in_doubt = true;
-                    self.repeat(now, Duration::ZERO, GaveUp::OutcomeUnknown, budget)
-                }
-                Repeat::Never => self.give_up(GaveUp::OutcomeUnknown),
-            },
-            Input::Answered
-            | Input::Routed(_)
-            | Input::Unrouted
-            | Input::Moved(_)
-            | Input::Overloaded { .. }
-            | Input::Unavailable
-            | Input::Unsent
-            | Input::Lost => Step::Wait,
+        match self.phase {
+            Phase::Ended(ended) => told(ended),
+            Phase::Pausing { .. } => self.pausing(now, input, routes),
+            Phase::Asking => self.asking(now, input, routes),
+            Phase::Out(node) => self.out(now, node, input, routes, budget),
         }
     }
 
@@ -228,17 +184,87 @@ impl Retry {
         }
     }
 
-    fn due_at(&mut self, now: Micros, routes: &mut Routes) -> Step {
-        let is_late = now >= self.call.deadline;
-        match self.phase {
-            Phase::Pausing { until } if now >= until => self.set_out(now, routes),
-            Phase::Asking if is_late => self.give_up(GaveUp::Late),
-            Phase::Out(_) if is_late => match self.call.repeat {
+    fn pausing(&mut self, now: Micros, input: Input, routes: &mut Routes) -> Step {
+        match input {
+            Input::Due if self.due().is_some_and(|due| now >= due) => self.set_out(now, routes),
+            Input::Canceled => self.end(Err(GaveUp::Canceled)),
+            Input::Due
+            | Input::Routed(_)
+            | Input::Chosen(_)
+            | Input::Unrouted
+            | Input::Answered
+            | Input::Moved(_)
+            | Input::Overloaded { .. }
+            | Input::Unavailable
+            | Input::Unsent
+            | Input::TooLate
+            | Input::Lost => Step::Wait,
+        }
+    }
+
+    fn asking(&mut self, now: Micros, input: Input, routes: &mut Routes) -> Step {
+        match input {
+            Input::Routed(place) => {
+                routes.learn(self.call.guild, place);
+                match routes.find(self.call.guild) {
+                    Some(node) => self.send(now, node),
+                    // Whoever was asked knows less than is doubted already.
+                    None => self.pause(now, Duration::ZERO, GaveUp::Unavailable),
+                }
+            }
+            Input::Chosen(node) => self.send(now, node),
+            Input::Unrouted => self.pause(now, Duration::ZERO, GaveUp::Unavailable),
+            Input::Due if now >= self.call.deadline => self.give_up(GaveUp::Late),
+            Input::Canceled => self.end(Err(GaveUp::Canceled)),
+            Input::Due
+            | Input::Answered
+            | Input::Moved(_)
+            | Input::Overloaded { .. }
+            | Input::Unavailable
+            | Input::Unsent
+            | Input::TooLate
+            | Input::Lost => Step::Wait,
+        }
+    }
+
+    fn out(&mut self, now: Micros, node: NodeId, input: Input, routes: &mut Routes, budget: &mut RetryBudget) -> Step {
+        match input {
+            Input::Answered => {
+                routes.answered(self.call.guild, node);
+                self.end(Ok(()))
+            }
+            Input::Moved(place) => {
+                routes.moved(self.call.guild, node, place);
+                // Where it leads by now, which another call may know better; not to the one that has just said no.
+                let elsewhere = routes.find(self.call.guild).filter(|elsewhere| *elsewhere != node);
+                match elsewhere.filter(|_| self.redirects < self.redirects_max) {
+                    Some(elsewhere) => {
+                        self.redirects += 1;
+                        self.send(now, elsewhere)
+                    }
+                    None => self.pause(now, Duration::ZERO, GaveUp::Unavailable),
+                }
+            }
+            Input::Overloaded { retry_after } => {
+                self.repeat(now, retry_after, GaveUp::Overloaded { retry_after }, budget)
+            }
+            Input::Unavailable => self.repeat(now, Duration::ZERO, GaveUp::Unavailable, budget),
+            Input::Unsent => self.pause(now, Duration::ZERO, GaveUp::Unavailable),
+            Input::TooLate => self.give_up(GaveUp::Late),
+            Input::Lost => match self.call.repeat {
+                Repeat::Freely => self.repeat(now, Duration::ZERO, GaveUp::Unavailable, budget),
+                Repeat::ById => {
+                    self.is_in_doubt = true;
+                    self.repeat(now, Duration::ZERO, GaveUp::OutcomeUnknown, budget)
+                }
+                Repeat::Never => self.give_up(GaveUp::OutcomeUnknown),
+            },
+            Input::Due if now >= self.call.deadline => match self.call.repeat {
                 Repeat::Freely => self.give_up(GaveUp::Late),
                 Repeat::ById | Repeat::Never => self.give_up(GaveUp::OutcomeUnknown),
             },
-            Phase::Pausing { .. } | Phase::Asking | Phase::Out(_) => Step::Wait,
-            Phase::Ended(ended) => told(ended),
+            Input::Canceled => self.end(Err(GaveUp::Canceled)),
+            Input::Due | Input::Routed(_) | Input::Chosen(_) | Input::Unrouted => Step::Wait,
         }
     }
 

@@ -1,16 +1,17 @@
 //! What a client knows of where guilds are: enough to send most calls to the right node at once, and never believed against better knowledge.
 //!
-//! A route comes from whoever was asked, or from a node that no longer has the guild and says who does. Of what is said of one guild the
+//! A route comes from whoever was asked, or from a node that does not have the guild and says who does. Of what is said of one guild the
 //! highest grant wins, whatever the order in which it is heard: a node that lags behind cannot send a caller back. When a link to a node ends, what
-//! is known of its guilds is *doubted*: it is not used any more until somebody says it again, but it still outvotes what is older.
+//! is known of its guilds is *doubted*: it is not used any more until somebody says it again, but it still outvotes what is older. Meanwhile,
+//! and where nothing was said, a guild is looked for at the node that was last seen to answer for it, for it may have been found by a guess.
 //!
 //! Invariants:
-//! - the grant of an entry never falls;
+//! - the grant of what was said of a guild never falls;
 //! - `len() <= entries_max`; every entry stands in the queue once. Beyond that the oldest go that nobody has used for a round.
 
 use std::collections::{BTreeMap, VecDeque};
 
-use guildhall_proto::{Grant, GuildId, NodeId};
+use guildhall_proto::{GuildId, NodeId};
 
 use crate::Place;
 
@@ -31,11 +32,13 @@ pub struct Routes {
     queue: VecDeque<GuildId>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Entry {
-    node: NodeId,
-    grant: Grant,
+    /// What was said under the highest grant.
+    word: Option<Place>,
     is_doubted: bool,
+    /// Who has answered for the guild since there is no word, or since it is doubted.
+    seen: Option<NodeId>,
     /// Whether anybody has asked for it since it was last looked at for one to forget.
     is_used: bool,
 }
@@ -47,7 +50,7 @@ pub enum Learned {
     News,
     /// It was known, and is believed again if it was doubted.
     Known,
-    /// It is older than what is known, or contradicts it under the same grant; nothing changed.
+    /// It is older than what is known, or contradicts it under the same grant.
     Stale,
 }
 
@@ -57,40 +60,46 @@ impl Routes {
         Self { config, entries: BTreeMap::new(), queue: VecDeque::new() }
     }
 
-    /// Which node has the guild; `None` if that is not known or doubted, and somebody is to be asked. O(log entries).
+    /// Which node has the guild; `None` if that is not known or doubted: then somebody is to be asked, or any node to be tried. O(log entries).
     pub fn find(&mut self, guild: GuildId) -> Option<NodeId> {
-        let entry = self.entries.get_mut(&guild).filter(|entry| !entry.is_doubted)?;
+        let entry = self.entries.get_mut(&guild)?;
         entry.is_used = true;
-        Some(entry.node)
+        entry.leads_to()
     }
 
     /// Somebody says where a guild is. O(log entries).
     pub fn learn(&mut self, guild: GuildId, place: Place) -> Learned {
-        let Place { node, grant } = place;
-        match self.entries.get_mut(&guild) {
-            Some(entry) if grant < entry.grant || grant == entry.grant && node != entry.node => Learned::Stale,
-            Some(entry) if grant == entry.grant => {
-                entry.is_doubted = false;
-                Learned::Known
-            }
-            Some(entry) => {
-                (entry.node, entry.grant, entry.is_doubted) = (node, grant, false);
-                Learned::News
-            }
-            None => {
-                self.make_room();
-                self.entries.insert(guild, Entry { node, grant, is_doubted: false, is_used: false });
-                self.queue.push_back(guild);
-                Learned::News
-            }
+        let entry = self.entry(guild);
+        let learned = match entry.word {
+            Some(known) if place == known => Learned::Known,
+            Some(known) if place.grant <= known.grant => return Learned::Stale,
+            Some(_) | None => Learned::News,
+        };
+        (entry.word, entry.is_doubted, entry.seen) = (Some(place), false, None);
+        learned
+    }
+
+    /// A node that was asked something of a guild does not have it, and says who does. O(log entries).
+    pub fn moved(&mut self, guild: GuildId, from: NodeId, to: Place) -> Learned {
+        let entry = self.entry(guild);
+        entry.seen = entry.seen.filter(|seen| *seen != from);
+        self.learn(guild, to)
+    }
+
+    /// A node has answered for a guild. That says nothing against better knowledge of who may have it by now. O(log entries).
+    pub fn answered(&mut self, guild: GuildId, node: NodeId) {
+        let entry = self.entry(guild);
+        if entry.word.is_none() || entry.is_doubted {
+            entry.seen = Some(node);
         }
     }
 
-    /// The link to a node has ended, could not be made, or the node says that it is stopping: whatever it has may be elsewhere soon.
+    /// The link to a node has ended, there is none, or the node says that it is stopping: whatever it has may be elsewhere soon.
     /// To be told once of each end, not by each call that was on the link: O(entries).
     pub fn doubt(&mut self, node: NodeId) {
-        for entry in self.entries.values_mut().filter(|entry| entry.node == node) {
-            entry.is_doubted = true;
+        for entry in self.entries.values_mut() {
+            entry.is_doubted |= entry.word.is_some_and(|word| word.node == node);
+            entry.seen = entry.seen.filter(|seen| *seen != node);
         }
     }
 
@@ -102,6 +111,14 @@ impl Routes {
     /// Whether it knows of none.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
+    }
+
+    fn entry(&mut self, guild: GuildId) -> &mut Entry {
+        if !self.entries.contains_key(&guild) {
+            self.make_room();
+            self.queue.push_back(guild);
+        }
+        self.entries.entry(guild).or_default()
     }
 
     /// Forgets the oldest that was not used since it was last spared. Each is spared once at most, so it ends.
@@ -118,6 +135,12 @@ impl Routes {
     }
 }
 
+impl Entry {
+    fn leads_to(&self) -> Option<NodeId> {
+        self.word.filter(|_| !self.is_doubted).map(|word| word.node).or(self.seen)
+    }
+}
+
 impl Default for RoutesConfig {
     fn default() -> Self {
         Self { entries_max: 65_536 }
@@ -126,6 +149,7 @@ impl Default for RoutesConfig {
 
 #[cfg(test)]
 mod tests {
+    use guildhall_proto::Grant;
     use proptest::collection::vec;
     use proptest::prelude::*;
 
@@ -170,6 +194,32 @@ mod tests {
     }
 
     #[test]
+    fn who_was_found_by_a_guess_is_remembered_until_somebody_knows_better() {
+        let [one, two] = [1, 2].map(|number| NodeId::new(number).unwrap());
+        let mut routes = routes(8);
+        routes.answered(guild(1), one);
+        assert_eq!(routes.find(guild(1)), Some(one));
+        assert_eq!(routes.learn(guild(1), place(2, 5)), Learned::News);
+        routes.answered(guild(1), one);
+        assert_eq!(routes.find(guild(1)), Some(two), "an answer that was long under way");
+        // The node restarts: it is not known who has the guild until somebody answers for it.
+        routes.doubt(two);
+        assert_eq!(routes.find(guild(1)), None);
+        routes.answered(guild(1), one);
+        assert_eq!(routes.find(guild(1)), Some(one));
+        // And that one is wrong by now, and lags too: it is not asked again.
+        assert_eq!(routes.moved(guild(1), one, place(3, 4)), Learned::Stale);
+        assert_eq!(routes.find(guild(1)), None);
+        routes.answered(guild(1), one);
+        assert_eq!(routes.moved(guild(1), one, place(2, 5)), Learned::Known);
+        assert_eq!(routes.find(guild(1)), Some(two));
+        routes.doubt(two);
+        routes.answered(guild(1), one);
+        routes.doubt(one);
+        assert_eq!(routes.find(guild(1)), None);
+    }
+
+    #[test]
     fn what_is_used_stays_when_others_have_to_go() {
         let mut routes = routes(4);
         for number in 1..=100 {
@@ -183,6 +233,7 @@ mod tests {
     #[derive(Debug, Clone)]
     enum Told {
         Learn(u64, u64),
+        Answered(u64, u64),
         Doubt(u64),
         Find(u64),
     }
@@ -193,31 +244,44 @@ mod tests {
         fn a_guild_is_looked_for_where_the_highest_grant_that_was_heard_says(
             told in vec(prop_oneof![
                 4 => (1_u64..6, 0_u64..40).prop_map(|(guild, grant)| Told::Learn(guild, grant)),
+                2 => (1_u64..6, 1_u64..4).prop_map(|(guild, node)| Told::Answered(guild, node)),
                 1 => (1_u64..4).prop_map(Told::Doubt),
                 2 => (1_u64..6).prop_map(Told::Find),
             ], 0..200),
         ) {
             let mut routes = routes(5);
-            let mut model: BTreeMap<u64, (u64, bool)> = BTreeMap::new();
+            // The highest grant that was heard of each guild, where it is not doubted, and who answered last since there is none.
+            let mut model: BTreeMap<u64, (Option<u64>, bool, Option<u64>)> = BTreeMap::new();
             let node_of = |grant: u64| grant % 3 + 1;
             for told in told {
                 match told {
                     Told::Learn(number, grant) => {
                         routes.learn(guild(number), place(node_of(grant), grant));
-                        let known = model.entry(number).or_insert((grant, false));
-                        if grant >= known.0 {
-                            *known = (grant, false);
+                        let known = model.entry(number).or_default();
+                        if Some(grant) >= known.0 {
+                            *known = (Some(grant), false, None);
+                        }
+                    }
+                    Told::Answered(number, node) => {
+                        routes.answered(guild(number), NodeId::new(node).unwrap());
+                        let known = model.entry(number).or_default();
+                        if known.0.is_none() || known.1 {
+                            known.2 = Some(node);
                         }
                     }
                     Told::Doubt(node) => {
                         routes.doubt(NodeId::new(node).unwrap());
-                        for (grant, is_doubted) in model.values_mut() {
-                            *is_doubted |= node_of(*grant) == node;
+                        for (grant, is_doubted, seen) in model.values_mut() {
+                            *is_doubted |= grant.is_some_and(|grant| node_of(grant) == node);
+                            *seen = seen.filter(|seen| *seen != node);
                         }
                     }
                     Told::Find(number) => {
-                        let expected = model.get(&number).filter(|(_, is_doubted)| !is_doubted);
-                        prop_assert_eq!(routes.find(guild(number)).map(NodeId::get), expected.map(|(grant, _)| node_of(*grant)));
+                        let expected = match model.get(&number).copied().unwrap_or_default() {
+                            (Some(grant), false, _) => Some(node_of(grant)),
+                            (_, _, seen) => seen,
+                        };
+                        prop_assert_eq!(routes.find(guild(number)).map(NodeId::get), expected);
                     }
                 }
             }

@@ -80,12 +80,12 @@ mod tests {
     #[test]
     fn guilds_are_spread_evenly_however_their_ids_are_made() {
         const GUILDS: u64 = 400_000;
-        let ids: [(&str, fn(u64) -> u64); 3] = [
-            ("counted", |n| n + 1),
+        type Id = fn(u64) -> u64;
+        for (how, id) in [
+            ("counted", (|n| n + 1) as Id),
             ("snowflakes, one a millisecond", |n| (n + 1) << 22),
             ("snowflakes of one moment, by worker and counter", |n| 1 << 60 | n),
-        ];
-        for (how, id) in ids {
+        ] {
             let mut guilds = vec![0_u32; SHARDS];
             for n in 0..GUILDS {
                 guilds[Shard::of(GuildId::new(id(n)).unwrap()).index()] += 1;

@@ -1,5 +1,7 @@
 //! Random histories of a placement against what a naive reader of its rules expects.
 
+#![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use guildhall_cluster::{Change, Joined, Left, Peer, Place, Placement, SHARDS, Shard, UnknownNode};

@@ -1,5 +1,7 @@
 //! Calls against a scripted adversary: nodes that refuse, redirect, fall silent and lose answers, then stop doing so.
 
+#![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
+
 use std::time::Duration;
 
 use guildhall_cluster::{
@@ -33,6 +35,11 @@ enum Fault {
     Unavailable,
     /// Word of a node that the guild has left.
     Stale,
+    /// Nobody knows the way, and any node is tried.
+    Guess {
+        node: u64,
+    },
+    TooLate,
     /// The end of a link is told as well, ahead of the answer or question, and later things that do not fit.
     Noise,
     Cancel,
@@ -57,6 +64,8 @@ fn fault() -> impl Strategy<Value = Fault> {
         3 => (0_u64..3_000).prop_map(|retry_after_ms| Fault::Overloaded { retry_after_ms }),
         2 => Just(Fault::Unavailable),
         3 => Just(Fault::Stale),
+        3 => (1..=NODES).prop_map(|node| Fault::Guess { node }),
+        1 => Just(Fault::TooLate),
         2 => Just(Fault::Noise),
         1 => Just(Fault::Cancel),
     ]
@@ -142,9 +151,9 @@ impl World {
         }
         let due = self.retry.due();
         let misfits: &[Input] = match step {
-            Step::Ask => &[Input::Answered, Input::Lost, Input::Unsent, Input::Unavailable, Input::Due],
-            Step::Send(_) => &[Input::Unrouted, Input::Due],
-            Step::Wait => &[Input::Answered, Input::Lost, Input::Unsent, Input::Unrouted, Input::Due],
+            Step::Ask => &[Input::Answered, Input::Lost, Input::Unsent, Input::TooLate, Input::Unavailable, Input::Due],
+            Step::Send(_) => &[Input::Unrouted, Input::Chosen(NodeId::MIN), Input::Due],
+            Step::Wait => &[Input::Answered, Input::Lost, Input::Unsent, Input::Unrouted, Input::TooLate, Input::Due],
             Step::Done | Step::GiveUp(_) => &[],
         };
         for input in misfits {
@@ -186,6 +195,7 @@ impl World {
                 return self.tell(Input::Lost);
             }
             Fault::Cancel => return self.tell(Input::Canceled),
+            Fault::TooLate => return self.tell(Input::TooLate),
             Fault::Moves => self.grant += 1,
             Fault::Noise => self.noise(Step::Send(node)),
             Fault::None
@@ -193,6 +203,7 @@ impl World {
             | Fault::Silence { .. }
             | Fault::Overloaded { .. }
             | Fault::Unavailable
+            | Fault::Guess { .. }
             | Fault::Stale => {}
         }
         if node != owner(self.grant).node {
@@ -228,6 +239,8 @@ impl World {
             | Fault::Unsent
             | Fault::LostRequest
             | Fault::Stale
+            | Fault::Guess { .. }
+            | Fault::TooLate
             | Fault::Noise
             | Fault::Cancel => {
                 self.carry_out();
@@ -239,9 +252,13 @@ impl World {
     fn ask(&mut self, (fault, micros): Event) -> Step {
         self.now.0 += micros;
         match fault {
-            Fault::Unsent | Fault::LostRequest | Fault::LostAnswer | Fault::Overloaded { .. } | Fault::Unavailable => {
-                self.tell(Input::Unrouted)
-            }
+            Fault::Unsent
+            | Fault::LostRequest
+            | Fault::LostAnswer
+            | Fault::Overloaded { .. }
+            | Fault::TooLate
+            | Fault::Unavailable => self.tell(Input::Unrouted),
+            Fault::Guess { node } => self.tell(Input::Chosen(NodeId::new(node).unwrap())),
             Fault::Silence { .. } => self.wait(),
             Fault::Stale => self.tell(Input::Routed(owner(self.grant - 2))),
             Fault::Cancel => self.tell(Input::Canceled),
@@ -331,7 +348,7 @@ proptest! {
         seed: u64,
     ) {
         let ends_it = |fault: &Fault| match fault {
-            Fault::Silence { .. } | Fault::Cancel => true,
+            Fault::Silence { .. } | Fault::TooLate | Fault::Cancel => true,
             Fault::LostRequest | Fault::LostAnswer => repeat == Repeat::Never,
             Fault::None
             | Fault::Moves
@@ -339,6 +356,7 @@ proptest! {
             | Fault::Overloaded { .. }
             | Fault::Unavailable
             | Fault::Stale
+            | Fault::Guess { .. }
             | Fault::Noise => false,
         };
         let script = script.into_iter().filter(|(fault, _)| !ends_it(fault)).collect();
@@ -365,6 +383,22 @@ fn a_route_that_is_known_is_not_asked_for() {
     assert_eq!(world.tell(Input::Answered), Step::Done);
     let (_, step) = Retry::begin(world.now, world.call, &CONFIG, 1, &mut world.routes, &mut world.budget);
     assert_eq!(step, Step::Send(owner(10).node));
+}
+
+#[test]
+fn a_guess_that_was_right_is_remembered_and_one_that_was_wrong_leads_on() {
+    let call = Call { guild: GuildId::new(GUILD).unwrap(), repeat: Repeat::Freely, deadline: Micros(10_000_000) };
+    let (mut world, step) = World::new(call, BudgetConfig::default(), Vec::new(), 0);
+    let [right, wrong] = [owner(10).node, owner(11).node];
+    assert_eq!((step, world.tell(Input::Chosen(wrong))), (Step::Ask, Step::Send(wrong)));
+    assert_eq!(world.tell(Input::Moved(owner(10))), Step::Send(right));
+    // The link ends, and comes back: who has the guild was never said again, but can be found.
+    world.routes.doubt(right);
+    assert_eq!(world.tell(Input::Unsent), Step::Wait);
+    assert_eq!(world.wait(), Step::Ask);
+    assert_eq!(world.tell(Input::Chosen(right)), Step::Send(right));
+    assert_eq!(world.tell(Input::Answered), Step::Done);
+    assert_eq!(world.routes.find(call.guild), Some(right));
 }
 
 #[test]
