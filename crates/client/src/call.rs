@@ -6,7 +6,7 @@ use std::time::Duration;
 use guildhall_cluster::{Call, Input, Place, Repeat, Retry, Step};
 use guildhall_proto::call::{Answer, Ask, CallFault, Request, Within};
 use guildhall_proto::frame::Kind;
-use guildhall_proto::{CallError, Grant, GuildId, codec};
+use guildhall_proto::{CallError, GuildId, codec};
 use guildhall_transport::{LaneError, LaneReceiver, LaneSender};
 use tokio::time::{Instant, sleep_until};
 
@@ -94,7 +94,7 @@ impl Shared {
     /// A node that will know: any that is linked either has the guild, or says who does.
     async fn route(&self, due: Option<Instant>) -> Input {
         match self.linked(due.unwrap_or_else(Instant::now)).await {
-            Some(linked) => Input::Routed(Place { node: linked.node(), grant: Grant(0) }),
+            Some(linked) => Input::Chosen(linked.node()),
             None => Input::Due,
         }
     }
@@ -162,9 +162,8 @@ fn input(failed: &Failed) -> Input {
                 CallError::OutcomeUnknown => Input::Lost,
             },
             CallFault::Moved { node, grant } => Input::Moved(Place { node: *node, grant: *grant }),
-            CallFault::Denied | CallFault::Malformed(_) | CallFault::TooLate | CallFault::FeedsFull { .. } => {
-                Input::Answered
-            }
+            CallFault::TooLate => Input::TooLate,
+            CallFault::Denied | CallFault::Malformed(_) | CallFault::FeedsFull { .. } => Input::Answered,
         },
     }
 }
