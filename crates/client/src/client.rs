@@ -27,6 +27,8 @@ use crate::remote::Remote;
 #[derive(Clone)]
 pub struct Client {
     pub(crate) shared: Arc<Shared>,
+    /// The one that there is: a link has one feed of a guild.
+    backend: Arc<OnceLock<Backend<Remote>>>,
     /// The tasks that keep the links end with the last clone.
     _keepers: Arc<Mutex<JoinSet<()>>>,
 }
@@ -86,18 +88,19 @@ impl Client {
         for address in nodes {
             keepers.spawn(links::keep(Arc::clone(&shared), address, shared.next_seed()));
         }
-        let client = Self { shared, _keepers: Arc::new(Mutex::new(keepers)) };
+        let client = Self { shared, backend: Arc::default(), _keepers: Arc::new(Mutex::new(keepers)) };
         match client.shared.linked(Instant::now() + deadline).await {
             Some(_) => Ok(client),
             None => Err(ConnectError::Unreachable { within: deadline, why: client.shared.links.failure() }),
         }
     }
 
-    /// Sessions of this backend node: one feed for each guild that some attach to, with its relay here. `None` if this is no backend,
-    /// by its certificate.
+    /// Sessions of this backend node, always the same: one feed for each guild that some attach to, with its relay here. `None` if this is no
+    /// backend, by its certificate.
     pub fn backend(&self) -> Option<Backend<Remote>> {
         self.shared.keys.get()?;
-        Some(Backend::new(Remote::new(Arc::clone(&self.shared)), self.shared.config.relay))
+        let backend = || Backend::new(Remote::new(Arc::clone(&self.shared)), self.shared.config.relay);
+        Some(self.backend.get_or_init(backend).clone())
     }
 
     /// What the client counts.
