@@ -161,10 +161,10 @@ pub enum Read {
 impl Request {
     /// The request for a command, and the lines that follow it in chunks, if it is an import.
     pub fn command(guild: GuildId, op: OpId, actor: Actor, command: Command) -> (Self, Vec<NewMember>) {
-        match command {
-            Command::ImportMembers(lines) => (Self::Import { guild, op, actor }, lines),
-            command => (Self::Command { guild, op, actor, command }, Vec::new()),
+        if let Command::ImportMembers(lines) = command {
+            return (Self::Import { guild, op, actor }, lines);
         }
+        (Self::Command { guild, op, actor, command }, Vec::new())
     }
 
     /// What is asked for, as the table of roles names it.
