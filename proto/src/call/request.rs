@@ -120,7 +120,8 @@ pub enum Request {
 pub enum Freshness {
     /// As it is known now; if the guild has no owner now, as it was last let out.
     Latest,
-    /// At this position or later, as one's own writes need it: waits for that. A position of the future is refused.
+    /// At this position or later, as one's own writes need it: waits for that, as long as the caller does, and is
+    /// refused by `PositionAhead` if the guild has not come to it by then.
     AtLeast(Position),
     /// As of the request or later: the store has confirmed after it came that the guild has no other owner.
     Strong,

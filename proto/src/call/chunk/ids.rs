@@ -4,7 +4,6 @@ use crate::UserId;
 use crate::call::fault::{ChunkFault, ChunkFlaw};
 use crate::codec::{self, EncodeError, Encoder, Writer};
 use crate::frame::BODY_BYTES_MAX;
-use crate::limits::{GUILD_SESSIONS_MAX, MEMBERS_MAX};
 
 /// The body of a chunk of users: at least one and at most [`CHUNK_IDS_MAX`](Self::CHUNK_IDS_MAX).
 #[derive(Debug, Clone, Copy)]
@@ -37,19 +36,10 @@ pub struct IdRun {
 }
 
 impl IdRun {
-    /// For a run of at most `max` users.
+    /// For a run of at most `max` users: as many as a guild may have sessions if it is a request's, as it may have members if it is an
+    /// answer's.
     pub const fn new(max: usize) -> Self {
         Self { max, taken: 0, last: None }
-    }
-
-    /// For the users whose members a relay needs: as many as a guild may have sessions.
-    pub const fn of_request() -> Self {
-        Self::new(GUILD_SESSIONS_MAX)
-    }
-
-    /// For the users whom a ping reaches: as many as a guild may have members.
-    pub const fn of_answer() -> Self {
-        Self::new(MEMBERS_MAX)
     }
 
     /// Appends the users of the next chunk to `users`.
