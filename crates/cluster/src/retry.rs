@@ -169,7 +169,7 @@ impl Retry {
     pub fn handle(&mut self, now: Micros, input: Input, routes: &mut Routes, budget: &mut RetryBudget) -> Step {
         match self.phase {
             Phase::Ended(ended) => told(ended),
-            Phase::Pausing { .. } => self.pausing(now, input, routes),
+            Phase::Pausing { until } => self.pausing(now, until, input, routes),
             Phase::Asking => self.asking(now, input, routes),
             Phase::Out(node) => self.out(now, node, input, routes, budget),
         }
@@ -184,9 +184,9 @@ impl Retry {
         }
     }
 
-    fn pausing(&mut self, now: Micros, input: Input, routes: &mut Routes) -> Step {
+    fn pausing(&mut self, now: Micros, until: Micros, input: Input, routes: &mut Routes) -> Step {
         match input {
-            Input::Due if self.due().is_some_and(|due| now >= due) => self.set_out(now, routes),
+            Input::Due if now >= until => self.set_out(now, routes),
             Input::Canceled => self.end(Err(GaveUp::Canceled)),
             Input::Due
             | Input::Routed(_)

@@ -399,6 +399,13 @@ fn a_guess_that_was_right_is_remembered_and_one_that_was_wrong_leads_on() {
     assert_eq!(world.tell(Input::Chosen(right)), Step::Send(right));
     assert_eq!(world.tell(Input::Answered), Step::Done);
     assert_eq!(world.routes.find(call.guild), Some(right));
+
+    // It had the guild, has it no more, and knows only what is older than what is doubted: it is not asked again and again.
+    let (mut retry, step) = Retry::begin(world.now, call, &CONFIG, 1, &mut world.routes, &mut world.budget);
+    assert_eq!(step, Step::Send(right));
+    let mut told = |now, input| retry.handle(now, input, &mut world.routes, &mut world.budget);
+    assert_eq!(told(world.now, Input::Moved(owner(9))), Step::Wait);
+    assert_eq!(told(world.now.plus(CONFIG.pauses.first), Input::Due), Step::Ask);
 }
 
 #[test]

@@ -41,8 +41,8 @@ pub struct Identity {
     pub node: NodeId,
     /// Every claim gives an epoch above this one: 0, but for a directory that was restored from a backup or repaired.
     pub epochs_from: Epoch,
-    /// Every grant that a coordinator gives is above this one, by so much as a run gives at most: 0 until there was one. The store has seen none
-    /// above those of the last run.
+    /// The last coordinator gave grants above this one, and the next begins above all that it may have given. 0 until there was one; in a
+    /// directory that was restored, the highest that a guild in it was claimed by.
     pub(crate) grants_from: Grant,
     pub(crate) records: LogId,
     pub(crate) checkpoints: LogId,
