@@ -27,6 +27,8 @@ pub use fault::{CallFault, ChunkFault, ChunkFlaw, Malformed};
 pub use feed::{EncodedEvent, FeedEnd, FeedId, FeedNews, News, Told};
 pub use request::{Ask, Freshness, Read, Request};
 
+use crate::Command;
+
 /// What may be asked over a link. A link is dialed by whoever asks, so a row is about the dialer's role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Call {
@@ -75,4 +77,32 @@ impl Call {
         Self::Export,
         Self::Backup,
     ];
+
+    /// The row of a command.
+    pub const fn of(command: &Command) -> Self {
+        match command {
+            Command::Publish(_) => Self::Publish,
+            Command::ImportMembers(_) => Self::Import,
+            Command::CreateGuild { .. }
+            | Command::UpdateGuild(_)
+            | Command::DeleteGuild
+            | Command::TransferOwnership { .. }
+            | Command::CreateRole(_)
+            | Command::UpdateRole { .. }
+            | Command::DeleteRole { .. }
+            | Command::ReorderRoles { .. }
+            | Command::CreateChannel { .. }
+            | Command::UpdateChannel { .. }
+            | Command::DeleteChannel { .. }
+            | Command::ReorderChannels { .. }
+            | Command::SetOverwrite { .. }
+            | Command::RemoveOverwrite { .. }
+            | Command::AddMember(_)
+            | Command::UpdateMember { .. }
+            | Command::RemoveMember { .. }
+            | Command::Ban { .. }
+            | Command::Unban { .. }
+            | Command::PruneMembers(_) => Self::Command,
+        }
+    }
 }

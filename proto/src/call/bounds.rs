@@ -175,3 +175,32 @@ impl<Context> Decode<Context> for Users {
 }
 
 impl_borrow_decode!(Users);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_of_a_callers_time_is_rounded_down_and_bounded() {
+        let within = |micros| Within::new(Duration::from_micros(micros)).map(Within::duration);
+        assert_eq!(within(999), None);
+        assert_eq!(within(1_999), Some(Duration::from_millis(1)));
+        assert_eq!(Within::new(Duration::MAX), Some(Within::MAX));
+        assert_eq!(Within::MAX.duration(), Duration::from_secs(600));
+    }
+
+    #[test]
+    fn users_are_put_in_order_and_counted_once() {
+        let user = |id| UserId::new(id).unwrap();
+        assert_eq!(Users::new(vec![user(9), user(7), user(9)]).unwrap().as_slice(), [user(7), user(9)]);
+        let many = |count| (1..=count).flat_map(|id| [user(id), user(id)]).collect();
+        assert!(Users::new(many(10_000)).is_ok());
+        assert_eq!(Users::new(many(10_001)), Err(TooManyUsers { users: 10_001 }));
+    }
+
+    #[test]
+    fn a_prefix_is_as_long_as_a_nick_at_most() {
+        assert_eq!(Prefix::new(&"ä".repeat(32)).unwrap().as_str(), "ä".repeat(32));
+        assert_eq!(Prefix::new(&"a".repeat(33)), Err(PrefixTooLong { chars: 33 }));
+    }
+}

@@ -102,7 +102,10 @@ impl CallFault {
             Self::Call(CallError::Unavailable { .. }) => "unavailable",
             Self::Moved { .. } => "moved",
             Self::Denied => "denied",
-            Self::Malformed(_) => "malformed",
+            Self::Malformed(Malformed::Request) => "malformed_request",
+            Self::Malformed(Malformed::Chunks) => "malformed_chunks",
+            Self::Malformed(Malformed::Chunk(_)) => "malformed_chunk",
+            Self::Malformed(Malformed::FeedIdInUse) => "feed_id_in_use",
             Self::TooLate => "too_late",
             Self::FeedsFull { .. } => "feeds_full",
         }

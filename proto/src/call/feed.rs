@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::codec::{self, Decode, Encode, EncodeError, Encoder, Writer};
+use crate::frame::BODY_BYTES_MAX;
 use crate::{Ephemeral, Event, Grant, NodeId, Position};
 
 /// Names a feed on its link. Chosen by whoever opens it, and used once on a link: what was sent under an older one cannot be taken for
@@ -67,6 +68,11 @@ pub struct EncodedEvent<'a> {
     pub event: &'a [u8],
 }
 
+impl EncodedEvent<'_> {
+    /// Bytes of the greatest event that fits into a frame. Every event does: a guild cuts whole-guild changes into batches.
+    pub const BYTES_MAX: usize = BODY_BYTES_MAX - HEAD_BYTES_MAX;
+}
+
 impl codec::Encode for EncodedEvent<'_> {
     fn encode<E: Encoder>(&self, encoder: &mut E) -> Result<(), EncodeError> {
         self.feed.encode(encoder)?;
@@ -77,3 +83,5 @@ impl codec::Encode for EncodedEvent<'_> {
 
 /// The number of [`News::Event`].
 const EVENT: u32 = 0;
+/// A feed's id, and the number of [`News::Event`].
+const HEAD_BYTES_MAX: usize = 9 + 1;

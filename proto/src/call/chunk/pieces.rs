@@ -221,3 +221,6 @@ impl PieceRun {
         ChunkFault { at: self.taken, flaw }
     }
 }
+
+#[cfg(test)]
+mod tests;
