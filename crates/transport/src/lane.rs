@@ -138,6 +138,18 @@ impl LaneSender {
         }
     }
 
+    /// Waits until the other end reads no more, or the link has ended. Never ends while the other end reads on.
+    pub fn given_up(&self) -> impl Future<Output = ()> + Send + use<> {
+        let stopped = self.stream.stopped();
+        async move {
+            match stopped.await {
+                // It has all of a lane that was finished.
+                Ok(None) => std::future::pending().await,
+                Ok(Some(_)) | Err(_) => {}
+            }
+        }
+    }
+
     /// How urgent it is from here on.
     pub fn set_priority(&self, priority: Priority) {
         let number = match priority {
