@@ -313,7 +313,7 @@ impl Store for EmbeddedStore {
         Ok(self.shared.rows().known(guild))
     }
 
-    fn guilds(&self, after: Option<GuildId>, limit: usize) -> Result<Vec<GuildId>, StoreError> {
+    fn list(&self, after: Option<GuildId>, limit: usize) -> Result<Vec<GuildId>, StoreError> {
         let rows = self.shared.rows();
         let behind = rows.guilds.range((after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded));
         let there = behind.map(|(guild, _)| *guild).filter(|guild| rows.known(*guild) == Known::Something);

@@ -93,7 +93,7 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] if that cannot be told.
-    fn guilds(&self, after: Option<GuildId>, limit: usize) -> Result<Vec<GuildId>, StoreError>;
+    fn list(&self, after: Option<GuildId>, limit: usize) -> Result<Vec<GuildId>, StoreError>;
 
     /// Tells `confirmed`, from whatever thread, whether an epoch is in force at some moment after the call: then nobody has claimed the
     /// guild since. Never waits. Other than an empty batch that is refused, this leaves what follows as it is.

@@ -68,7 +68,7 @@ impl Store for MemoryStore {
         Ok(guilds.get(&guild).map_or(Known::Nothing, Kept::known))
     }
 
-    fn guilds(&self, after: Option<GuildId>, limit: usize) -> Result<Vec<GuildId>, StoreError> {
+    fn list(&self, after: Option<GuildId>, limit: usize) -> Result<Vec<GuildId>, StoreError> {
         let guilds = self.guilds.lock();
         let behind = guilds.range((after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded));
         let there = behind.filter(|(_, kept)| kept.known() == Known::Something).map(|(guild, _)| *guild);
@@ -220,12 +220,12 @@ mod tests {
         assert!(append(&store, Epoch(1), 1..=1).is_err());
         let epoch = store.claim(guild(), Grant(1)).unwrap().epoch;
         assert_eq!(store.knows(guild()), Ok(Known::Nothing), "a claim stores nothing of the guild");
-        assert_eq!(store.guilds(None, 10), Ok(vec![]));
+        assert_eq!(store.list(None, 10), Ok(vec![]));
         append(&store, epoch, 1..=1).unwrap();
         assert_eq!(store.knows(guild()), Ok(Known::Something));
-        assert_eq!(store.guilds(None, 10), Ok(vec![guild()]));
-        assert_eq!((store.guilds(Some(guild()), 10), store.guilds(None, 0)), (Ok(vec![]), Ok(vec![])));
+        assert_eq!(store.list(None, 10), Ok(vec![guild()]));
+        assert_eq!((store.list(Some(guild()), 10), store.list(None, 0)), (Ok(vec![]), Ok(vec![])));
         save(&store, epoch, 1).unwrap();
-        assert_eq!(store.guilds(None, 10), Ok(vec![]), "it is deleted");
+        assert_eq!(store.list(None, 10), Ok(vec![]), "it is deleted");
     }
 }

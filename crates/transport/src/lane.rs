@@ -142,10 +142,9 @@ impl LaneSender {
     pub fn given_up(&self) -> impl Future<Output = ()> + Send + use<> {
         let stopped = self.stream.stopped();
         async move {
-            match stopped.await {
+            if let Ok(None) = stopped.await {
                 // It has all of a lane that was finished.
-                Ok(None) => std::future::pending().await,
-                Ok(Some(_)) | Err(_) => {}
+                std::future::pending().await
             }
         }
     }

@@ -143,8 +143,8 @@ impl Store for TestStore {
         self.inner.knows(guild)
     }
 
-    fn guilds(&self, after: Option<GuildId>, limit: usize) -> Result<Vec<GuildId>, StoreError> {
-        self.inner.guilds(after, limit)
+    fn list(&self, after: Option<GuildId>, limit: usize) -> Result<Vec<GuildId>, StoreError> {
+        self.inner.list(after, limit)
     }
 
     fn confirm(&self, guild: GuildId, epoch: Epoch, confirmed: Stored) {

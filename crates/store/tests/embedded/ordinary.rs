@@ -55,8 +55,8 @@ fn a_deleted_guild_is_known_as_such_once_somebody_has_looked() {
     let third = opened.claim(guild(3), 1).unwrap().epoch;
     opened.append_now(guild(3), third, vec![record(third, 1, 1, 1)]).unwrap();
     // The first is deleted, and nothing is stored of the second.
-    assert_eq!(opened.store.guilds(None, 9), Ok(vec![guild(3)]));
-    assert_eq!(opened.store.guilds(Some(guild(3)), 9), Ok(vec![]));
+    assert_eq!(opened.store.list(None, 9), Ok(vec![guild(3)]));
+    assert_eq!(opened.store.list(Some(guild(3)), 9), Ok(vec![]));
 
     let mut deleted = checkpoint(&[record(epoch, 1, 1, 1), last]);
     deleted.structure.standing = Standing::Deleted;
