@@ -120,24 +120,6 @@ async fn a_strong_read_is_answered_once_the_store_knows_no_other_owner() {
 }
 
 #[tokio::test]
-async fn many_strong_reads_at_once_ask_the_store_seldom() {
-    let world = World::new();
-    let guild = world.found(1, 1).await;
-    let dialer = world.dial(Role::Backend).await;
-    let strong = || Request::Read { guild, freshness: Freshness::Strong, read: Read::Member(user(ADA)) };
-    let mut begun = Vec::new();
-    for _ in 0..100 {
-        let (send, receive) = dialer.begin(Ask { within: Within::MAX, request: strong() }, &[]).await;
-        soon(send.finish()).await.unwrap();
-        begun.push(receive);
-    }
-    for receive in begun {
-        answered(&strong(), receive).await.unwrap();
-    }
-    assert!((1..=100).contains(&world.count(Counter::Confirmations)));
-}
-
-#[tokio::test]
 async fn a_reader_that_stalls_is_cut_off_when_its_time_is_over_and_holds_nothing_any_more() {
     let world = World::new();
     let guild = world.found(1, 100_000).await;
