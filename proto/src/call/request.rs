@@ -120,8 +120,7 @@ pub enum Request {
 pub enum Freshness {
     /// As it is known now; if the guild has no owner now, as it was last let out.
     Latest,
-    /// At this position or later, as one's own writes need it: waits for that, as long as the caller does, and is
-    /// refused by `PositionAhead` if the guild has not come to it by then.
+    /// At this position or later, as one's own writes need it: waits for that, as long as the caller does.
     AtLeast(Position),
     /// As of the request or later: the store has confirmed after it came that the guild has no other owner.
     Strong,

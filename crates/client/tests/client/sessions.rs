@@ -19,7 +19,7 @@ async fn heard(session: &mut SessionStream) -> Option<(Position, u64)> {
         match soon(session.next()).await.expect("the session goes on") {
             Delivery::Event(event) => match &event.kind {
                 EventKind::MessagePublished(message) => {
-                    let number = u64::from_le_bytes(message.payload.as_bytes().try_into().unwrap());
+                    let number = u64::from_le_bytes(message.payload.bytes().try_into().unwrap());
                     return Some((event.position, number));
                 }
                 other => panic!("{other:?}"),
