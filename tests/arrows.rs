@@ -25,9 +25,11 @@ fn the_whole_workspace_is_looked_at() {
         "members",
         "guild",
         "relay",
+        "cluster",
         "log",
         "store",
         "transport",
+        "sessions",
         "node",
         "tests",
     ] {
@@ -100,8 +102,12 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("log", &[]),
     ("store", &["log", "members", "cluster", "proto"]),
     ("transport", &["proto"]),
-    ("node", &["guild", "members", "permissions", "ring", "relay", "cluster", "store", "transport", "index", "proto"]),
-    ("client", &["relay", "cluster", "transport", "proto"]),
+    ("sessions", &["relay", "permissions", "ring", "index", "proto"]),
+    (
+        "node",
+        &["guild", "members", "permissions", "ring", "relay", "sessions", "cluster", "store", "transport", "proto"],
+    ),
+    ("client", &["relay", "sessions", "ring", "permissions", "cluster", "transport", "proto"]),
     ("gateway", &["client", "proto"]),
     ("console", &["proto"]),
     ("sim", &["proto", "permissions", "ring", "members", "guild", "relay", "cluster", "log", "store"]),
@@ -124,7 +130,7 @@ const PURE: &[(&str, &[&str])] = &[
     // The lock of a session's door, between the task that feeds the relay and the session's own: one byte, never held over a wait.
     // The signature of a session's secret: pure arithmetic, at which we would be worse.
     ("relay", &["hmac", "parking_lot", "sha2", "thiserror"]),
-    ("cluster", &["thiserror"]),
+    ("cluster", &["imbl", "thiserror"]),
 ];
 
 /// What the `clippy.toml` of a pure crate turns away at least.

@@ -5,6 +5,7 @@
 
 pub use bincode::de::Decoder;
 pub use bincode::enc::Encoder;
+pub use bincode::enc::write::Writer;
 pub use bincode::error::{DecodeError, EncodeError};
 pub use bincode::{Decode, Encode, impl_borrow_decode};
 
@@ -79,6 +80,16 @@ pub fn decode<T: Decode<()>>(bytes: &[u8]) -> Result<T, CodecError> {
         0 => Ok(value),
         left => Err(CodecError::Trailing { read, left }),
     }
+}
+
+/// Decodes one `T` from the front of `bytes`, which then are those behind it.
+///
+/// # Errors
+/// [`CodecError::Malformed`]; `bytes` are as they were.
+pub fn decode_next<T: Decode<()>>(bytes: &mut &[u8]) -> Result<T, CodecError> {
+    let (value, read) = bincode::decode_from_slice(bytes, CONFIG)?;
+    *bytes = &bytes[read..];
+    Ok(value)
 }
 
 #[cfg(test)]

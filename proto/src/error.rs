@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use crate::codec::{Decode, Encode};
+use crate::codec::{Decode, DecodeError, Decoder, Encode, EncodeError, Encoder, impl_borrow_decode};
 use crate::limits::{
     BANS_MAX, BULK_MEMBERS_MAX, CHANNELS_MAX, CLIENT_OUTCOMES_MAX, GUILD_CLIENTS_MAX, GUILD_SESSIONS_MAX,
     LONG_OPERATIONS_BYTES_MAX, LONG_OPERATIONS_MAX, MEMBER_ROLES_MAX, MEMBERS_MAX, MENTION_ROLES_MAX,
     MENTION_USERS_MAX, OPERATION_CALLS_MAX, OVERWRITES_MAX, ROLES_MAX, USER_SESSIONS_MAX,
 };
+use crate::position::{from_wire_millis, wire_millis};
 use crate::{ChannelId, Millis, OpId, OverwriteTarget, Permissions, Position, RoleId, SessionId, UserId};
 
 /// How an accepted command turned out. `at` is the position of its event, or, where nothing had to change, of the last event
@@ -295,6 +296,54 @@ pub enum CallError {
     },
 }
 
+impl CallError {
+    /// The most bytes of a reason that cross the wire.
+    pub const REASON_BYTES_MAX: usize = 512;
+}
+
+/// Pauses cross as whole milliseconds, rounded up; what is longer of a reason than [`CallError::REASON_BYTES_MAX`] is left out.
+impl Encode for CallError {
+    fn encode<E: Encoder>(&self, encoder: &mut E) -> Result<(), EncodeError> {
+        match self {
+            Self::Refused(refusal) => {
+                0_u32.encode(encoder)?;
+                refusal.encode(encoder)
+            }
+            Self::Overloaded { retry_after } => {
+                1_u32.encode(encoder)?;
+                wire_millis(*retry_after).encode(encoder)
+            }
+            Self::OutcomeUnknown => 2_u32.encode(encoder),
+            Self::Stopping => 3_u32.encode(encoder),
+            Self::Unavailable { reason } => {
+                4_u32.encode(encoder)?;
+                reason[..reason.floor_char_boundary(Self::REASON_BYTES_MAX)].encode(encoder)
+            }
+        }
+    }
+}
+
+impl<Context> Decode<Context> for CallError {
+    fn decode<D: Decoder<Context = Context>>(decoder: &mut D) -> Result<Self, DecodeError> {
+        match u32::decode(decoder)? {
+            0 => Ok(Self::Refused(CommandError::decode(decoder)?)),
+            1 => Ok(Self::Overloaded { retry_after: from_wire_millis(u32::decode(decoder)?) }),
+            2 => Ok(Self::OutcomeUnknown),
+            3 => Ok(Self::Stopping),
+            4 => {
+                let reason = String::decode(decoder)?;
+                if reason.len() > Self::REASON_BYTES_MAX {
+                    return Err(DecodeError::Other("a reason of more than 512 bytes"));
+                }
+                Ok(Self::Unavailable { reason })
+            }
+            5.. => Err(DecodeError::Other("no such error of a call")),
+        }
+    }
+}
+
+impl_borrow_decode!(CallError);
+
 /// What a list names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub enum ListedThing {
@@ -376,4 +425,34 @@ limited! {
     OperationCalls: "calls waiting for the operation", OPERATION_CALLS_MAX;
     /// Bytes of prunes and imports under way; the caller may retry after a pause.
     LongOperationsBytes: "bytes of prunes and imports under way", LONG_OPERATIONS_BYTES_MAX;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec;
+
+    fn crossed(error: &CallError) -> CallError {
+        codec::decode(&codec::encode(error).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_pause_crosses_no_shorter_than_it_is_and_as_long_as_can_be_added_to_any_time() {
+        let crossed = |pause| {
+            let crossed = crossed(&CallError::Overloaded { retry_after: pause });
+            let CallError::Overloaded { retry_after } = crossed else { panic!("{crossed:?}") };
+            retry_after
+        };
+        assert_eq!(crossed(Duration::ZERO), Duration::ZERO);
+        assert_eq!(crossed(Duration::from_nanos(1)), Duration::from_millis(1));
+        assert_eq!(crossed(Duration::from_micros(250_001)), Duration::from_millis(251));
+        assert_eq!(crossed(Duration::MAX), Duration::from_millis(u32::MAX.into()));
+    }
+
+    #[test]
+    fn a_long_reason_crosses_up_to_a_whole_character() {
+        let reason = format!("a{}", "\u{1f3db}".repeat(1_000));
+        let cut = String::from(&reason[..509]);
+        assert_eq!(crossed(&CallError::Unavailable { reason }), CallError::Unavailable { reason: cut });
+    }
 }

@@ -117,7 +117,7 @@ id!(
 );
 
 /// Which of the times that a session was attached or came back: only the latest holds it. Rises with each; chosen by the guild's owner.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Encode, Decode)]
 pub struct Generation(pub u64);
 
 impl RoleId {

@@ -20,6 +20,7 @@
 
 #![warn(missing_docs)]
 
+pub mod call;
 pub mod codec;
 mod command;
 #[cfg(feature = "defects")]
@@ -30,13 +31,17 @@ mod event;
 pub mod frame;
 mod hello;
 mod ids;
+mod jitter;
 pub mod limits;
 mod model;
 mod operation;
 mod payload;
 mod permissions;
 mod position;
+mod question;
 mod record;
+mod secret_key;
+mod session;
 mod structure;
 mod text;
 
@@ -48,6 +53,7 @@ pub use error::{CallError, CommandError, Limited, LineFault, ListedThing, Outcom
 pub use event::{Event, EventKind, Message};
 pub use hello::{Hello, HelloAnswer, Instance, Version, Versions};
 pub use ids::{ChannelId, ClientId, Generation, GuildId, IdError, NodeId, RoleId, SessionId, UserId};
+pub use jitter::{Caps, Jitter, mix};
 pub use model::{
     Channel, ChannelKind, GuildSettings, Level, Member, MemberFlags, Mentions, Overwrite, OverwriteTarget, Role,
     Status, Unread,
@@ -55,7 +61,10 @@ pub use model::{
 pub use operation::{BodyHash, OpId};
 pub use payload::{Payload, PayloadTooLong};
 pub use permissions::{Permissions, UnknownPermissionBits};
-pub use position::{Epoch, Grant, Millis, Position, Seq};
+pub use position::{AsOf, Epoch, Grant, Millis, Position, Seq};
+pub use question::Question;
 pub use record::{AppliedOp, Record, Stage};
+pub use secret_key::SecretKey;
+pub use session::{Attached, Reply, SessionRequest};
 pub use structure::{Ban, KeptClient, Standing, Structure};
 pub use text::{Name, Nick, Reason, TextError};

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::codec::{Decode, Encode};
+use crate::codec::{Decode, DecodeError, Decoder, Encode, EncodeError, Encoder, impl_borrow_decode};
 
 /// Milliseconds since the Unix epoch. Guildhall's cores never read a clock: `Millis` comes in as an argument.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Encode, Decode)]
@@ -70,6 +70,43 @@ impl Position {
     pub fn next(self) -> Self {
         Self { epoch: self.epoch, seq: self.seq.next() }
     }
+}
+
+/// When a read is true.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AsOf {
+    /// The position up to which it has everything.
+    pub at: Position,
+    /// `None` if the guild had an owner when it was read: it was the latest that may be seen. Otherwise how long it had none then; its
+    /// next owner, who is on the way, may find more in the store.
+    pub stale_for: Option<Duration>,
+}
+
+impl Encode for AsOf {
+    fn encode<E: Encoder>(&self, encoder: &mut E) -> Result<(), EncodeError> {
+        self.at.encode(encoder)?;
+        self.stale_for.map(wire_millis).encode(encoder)
+    }
+}
+
+impl<Context> Decode<Context> for AsOf {
+    fn decode<D: Decoder<Context = Context>>(decoder: &mut D) -> Result<Self, DecodeError> {
+        let (at, stale_for) = (Position::decode(decoder)?, Option::<u32>::decode(decoder)?);
+        Ok(Self { at, stale_for: stale_for.map(from_wire_millis) })
+    }
+}
+
+impl_borrow_decode!(AsOf);
+
+/// A length of time as it crosses the wire: whole milliseconds, rounded up, so that nobody comes too early who waits for it; 49 days at most,
+/// so that whoever adds it to a time overflows nothing.
+pub(crate) fn wire_millis(duration: Duration) -> u32 {
+    u32::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u32::MAX)
+}
+
+/// The same from the wire.
+pub(crate) fn from_wire_millis(millis: u32) -> Duration {
+    Duration::from_millis(millis.into())
 }
 
 impl fmt::Debug for Position {

@@ -218,7 +218,7 @@ impl Owner {
 
     /// What a session asks; the answer leaves with its turn, under the id returned.
     pub(crate) fn session(&mut self, session: SessionId, request: SessionRequest) -> CallId {
-        let before = self.model.status(user_of(request));
+        let before = self.model.status(request.user());
         let at = self.at(self.model.seq);
         let model = &mut self.model;
         let owner = model.sessions.get(&session).map(|(user, _)| *user);
@@ -277,7 +277,7 @@ impl Owner {
             reply @ (Reply::Accepted(_) | Reply::Outcome(_)) => reply,
         });
         assert_eq!(answer, expected);
-        let (user, status) = (user_of(request), self.model.status(user_of(request)));
+        let (user, status) = (request.user(), self.model.status(request.user()));
         let presence = Ephemeral { at, kind: EphemeralKind::Presence { user, status } };
         let expected = if status == before { vec![] } else { vec![Tell::Latest(presence)] };
         assert_eq!(take(&mut self.tells), expected, "{request:?}");
@@ -484,19 +484,6 @@ impl Owner {
     /// Checkpoints among what the open turn is to let out.
     pub(crate) fn checkpoints(&self) -> usize {
         self.effects.iter().filter(|effect| matches!(effect, Effect::Checkpoint(_))).count()
-    }
-}
-
-/// Whose session a request is about.
-fn user_of(request: SessionRequest) -> UserId {
-    match request {
-        SessionRequest::Attach { user, .. }
-        | SessionRequest::Resume { user, .. }
-        | SessionRequest::Reattach { user, .. }
-        | SessionRequest::Release { user, .. }
-        | SessionRequest::SetStatus { user, .. }
-        | SessionRequest::SetLevel { user, .. }
-        | SessionRequest::Detach { user } => user,
     }
 }
 

@@ -2,6 +2,9 @@
 //! accepts must be a value like any other. It tells whether it accepted anything.
 
 use bytes::Bytes;
+use guildhall_proto::call::{
+    Answer, Ask, CallFault, Course, EncodedIds, FeedNews, IdRun, LineRun, Packer, PageLimit, PieceRun, Told,
+};
 use guildhall_proto::codec::{self, Decode, Encode};
 use guildhall_proto::frame::{self, Frame, FrameError, FrameReader, HEADER_BYTES, Lane, Side};
 use guildhall_proto::{Command, Ephemeral, Event, Hello, HelloAnswer, Outcome, Version};
@@ -14,7 +17,7 @@ pub(crate) struct Target {
     pub(crate) run: fn(&[u8]) -> bool,
 }
 
-pub(crate) const TARGETS: [Target; 9] = [
+pub(crate) const TARGETS: [Target; 17] = [
     Target { name: "frames", run: frames },
     Target { name: "hello", run: value::<Hello> },
     Target { name: "hello_answer", run: value::<HelloAnswer> },
@@ -22,6 +25,14 @@ pub(crate) const TARGETS: [Target; 9] = [
     Target { name: "outcome", run: value::<Outcome> },
     Target { name: "event", run: value::<Event> },
     Target { name: "ephemeral", run: value::<Ephemeral> },
+    Target { name: "ask", run: value::<Ask> },
+    Target { name: "answer", run: value::<Answer> },
+    Target { name: "call_fault", run: value::<CallFault> },
+    Target { name: "feed_news", run: value::<FeedNews> },
+    Target { name: "told", run: value::<Told> },
+    Target { name: "ids", run: ids },
+    Target { name: "lines", run: lines },
+    Target { name: "pieces", run: pieces },
     Target { name: "certificate", run: certificate },
     Target { name: "identity", run: identity },
 ];
@@ -65,6 +76,57 @@ fn value<T: Encode + Decode<()> + PartialEq + std::fmt::Debug>(bytes: &[u8]) -> 
     true
 }
 
+/// The first byte is how many may come.
+fn ids(bytes: &[u8]) -> bool {
+    let [max, bytes @ ..] = bytes else { return false };
+    let (mut run, mut users) = (IdRun::new(usize::from(*max)), Vec::new());
+    let taken = run.take(bytes, &mut users);
+    assert!(users.len() <= usize::from(*max) && users.is_sorted_by(|before, after| before < after));
+    let encoded = codec::encode(&EncodedIds(&users)).expect("what was decoded can be encoded");
+    assert!(bytes.starts_with(&encoded), "users were read that were not there");
+    assert!(taken.is_err() || bytes.len() == encoded.len(), "a rest was taken for nothing");
+    taken.is_ok()
+}
+
+fn lines(bytes: &[u8]) -> bool {
+    let mut run = LineRun::default();
+    if run.take(bytes).is_err() {
+        return false;
+    }
+    let Command::ImportMembers(lines) = run.command() else { panic!("lines are an import's") };
+    let mut again = LineRun::default();
+    for chunk in packed(&lines) {
+        again.take(&chunk).expect("what was read can be read again");
+    }
+    assert_eq!(again.command(), Command::ImportMembers(lines));
+    true
+}
+
+/// The first byte chooses what was asked for.
+fn pieces(bytes: &[u8]) -> bool {
+    let [course, bytes @ ..] = bytes else { return false };
+    let course = COURSES[usize::from(*course) % COURSES.len()];
+    let (mut run, mut pieces) = (PieceRun::new(course), Vec::new());
+    if run.take(bytes, &mut pieces).and_then(|()| run.end()).is_err() {
+        return false;
+    }
+    let (mut run, mut again) = (PieceRun::new(course), Vec::new());
+    for chunk in packed(&pieces) {
+        run.take(&chunk, &mut again).expect("what was read can be read again");
+    }
+    run.end().expect("and ends where it ended");
+    assert_eq!(again, pieces);
+    true
+}
+
+fn packed<T: Encode>(values: &[T]) -> Vec<Vec<u8>> {
+    let mut packer = Packer::default();
+    let push = |value| packer.push(value).expect("what was decoded can be encoded");
+    let mut chunks: Vec<Vec<u8>> = values.iter().filter_map(push).collect();
+    chunks.extend(packer.rest());
+    chunks
+}
+
 fn certificate(bytes: &[u8]) -> bool {
     let identity = Identity::from_certificate(bytes);
     if let Ok(text) = std::str::from_utf8(bytes) {
@@ -79,6 +141,14 @@ fn identity(bytes: &[u8]) -> bool {
     assert_eq!(identity.to_string(), text, "something else was taken for an identity");
     true
 }
+
+const COURSES: [Course; 5] = [
+    Course::Show,
+    Course::Members { limit: Some(2) },
+    Course::Found { limit: PageLimit::MAX },
+    Course::Feed { past: 2 },
+    Course::Export,
+];
 
 const LANES: [Lane; 5] = [
     Lane::Hello(Side::Opener),

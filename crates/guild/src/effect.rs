@@ -4,9 +4,7 @@ use std::any::Any;
 use std::sync::Arc;
 
 use guildhall_members::FoldJob;
-use guildhall_proto::{
-    CommandError, Ephemeral, Event, Generation, Member, Outcome, Position, Record, RoleId, Seq, UserId,
-};
+use guildhall_proto::{CommandError, Ephemeral, Event, Record, Reply, UserId};
 
 use crate::input::CallId;
 use crate::scan::ScanJob;
@@ -45,29 +43,3 @@ pub enum Tell {
 
 /// A guild's answer to a call.
 pub type Answer = Result<Reply, CommandError>;
-
-/// What an accepted call came to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reply {
-    /// A command was applied.
-    Outcome(Outcome),
-    /// A session is attached.
-    Attached(Attached),
-    /// A session's status or level was taken, the session was detached, or somebody's typing was taken, as of this position.
-    Accepted(Position),
-}
-
-/// From where on a session hears of the guild, and who its member was there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Attached {
-    /// The session hears every event after this, if its member may see it.
-    pub at: Position,
-    /// The session's member as of `at`.
-    pub member: Member,
-    /// As which the session is held from now on.
-    pub generation: Generation,
-    /// Deleted roles that the member's record still names as of `at`, ascending.
-    pub deleted_roles: Vec<RoleId>,
-    /// Roles deleted up to here may have been cleaned out of records.
-    pub deletions_unknown_to: Seq,
-}

@@ -11,13 +11,14 @@ use std::sync::Arc;
 use guildhall_members::{Base, Digest, MemberRef, Members, MembersConfig, View};
 use guildhall_permissions::Rights;
 use guildhall_proto::{
-    Actor, AppliedOp, Ban, BodyHash, Command, CommandError, Ephemeral, EphemeralKind, Epoch, Event, EventKind,
-    Generation, GuildId, Millis, OpId, Outcome, Position, Record, Seq, Stage, Standing, Structure, UserId,
+    Actor, AppliedOp, Attached, Ban, BodyHash, Command, CommandError, Ephemeral, EphemeralKind, Epoch, Event,
+    EventKind, Generation, GuildId, Millis, OpId, Outcome, Position, Record, Reply, Seq, SessionRequest, Stage,
+    Standing, Structure, UserId,
 };
 
 use crate::decide::{Change, Decision, Scene, create_guild};
-use crate::effect::{Answer, Attached, Effect, Reply, Tell};
-use crate::input::{Call, Input, SessionCall, SessionRequest, TypingCall};
+use crate::effect::{Answer, Effect, Tell};
+use crate::input::{Call, Input, SessionCall, TypingCall};
 use crate::operations::{Operations, Seen};
 use crate::saving::{CheckpointConfig, Folding, changes_of};
 use crate::sessions::Sessions;

@@ -1,7 +1,7 @@
 //! All that a guild may be told.
 
 use guildhall_members::Folded;
-use guildhall_proto::{Actor, ChannelId, Command, Generation, Level, OpId, Position, SessionId, Status, UserId};
+use guildhall_proto::{Actor, ChannelId, Command, OpId, SessionId, SessionRequest, UserId};
 
 use crate::scan::Scanned;
 
@@ -57,83 +57,4 @@ pub struct SessionCall {
     pub session: SessionId,
     /// What it wants. None needs an operation id: asked again, it comes to the same, or is refused.
     pub request: SessionRequest,
-}
-
-/// What a session may want.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SessionRequest {
-    /// To hear of the guild, from the position of the answer on. A session of this id is taken over from whoever held it.
-    Attach {
-        /// Whose session it is; must be a member.
-        user: UserId,
-        /// Whether the user is there.
-        status: Status,
-    },
-    /// To come back, and hear what came after a position. Taken once: the session is then another generation's.
-    Resume {
-        /// Whose session it is; must be a member. Another user's is refused.
-        user: UserId,
-        /// Whether the user is there.
-        status: Status,
-        /// As which the session was held; refused if that is not the latest, or not by this owner.
-        generation: Generation,
-        /// The last position that the session knows; refused if the guild has not come to it.
-        known: Position,
-    },
-    /// To be known to a new owner, or to show a status that may not have come through. An owner that is told so of a session lets
-    /// nobody [resume](Self::Resume) it until it is attached anew: it cannot know whether it was resumed at the owner before.
-    Reattach {
-        /// Whose session it is; must be a member.
-        user: UserId,
-        /// Whether the user is there.
-        status: Status,
-        /// As which the session is held; refused if it was taken over since.
-        generation: Generation,
-    },
-    /// To show another status.
-    SetStatus {
-        /// Whose session it is; another user's is refused.
-        user: UserId,
-        /// Whether the user is there.
-        status: Status,
-        /// As which the session is held; refused if it was taken over since.
-        generation: Generation,
-    },
-    /// To listen at another level, from the position of the answer on. The guild only says from where: whoever fans out to the
-    /// session keeps its level.
-    SetLevel {
-        /// Whose session it is; another user's is refused.
-        user: UserId,
-        /// How closely it listens.
-        level: Level,
-        /// As which the session is held; refused if it was taken over since.
-        generation: Generation,
-    },
-    /// To hear no more, from the position of the answer on.
-    Detach {
-        /// Whose session it is; another user's is refused.
-        user: UserId,
-    },
-    /// The same, for a holder that may not know that the session was taken over.
-    Release {
-        /// Whose session it is; another user's is refused.
-        user: UserId,
-        /// As which the session was held; refused if it was taken over since.
-        generation: Generation,
-    },
-}
-
-impl SessionRequest {
-    /// Whose session it is said to be.
-    pub(crate) const fn user(self) -> UserId {
-        match self {
-            Self::Attach { user, .. }
-            | Self::Resume { user, .. }
-            | Self::Reattach { user, .. }
-            | Self::SetStatus { user, .. }
-            | Self::SetLevel { user, .. }
-            | Self::Detach { user }
-            | Self::Release { user, .. } => user,
-        }
-    }
 }

@@ -60,10 +60,11 @@ mod snapshot;
 mod spread;
 mod work;
 
-pub use effect::{Answer, Attached, Effect, Reply, Tell};
+pub use effect::{Answer, Effect, Tell};
 pub use gate::{Admitted, Gate, Outcomes, TurnId};
 pub use guild::{Guild, GuildConfig, RecoverError};
-pub use input::{Call, CallId, Input, SessionCall, SessionRequest, TypingCall};
+pub use guildhall_proto::{Attached, Reply, SessionRequest};
+pub use input::{Call, CallId, Input, SessionCall, TypingCall};
 pub use saving::CheckpointConfig;
 pub use scan::{ScanJob, Scanned};
 pub use snapshot::{Checkpoint, StructureSeed};

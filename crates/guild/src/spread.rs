@@ -1,8 +1,8 @@
 //! How a guild carries on with operations that are spread over turns: a batch at a time, between other inputs.
 
-use guildhall_proto::{AppliedOp, CommandError, Millis, Stage};
+use guildhall_proto::{AppliedOp, CommandError, Millis, Reply, Stage};
 
-use crate::effect::{Effect, Reply};
+use crate::effect::Effect;
 use crate::guild::Guild;
 use crate::scan::{ScanJob, Scanned};
 use crate::snapshot::Life;

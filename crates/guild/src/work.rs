@@ -11,7 +11,10 @@
 use std::collections::VecDeque;
 use std::vec::IntoIter;
 
-use guildhall_proto::limits::{LONG_OPERATIONS_BYTES_MAX, LONG_OPERATIONS_MAX, OPERATION_CALLS_MAX};
+use guildhall_proto::call::EncodedEvent;
+use guildhall_proto::limits::{
+    LONG_OPERATIONS_BYTES_MAX, LONG_OPERATIONS_MAX, MEMBER_ROLES_MAX, NICK_CHARS_MAX, OPERATION_CALLS_MAX,
+};
 use guildhall_proto::{
     Actor, BodyHash, CommandError, Limited, LineFault, NewMember, OpId, Outcome, Position, PruneBy, UserId,
 };
@@ -232,3 +235,8 @@ pub(crate) const BATCH_MEMBERS: usize = 256;
 /// Roles of members added in one batch, apart from those of the last: each is hashed and interned, which at 250 a member takes
 /// longer than all else.
 pub(crate) const BATCH_ROLES: usize = 2_048;
+
+// A batch of the greatest lines, each number at its widest, is an event that fits into a feed's frame.
+const _: () = assert!(
+    BATCH_MEMBERS * (NICK_CHARS_MAX * 4 + 64) + (BATCH_ROLES + MEMBER_ROLES_MAX) * 9 + 64 <= EncodedEvent::BYTES_MAX
+);

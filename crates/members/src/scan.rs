@@ -16,7 +16,7 @@ mod take;
 use std::ops::Range;
 
 use guildhall_permissions::ChannelRule;
-use guildhall_proto::{ChannelId, Permissions, RoleId, Status, UserId};
+use guildhall_proto::{Permissions, Question, RoleId, Status, UserId};
 
 use self::decision::{Decision, RoleMarks, Scratch};
 use self::take::{fetch_ahead, take};
@@ -26,47 +26,6 @@ use crate::member_ref::MemberRef;
 use crate::overlay::Change;
 use crate::presence::{ROWS, online_word};
 use crate::view::{UnknownInView, View};
-
-/// Whom to look for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Question {
-    /// All members.
-    All,
-    /// All members who see the channel.
-    Everyone {
-        /// The channel.
-        channel: ChannelId,
-    },
-    /// All members who see the channel and are online.
-    Here {
-        /// The channel.
-        channel: ChannelId,
-    },
-    /// All members who hold the role and, if a channel is named, see that. Everybody holds the everyone role.
-    Role {
-        /// The role.
-        role: RoleId,
-        /// The channel, if it matters.
-        channel: Option<ChannelId>,
-    },
-}
-
-impl Question {
-    fn channel(self) -> Option<ChannelId> {
-        match self {
-            Self::All => None,
-            Self::Everyone { channel } | Self::Here { channel } => Some(channel),
-            Self::Role { channel, .. } => channel,
-        }
-    }
-
-    fn is_online_only(self) -> bool {
-        match self {
-            Self::Here { .. } => true,
-            Self::All | Self::Everyone { .. } | Self::Role { .. } => false,
-        }
-    }
-}
 
 /// A question with all that can be decided beforehand. Chunks may run in any order, on any threads.
 #[derive(Debug)]

@@ -5,13 +5,13 @@ mod prefix;
 use std::sync::Arc;
 
 use guildhall_permissions::Rights;
-use guildhall_proto::{ChannelId, Member, Permissions, Position, RoleId, Status, UserId};
+use guildhall_proto::{ChannelId, Member, Permissions, Position, Question, RoleId, Status, UserId};
 
 use crate::bans::Bans;
 use crate::layers::Layers;
 use crate::member_ref::MemberRef;
 use crate::memory::Memory;
-use crate::scan::{Filter, Question, Scan};
+use crate::scan::{Filter, Scan};
 
 /// A guild's members as of one position. Clone is O(1); reads never wait and allocate only what they return.
 ///

@@ -31,7 +31,7 @@ impl Keys {
     /// Signs with a new key from now on.
     pub(crate) fn rotate(&self) -> Result<(), NoRandomness> {
         let bytes = random(0)?;
-        self.0.rcu(|keys| keys.rotated(SecretKey { number: keys.current_number().wrapping_add(1), ..bytes.clone() }));
+        self.0.rcu(|keys| keys.rotated(SecretKey { number: keys.current().number.wrapping_add(1), ..bytes.clone() }));
         Ok(())
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! Each loaded guild has one owner task, which takes inputs from a bounded mailbox, lets the guild handle them, hands records to the
 //! store and lets out what the gate releases. Readers read published views on their own threads; scans, folds and the death of what
-//! is large happen on rayon workers at the lowest priority. Relays stand beside the sessions: a [`Backend`] is one backend node's
-//! part, and takes one relay for each guild that its sessions attach to.
+//! is large happen on rayon workers at the lowest priority. Sessions in the same process attach to a [`Backend`], whose relays read the
+//! owners' rings.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -50,13 +50,15 @@
 //! # Ok(()) }
 //! ```
 
-mod backend;
+mod beside;
 mod clock;
 mod config;
+mod confirm;
 mod counters;
 mod durable;
 mod keys;
 mod last;
+mod links;
 mod live;
 mod mailbox;
 mod node;
@@ -65,23 +67,23 @@ mod owner;
 mod pace;
 mod reads;
 mod registry;
-mod rings;
 mod stored;
 
-pub use backend::{
-    Attach, AttachError, Backend, BatchSession, Batches, Delivery, Resume, ResumeError, Resumed, SessionStream,
-};
+pub use beside::{Backend, BatchSession, Batches, SessionStream};
 pub use clock::Clock;
 pub use config::{LoadConfig, MailboxConfig, NodeConfig, OffloadConfig, Quota, ResumeConfig, TurnConfig};
 pub use counters::{Counter, Counters, Counts};
 pub use durable::{DurableError, DurableStore, WriterFailure};
 pub use guildhall_guild::RecoverError;
 pub use guildhall_members::{MemberRef, Question, View};
+pub use guildhall_proto::AsOf;
 pub use guildhall_relay::Delivery as DeliveryRef;
 pub use guildhall_relay::{BatchItem, DetachReason, Gap, RelayConfig, Secret, SecretError, SecretKey, SecretKeys};
 pub use guildhall_ring::{LatestConfig, RingConfig};
+pub use guildhall_sessions::{Attach, AttachError, Delivery, Resume, ResumeError, Resumed};
 pub use keys::NoRandomness;
+pub use links::{ServeConfig, Serving};
 pub use node::{Call, Node, Pending, StartError};
 pub use owner::SleepError;
-pub use reads::{AsOf, Recipients, ViewRef};
+pub use reads::{Recipients, ViewRef};
 pub use stored::{StoredView, stored_view};

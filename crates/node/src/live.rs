@@ -11,42 +11,38 @@ use guildhall_proto::{
     UserId,
 };
 use guildhall_ring::{LatestReader, Reader};
+use guildhall_sessions::{Feed, Holder};
 use guildhall_store::StoreError;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::oneshot;
 
 use crate::counters::{Counter, Counters};
 use crate::last::Last;
 use crate::mailbox::{Class, Mailbox, Refused};
 use crate::offload::{JobPanicked, Offload};
 use crate::owner::Bedtime;
-use crate::rings::Holder;
 
 /// One guild under one epoch. Lives as long as somebody holds it; [ends](Self::has_ended) with its owner.
 #[derive(Debug)]
 pub(crate) struct Live {
     pub(crate) guild: GuildId,
-    pub(crate) epoch: Epoch,
     pub(crate) mailbox: Mailbox<Posted, Control>,
     /// What readers read; `None` if the guild does not exist.
     pub(crate) view: ArcSwapOption<View>,
-    pub(crate) events: Reader<Arc<Event>>,
-    pub(crate) told: LatestReader<Subject, Ephemeral>,
-    /// Told when there are new events or something is told beside them, and at the end.
-    pub(crate) news: Notify,
-    ended: AtomicBool,
+    /// What relays listen to. Ends with the owner.
+    pub(crate) feed: Feed,
     handled_all: AtomicBool,
     /// Scans of the guild that run or wait.
     scans: AtomicUsize,
-    /// The feeds of relays that read `events`.
-    feeds: AtomicUsize,
+    /// Who listens to the feed.
+    listeners: AtomicUsize,
     /// In which round of the node's sweeps somebody last asked for the guild.
     used: AtomicU32,
     offload: Offload,
 }
 
-/// A relay's feed, which keeps its guild awake.
+/// Somebody who listens to a guild's feed, and so keeps it awake.
 #[derive(Debug)]
-pub(crate) struct Feed(Arc<Live>);
+pub struct Listening(Arc<Live>);
 
 /// What is posted to an owner.
 #[derive(Debug)]
@@ -93,6 +89,8 @@ pub(crate) enum Control {
     CheckpointDone { stored: bool },
     /// One of the guild's jobs panicked.
     JobPanicked(JobPanicked),
+    /// The store has another owner.
+    Fenced(StoreError),
     /// Nobody has asked for the guild for a while: keep no room for the next turn.
     Tidy,
     /// The guild is to fall asleep.
@@ -110,7 +108,7 @@ pub(crate) type Answer = oneshot::Receiver<Result<Reply, NoReply>>;
 
 impl Holder for Live {
     fn leased(&self) -> usize {
-        self.events.leased()
+        self.feed.events.leased()
     }
 
     fn give_back(&self) {
@@ -131,16 +129,12 @@ impl Live {
         let view = ArcSwapOption::new(view.map(Arc::new));
         Self {
             guild,
-            epoch,
             mailbox,
             view,
-            events,
-            told,
-            news: Notify::new(),
-            ended: AtomicBool::new(false),
+            feed: Feed::new(epoch, events, told),
             handled_all: AtomicBool::new(false),
             scans: AtomicUsize::new(0),
-            feeds: AtomicUsize::new(0),
+            listeners: AtomicUsize::new(0),
             used: AtomicU32::new(0),
             offload,
         }
@@ -186,21 +180,9 @@ impl Live {
         &self.scans
     }
 
-    /// Whether the owner is gone: no events follow, and posting is in vain.
-    pub(crate) fn has_ended(&self) -> bool {
-        self.ended.load(Ordering::Acquire)
-    }
-
     /// Waits until the owner is gone.
     pub(crate) async fn ended(&self) {
-        loop {
-            // Listening begins before the look, so that an end between the two is heard.
-            let news = self.news.notified();
-            if self.has_ended() {
-                return;
-            }
-            news.await;
-        }
+        self.feed.ended().await;
     }
 
     /// Has a guild end that was told to stop, and waits until it has.
@@ -221,7 +203,7 @@ impl Live {
 
     /// Whether a relay listens.
     pub(crate) fn is_heard(&self) -> bool {
-        self.feeds.load(Ordering::Acquire) > 0
+        self.listeners.load(Ordering::Acquire) > 0
     }
 
     /// Notes that somebody asks for the guild in this round. Writes once a round, so that readers do not wait for each other's.
@@ -238,21 +220,30 @@ impl Live {
 
     /// Says that the owner is gone.
     pub(crate) fn end(&self) {
-        self.ended.store(true, Ordering::Release);
-        self.news.notify_waiters();
+        self.feed.end();
     }
 }
 
-impl Feed {
-    pub(crate) fn of(live: &Arc<Live>) -> Self {
-        live.feeds.fetch_add(1, Ordering::AcqRel);
+impl Listening {
+    pub(crate) fn to(live: &Arc<Live>) -> Self {
+        live.listeners.fetch_add(1, Ordering::AcqRel);
         Self(Arc::clone(live))
     }
+
+    pub(crate) fn live(&self) -> &Arc<Live> {
+        &self.0
+    }
 }
 
-impl Drop for Feed {
+impl AsRef<Feed> for Listening {
+    fn as_ref(&self) -> &Feed {
+        &self.0.feed
+    }
+}
+
+impl Drop for Listening {
     fn drop(&mut self) {
-        self.0.feeds.fetch_sub(1, Ordering::AcqRel);
+        self.0.listeners.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

@@ -10,11 +10,13 @@ use guildhall_proto::{
     SessionId, Subject, UserId,
 };
 use guildhall_relay::SecretKeys;
+use guildhall_sessions::Rings;
 use guildhall_store::Store;
 use tokio::runtime::Handle;
 
-use crate::backend::Backend;
+use crate::beside::Backend;
 use crate::config::{NodeConfig, ResumeConfig};
+use crate::confirm::Confirmations;
 use crate::counters::{Counter, Counters, Counts};
 use crate::keys::{Keys, NoRandomness};
 use crate::last::Readable;
@@ -22,7 +24,6 @@ use crate::live::{self, Live, NoReply, Request};
 use crate::offload::Offload;
 use crate::owner::{SleepError, Surroundings};
 use crate::registry::{Places, Purpose, Registry};
-use crate::rings::Rings;
 
 /// A running node. Clones share it. Lives until [`stop`](Self::stop); dropping every handle leaves its guilds running until they sleep.
 #[derive(Clone)]
@@ -37,6 +38,7 @@ struct Shared {
     counters: Arc<Counters>,
     rings: Arc<Rings>,
     keys: Keys,
+    confirmations: Arc<Confirmations>,
 }
 
 /// A command with all that decides about it.
@@ -74,7 +76,9 @@ impl Node {
         let keys = Keys::new(config.resume.keys.clone())?;
         let counters = Arc::new(Counters::default());
         let offload = Offload::start(config.offload.clone(), Arc::clone(&counters))?;
-        let rings = Arc::new(Rings::new(config.rings_bytes_max, Arc::clone(&counters)));
+        let counted = Arc::clone(&counters);
+        let rings = Arc::new(Rings::new(config.rings_bytes_max, move || counted.bump(Counter::RingsCutBack)));
+        let confirmations = Arc::new(Confirmations::new(Arc::clone(&store), Arc::clone(&counters)));
         let around = Surroundings {
             runtime: Handle::current(),
             clock: config.clock.clone(),
@@ -86,7 +90,7 @@ impl Node {
             rings: Arc::clone(&rings),
         };
         let registry = Registry::new(config.clone(), around);
-        Ok(Self { shared: Arc::new(Shared { config, registry, offload, counters, rings, keys }) })
+        Ok(Self { shared: Arc::new(Shared { config, registry, offload, counters, rings, keys, confirmations }) })
     }
 
     /// Carries a command out and waits for its outcome. If the guild's owner ends meanwhile, a durable command is retried under the
@@ -151,16 +155,26 @@ impl Node {
     /// # Errors
     /// [`CallError`]: `Refused` by the guild, `Overloaded`, `Stopping` or `Unavailable`. Nothing was told then.
     pub async fn typing(&self, guild: GuildId, user: UserId, channel: ChannelId) -> Result<(), CallError> {
+        self.tell_typing(guild, user, channel).await.map(|_| ())
+    }
+
+    /// The same, with what the guild answers.
+    pub(crate) async fn tell_typing(
+        &self,
+        guild: GuildId,
+        user: UserId,
+        channel: ChannelId,
+    ) -> Result<Reply, CallError> {
         let live = self.live(guild).await?;
         // Before the mailbox, so that who holds down a key costs the owner nothing.
-        if let Some(Ephemeral { kind: EphemeralKind::Typing { since, .. }, .. }) =
-            live.told.get(&Subject { user, channel: Some(channel) })
-            && self.now().since(since) < TYPING_EVERY
+        if let Some(Ephemeral { kind: EphemeralKind::Typing { since, .. }, at }) =
+            live.feed.told.get(&Subject { user, channel: Some(channel) })
+            && self.time().since(since) < TYPING_EVERY
         {
             self.counters().bump(Counter::TypingRepeated);
-            return Ok(());
+            return Ok(Reply::Accepted(at));
         }
-        self.retried(guild, || Request::Typing { user, channel }).await.map(|_| ())
+        self.retried(guild, || Request::Typing { user, channel }).await
     }
 
     /// A new backend node's part, with relays of its own.
@@ -203,14 +217,14 @@ impl Node {
 
     /// What all rings of the node have leased of [`NodeConfig::rings_bytes_max`], in bytes.
     pub fn ring_bytes(&self) -> usize {
-        self.rings().budget().leased()
+        self.all_rings().budget().leased()
     }
 
-    pub(crate) fn rings(&self) -> &Arc<Rings> {
+    pub(crate) fn all_rings(&self) -> &Arc<Rings> {
         &self.shared.rings
     }
 
-    pub(crate) fn keys(&self) -> Arc<SecretKeys> {
+    pub(crate) fn session_keys(&self) -> Arc<SecretKeys> {
         self.shared.keys.load()
     }
 
@@ -219,12 +233,12 @@ impl Node {
     }
 
     /// The time by the node's clock.
-    pub(crate) fn now(&self) -> Millis {
+    pub(crate) fn time(&self) -> Millis {
         self.shared.config.clock.now()
     }
 
     /// Carries a session's request out. Being idempotent, it is retried if the guild's owner ends meanwhile.
-    pub(crate) async fn session(
+    pub(crate) async fn ask_of_session(
         &self,
         guild: GuildId,
         session: SessionId,
@@ -267,6 +281,19 @@ impl Node {
 
     pub(crate) fn offload(&self) -> &Offload {
         &self.shared.offload
+    }
+
+    /// What the store has of guilds: a page of them, ascending, and whether there are more.
+    pub(crate) fn stored_guilds(
+        &self,
+        after: Option<GuildId>,
+        limit: usize,
+    ) -> Result<(Vec<GuildId>, bool), CallError> {
+        self.shared.registry.stored(after, limit)
+    }
+
+    pub(crate) fn confirmations(&self) -> &Arc<Confirmations> {
+        &self.shared.confirmations
     }
 
     pub(crate) fn counters(&self) -> &Counters {

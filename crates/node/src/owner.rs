@@ -32,6 +32,7 @@ use guildhall_guild::{
 use guildhall_members::{FoldJob, View};
 use guildhall_proto::{CommandError, Ephemeral, Event, Subject};
 use guildhall_ring::{Evicted, LatestWriter, Writer};
+use guildhall_sessions::Rings;
 use guildhall_store::{Store, StoreError};
 use tokio::runtime::Handle;
 use tokio::time::timeout;
@@ -43,7 +44,6 @@ use crate::live::{Control, Live, NoReply, Posted, Request};
 use crate::mailbox::Taken;
 use crate::offload::{JobPanicked, Offload};
 use crate::registry::Places;
-use crate::rings::Rings;
 use calls::Calls;
 pub(crate) use falling_asleep::Bedtime;
 pub use falling_asleep::SleepError;
@@ -313,7 +313,7 @@ impl Owner {
     fn control(&mut self, control: Control) {
         match control {
             Control::Settled(turn, Ok(())) => self.gate.settle(turn),
-            Control::Settled(_, Err(error)) => self.end(End::StoreFailed(error)),
+            Control::Settled(_, Err(error)) | Control::Fenced(error) => self.end(End::StoreFailed(error)),
             Control::Folded(folded) => {
                 self.guild.handle(self.around.clock.now(), Input::FoldDone(*folded), &mut self.effects);
                 // What came meanwhile may be due as well, and nothing else may come.
@@ -452,7 +452,7 @@ impl Owner {
         }
         if events + ephemerals > 0 {
             self.around.counters.add(Counter::Events, events as u64);
-            self.live.news.notify_waiters();
+            self.live.feed.tell();
             self.around.rings.note(&self.live, &mut self.listed);
         }
     }
@@ -504,7 +504,7 @@ impl Owner {
         for posted in self.live.mailbox.close() {
             posted.reply(Err(NoReply::Unhandled));
         }
-        let (guild, epoch, seq) = (self.live.guild, self.live.epoch.0, self.guild.position().seq.0);
+        let (guild, epoch, seq) = (self.live.guild, self.live.feed.epoch.0, self.guild.position().seq.0);
         // What was let out stays readable if the guild has to be brought back.
         let mut last = self.live.last();
         match &self.ended {
@@ -539,7 +539,7 @@ impl Owner {
         if self.listed {
             self.around.rings.leave();
         }
-        let empty = Guild::new(GuildConfig::default(), guild, self.live.epoch);
+        let empty = Guild::new(GuildConfig::default(), guild, self.live.feed.epoch);
         let state = std::mem::replace(&mut self.guild, empty);
         let held = (take(&mut self.effects), take(&mut self.gate), take(&mut self.checkpoints));
         self.around.offload.discard((state, held, take(&mut self.old_views)));

@@ -180,8 +180,9 @@ mod stream;
 mod told;
 
 pub use batch::{Batch, BatchItem, BatchRead};
+pub use guildhall_proto::SecretKey;
 pub use relay::{Opened, Relay, RelayConfig};
-pub use secret::{Claims, Secret, SecretError, SecretKey, SecretKeys};
+pub use secret::{Claims, Secret, SecretError, SecretKeys};
 pub use session::{
     ApplyError, Attach, AttachError, Delivery, DetachReason, Gap, ListenError, Read, Resume, ResumeError, SessionKey,
     StaleEpoch, StaleResync, TellError, UnknownSession, Wait,

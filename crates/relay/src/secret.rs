@@ -22,7 +22,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use guildhall_proto::{Generation, GuildId, Millis, SessionId, UserId};
+use guildhall_proto::{Generation, GuildId, Millis, SecretKey, SessionId, UserId};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
@@ -31,15 +31,6 @@ use sha2::Sha256;
 pub struct SecretKeys {
     current: SecretKey,
     previous: Option<SecretKey>,
-}
-
-/// One key. Whoever has it can come back as any session: it stays within the cluster.
-#[derive(Clone, PartialEq, Eq)]
-pub struct SecretKey {
-    /// Tells the cluster's keys apart; each has a number of its own.
-    pub number: u32,
-    /// From a source of randomness.
-    pub key: [u8; 32],
 }
 
 /// What a secret says.
@@ -103,15 +94,25 @@ impl SecretKeys {
         Self { current, previous: None }
     }
 
+    /// Keys as the cluster has them.
+    pub fn with_previous(current: SecretKey, previous: Option<SecretKey>) -> Self {
+        Self { current, previous }
+    }
+
     /// The keys after `next` has become the current one: what was signed before the present one is not taken any more.
     #[must_use]
     pub fn rotated(&self, next: SecretKey) -> Self {
         Self { current: next, previous: Some(self.current.clone()) }
     }
 
-    /// The number of the key that signs.
-    pub fn current_number(&self) -> u32 {
-        self.current.number
+    /// The key that signs.
+    pub fn current(&self) -> &SecretKey {
+        &self.current
+    }
+
+    /// The one before it, which is still taken.
+    pub fn previous(&self) -> Option<&SecretKey> {
+        self.previous.as_ref()
     }
 
     /// Makes a secret.
@@ -125,7 +126,7 @@ impl SecretKeys {
         for (place, number) in said[NUMBERS_AT..].chunks_exact_mut(size_of::<u64>()).zip(numbers) {
             place.copy_from_slice(&number.to_le_bytes());
         }
-        signature.copy_from_slice(&self.current.mac(said).finalize().into_bytes());
+        signature.copy_from_slice(&mac(&self.current, said).finalize().into_bytes());
         Secret(bytes)
     }
 
@@ -150,7 +151,7 @@ impl SecretKeys {
         let number = u32::from_le_bytes(array(&said[1..NUMBERS_AT]));
         let mut keys = [Some(&self.current), self.previous.as_ref()].into_iter().flatten();
         let key = keys.find(|key| key.number == number).ok_or(SecretError::UnknownKey { number })?;
-        let verified = key.mac(said).verify_slice(signature).map_err(|_| SecretError::BadSignature);
+        let verified = mac(key, said).verify_slice(signature).map_err(|_| SecretError::BadSignature);
         #[cfg(feature = "defects")]
         let verified = if guildhall_proto::Defect::SignatureUnchecked.is_on() { Ok(()) } else { verified };
         verified?;
@@ -171,14 +172,6 @@ impl SecretKeys {
             return Err(SecretError::Foreign { guild: of_guild, session: of_session, user: of_user });
         }
         Ok(generation)
-    }
-}
-
-impl SecretKey {
-    fn mac(&self, said: &[u8]) -> Hmac<Sha256> {
-        let mut mac = Hmac::<Sha256>::new_from_slice(&self.key).expect("a key of any length will do");
-        mac.update(said);
-        mac
     }
 }
 
@@ -230,11 +223,10 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Shows no key.
-impl fmt::Debug for SecretKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SecretKey").field("number", &self.number).finish_non_exhaustive()
-    }
+fn mac(key: &SecretKey, said: &[u8]) -> Hmac<Sha256> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(&key.key).expect("a key of any length will do");
+    mac.update(said);
+    mac
 }
 
 fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
@@ -329,7 +321,7 @@ mod tests {
     fn the_signature_is_the_published_one() {
         // As another implementation makes it.
         let key = SecretKey { number: 1, key: [0x0b; 32] };
-        let mac = key.mac(b"what do ya want for nothing?").finalize().into_bytes();
+        let mac = mac(&key, b"what do ya want for nothing?").finalize().into_bytes();
         assert_eq!(mac[..8], [0xc3, 0xf2, 0x64, 0x9c, 0x34, 0xea, 0x24, 0xe4]);
     }
 

@@ -57,6 +57,7 @@ mod workers;
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use guildhall_log::{Found, Log, LogConfig, LogError, Refused, discard, vacant};
@@ -69,6 +70,7 @@ pub use claiming::PendingClaim;
 pub use config::EmbeddedConfig;
 pub use counters::EmbeddedCounts;
 pub use directory::{Directory, DirectoryError};
+pub(crate) use identity::beyond;
 pub use identity::{FORMAT, Identity, IdentityError};
 pub use inspection::{Inspection, StoredGuild, Verification};
 pub use mending::{Logs, OfEach, Seen};
@@ -85,7 +87,7 @@ use recovery::{Fault, Recovery};
 use rows::Spot;
 use shared::Shared;
 
-use crate::{Batch, Claim, Known, Store, StoreError, Stored, StoredCheckpoint};
+use crate::{Batch, Claim, EmbeddedCoordinator, Known, Store, StoreError, Stored, StoredCheckpoint};
 
 /// Guilds' durable state on one machine. The handle for owners; the two writers that come with it need a thread each.
 ///
@@ -242,6 +244,15 @@ impl EmbeddedStore {
         &self.shared.identity
     }
 
+    /// A coordinator for the nodes of this process, all of whose grants are above any that the store has seen, whatever the clock says. To be had once
+    /// in a run: the store refuses what an earlier one gives, once a later one's grant was claimed by. Waits for the disk.
+    ///
+    /// # Errors
+    /// [`IdentityError::Io`]; nothing is given.
+    pub fn coordinator(&self, now: Millis) -> Result<EmbeddedCoordinator, IdentityError> {
+        Ok(EmbeddedCoordinator::above(self.shared.raise_grants(now)?))
+    }
+
     /// Begins a claim, for callers that drive the writers themselves. May wait for the disk to read, not for a writer.
     ///
     /// # Errors
@@ -309,13 +320,20 @@ impl EmbeddedStore {
 
 impl Store for EmbeddedStore {
     fn knows(&self, guild: GuildId) -> Result<Known, StoreError> {
+        Ok(self.shared.rows().known(guild))
+    }
+
+    fn list(&self, after: Option<GuildId>, limit: usize) -> Result<Vec<GuildId>, StoreError> {
         let rows = self.shared.rows();
-        Ok(match rows.guilds.get(&guild) {
-            _ if rows.cut.contains_key(&guild) => Known::Something,
-            Some(_) if rows.deleted.contains(&guild) => Known::Deleted,
-            Some(row) if row.is_stored() => Known::Something,
-            Some(_) | None => Known::Nothing,
-        })
+        let behind = rows.guilds.range((after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded));
+        let there = behind.map(|(guild, _)| *guild).filter(|guild| rows.known(*guild) == Known::Something);
+        Ok(there.take(limit).collect())
+    }
+
+    /// One process has the directory, so what it remembers is what the disk would say.
+    fn confirm(&self, guild: GuildId, epoch: Epoch, confirmed: Stored) {
+        let outcome = self.shared.rows().fence(guild, epoch);
+        confirmed(outcome);
     }
 
     fn claim(&self, guild: GuildId, grant: Grant) -> Result<Claim, StoreError> {

@@ -55,7 +55,28 @@
 //! }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! # Several nodes of one process
+//!
+//! Who may claim which guild is said by an [`EmbeddedCoordinator`], which lives as long as the process. That of a directory gives grants above all that
+//! this has seen, so that no claim is refused for what an earlier process was granted.
+//!
+//! ```
+//! use guildhall_cluster::{Coordinator, Peer};
+//! use guildhall_proto::{GuildId, Instance, Millis, NodeId};
+//! use guildhall_store::{EmbeddedCoordinator, MemoryStore, Store};
+//!
+//! // Over a directory it is `store.coordinator(now)`.
+//! let (store, coordinator) = (MemoryStore::default(), EmbeddedCoordinator::new(Millis(1_700_000_000_000)));
+//! let (guild, node, instance) = (GuildId::new(1)?, NodeId::new(1)?, Instance(10));
+//! coordinator.join(node, Peer { instance, addresses: Vec::new() });
+//!
+//! let grant = coordinator.placement().grant(guild, node, instance).expect("no other node is there");
+//! assert!(store.claim(guild, grant).is_ok());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
+mod coordinator;
 mod embedded;
 mod memory;
 pub mod structure;
@@ -63,6 +84,7 @@ pub mod structure;
 use guildhall_members::Base;
 use guildhall_proto::{Epoch, EventKind, Grant, GuildId, Record, Standing, Structure};
 
+pub use coordinator::EmbeddedCoordinator;
 pub use embedded::{
     Alone, ArchiveError, BackupError, BackupReport, CheckpointWriter, Directory, DirectoryError, EmbeddedConfig,
     EmbeddedCounts, EmbeddedStore, FORMAT, Identity, IdentityError, Inspection, Logs, OfEach, OpenError, OpenReport,
@@ -89,6 +111,18 @@ pub trait Store: Send + Sync + 'static {
     /// [`StoreError::Unavailable`] if that cannot be told.
     fn knows(&self, guild: GuildId) -> Result<Known, StoreError>;
 
+    /// The guilds of which something is stored, those known to be deleted left out: ascending, behind `after`, at most `limit`.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] if that cannot be told.
+    fn list(&self, after: Option<GuildId>, limit: usize) -> Result<Vec<GuildId>, StoreError>;
+
+    /// Tells `confirmed`, from whatever thread, whether an epoch is in force at some moment after the call: then nobody has claimed the
+    /// guild since. Never waits. Other than an empty batch that is refused, this leaves what follows as it is.
+    ///
+    /// If it is not, [`StoreError::Fenced`]; [`StoreError::Unavailable`] if that cannot be told.
+    fn confirm(&self, guild: GuildId, epoch: Epoch, confirmed: Stored);
+
     /// Takes a guild over: raises its epoch, and returns all that is stored of it. May wait for the disk; call it on a thread that
     /// may wait too.
     ///
@@ -113,7 +147,7 @@ pub trait Store: Send + Sync + 'static {
     fn has_room(&self) -> bool;
 }
 
-/// Told once, when a batch or a checkpoint is stored or is known not to be. Dropped untold, the outcome is unknown.
+/// Told once, when a batch or a checkpoint is stored, or an epoch confirmed, or that is known not to be. Dropped untold, the outcome is unknown.
 pub type Stored = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 
 /// Records of one guild, under one epoch.

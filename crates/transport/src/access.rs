@@ -2,60 +2,14 @@
 //!
 //! It stands in ARCHITECTURE.md as well, and a test compares each cell. What a *user* may do is another question, which a guild answers.
 
+use guildhall_proto::call::Call;
+
 use crate::Role;
 
-/// What may be asked over a link. A link is dialed by whoever asks, so a row is about the dialer's role.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Call {
-    /// Whether the node answers, and since when it runs.
-    Ping,
-    /// Its counters.
-    Stats,
-    /// Which guilds there are.
-    ListGuilds,
-    /// A durable change of a guild, its roles, channels or members, a prune among them.
-    Command,
-    /// Many members at once, as a stream.
-    Import,
-    /// A message.
-    Publish,
-    /// That somebody types.
-    Typing,
-    /// What a guild, a member or a right is: `can`, `members`.
-    Read,
-    /// Whom a ping reaches, as a stream of ids.
-    Recipients,
-    /// Attaching, detaching and resuming sessions, their levels and status.
-    Sessions,
-    /// The events of a guild, for a relay.
-    Feed,
-    /// A whole guild, as a stream.
-    Export,
-    /// A backup of the store.
-    Backup,
-}
-
-impl Call {
-    /// All of them.
-    pub const ALL: [Self; 13] = [
-        Self::Ping,
-        Self::Stats,
-        Self::ListGuilds,
-        Self::Command,
-        Self::Import,
-        Self::Publish,
-        Self::Typing,
-        Self::Read,
-        Self::Recipients,
-        Self::Sessions,
-        Self::Feed,
-        Self::Export,
-        Self::Backup,
-    ];
-
-    /// Whether `role` may ask for it.
-    pub fn is_allowed_to(self, role: Role) -> bool {
-        allowed(role).contains(&self)
+impl Role {
+    /// Whether who has this role may ask for it. A link is dialed by whoever asks, so it is the dialer's role that counts.
+    pub fn may_ask(self, call: Call) -> bool {
+        allowed(self).contains(&call)
     }
 }
 
@@ -111,7 +65,7 @@ mod tests {
         let told: Vec<(String, Vec<String>)> = Call::ALL
             .into_iter()
             .map(|call| {
-                let cell = |role| if call.is_allowed_to(role) { "yes" } else { "no" }.to_owned();
+                let cell = |role: Role| if role.may_ask(call) { "yes" } else { "no" }.to_owned();
                 (format!("`{call:?}`"), Role::ALL.into_iter().map(cell).collect())
             })
             .collect();
@@ -121,8 +75,8 @@ mod tests {
     #[test]
     fn nobody_may_do_everything() {
         for role in Role::ALL {
-            assert!(Call::ALL.into_iter().any(|call| !call.is_allowed_to(role)), "{role}");
-            assert!(Call::Ping.is_allowed_to(role), "{role}");
+            assert!(Call::ALL.into_iter().any(|call| !role.may_ask(call)), "{role}");
+            assert!(role.may_ask(Call::Ping), "{role}");
         }
     }
 }

@@ -1,10 +1,12 @@
 //! When to dial again: full jitter under a rising cap.
 //!
-//! Each pause is drawn evenly from nothing up to a cap that doubles with every attempt, so that a thousand nodes which lost the same peer at the
-//! same moment come back spread over the whole of it. Only a link that lasted brings the cap down again: one that is refused as soon as it
-//! stands is no better than none. A pure machine: randomness comes in as a seed, time as `now`.
+//! Each pause is one of [`Jitter`], so that a thousand nodes which lost the same peer at the same moment come back spread over the whole of it. Only
+//! a link that lasted brings the cap down again: one that is refused as soon as it stands is no better than none. A pure machine: randomness
+//! comes in as a seed, time as `now`.
 
 use std::time::{Duration, Instant};
+
+use guildhall_proto::{Caps, Jitter};
 
 /// How far pauses may grow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,10 +21,9 @@ pub struct BackoffConfig {
 /// Tells when to dial one peer.
 #[derive(Debug, Clone)]
 pub struct Backoff {
-    config: BackoffConfig,
-    /// Pauses drawn since a link last lasted.
-    drawn: u32,
-    random: u64,
+    /// How long a link must stand to have lasted.
+    lasting: Duration,
+    jitter: Jitter,
     /// Drawn ahead of the last attempt, for what comes behind it.
     pause: Duration,
     /// Not before then is dialed; `None` before the first attempt.
@@ -34,7 +35,9 @@ pub struct Backoff {
 impl Backoff {
     /// `seed` should differ from node to node.
     pub const fn new(config: BackoffConfig, seed: u64) -> Self {
-        Self { config, drawn: 0, random: seed, pause: Duration::ZERO, due: None, stood_at: None }
+        let BackoffConfig { first, most } = config;
+        let jitter = Jitter::new(Caps { first, most }, seed);
+        Self { lasting: most, jitter, pause: Duration::ZERO, due: None, stood_at: None }
     }
 
     /// Not before then is to be dialed; `None` means at once.
@@ -44,7 +47,7 @@ impl Backoff {
 
     /// To be told that an attempt begins. If nothing more is heard of it, for whoever made it was dropped, the next is due after a pause from now.
     pub fn begun(&mut self, now: Instant) {
-        self.pause = self.draw();
+        self.pause = self.jitter.draw();
         self.due = Some(now + self.pause);
     }
 
@@ -61,30 +64,11 @@ impl Backoff {
     /// To be told that the link, if there was one, has ended.
     pub fn ended(&mut self, now: Instant) {
         let Some(stood_at) = self.stood_at.take() else { return };
-        if now.saturating_duration_since(stood_at) >= self.config.most {
-            self.drawn = 0;
-            self.pause = self.draw();
+        if now.saturating_duration_since(stood_at) >= self.lasting {
+            self.jitter.calm();
+            self.pause = self.jitter.draw();
         }
         self.due = Some(now + self.pause);
-    }
-
-    /// The next pause.
-    fn draw(&mut self) -> Duration {
-        let factor = 1_u32.checked_shl(self.drawn).unwrap_or(u32::MAX);
-        let cap = self.config.first.saturating_mul(factor).min(self.config.most);
-        self.drawn = self.drawn.saturating_add(1);
-        let nanos = u64::try_from(cap.as_nanos()).unwrap_or(u64::MAX);
-        // The high half of the product: even enough over any range that a pause has.
-        Duration::from_nanos(((u128::from(self.next_random()) * u128::from(nanos)) >> 64) as u64)
-    }
-
-    /// SplitMix64 (Steele, Lea and Flood, 2014).
-    const fn next_random(&mut self) -> u64 {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.random;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
     }
 }
 
@@ -105,47 +89,6 @@ mod tests {
         backoff.begun(now);
         backoff.failed(now);
         backoff.due().unwrap() - now
-    }
-
-    /// The longest of the pauses that a thousand nodes take behind their `nth` failure in a row, in milliseconds.
-    fn longest(nth: usize) -> u128 {
-        let now = Instant::now();
-        let pause = |seed| {
-            let mut backoff = Backoff::new(CONFIG, seed);
-            (0..nth).map(|_| fail(&mut backoff, now)).last().unwrap()
-        };
-        (0..1_000).map(pause).max().unwrap().as_millis()
-    }
-
-    #[test]
-    fn caps_double_up_to_the_greatest_and_stay() {
-        for (nth, cap) in [(1, 100), (2, 200), (3, 400), (4, 800), (7, 6_400), (8, 10_000), (9, 10_000), (100, 10_000)]
-        {
-            let longest = longest(nth);
-            assert!((cap * 98 / 100..cap).contains(&longest), "{longest} ms behind failure {nth}");
-        }
-    }
-
-    #[test]
-    fn pauses_fill_the_whole_of_their_cap_evenly() {
-        const NODES: usize = 10_000;
-        let (now, mut tenths) = (Instant::now(), [0_usize; 10]);
-        for seed in 0..NODES as u64 {
-            let pause = fail(&mut Backoff::new(CONFIG, seed), now);
-            tenths[(pause.as_micros() / 10_000) as usize] += 1;
-        }
-        assert!(tenths.iter().all(|nodes| (NODES / 10 - 150..NODES / 10 + 150).contains(nodes)), "{tenths:?}");
-    }
-
-    #[test]
-    fn one_seed_draws_the_same_pauses_and_another_others() {
-        let now = Instant::now();
-        let draw = |seed| {
-            let mut backoff = Backoff::new(CONFIG, seed);
-            (0..20).map(|_| fail(&mut backoff, now)).collect::<Vec<_>>()
-        };
-        assert_eq!(draw(7), draw(7));
-        assert_ne!(draw(7), draw(8));
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub struct Identity {
     pub name: Label,
 }
 
-/// What somebody is to the cluster. What each may ask stands in [`crate::Call::is_allowed_to`].
+/// What somebody is to the cluster. What each may ask stands in [`Role::may_ask`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
     /// Owns guilds; the only one that others dial.

@@ -5,16 +5,17 @@
 //! push feeds and what is told of now. What crosses a lane are frames (`guildhall_proto::frame`). What a frame says, this crate does not know.
 //!
 //! To drive it: make [`Credentials`] of three files, an [`Endpoint`] of those and a [`TransportConfig`]. Whoever listens polls its [`Acceptor`]
-//! for links and each [`Accepted`] link for calls, and compares a call with the dialer's role ([`Call::is_allowed_to`]). Whoever dials
+//! for links and each [`Accepted`] link for calls, and compares a call with the dialer's role ([`Role::may_ask`]). Whoever dials
 //! keeps a [`Redial`] for each guild node, and asks it for the next link when [`Link::closed`] says that the last has ended.
 //!
 //! ```
 //! use std::time::{Duration, SystemTime, UNIX_EPOCH};
 //!
+//! use guildhall_proto::call::Call;
 //! use guildhall_proto::frame::Kind;
 //! use guildhall_proto::{Hello, Instance, Millis, NodeId, Versions};
 //! use guildhall_transport::pki::{Authority, Issued, Validity};
-//! use guildhall_transport::{Call, Credentials, Endpoint, TransportConfig};
+//! use guildhall_transport::{Credentials, Endpoint, TransportConfig};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -35,7 +36,7 @@
 //!     let link = acceptor.accept().await.expect("somebody dials");
 //!     let (mut answer, mut request) = link.next_call().await?;
 //!     let asked = request.next().await?.expect("a call begins with its request");
-//!     assert!(Call::Ping.is_allowed_to(link.peer().identity.role));
+//!     assert!(link.peer().identity.role.may_ask(Call::Ping));
 //!     answer.append(Kind::Answer, &asked.body)?;
 //!     answer.finish().await?;
 //!     link.closed().await;
@@ -74,7 +75,6 @@ pub mod pki;
 mod redial;
 mod register;
 
-pub use access::Call;
 pub use backoff::{Backoff, BackoffConfig};
 pub use close::{CloseReason, Closed};
 pub use config::{ConfigError, TransportConfig};

@@ -24,22 +24,30 @@ impl Redial {
     /// Dials until a link stands: the first time at once, then after a pause that grows as long as none lasts. May be dropped while it waits, and
     /// asked again: no pause is cut short by that.
     pub async fn link(&mut self) -> Dialed {
-        self.backoff.ended(now());
         loop {
-            if let Some(due) = self.backoff.due() {
-                sleep_until(Instant::from_std(due)).await;
+            if let Some(link) = self.attempt().await {
+                return link;
             }
-            self.backoff.begun(now());
-            match self.endpoint.dial(self.address).await {
-                Ok(link) => {
-                    self.backoff.stands(now());
-                    self.failed = None;
-                    return link;
-                }
-                Err(error) => {
-                    self.backoff.failed(now());
-                    self.failed = Some(error);
-                }
+        }
+    }
+
+    /// Dials once, when it is time. `None` if no link came of it: [`failed`](Self::failed) tells why. May be dropped while it waits.
+    pub async fn attempt(&mut self) -> Option<Dialed> {
+        self.backoff.ended(now());
+        if let Some(due) = self.backoff.due() {
+            sleep_until(Instant::from_std(due)).await;
+        }
+        self.backoff.begun(now());
+        match self.endpoint.dial(self.address).await {
+            Ok(link) => {
+                self.backoff.stands(now());
+                self.failed = None;
+                Some(link)
+            }
+            Err(error) => {
+                self.backoff.failed(now());
+                self.failed = Some(error);
+                None
             }
         }
     }

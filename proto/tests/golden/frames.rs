@@ -2,11 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::time::Duration;
 
 use bytes::Bytes;
+use guildhall_proto::call::{
+    Answer, Ask, CallFault, ChunkFault, ChunkFlaw, EncodedEvent, EncodedIds, FeedEnd, FeedId, FeedNews, Freshness,
+    Malformed, News, Piece, Read, Request, Told, Within,
+};
+use guildhall_proto::codec;
 use guildhall_proto::frame::{self, FrameError, FrameReader, HEADER_BYTES, Kind, Lane, Side};
-use guildhall_proto::{Hello, HelloAnswer, Instance, NodeId, Version, Versions};
+use guildhall_proto::{
+    Actor, Ephemeral, EphemeralKind, Hello, HelloAnswer, Instance, Millis, NodeId, UserId, Version, Versions,
+};
 
+use crate::calls::{as_of, event, feed_request, guild, line};
+use crate::values::{channel_id, general, moderators, op, position, role_overwrite, settings, user};
 use crate::{bless_if_asked, difference, read};
 
 /// The bytes of one lane of version 1, from its beginning to its end.
@@ -90,6 +100,10 @@ fn lanes() -> Vec<Sent> {
             &[Kind::Feed, Kind::Feed],
         ),
         kept("Push/ephemeral", Lane::Push, frame(Kind::Ephemeral, b"typing"), &[Kind::Ephemeral]),
+    ]
+    .into_iter()
+    .chain(spoken())
+    .chain([
         refused("refused/unknown_kind/0", asks, changed(frame(Kind::Request, b"?"), 8, 0), "unknown_kind"),
         refused("refused/misplaced/answer by who asks", asks, frame(Kind::Answer, b"!"), "misplaced"),
         refused(
@@ -121,7 +135,76 @@ fn lanes() -> Vec<Sent> {
             "cut",
         ),
         refused("refused/cut/nothing", answers, Vec::new(), "cut"),
+    ])
+    .collect()
+}
+
+/// Lanes whose frames hold what calls and feeds say.
+fn spoken() -> Vec<Sent> {
+    let (asks, answers) = (Lane::Call(Side::Opener), Lane::Call(Side::Acceptor));
+    let within = Within::new(Duration::from_secs(5)).unwrap();
+    let ask = |request| value(Kind::Request, &Ask { within, request });
+    let users = |ids: &[u64]| {
+        let ids: Vec<UserId> = ids.iter().copied().map(user).collect();
+        value(Kind::Chunk, &EncodedIds(&ids))
+    };
+    let read = Request::Read { guild: guild(), freshness: Freshness::Latest, read: Read::Show };
+    let import = Request::Import { guild: guild(), op: op(), actor: Actor::System };
+    let pieces = (Piece::Settings(settings("Guild")), Piece::Role(moderators()));
+    let fault = CallFault::Malformed(Malformed::Chunk(ChunkFault { at: 2, flaw: ChunkFlaw::Disordered }));
+    let typing = EphemeralKind::Typing { channel: channel_id(30), user: user(7), since: Millis(1_700_000_000_000) };
+    let told = Told { feed: FeedId(300), ephemeral: Ephemeral { at: position(3, 1_000), kind: typing } };
+    let end = FeedNews { feed: FeedId(300), news: News::Ended(FeedEnd::OwnerEnded) };
+    let encoded = codec::encode(&event()).unwrap();
+    let in_chunks = [Kind::Request, Kind::Chunk, Kind::Chunk, Kind::End];
+    [
+        ("Call/ping", asks, vec![ask(Request::Ping)], vec![Kind::Request]),
+        ("Call/show", asks, vec![ask(read)], vec![Kind::Request]),
+        (
+            "Call/shown",
+            answers,
+            vec![
+                value(Kind::Answer, &Answer::Pieces { as_of: as_of(), members: 1, online: 0 }),
+                value(Kind::Chunk, &pieces),
+                value(Kind::Chunk, &Piece::Channel(general(), vec![role_overwrite()])),
+                frame(Kind::End, b""),
+            ],
+            vec![Kind::Answer, Kind::Chunk, Kind::Chunk, Kind::End],
+        ),
+        (
+            "Call/import of three",
+            asks,
+            vec![
+                ask(import),
+                value(Kind::Chunk, &(line(), line())),
+                value(Kind::Chunk, &line()),
+                frame(Kind::End, b""),
+            ],
+            in_chunks.to_vec(),
+        ),
+        (
+            "Call/feed for four users",
+            asks,
+            vec![ask(feed_request()), users(&[7, 8, 300]), users(&[4_294_967_296]), frame(Kind::End, b"")],
+            in_chunks.to_vec(),
+        ),
+        (
+            "Call/recipients",
+            answers,
+            vec![value(Kind::Answer, &Answer::Recipients(as_of())), users(&[7, 8]), frame(Kind::End, b"")],
+            vec![Kind::Answer, Kind::Chunk, Kind::End],
+        ),
+        ("Call/fault", answers, vec![value(Kind::Error, &fault)], vec![Kind::Error]),
+        (
+            "Push/feed's event and end",
+            Lane::Push,
+            vec![value(Kind::Feed, &EncodedEvent { feed: FeedId(300), event: &encoded }), value(Kind::Feed, &end)],
+            vec![Kind::Feed, Kind::Feed],
+        ),
+        ("Push/typing", Lane::Push, vec![value(Kind::Ephemeral, &told)], vec![Kind::Ephemeral]),
     ]
+    .map(|(name, lane, frames, kinds)| Sent { name, lane, bytes: frames.concat(), read: Ok(kinds) })
+    .into()
 }
 
 fn read_lane(lane: Lane, bytes: Vec<u8>) -> Result<Vec<Kind>, FrameError> {

@@ -7,8 +7,10 @@
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
 
 mod answers;
+mod calls;
 mod commands;
 mod events;
+mod fits;
 mod frames;
 mod hellos;
 mod notation;
@@ -54,10 +56,16 @@ fn every_vector_decodes_to_its_sample() {
 #[test]
 fn every_variant_has_a_vector() {
     let names: BTreeSet<String> = files().iter().flat_map(|(_, samples)| samples).map(Sample::subject).collect();
-    let variants =
-        [commands::variants(), answers::variants(), events::variants(), values::variants(), hellos::variants()]
-            .into_iter()
-            .flatten();
+    let variants = [
+        commands::variants(),
+        answers::variants(),
+        events::variants(),
+        values::variants(),
+        hellos::variants(),
+        calls::variants(),
+    ]
+    .into_iter()
+    .flatten();
     let missing: Vec<String> = variants.filter(|variant| !names.contains(variant)).collect();
     assert_eq!(missing, Vec::<String>::new(), "variants without a vector");
 }
@@ -160,13 +168,14 @@ fn the_largest_import_can_be_encoded() {
     assert_eq!(codec::decode::<guildhall_proto::Command>(&bytes).unwrap(), command);
 }
 
-fn files() -> [(&'static str, Vec<Sample>); 5] {
+fn files() -> [(&'static str, Vec<Sample>); 6] {
     [
         ("values.hex", values::samples()),
         ("commands.hex", commands::samples()),
         ("answers.hex", answers::samples()),
         ("events.hex", events::samples()),
         ("hellos.hex", hellos::samples()),
+        ("calls.hex", calls::samples()),
     ]
 }
 

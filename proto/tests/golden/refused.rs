@@ -1,11 +1,16 @@
 //! Bytes that no decoder may accept.
 
+use guildhall_proto::call::{
+    Answer, CallFault, ChunkFlaw, FeedEnd, Freshness, Malformed, News, PageLimit, Piece, Prefix, Read, Request, Users,
+    Within,
+};
 use guildhall_proto::codec::{self, Decode, Encode};
-use guildhall_proto::limits::{NAME_CHARS_MAX, NICK_CHARS_MAX, PAYLOAD_BYTES_MAX, REASON_CHARS_MAX};
+use guildhall_proto::limits::{BULK_MEMBERS_MAX, NAME_CHARS_MAX, NICK_CHARS_MAX, PAYLOAD_BYTES_MAX, REASON_CHARS_MAX};
 use guildhall_proto::{
-    Actor, ChannelId, ChannelKind, ClientId, Command, CommandError, EphemeralKind, EventKind, GuildId, HelloAnswer,
-    Level, Limited, LineFault, ListedThing, MemberFlags, Mentions, Name, Nick, NodeId, Outcome, OverwriteTarget,
-    Payload, Permissions, PruneBy, Reason, RoleId, SessionId, Stage, Status, UserId, Version, Versions,
+    Actor, CallError, ChannelId, ChannelKind, ClientId, Command, CommandError, EphemeralKind, EventKind, GuildId,
+    HelloAnswer, Level, Limited, LineFault, ListedThing, MemberFlags, Mentions, Name, Nick, NodeId, Outcome,
+    OverwriteTarget, Payload, Permissions, PruneBy, Question, Reason, Reply, RoleId, SecretKey, SessionId,
+    SessionRequest, Stage, Status, UserId, Version, Versions,
 };
 
 /// Bytes, and the type as which they are refused; the name starts with it.
@@ -50,6 +55,11 @@ fn texts() -> Vec<Refused> {
         refused::<Reason>("Reason/carriage return", encoded(&"a\r\nb")),
         refused::<Reason>("Reason/a character too long", encoded(&"r".repeat(REASON_CHARS_MAX + 1))),
         refused::<Payload>("Payload/a byte too long", encoded(&vec![b'p'; PAYLOAD_BYTES_MAX + 1])),
+        refused::<Prefix>("Prefix/a character too long", encoded(&"a".repeat(NICK_CHARS_MAX + 1))),
+        refused::<CallError>(
+            "CallError/a reason a byte too long",
+            [vec![4], encoded(&"r".repeat(CallError::REASON_BYTES_MAX + 1))].concat(),
+        ),
     ]
 }
 
@@ -66,6 +76,14 @@ fn numbers() -> Vec<Refused> {
         refused::<Version>("Version/0", vec![0]),
         refused::<Versions>("Versions/from 0", vec![0, 1]),
         refused::<Versions>("Versions/none", vec![2, 1]),
+        refused::<Within>("Within/0", encoded(&0_u32)),
+        refused::<Within>("Within/600001", encoded(&600_001_u32)),
+        refused::<PageLimit>("PageLimit/0", encoded(&0_u32)),
+        refused::<PageLimit>("PageLimit/1001", encoded(&1_001_u32)),
+        refused::<Users>("Users/not ascending", vec![2, 8, 7]),
+        refused::<Users>("Users/one twice", vec![2, 7, 7]),
+        refused::<Users>("Users/one too many", encoded(&(1..=BULK_MEMBERS_MAX as u64 + 1).collect::<Vec<_>>())),
+        refused::<SecretKey>("SecretKey/cut", [vec![1], vec![0xab; 31]].concat()),
     ]
 }
 
@@ -92,7 +110,21 @@ fn unknown_variants() -> Vec<Refused> {
         PruneBy,
         LineFault,
         Stage,
-        HelloAnswer
+        HelloAnswer,
+        Request,
+        Freshness,
+        Read,
+        Question,
+        SessionRequest,
+        Answer,
+        Reply,
+        Piece,
+        CallFault,
+        CallError,
+        Malformed,
+        ChunkFlaw,
+        News,
+        FeedEnd
     )
 }
 

@@ -1,9 +1,10 @@
 //! Members of elsewhere added, over turns.
 
-use guildhall_proto::limits::{LONG_OPERATIONS_BYTES_MAX, MEMBER_ROLES_MAX};
+use guildhall_proto::call::EncodedEvent;
+use guildhall_proto::limits::{LONG_OPERATIONS_BYTES_MAX, MEMBER_ROLES_MAX, NICK_CHARS_MAX};
 use guildhall_proto::{
-    Actor, ClientId, Command, CommandError, EventKind, Limited, LineFault, Name, NewMember, OpId, Outcome, Permissions,
-    Role, Stage,
+    Actor, ClientId, Command, CommandError, EventKind, Limited, LineFault, MemberFlags, Name, NewMember, Nick, OpId,
+    Outcome, Permissions, Role, Stage, codec,
 };
 
 use crate::world::*;
@@ -184,6 +185,33 @@ fn members_of_many_roles_come_in_smaller_batches() {
         let Some(EventKind::MembersJoined { members }) = world.kinds().pop() else { panic!("{:?}", world.kinds()) };
         assert_eq!(members.len(), batch, "a batch ends with the member whose roles pass 2,048");
     }
+}
+
+#[test]
+fn a_batch_of_the_greatest_members_fits_into_a_frame_of_a_feed() {
+    let mut world = World::new();
+    let greatest = |nth: u64| u64::MAX - 1 - nth;
+    let roles: Vec<u64> = (0..250).map(greatest).collect();
+    for role in &roles {
+        let (name, permissions) = (Name::parse("role").unwrap(), Permissions::NONE);
+        let (id, position) = (role_id(*role), 1);
+        world.system(Command::CreateRole(Role { id, name, position, permissions, hoist: false, mentionable: false }));
+    }
+    // As many roles as let the batch go on to its last member, which has as many as one may have.
+    let held = |nth: u64| if nth < 255 { &roles[..8] } else { &roles[..] };
+    let line = |nth| NewMember {
+        nick: Nick::parse(&"\u{1f3db}".repeat(NICK_CHARS_MAX)).unwrap(),
+        flags: MemberFlags(u16::MAX),
+        ..new_member(greatest(nth), held(nth))
+    };
+    let op = world.op();
+    world.send(op, Actor::System, import((0..256).map(line).collect()));
+    world.turn();
+    let Some(EventKind::MembersJoined { members }) = world.kinds().pop() else { panic!("{:?}", world.kinds()) };
+    let roles: usize = members.iter().map(|member| member.roles.len()).sum();
+    assert_eq!((members.len(), roles), (256, 255 * 8 + 250), "all of them came in one batch");
+    let event = codec::encode(&**world.events.last().unwrap()).unwrap();
+    assert!(event.len() <= EncodedEvent::BYTES_MAX, "{} bytes", event.len());
 }
 
 #[test]

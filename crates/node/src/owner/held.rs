@@ -128,7 +128,7 @@ async fn a_parked_owner_comes_back_for_a_call_and_for_the_stop() {
     assert_eq!(live.view().unwrap().len(), 5_011);
     world.park().await;
     world.node.stop().await;
-    assert!(live.has_ended());
+    assert!(live.feed.has_ended());
 }
 
 #[tokio::test]
@@ -137,7 +137,7 @@ async fn who_asks_an_owner_to_sleep_that_has_just_ended_is_told_so_though_it_hol
     world.found().await;
     let live = world.node.live(GuildId::MIN).await.unwrap();
     world.node.sleep(GuildId::MIN).await.unwrap();
-    assert!(live.has_ended());
+    assert!(live.feed.has_ended());
     let (tell, told) = oneshot::channel();
     live.mailbox.post_control(Control::Sleep(Bedtime::Asked(vec![tell])));
     let told = tokio::time::timeout(Duration::from_secs(10), told).await.expect("it is told");

@@ -49,7 +49,7 @@ impl Owner {
     pub(super) fn store(&self, turn: TurnId, records: Vec<Record>) {
         self.around.counters.add(Counter::Records, records.len() as u64);
         let receipt = self.receipt(Handed::Turn(turn));
-        let batch = Batch { guild: self.live.guild, epoch: self.live.epoch, records };
+        let batch = Batch { guild: self.live.guild, epoch: self.live.feed.epoch, records };
         self.around.store.append(batch, Box::new(move |outcome| receipt.tell(outcome)));
     }
 
@@ -77,7 +77,7 @@ impl Owner {
         self.around.counters.bump(Counter::Checkpoints);
         let (store, live, receipt) =
             (Arc::clone(&self.around.store), Arc::clone(&self.live), self.receipt(Handed::Checkpoint));
-        let (guild, epoch) = (self.live.guild, self.live.epoch);
+        let (guild, epoch) = (self.live.guild, self.live.feed.epoch);
         self.around.offload.run(
             move || {
                 let Checkpoint { structure, base } = checkpoint;
@@ -110,7 +110,7 @@ impl Receipt {
                 if let Err(error) = &outcome {
                     // The records stay, so nothing is lost; the next checkpoint covers them.
                     self.counters.bump(Counter::CheckpointsFailed);
-                    tracing::warn!(guild = %self.live.guild, epoch = self.live.epoch.0, %error, "checkpoint not stored");
+                    tracing::warn!(guild = %self.live.guild, epoch = self.live.feed.epoch.0, %error, "checkpoint not stored");
                 }
                 Control::CheckpointDone { stored: outcome.is_ok() }
             }

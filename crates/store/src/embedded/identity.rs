@@ -1,8 +1,8 @@
 //! Whose directory it is: the file `guildhall`.
 //!
 //! A few lines of text, so that an operator can read them: the format, the cluster and the node, the names of the two logs (a log's
-//! records prove that they belong to it), the seed of content hashes, the epochs that a restored directory begins with, and the
-//! guilds of which a repair or a backup lacks what they had. The last line is a sum over all before it.
+//! records prove that they belong to it), the seed of content hashes, the epochs that a restored directory begins with, the grants that the
+//! last coordinator began with, and the guilds of which a repair or a backup lacks what they had. The last line is a sum over all before it.
 //!
 //! The file is replaced whole: written beside, synced, renamed, and the directory synced. It is there before the logs are, marked as
 //! unfinished; so a directory with logs and without it is not taken for a new one.
@@ -10,11 +10,12 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io;
+use std::iter::Peekable;
 use std::sync::Arc;
 
 use guildhall_log::LogId;
 use guildhall_log::files::{File, Files};
-use guildhall_proto::{Epoch, GuildId, Millis, NodeId};
+use guildhall_proto::{Epoch, Grant, GuildId, Millis, NodeId};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// The name of the file.
@@ -26,9 +27,9 @@ const TITLE: &str = "guildhall data, format ";
 /// An identity takes some 300 bytes, and 30 for each guild that a repair may have cut; a longer file is none.
 const BYTES_MAX: u64 = 64 * 1024 * 1024;
 
-/// Claims that nobody knows of any more; as many as 1,024 milliseconds are in an epoch.
-const CLAIMS_SINCE: u64 = 1 << 32;
-/// The last time that can be in an epoch.
+/// Claims, or changes of a placement, that nobody knows of any more; as many as 1,024 milliseconds are in an epoch or a grant.
+const GIVEN_SINCE: u64 = 1 << 32;
+/// The last time that can be in an epoch or a grant.
 const MILLIS_MAX: u64 = u64::MAX >> 23;
 
 /// Who a directory belongs to.
@@ -40,6 +41,9 @@ pub struct Identity {
     pub node: NodeId,
     /// Every claim gives an epoch above this one: 0, but for a directory that was restored from a backup or repaired.
     pub epochs_from: Epoch,
+    /// The last coordinator gave grants above this one, and the next begins above all that it may have given. 0 until there was one; in a
+    /// directory that was restored, the highest that a guild in it was claimed by.
+    pub(crate) grants_from: Grant,
     pub(crate) records: LogId,
     pub(crate) checkpoints: LogId,
     /// The seed of content hashes: so that who chooses a member's nick cannot choose what it hashes to.
@@ -90,6 +94,7 @@ impl Identity {
             cluster,
             node,
             epochs_from: Epoch(0),
+            grants_from: Grant(0),
             records: LogId(number(0)),
             checkpoints: LogId(number(16)),
             seed: u64::from_le_bytes(random[32..].try_into().expect("40 bytes without 32 are 8")),
@@ -104,12 +109,15 @@ impl Identity {
         bytes[..len] == TITLE.as_bytes()[..len]
     }
 
-    /// Has every claim from now on give an epoch above `highest`, and above those that may have been given since that was: by so many claims
-    /// as nobody makes between two looks at a directory, and above the time, in milliseconds since 1970, moved left by 22 bits. So whatever
+    /// Has every claim from now on give an epoch above `highest`, and [above those that may have been given since](beyond). So whatever
     /// a directory lost, of repairs and restores none gives an epoch that one before it gave, if the clock rises.
     pub(crate) fn raise(&mut self, highest: Epoch, now: Millis) {
-        let since = highest.0.saturating_add(CLAIMS_SINCE);
-        self.epochs_from = Epoch(since.max(now.0.min(MILLIS_MAX) << 22));
+        self.epochs_from = Epoch(beyond(highest.0, now));
+    }
+
+    /// The same for the grants of a coordinator that begins.
+    pub(crate) fn raise_grants(&mut self, now: Millis) {
+        self.grants_from = Grant(beyond(self.grants_from.0, now));
     }
 
     pub(crate) fn read(files: &dyn Files) -> Result<Self, IdentityError> {
@@ -148,7 +156,7 @@ impl Identity {
     }
 
     fn text(&self) -> String {
-        let Self { cluster, node, epochs_from, records, checkpoints, seed, is_ready, reached } = self;
+        let Self { cluster, node, epochs_from, grants_from, records, checkpoints, seed, is_ready, reached } = self;
         let mut text = format!(
             "{TITLE}{FORMAT}\ncluster {cluster:032x}\nnode {node}\nepochs-from {}\nrecords {:032x}\ncheckpoints {:032x}\nseed {seed:016x}\nready {}\n",
             epochs_from.0,
@@ -156,6 +164,9 @@ impl Identity {
             checkpoints.0,
             u8::from(*is_ready),
         );
+        if *grants_from > Grant(0) {
+            writeln!(text, "{GRANTS_FROM}{}", grants_from.0).expect(INFALLIBLE);
+        }
         for (guild, number) in reached {
             writeln!(text, "{REACHED}{guild} {number}").expect(INFALLIBLE);
         }
@@ -172,7 +183,7 @@ impl Identity {
         if found != FORMAT {
             return Err(IdentityError::Format { found });
         }
-        let mut lines = Lines(text.lines().skip(1));
+        let mut lines = Lines(text.lines().skip(1).peekable());
         let parsed = Self {
             cluster: lines.hex("cluster ")?,
             node: lines.number("node ")?.try_into().map_err(|error| damaged(format!("{error}")))?,
@@ -181,6 +192,7 @@ impl Identity {
             checkpoints: LogId(lines.hex("checkpoints ")?),
             seed: u64::try_from(lines.hex("seed ")?).map_err(|_| damaged("its seed is too long".to_owned()))?,
             is_ready: lines.number("ready ")? == 1,
+            grants_from: Grant(if lines.is_next(GRANTS_FROM) { lines.number(GRANTS_FROM)? } else { 0 }),
             reached: lines.0.map_while(|line| reached(line.strip_prefix(REACHED)?)).collect(),
         };
         // There is one way to write an identity: so the sum, and all that was not looked at, is right if the text is the same.
@@ -188,9 +200,13 @@ impl Identity {
     }
 }
 
-struct Lines<'a, I: Iterator<Item = &'a str>>(I);
+struct Lines<'a, I: Iterator<Item = &'a str>>(Peekable<I>);
 
 impl<'a, I: Iterator<Item = &'a str>> Lines<'a, I> {
+    fn is_next(&mut self, name: &str) -> bool {
+        self.0.peek().is_some_and(|line| line.starts_with(name))
+    }
+
     fn value(&mut self, name: &str) -> Result<&'a str, IdentityError> {
         let value = self.0.next().and_then(|line| line.strip_prefix(name));
         value.ok_or_else(|| damaged(format!("the line {:?} is missing", name.trim_end())))
@@ -211,6 +227,13 @@ fn reached(line: &str) -> Option<(GuildId, u64)> {
     Some((guild.parse::<u64>().ok()?.try_into().ok()?, number.parse().ok()?))
 }
 
+/// A number above `highest`, and above those that may have been given since that was: by so many as nobody gives between two looks at a
+/// directory, and above the time, in milliseconds since 1970, moved left by 22 bits.
+pub(crate) fn beyond(highest: u64, now: Millis) -> u64 {
+    highest.saturating_add(GIVEN_SINCE).max(now.0.min(MILLIS_MAX) << 22)
+}
+
+const GRANTS_FROM: &str = "grants-from ";
 const REACHED: &str = "reached ";
 const INFALLIBLE: &str = "text takes whatever is written to it";
 

@@ -71,11 +71,14 @@ pub fn restore(
         workers,
         report: BackupReport::default(),
     };
-    let mut highest = Epoch(0);
+    let (mut highest, mut granted) = (Epoch(0), Grant(0));
     let (guilds, given) = loop {
         let (frame, body) = frames.frame()?;
         match frame {
-            Frame::Guild => highest = highest.max(into.guild(&mut frames, &body)?),
+            Frame::Guild => {
+                let (epoch, grant) = into.guild(&mut frames, &body)?;
+                (highest, granted) = (highest.max(epoch), granted.max(grant));
+            }
             Frame::LeftOut => {
                 let mut cursor = Cursor::new(&body);
                 let left = (|| Ok::<_, Malformed>((cursor.u64()?, cursor.u64()?)))();
@@ -99,6 +102,7 @@ pub fn restore(
     into.records.commit()?;
     into.checkpoints.commit()?;
     identity.raise(highest.max(given), now);
+    identity.grants_from = granted;
     identity.is_ready = true;
     identity.write(&*directory.root).map_err(OpenError::from)?;
     Ok(into.report)
@@ -122,8 +126,8 @@ struct Target {
 }
 
 impl Restoring {
-    /// Takes a guild over, and returns its epoch.
-    fn guild(&mut self, frames: &mut FrameReader<'_>, body: &[u8]) -> Result<Epoch, RestoreError> {
+    /// Takes a guild over, and returns its epoch and grant.
+    fn guild(&mut self, frames: &mut FrameReader<'_>, body: &[u8]) -> Result<(Epoch, Grant), RestoreError> {
         let mut cursor = Cursor::new(body);
         let numbers = (|| {
             let mut numbers = [0; 6];
@@ -173,7 +177,7 @@ impl Restoring {
             self.report.records += records.len() as u64;
         }
         self.report.guilds += 1;
-        Ok(epoch)
+        Ok((epoch, grant))
     }
 
     fn checkpoint(&mut self, title: Title, mut parts: Vec<Listed<'_>>) -> Result<(), RestoreError> {

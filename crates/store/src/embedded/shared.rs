@@ -5,14 +5,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use guildhall_log::Queue;
-use guildhall_proto::{Epoch, Grant, GuildId};
+use guildhall_proto::{Epoch, Grant, GuildId, Millis};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::EmbeddedConfig;
 use super::checkpoint_writer::Job;
 use super::counters::Counters;
 use super::directory::Directory;
-use super::identity::Identity;
+use super::identity::{Identity, IdentityError};
 use super::loading::{Found, Readers};
 use super::manifest::Manifest;
 use super::record_writer::Work;
@@ -25,8 +25,11 @@ use crate::StoreError;
 pub(crate) struct Shared {
     pub(crate) config: EmbeddedConfig,
     /// Locked until the writers have ended too.
-    _directory: Directory,
+    directory: Directory,
+    /// As it was opened.
     pub(crate) identity: Identity,
+    /// The grants that the last coordinator began with.
+    grants_from: Mutex<Grant>,
     pub(crate) readers: Readers,
     pub(crate) workers: Arc<dyn Workers>,
     pub(crate) counters: Counters,
@@ -57,7 +60,8 @@ impl Shared {
             work: Queue::new(config.records),
             jobs: Queue::new(config.checkpoints),
             config,
-            _directory: directory,
+            directory,
+            grants_from: Mutex::new(identity.grants_from),
             identity,
             readers,
             workers,
@@ -68,6 +72,16 @@ impl Shared {
             is_nudged: AtomicBool::new(false),
             asked: Mutex::new(None),
         }
+    }
+
+    /// Has a coordinator begin above all grants that any before it gave, and returns where. Waits for the disk.
+    pub(crate) fn raise_grants(&self, now: Millis) -> Result<Grant, IdentityError> {
+        let mut grants_from = self.grants_from.lock();
+        let mut raised = Identity { grants_from: *grants_from, ..self.identity.clone() };
+        raised.raise_grants(now);
+        raised.write(&*self.directory.root)?;
+        *grants_from = raised.grants_from;
+        Ok(*grants_from)
     }
 
     pub(crate) fn rows(&self) -> MutexGuard<'_, Rows> {

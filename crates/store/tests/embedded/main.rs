@@ -4,6 +4,7 @@
 
 mod backups;
 mod damage;
+mod grants;
 mod histories;
 mod lost;
 mod ordinary;

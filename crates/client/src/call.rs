@@ -1,0 +1,198 @@
+//! One call on its way: what its pure machine (`guildhall_cluster::Retry`) decides, this performs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use guildhall_cluster::{Call, Input, Place, Repeat, Retry, Step};
+use guildhall_proto::call::{Answer, Ask, CallFault, Request, Within};
+use guildhall_proto::frame::Kind;
+use guildhall_proto::{CallError, GuildId, codec};
+use guildhall_transport::{LaneError, LaneReceiver, LaneSender};
+use tokio::time::{Instant, sleep_until};
+
+use crate::client::Shared;
+use crate::error::{ClientError, Failed};
+use crate::links::Linked;
+
+/// What was answered, and what follows in chunks.
+pub(crate) type Answered = (Answer, LaneReceiver);
+
+/// How a call is made: of which guild, what it would do to make it twice, and by when it is to be over.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Terms {
+    pub(crate) guild: GuildId,
+    pub(crate) repeat: Repeat,
+    pub(crate) within: Duration,
+}
+
+impl Shared {
+    /// Makes a call by `attempt`, as often and where it takes. An attempt is given a link and what is left of the time.
+    pub(crate) async fn call<T, F>(
+        &self,
+        terms: Terms,
+        mut attempt: impl FnMut(Arc<Linked>, Within) -> F,
+    ) -> Result<T, ClientError>
+    where
+        F: Future<Output = Result<T, Failed>>,
+    {
+        let Terms { guild, repeat, within } = terms;
+        let begun = self.now();
+        let deadline = begun.plus(within.min(Within::MAX.duration()));
+        let call = Call { guild, repeat, deadline };
+        let (mut retry, mut step) = {
+            let (mut routes, mut budget) = (self.routes.lock(), self.budget.lock());
+            Retry::begin(begun, call, &self.config.retry, self.next_seed(), &mut routes, &mut budget)
+        };
+        let mut result = Err(ClientError::Unavailable);
+        loop {
+            if self.is_closed() {
+                return Err(ClientError::Closed);
+            }
+            let due = retry.due().map(|due| self.instant(due));
+            let input = match step {
+                Step::Done => return result,
+                Step::GiveUp(why) => return Err(why.into()),
+                Step::Ask => self.route(due).await,
+                Step::Wait => {
+                    until(due).await;
+                    Input::Due
+                }
+                Step::Send(node) => match (self.links.find(node), self.left(deadline)) {
+                    (Some(linked), Some(left)) => {
+                        let attempted = tokio::select! {
+                            attempted = attempt(linked, left) => Some(attempted),
+                            () = until(due) => None,
+                        };
+                        match attempted {
+                            None => Input::Due,
+                            Some(Ok(answer)) => {
+                                result = Ok(answer);
+                                Input::Answered
+                            }
+                            Some(Err(failed)) => {
+                                if matches!(failed, Failed::Fault(CallFault::Call(CallError::Stopping))) {
+                                    self.routes.lock().doubt(node);
+                                }
+                                let input = input(&failed);
+                                result = Err(failed.into());
+                                input
+                            }
+                        }
+                    }
+                    (None, _) => {
+                        self.routes.lock().doubt(node);
+                        Input::Unsent
+                    }
+                    (_, None) => Input::Due,
+                },
+            };
+            let (mut routes, mut budget) = (self.routes.lock(), self.budget.lock());
+            step = retry.handle(self.now(), input, &mut routes, &mut budget);
+        }
+    }
+
+    /// A node that will know: any that is linked either has the guild, or says who does.
+    async fn route(&self, due: Option<Instant>) -> Input {
+        match self.linked(due.unwrap_or_else(Instant::now)).await {
+            Some(linked) => Input::Chosen(linked.node()),
+            None => Input::Due,
+        }
+    }
+
+    fn left(&self, deadline: guildhall_cluster::Micros) -> Option<Within> {
+        Within::new(Duration::from_micros(deadline.since(self.now())))
+    }
+}
+
+impl Linked {
+    /// Makes one call without chunks, once.
+    pub(crate) async fn ask(&self, within: Duration, request: Request) -> Result<Answer, Failed> {
+        let within = Within::new(within).ok_or(Failed::Unsent)?;
+        let ask = Ask { within, request };
+        let asked = tokio::time::timeout(within.duration(), self.send(&ask, &[])).await;
+        Ok(asked.map_err(|_| Failed::Lost)??.0)
+    }
+
+    /// Makes one call, once: with the bodies of the chunks behind its request, if it has some.
+    pub(crate) async fn send(&self, ask: &Ask, chunks: &[Vec<u8>]) -> Result<Answered, Failed> {
+        let (mut sender, mut receiver) = self.dialed.call().await.map_err(|_| Failed::Unsent)?;
+        sender.append_value(Kind::Request, ask).map_err(|error| Failed::Answer(error.to_string()))?;
+        let sent = write(sender, ask.request.chunks().is_some(), chunks).await;
+        // A node that answers early, that it refuses say, does not read on: what it says counts.
+        let frame = match (receiver.next().await, sent) {
+            (Ok(Some(frame)), _) => frame,
+            (Ok(None), _) => return Err(Failed::Lost),
+            (Err(_), Err(error)) | (Err(error), Ok(())) => return Err(Failed::of(&error)),
+        };
+        if frame.kind == Kind::Error {
+            let fault = codec::decode::<CallFault>(&frame.body).map_err(|error| Failed::Answer(error.to_string()))?;
+            return Err(Failed::Fault(fault));
+        }
+        let answer = codec::decode::<Answer>(&frame.body).map_err(|error| Failed::Answer(error.to_string()))?;
+        match ask.request.is_answered_by(&answer) {
+            true => Ok((answer, receiver)),
+            false => Err(Failed::Answer(format!("{answer:?} in answer to another call"))),
+        }
+    }
+}
+
+async fn write(mut sender: LaneSender, has_chunks: bool, chunks: &[Vec<u8>]) -> Result<(), LaneError> {
+    for chunk in chunks {
+        sender.append(Kind::Chunk, chunk)?;
+        sender.flush().await?;
+    }
+    if has_chunks {
+        sender.append(Kind::End, &[])?;
+    }
+    sender.finish().await
+}
+
+/// What the machine is told of an attempt that failed.
+fn input(failed: &Failed) -> Input {
+    match failed {
+        Failed::Unsent => Input::Unsent,
+        Failed::Lost => Input::Lost,
+        Failed::Answer(_) => Input::Answered,
+        Failed::Fault(fault) => match fault {
+            CallFault::Call(error) => match error {
+                CallError::Refused(_) => Input::Answered,
+                CallError::Overloaded { retry_after } => Input::Overloaded { retry_after: *retry_after },
+                CallError::Unavailable { .. } => Input::Unavailable,
+                CallError::Stopping => Input::Unsent,
+                CallError::OutcomeUnknown => Input::Lost,
+            },
+            CallFault::Moved { node, grant } => Input::Moved(Place { node: *node, grant: *grant }),
+            CallFault::TooLate => Input::TooLate,
+            CallFault::Denied | CallFault::Malformed(_) | CallFault::FeedsFull { .. } => Input::Answered,
+        },
+    }
+}
+
+impl From<Failed> for ClientError {
+    fn from(failed: Failed) -> Self {
+        match failed {
+            Failed::Unsent => Self::Unavailable,
+            Failed::Lost => Self::OutcomeUnknown,
+            Failed::Answer(why) => Self::Answer(why),
+            Failed::Fault(fault) => match fault {
+                CallFault::Call(CallError::Refused(refusal)) => Self::Refused(refusal),
+                CallFault::Call(CallError::Overloaded { retry_after }) => Self::Overloaded { retry_after },
+                CallFault::Call(CallError::OutcomeUnknown) => Self::OutcomeUnknown,
+                CallFault::Call(CallError::Unavailable { .. } | CallError::Stopping) | CallFault::Moved { .. } => {
+                    Self::Unavailable
+                }
+                CallFault::Denied => Self::Denied,
+                CallFault::Malformed(malformed) => Self::Malformed(malformed),
+                CallFault::TooLate => Self::Late,
+                CallFault::FeedsFull { max } => Self::FeedsFull { max },
+            },
+        }
+    }
+}
+
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,208 @@
+//! The client: its links, and the clock, routes and budget that all its calls share.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use arc_swap::ArcSwap;
+use guildhall_cluster::{Micros, RetryBudget, Routes};
+use guildhall_proto::call::{Answer, Request};
+use guildhall_proto::{Hello, Instance, Millis, OpId, Versions};
+use guildhall_relay::SecretKeys;
+use guildhall_sessions::{Backend, Rings};
+use guildhall_transport::{Endpoint, Role};
+use parking_lot::Mutex;
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::config::ClientConfig;
+use crate::counters::Counters;
+use crate::error::{ClientError, ConnectError};
+use crate::links::{self, Linked, Links};
+use crate::remote::Remote;
+
+/// A chat backend's, or an operator's, way to the guilds. Clones share it; with the last its links close.
+#[derive(Clone)]
+pub struct Client {
+    pub(crate) shared: Arc<Shared>,
+    /// The one that there is: a link has one feed of a guild.
+    backend: Arc<OnceLock<Backend<Remote>>>,
+    /// The tasks that keep the links end with the last clone.
+    _keepers: Arc<Mutex<JoinSet<()>>>,
+}
+
+/// What all calls share.
+pub(crate) struct Shared {
+    pub(crate) config: ClientConfig,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) role: Role,
+    pub(crate) links: Links,
+    pub(crate) routes: Mutex<Routes>,
+    pub(crate) budget: Mutex<RetryBudget>,
+    pub(crate) rings: Arc<Rings>,
+    /// Since the first link of a backend stands.
+    pub(crate) keys: OnceLock<ArcSwap<SecretKeys>>,
+    pub(crate) counters: Counters,
+    pub(crate) closed: watch::Sender<bool>,
+    began: Instant,
+    /// What jitter is drawn from, counted up with each call.
+    seed: AtomicU64,
+    operations: AtomicU64,
+    /// Leave to have an operation under way: see [`OPERATIONS_MAX`].
+    under_way: Semaphore,
+}
+
+impl Client {
+    /// Dials the nodes, and waits until one of them is linked, at most as long as a call may take. Links that end are dialed anew, for
+    /// as long as the client is there. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// [`ConnectError`].
+    pub async fn connect(config: ClientConfig) -> Result<Self, ConnectError> {
+        if config.nodes.is_empty() {
+            return Err(ConnectError::NoNodes);
+        }
+        let (seed, instance) = (random()?, random()?);
+        let hello = Hello { versions: Versions::SUPPORTED, node: config.node, instance: Instance(instance) };
+        let endpoint = Endpoint::dialing(config.bind, &config.credentials, hello, config.transport)?;
+        let (nodes, deadline) = (config.nodes.clone(), config.deadline);
+        let shared = Arc::new(Shared {
+            role: config.credentials.identity().role,
+            endpoint,
+            links: Links::default(),
+            routes: Mutex::new(Routes::new(config.routes)),
+            budget: Mutex::new(RetryBudget::new(config.budget, Micros(0))),
+            rings: Arc::new(Rings::new(config.rings_bytes_max, || ())),
+            keys: OnceLock::new(),
+            counters: Counters::default(),
+            closed: watch::Sender::new(false),
+            began: Instant::now(),
+            seed: AtomicU64::new(seed),
+            operations: AtomicU64::new(1),
+            under_way: Semaphore::new(OPERATIONS_MAX),
+            config,
+        });
+        let mut keepers = JoinSet::new();
+        for address in nodes {
+            keepers.spawn(links::keep(Arc::clone(&shared), address, shared.next_seed()));
+        }
+        let client = Self { shared, backend: Arc::default(), _keepers: Arc::new(Mutex::new(keepers)) };
+        match client.shared.linked(Instant::now() + deadline).await {
+            Some(_) => Ok(client),
+            None => Err(ConnectError::Unreachable { within: deadline, why: client.shared.links.failure() }),
+        }
+    }
+
+    /// Sessions of this backend node, always the same: one feed for each guild that some attach to, with its relay here. `None` if this is no
+    /// backend, by its certificate.
+    pub fn backend(&self) -> Option<Backend<Remote>> {
+        self.shared.keys.get()?;
+        let backend = || Backend::new(Remote::new(Arc::clone(&self.shared)), self.shared.config.relay);
+        Some(self.backend.get_or_init(backend).clone())
+    }
+
+    /// What the client counts.
+    pub fn counters(&self) -> &Counters {
+        &self.shared.counters
+    }
+
+    /// Closes all links, and tells the nodes. Sessions are cut.
+    pub async fn close(&self) {
+        self.shared.closed.send_replace(true);
+        self.shared.endpoint.close().await;
+    }
+}
+
+impl Shared {
+    /// The clock of calls.
+    pub(crate) fn now(&self) -> Micros {
+        Micros(u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX))
+    }
+
+    /// When that is, by the runtime's clock.
+    pub(crate) fn instant(&self, at: Micros) -> Instant {
+        self.began + Duration::from_micros(at.0)
+    }
+
+    pub(crate) fn next_seed(&self) -> u64 {
+        self.seed.fetch_add(0x9E37_79B9_7F4A_7C15, Ordering::Relaxed)
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        *self.closed.borrow()
+    }
+
+    /// Any link, when there is one; `None` at the deadline, or once the client is closed.
+    pub(crate) async fn linked(&self, deadline: Instant) -> Option<Arc<Linked>> {
+        let mut closed = self.closed.subscribe();
+        loop {
+            let mut news = std::pin::pin!(self.links.news.notified());
+            // Listening begins before the look, so that no link is missed.
+            news.as_mut().enable();
+            if *closed.borrow_and_update() {
+                return None;
+            }
+            if let Some(linked) = self.links.any() {
+                return Some(linked);
+            }
+            tokio::select! {
+                () = news => {}
+                _ = closed.changed() => {}
+                () = tokio::time::sleep_until(deadline) => return None,
+            }
+        }
+    }
+
+    /// A name for the next operation, issued now; and leave to have it under way.
+    pub(crate) async fn operation(&self) -> (OpId, SemaphorePermit<'_>) {
+        let leave = self.under_way.acquire().await.expect("it is never closed");
+        let counter = self.operations.fetch_add(1, Ordering::Relaxed);
+        (OpId { client: self.config.client, counter, issued_at: wall_clock() }, leave)
+    }
+
+    /// Asks a node for the keys of sessions' secrets, if this is a backend.
+    pub(crate) async fn fetch_keys(&self, linked: &Linked) -> Result<(), ClientError> {
+        if self.role != Role::Backend {
+            return Ok(());
+        }
+        let answered = linked.ask(self.config.deadline, Request::SecretKeys).await;
+        match answered {
+            Ok(Answer::SecretKeys { current, previous }) => {
+                let keys = Arc::new(SecretKeys::with_previous(current, previous));
+                self.keys.get_or_init(|| ArcSwap::new(Arc::clone(&keys))).store(keys);
+                Ok(())
+            }
+            Ok(other) => Err(ClientError::Answer(format!("{other:?} in place of keys"))),
+            Err(failed) => Err(failed.into()),
+        }
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("nodes", &self.shared.config.nodes).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("links", &self.links).finish_non_exhaustive()
+    }
+}
+
+/// The time of day.
+pub(crate) fn wall_clock() -> Millis {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+fn random() -> Result<u64, getrandom::Error> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes)?;
+    Ok(u64::from_le_bytes(bytes))
+}
+
+/// Operations under way at a time: of so many a guild keeps the outcomes.
+const OPERATIONS_MAX: usize = guildhall_proto::limits::CLIENT_OUTCOMES_MAX;

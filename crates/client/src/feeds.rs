@@ -1,0 +1,185 @@
+//! What a link brings of guilds' feeds: each has a ring here that the link fills and the guild's relay reads.
+//!
+//! News may come before the call that opened the feed is answered, for they take another lane: the first that comes, or the answer, says where the
+//! ring begins.
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+
+use guildhall_proto::call::{FeedEnd, FeedId, FeedNews, News, Told};
+use guildhall_proto::frame::Kind;
+use guildhall_proto::{Ephemeral, Epoch, Event, Position, Subject, codec};
+use guildhall_ring::{Cursor, LatestConfig, LatestReader, LatestWriter, RingConfig, Writer, latest, ring_within};
+use guildhall_sessions::{Feed, Holder, Rings};
+use guildhall_transport::{CloseReason, LaneReceiver};
+use parking_lot::Mutex;
+
+use crate::links::Linked;
+
+/// The feeds of one link.
+#[derive(Debug)]
+pub(crate) struct Feeds {
+    ring: RingConfig,
+    told: LatestConfig,
+    rings: Arc<Rings>,
+    /// `None` once the link has ended.
+    filled: Mutex<Option<HashMap<FeedId, Arc<Filled>>>>,
+}
+
+/// One feed, as the link fills it.
+#[derive(Debug)]
+struct Filled {
+    pen: Mutex<Pen>,
+    told: LatestReader<Subject, Ephemeral>,
+    /// Set once it is known where it begins.
+    feed: OnceLock<Arc<Feed>>,
+}
+
+/// What writes one feed.
+#[derive(Debug)]
+struct Pen {
+    told: LatestWriter<Subject, Ephemeral>,
+    /// Since it is known where it begins.
+    ring: Option<Writer<Arc<Event>>>,
+    /// Whether it is among those who are told to give bytes back.
+    listed: bool,
+}
+
+impl Feeds {
+    pub(crate) fn new(ring: RingConfig, told: LatestConfig, rings: Arc<Rings>) -> Self {
+        Self { ring, told, rings, filled: Mutex::new(Some(HashMap::new())) }
+    }
+
+    /// Makes room for a feed that is about to be opened.
+    pub(crate) fn expect(&self, id: FeedId) {
+        if let Some(filled) = &mut *self.filled.lock() {
+            let (writer, told) = latest(self.told);
+            let pen = Mutex::new(Pen { told: writer, ring: None, listed: false });
+            filled.insert(id, Arc::new(Filled { pen, told, feed: OnceLock::new() }));
+        }
+    }
+
+    /// The feed that goes on behind `at`; `None` if the link has ended, or what it has brought does not go on there.
+    pub(crate) fn open(&self, id: FeedId, at: Position) -> Option<Arc<Feed>> {
+        let filled = self.find(id)?;
+        let mut pen = filled.pen.lock();
+        let ring = self.begin(&filled, &mut pen, at.epoch, Cursor::after(at.seq));
+        let goes_on = ring.tail() <= Cursor::after(at.seq) && ring.head() >= Cursor::after(at.seq);
+        filled.feed.get().filter(|_| goes_on).cloned()
+    }
+
+    /// Forgets a feed. What still comes of it is passed over.
+    pub(crate) fn forget(&self, id: FeedId) {
+        let forgotten = self.filled.lock().as_mut().and_then(|filled| filled.remove(&id));
+        if let Some(filled) = forgotten {
+            self.gone(&filled);
+        }
+    }
+
+    /// Ends all feeds with their link.
+    pub(crate) fn end(&self) {
+        let ended = self.filled.lock().take();
+        for filled in ended.into_iter().flat_map(HashMap::into_values) {
+            if let Some(feed) = filled.feed.get() {
+                feed.end();
+            }
+            self.gone(&filled);
+        }
+    }
+
+    fn gone(&self, filled: &Filled) {
+        if std::mem::take(&mut filled.pen.lock().listed) {
+            self.rings.leave();
+        }
+    }
+
+    fn find(&self, id: FeedId) -> Option<Arc<Filled>> {
+        self.filled.lock().as_ref()?.get(&id).cloned()
+    }
+
+    /// The ring of a feed, which begins at `first` if nobody has said where before.
+    fn begin<'a>(&self, filled: &Filled, pen: &'a mut Pen, epoch: Epoch, first: Cursor) -> &'a mut Writer<Arc<Event>> {
+        pen.ring.get_or_insert_with(|| {
+            let (writer, reader) = ring_within(self.rings.budget(), self.ring, first);
+            filled.feed.get_or_init(|| Arc::new(Feed::new(epoch, reader, filled.told.clone())));
+            writer
+        })
+    }
+
+    fn take(&self, FeedNews { feed: id, news }: FeedNews) {
+        // Otherwise it was closed here while that was on its way.
+        let Some(filled) = self.find(id) else { return };
+        let mut pen = filled.pen.lock();
+        let (epoch, first) = match &news {
+            News::Event(event) => (event.position.epoch, Cursor::at(event.position.seq)),
+            News::Ended(FeedEnd::GuildDeleted { at }) => (at.epoch, Cursor::after(at.seq)),
+            News::Ended(FeedEnd::Gap | FeedEnd::OwnerEnded | FeedEnd::Moved { .. }) => (Epoch(0), Cursor(0)),
+        };
+        let ring = self.begin(&filled, &mut pen, epoch, first);
+        let feed = filled.feed.get().expect("a feed that has its ring has begun");
+        match news {
+            News::Event(event) if ring.head() == first && feed.epoch == epoch => {
+                ring.append(event);
+                self.rings.note(&filled, &mut pen.listed);
+                feed.tell();
+            }
+            // What a node leaves out, the relay asks for by opening the feed anew.
+            News::Event(_) | News::Ended(_) => feed.end(),
+        }
+    }
+
+    fn take_told(&self, Told { feed: id, ephemeral }: Told) {
+        let Some(filled) = self.find(id) else { return };
+        filled.pen.lock().told.put(ephemeral.subject(), ephemeral);
+        if let Some(feed) = filled.feed.get() {
+            feed.tell();
+        }
+    }
+}
+
+impl Holder for Filled {
+    fn leased(&self) -> usize {
+        self.feed.get().map_or(0, |feed| feed.events.leased())
+    }
+
+    fn give_back(&self) {
+        let evicted = self.pen.lock().ring.as_mut().map(Writer::give_back);
+        drop(evicted);
+    }
+}
+
+/// Takes what a link pushes, until it ends.
+pub(crate) async fn receive(linked: &Linked) {
+    let lane = async || match linked.dialed.next_push().await {
+        Ok(lane) => pour(linked, lane).await,
+        // The link has ended.
+        Err(_) => {}
+    };
+    // One for feeds, one for what is told of now.
+    tokio::join!(lane(), lane());
+}
+
+async fn pour(linked: &Linked, mut lane: LaneReceiver) {
+    loop {
+        let taken = match lane.next().await {
+            Ok(Some(frame)) => match frame.kind {
+                Kind::Feed => codec::decode(&frame.body).map(|news| linked.feeds.take(news)),
+                Kind::Ephemeral => codec::decode(&frame.body).map(|told| linked.feeds.take_told(told)),
+                Kind::Hello
+                | Kind::HelloAnswer
+                | Kind::Request
+                | Kind::Answer
+                | Kind::Error
+                | Kind::Chunk
+                | Kind::End => unreachable!("a lane that pushes carries nothing else: {:?}", frame.kind),
+            },
+            // A lane that pushes ends with its link alone.
+            Ok(None) | Err(_) => return,
+        };
+        if let Err(error) = taken {
+            tracing::warn!(node = %linked.node(), %error, "what a node pushed cannot be decoded");
+            linked.dialed.close(CloseReason::Broken);
+            return;
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! Guilds at other nodes, as relays here have them: a feed is what a link brings, and whatever is asked is a call.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use guildhall_cluster::Repeat;
+use guildhall_permissions::Rights;
+use guildhall_proto::call::{Answer, Ask, EncodedIds, FeedId, Piece, PieceRun, Request, Within};
+use guildhall_proto::frame::Kind;
+use guildhall_proto::{
+    CallError, CallError as Error, Event, GuildId, Member, Millis, Position, Reply, SessionId, SessionRequest, UserId,
+    codec,
+};
+use guildhall_relay::SecretKeys;
+use guildhall_ring::{Cursor, Version};
+use guildhall_sessions::{Counted, Feed, Guilds, Members, Opening, Returning, Rings};
+use guildhall_transport::LaneReceiver;
+use tokio::runtime::Handle;
+
+use crate::call::Terms;
+use crate::client::{Shared, wall_clock};
+use crate::counters::Counter;
+use crate::error::{ClientError, Failed};
+use crate::links::Linked;
+
+/// The guilds that a client's links lead to.
+#[derive(Debug, Clone)]
+pub struct Remote {
+    shared: Arc<Shared>,
+}
+
+/// A feed that is open. Dropped, it is closed at the node too.
+#[derive(Debug)]
+pub struct Listening {
+    feed: Arc<Feed>,
+    id: FeedId,
+    linked: Arc<Linked>,
+    runtime: Handle,
+    within: Duration,
+}
+
+/// The members that a relay has asked for.
+#[derive(Debug)]
+pub struct Asked(HashMap<UserId, Member>);
+
+/// What the answer to the opening of a feed brings.
+struct Fed {
+    listening: Listening,
+    at: Position,
+    rights: Rights,
+    past: Vec<Arc<Event>>,
+    members: HashMap<UserId, Member>,
+}
+
+impl Remote {
+    pub(crate) const fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    fn terms(&self, guild: GuildId) -> Terms {
+        Terms { guild, repeat: Repeat::Freely, within: self.shared.config.deadline }
+    }
+}
+
+impl Guilds for Remote {
+    type Listening = Listening;
+    type Members = Asked;
+
+    async fn open(&self, guild: GuildId, past_max: usize, mut users: Vec<UserId>) -> Result<Opening<Self>, Error> {
+        users.sort_unstable();
+        users.dedup();
+        let chunks: Arc<Vec<Vec<u8>>> = Arc::new(chunks_of(&users)?);
+        let past = u32::try_from(past_max).unwrap_or(u32::MAX);
+        let within = self.shared.config.deadline;
+        let opened = self.shared.call(self.terms(guild), |linked, left| {
+            let chunks = Arc::clone(&chunks);
+            async move { open_at(linked, guild, past, &chunks, left, within).await }
+        });
+        let Fed { listening, at, rights, past, members } = opened.await?;
+        let events = Cursor::after(at.seq);
+        // What was told before the answer came is in its members' and the guild's state, or is told again: from the beginning of what came here.
+        let told = Version::default();
+        Ok(Opening { listening, at, rights, past, members: Asked(members), events, told })
+    }
+
+    async fn session(&self, guild: GuildId, session: SessionId, request: SessionRequest) -> Result<Reply, CallError> {
+        let asked = self.shared.call(self.terms(guild), |linked, within| async move {
+            let request = Request::Session { guild, session, request };
+            Ok(linked.send(&Ask { within, request }, &[]).await?.0)
+        });
+        match asked.await? {
+            Answer::Reply(reply) => Ok(reply),
+            other => Err(ClientError::Answer(format!("{other:?} for a session")).into()),
+        }
+    }
+
+    /// Owners are elsewhere.
+    fn calls(&self) -> u64 {
+        0
+    }
+
+    fn now(&self) -> Millis {
+        wall_clock()
+    }
+
+    fn keys(&self) -> Arc<SecretKeys> {
+        let keys = self.shared.keys.get().expect("a backend is made once there are keys");
+        keys.load_full()
+    }
+
+    fn returning(&self) -> Returning {
+        self.shared.config.returning
+    }
+
+    fn rings(&self) -> &Arc<Rings> {
+        &self.shared.rings
+    }
+
+    fn discard(&self, dropped: impl Send + 'static) {
+        drop(dropped);
+    }
+
+    fn count(&self, what: Counted, by: u64) {
+        self.shared.counters.add(Counter::from(what), by);
+    }
+}
+
+/// Opens a feed over one link.
+async fn open_at(
+    linked: Arc<Linked>,
+    guild: GuildId,
+    past: u32,
+    chunks: &[Vec<u8>],
+    within: Within,
+    closing: Duration,
+) -> Result<Fed, Failed> {
+    let id = linked.next_feed();
+    let request = Request::Feed { guild, feed: id, past };
+    let course = request.course().expect("a feed begins with pieces");
+    // Before it is asked for: news may come before the answer. From here on, whatever fails or is cancelled, the drop closes it.
+    linked.feeds.expect(id);
+    let mut expected = Expected { linked: Arc::clone(&linked), id, is_handed_on: false, within: closing };
+    let (answer, mut lane) = linked.send(&Ask { within, request }, chunks).await?;
+    let Answer::Fed { at } = answer else {
+        return Err(Failed::Answer(format!("{answer:?} in place of a feed")));
+    };
+    let mut run = PieceRun::new(course);
+    let (mut settings, mut roles, mut channels, mut events) = (None, Vec::new(), Vec::new(), Vec::new());
+    let mut members = HashMap::new();
+    let mut pieces = Vec::new();
+    while let Some(chunk) = next_chunk(&mut lane).await? {
+        run.take(&chunk, &mut pieces).map_err(|fault| Failed::Answer(fault.to_string()))?;
+        for piece in pieces.drain(..) {
+            match piece {
+                Piece::Settings(of_guild) => settings = Some(of_guild),
+                Piece::Role(role) => roles.push(role),
+                Piece::Channel(channel, overwrites) => channels.push((channel, overwrites)),
+                Piece::Event(event) => events.push(event),
+                Piece::Member(member) => drop(members.insert(member.user, member)),
+                Piece::Ban(_) => return Err(Failed::Answer(String::from("a ban in a feed"))),
+            }
+        }
+    }
+    run.end().map_err(|fault| Failed::Answer(fault.to_string()))?;
+    let settings = settings.ok_or_else(|| Failed::Answer(String::from("a feed without settings")))?;
+    let rights = Rights::restore(guild, settings, roles, channels);
+    let feed = linked.feeds.open(id, at).ok_or(Failed::Lost)?;
+    expected.is_handed_on = true;
+    let listening = Listening { feed, id, linked, runtime: Handle::current(), within: closing };
+    Ok(Fed { listening, at, rights, past: events, members })
+}
+
+/// A feed that is being opened.
+struct Expected {
+    linked: Arc<Linked>,
+    id: FeedId,
+    is_handed_on: bool,
+    within: Duration,
+}
+
+impl Drop for Expected {
+    fn drop(&mut self) {
+        if !self.is_handed_on {
+            close(&self.linked, self.id, self.within, &Handle::current());
+        }
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        close(&self.linked, self.id, self.within, &self.runtime);
+    }
+}
+
+/// Forgets a feed here, and tells the node in the background. If that does not come through, the link has ended, and all its feeds with it; or the
+/// node has replaced the feed.
+fn close(linked: &Arc<Linked>, id: FeedId, within: Duration, runtime: &Handle) {
+    linked.feeds.forget(id);
+    let linked = Arc::clone(linked);
+    runtime.spawn(async move {
+        if let Err(error) = linked.ask(within, Request::CloseFeed { feed: id }).await {
+            tracing::debug!(feed = id.0, ?error, "feed not closed");
+        }
+    });
+}
+
+/// The next chunk of an answer; `None` behind the last.
+pub(crate) async fn next_chunk(lane: &mut LaneReceiver) -> Result<Option<Vec<u8>>, Failed> {
+    let frame = match lane.next().await {
+        Ok(Some(frame)) => frame,
+        Ok(None) => return Err(Failed::Lost),
+        Err(error) => return Err(Failed::of(&error)),
+    };
+    match frame.kind {
+        Kind::Chunk => Ok(Some(frame.body.to_vec())),
+        Kind::End => Ok(None),
+        Kind::Error => {
+            Err(codec::decode(&frame.body).map_or_else(|error| Failed::Answer(error.to_string()), Failed::Fault))
+        }
+        Kind::Hello | Kind::HelloAnswer | Kind::Request | Kind::Answer | Kind::Feed | Kind::Ephemeral => {
+            Err(Failed::Answer(format!("{:?} among chunks", frame.kind)))
+        }
+    }
+}
+
+fn chunks_of(users: &[UserId]) -> Result<Vec<Vec<u8>>, Error> {
+    let encode = |ids: &[UserId]| codec::encode(&EncodedIds(ids));
+    let chunks: Result<_, _> = users.chunks(EncodedIds::CHUNK_IDS_MAX).map(encode).collect();
+    chunks.map_err(|error| Error::Unavailable { reason: error.to_string() })
+}
+
+impl AsRef<Feed> for Listening {
+    fn as_ref(&self) -> &Feed {
+        &self.feed
+    }
+}
+
+impl Members for Asked {
+    fn member(&self, user: UserId) -> Option<Member> {
+        self.0.get(&user).cloned()
+    }
+
+    fn joined_at(&self, user: UserId) -> Option<Millis> {
+        self.0.get(&user).map(|member| member.joined_at)
+    }
+}

@@ -1,0 +1,5 @@
+//! Clients and guild nodes over loopback.
+
+mod calls;
+mod sessions;
+mod world;

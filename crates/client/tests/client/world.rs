@@ -1,0 +1,143 @@
+//! A cluster of one guild node, and clients of it, in one line each.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use guildhall_client::{Client, ClientConfig};
+use guildhall_node::{Node, NodeConfig, ServeConfig, Serving};
+use guildhall_proto::{
+    Actor, Channel, ChannelId, ChannelKind, ClientId, Command, GuildId, Hello, Instance, MemberFlags, Mentions, Millis,
+    Name, NewMember, Nick, NodeId, Outcome, Payload, Permissions, Publish, UserId, Versions,
+};
+use guildhall_store::{MemoryStore, Store};
+use guildhall_transport::pki::{Authority, Issued, Validity};
+use guildhall_transport::{Credentials, Endpoint, TransportConfig};
+use tokio::time::timeout;
+
+/// One guild node that is served, over a store that outlives it.
+pub(crate) struct World {
+    authority: Authority,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) node: Node,
+    serving: Option<Serving>,
+    endpoint: Endpoint,
+    pub(crate) address: SocketAddr,
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        Self::with(NodeConfig::default())
+    }
+
+    pub(crate) fn with(config: NodeConfig) -> Self {
+        let (authority, _) = Authority::create("main".parse().unwrap(), today()).unwrap();
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
+        let node = Node::start(config, Arc::clone(&store)).unwrap();
+        let (serving, endpoint) = serve(&node, &authority, "127.0.0.1:0".parse().unwrap(), 1);
+        let address = endpoint.address().unwrap();
+        Self { authority, store, node, serving: Some(serving), endpoint, address }
+    }
+
+    /// The node is gone without a word to anyone, and another run of it comes, at the same address, over the same store.
+    pub(crate) async fn restart(&mut self, config: NodeConfig) {
+        if let Some(serving) = self.serving.take() {
+            serving.stop().await;
+        }
+        self.endpoint.close().await;
+        self.node.stop().await;
+        self.node = Node::start(config, Arc::clone(&self.store)).unwrap();
+        let (serving, endpoint) = serve(&self.node, &self.authority, self.address, 2);
+        (self.serving, self.endpoint) = (Some(serving), endpoint);
+    }
+
+    pub(crate) fn config(&self, number: u64) -> ClientConfig {
+        let credentials = credentials(&self.authority, &format!("spiffe://main/backend/chat-{number}"));
+        self.config_of(number, credentials)
+    }
+
+    pub(crate) fn operator(&self, number: u64) -> ClientConfig {
+        let credentials = credentials(&self.authority, "spiffe://main/operator/ada");
+        self.config_of(number, credentials)
+    }
+
+    fn config_of(&self, number: u64, credentials: Credentials) -> ClientConfig {
+        let (node, client) = (NodeId::new(100 + number).unwrap(), ClientId::new(number).unwrap());
+        let config = ClientConfig::new(vec![self.address], credentials, node, client);
+        ClientConfig { bind: "127.0.0.1:0".parse().unwrap(), ..config }
+    }
+
+    pub(crate) async fn client(&self, number: u64) -> Client {
+        soon(Client::connect(self.config(number))).await.unwrap()
+    }
+
+    pub(crate) async fn stop(mut self) {
+        if let Some(serving) = self.serving.take() {
+            serving.stop().await;
+        }
+        self.endpoint.close().await;
+        self.node.stop().await;
+    }
+}
+
+fn serve(node: &Node, authority: &Authority, address: SocketAddr, instance: u64) -> (Serving, Endpoint) {
+    let (id, instance) = (NodeId::new(1).unwrap(), Instance(instance));
+    let hello = Hello { versions: Versions::SUPPORTED, node: id, instance };
+    let credentials = credentials(authority, "spiffe://main/guild-node/a");
+    let (endpoint, acceptor) = Endpoint::listening(address, &credentials, hello, TransportConfig::default()).unwrap();
+    (node.serve(acceptor, ServeConfig::new(id, instance)), endpoint)
+}
+
+fn today() -> Validity {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64;
+    Validity { from: Millis(now - 3_600_000), lifetime: Duration::from_secs(7_200) }
+}
+
+fn credentials(authority: &Authority, uri: &str) -> Credentials {
+    let Issued { certificate, key } = authority.issue(uri.parse().unwrap(), today()).unwrap();
+    Credentials::from_pem(certificate.as_bytes(), key.as_bytes(), authority.certificate().as_bytes()).unwrap()
+}
+
+pub(crate) const GUILD: GuildId = GuildId::MIN;
+
+pub(crate) fn user(number: u64) -> UserId {
+    UserId::new(number).unwrap()
+}
+
+pub(crate) fn channel() -> ChannelId {
+    ChannelId::new(50).unwrap()
+}
+
+pub(crate) fn new_member(number: u64) -> NewMember {
+    let nick = Nick::parse(&format!("user {number}")).unwrap();
+    NewMember { user: user(number), nick, roles: Vec::new(), flags: MemberFlags::NONE }
+}
+
+pub(crate) fn message(number: u64) -> Command {
+    let payload = Payload::new(number.to_le_bytes().to_vec()).unwrap();
+    Command::Publish(Publish { channel: channel(), payload, mentions: Mentions::default(), session: None, echo: false })
+}
+
+/// A guild of which the users from 1 on are members, with a channel that all see and write in.
+pub(crate) async fn found(client: &Client, members: u64) -> Outcome {
+    let guild = client.guild(GUILD);
+    let everyone = Permissions::VIEW_CHANNEL | Permissions::SEND_MESSAGES;
+    let create = Command::CreateGuild { name: Name::parse("one").unwrap(), everyone, owner: new_member(1) };
+    soon(guild.call(Actor::System, create)).await.unwrap();
+    let text = Channel {
+        id: channel(),
+        name: Name::parse("hall").unwrap(),
+        kind: ChannelKind::Text,
+        parent: None,
+        position: 0,
+    };
+    let create = Command::CreateChannel { channel: text, overwrites: Vec::new() };
+    soon(guild.call(Actor::System, create)).await.unwrap();
+    let lines = (2..=members).map(new_member).collect();
+    soon(guild.call(Actor::System, Command::ImportMembers(lines))).await.unwrap()
+}
+
+/// What has to come, and comes at once where nothing is wrong.
+pub(crate) async fn soon<T>(coming: impl Future<Output = T>) -> T {
+    timeout(Duration::from_secs(30), coming).await.expect("it comes soon")
+}

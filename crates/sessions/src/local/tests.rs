@@ -1,0 +1,82 @@
+//! Relays that have to begin again.
+
+use guildhall_proto::Seq;
+use tokio::sync::Semaphore;
+
+use super::*;
+use crate::Delivery;
+use crate::scripted::{Scripted, attach_of, user};
+
+/// Lets all other tasks come to where they wait.
+async fn settle() {
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_a_relay_begins_again_nobody_is_placed_and_who_comes_then_hears_all_that_follows() {
+    let guilds = Scripted::new();
+    let backend = guilds.backend();
+    let mut first = backend.attach(GuildId::MIN, attach_of(1)).await.unwrap();
+    guilds.0.looks.forget_permits(Semaphore::MAX_PERMITS);
+    // More than the ring holds: the relay has to begin again, with the members of those that it has.
+    guilds.rename(1_000);
+    settle().await;
+    assert_eq!(guilds.asked(), [vec![], vec![user(1)]]);
+
+    let coming = tokio::spawn({
+        let backend = backend.clone();
+        async move { backend.attach(GuildId::MIN, attach_of(2)).await }
+    });
+    settle().await;
+    assert!(!coming.is_finished(), "the relay does not know its member as of where it begins again");
+    guilds.0.looks.add_permits(1);
+    let mut second = coming.await.unwrap().unwrap();
+
+    guilds.rename(1);
+    let last = guilds.0.owner.lock().feed.head();
+    let Some(Delivery::Gap(gap)) = first.next().await else { panic!("a thousand renames are not in the ring") };
+    assert_eq!(gap.through.seq, Seq(last.seq.0 - 1));
+    for session in [&mut first, &mut second] {
+        match session.next().await {
+            Some(Delivery::Event(event)) => assert_eq!(event.position, last),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_relay_whose_guild_is_not_to_be_had_looks_for_it_at_a_falling_pace_and_goes_on_once_it_is() {
+    // A hole is looked behind at once, and then as an owner that is gone: at once, after 10, 20, 40 and 80 ms.
+    for (hole, expected) in [(true, 70), (false, 150)] {
+        let guilds = Scripted::new();
+        let backend = guilds.backend();
+        let mut session = backend.attach(GuildId::MIN, attach_of(1)).await.unwrap();
+        guilds.0.owner.lock().failing = 4;
+        let begun = Instant::now();
+        if hole {
+            guilds.rename(1_000)
+        } else {
+            guilds.next_owner()
+        }
+        assert!(matches!(session.next().await, Some(Delivery::Gap(_))), "hole: {hole}");
+        assert_eq!(begun.elapsed().as_millis(), expected, "hole: {hole}");
+        guilds.rename(1);
+        assert!(matches!(session.next().await, Some(Delivery::Event(_))), "hole: {hole}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_guild_that_ends_again_and_again_is_loaded_at_a_falling_pace() {
+    let mut pace = Pace::default();
+    let mut pauses = Vec::new();
+    for _ in 0..10 {
+        let pause = pace.pause();
+        tokio::time::advance(pause).await;
+        pauses.push(pause.as_millis());
+    }
+    assert_eq!(pauses, [0, 10, 20, 40, 80, 160, 320, 640, 1_000, 1_000]);
+    tokio::time::advance(2 * REOPEN_PAUSE_MAX).await;
+    assert_eq!(pace.pause(), Duration::ZERO);
+}

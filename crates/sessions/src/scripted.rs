@@ -1,0 +1,200 @@
+//! Guilds that do what a test says: each look at one waits until it may.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use guildhall_permissions::Rights;
+use guildhall_proto::{
+    Attached, CallError, Epoch, Event, EventKind, Generation, GuildId, GuildSettings, Level, Member, MemberFlags,
+    Millis, Name, Nick, Permissions, Position, Reply, SecretKey, Seq, SessionId, SessionRequest, Status, UserId,
+};
+use guildhall_relay::{RelayConfig, SecretKeys};
+use guildhall_ring::{Cursor, LatestConfig, RingConfig, Writer, latest, ring};
+use parking_lot::Mutex;
+use tokio::sync::Semaphore;
+
+use crate::feed::Feed;
+use crate::guilds::{Counted, Guilds, Members, Opening, Returning};
+use crate::rings::Rings;
+use crate::{Attach, Backend};
+
+/// One guild, of which each user is a member.
+#[derive(Clone)]
+pub(crate) struct Scripted(pub(crate) Arc<State>);
+
+pub(crate) struct State {
+    rings: Arc<Rings>,
+    keys: Arc<SecretKeys>,
+    pub(crate) owner: Mutex<Owner>,
+    /// Calls that owners have handled, as the test says.
+    pub(crate) calls: AtomicU64,
+    /// A permit for each look at the guild.
+    pub(crate) looks: Semaphore,
+}
+
+pub(crate) struct Owner {
+    pub(crate) feed: Arc<Feed>,
+    ring: Writer<Arc<Event>>,
+    rights: Rights,
+    /// The users that were asked for, look by look.
+    asked: Vec<Vec<UserId>>,
+    /// Looks from now on that fail.
+    pub(crate) failing: usize,
+    generation: u64,
+}
+
+pub(crate) struct Held(Arc<Feed>);
+
+pub(crate) struct All;
+
+pub(crate) fn user(number: u64) -> UserId {
+    UserId::new(number).unwrap()
+}
+
+fn member(user: UserId) -> Member {
+    let nick = Nick::parse("ada").unwrap();
+    Member { user, nick, roles: Vec::new(), joined_at: Millis(1), flags: MemberFlags::NONE }
+}
+
+impl Scripted {
+    pub(crate) fn new() -> Self {
+        let guild = GuildId::MIN;
+        let settings = GuildSettings { name: Name::parse("one").unwrap(), owner: user(1) };
+        let rights = Rights::new(guild, settings, Rights::everyone_role(guild, Permissions::NONE));
+        let (feed, ring) = epoch(1, Seq(0));
+        let owner = Owner { feed, ring, rights, asked: Vec::new(), failing: 0, generation: 0 };
+        let keys = SecretKeys::new(SecretKey { number: 1, key: [7; 32] });
+        let rings = Rings::new(1 << 20, || ());
+        let looks = Semaphore::new(Semaphore::MAX_PERMITS);
+        Self(Arc::new(State {
+            rings: Arc::new(rings),
+            keys: Arc::new(keys),
+            owner: Mutex::new(owner),
+            calls: AtomicU64::new(0),
+            looks,
+        }))
+    }
+
+    pub(crate) fn backend(&self) -> Backend<Self> {
+        let ring = RingConfig { entries_max: 16, ..RingConfig::default() };
+        Backend::new(self.clone(), RelayConfig { ring, ..RelayConfig::default() })
+    }
+
+    /// Renames the guild, so that everybody hears of it, some times in a row.
+    pub(crate) fn rename(&self, times: u64) {
+        let mut owner = self.0.owner.lock();
+        for _ in 0..times {
+            let before = owner.rights.settings().clone();
+            let position = Position { epoch: owner.feed.epoch, seq: Seq(owner.ring.head().0) };
+            let kind = EventKind::GuildUpdated { before: before.clone(), after: before };
+            owner.ring.append(Arc::new(Event { position, at: Millis(1), kind }));
+        }
+        owner.feed.tell();
+    }
+
+    /// The owner goes, and another comes.
+    pub(crate) fn next_owner(&self) {
+        let mut owner = self.0.owner.lock();
+        let last = owner.feed.head();
+        let (feed, ring) = epoch(last.epoch.0 + 1, last.seq);
+        owner.ring = ring;
+        std::mem::replace(&mut owner.feed, feed).end();
+    }
+
+    pub(crate) fn asked(&self) -> Vec<Vec<UserId>> {
+        self.0.owner.lock().asked.clone()
+    }
+}
+
+fn epoch(number: u64, last: Seq) -> (Arc<Feed>, Writer<Arc<Event>>) {
+    let config = RingConfig { entries_max: 16, ..RingConfig::default() };
+    let (writer, reader) = ring(config, Cursor::after(last));
+    let (_, told) = latest(LatestConfig::default());
+    (Arc::new(Feed::new(Epoch(number), reader, told)), writer)
+}
+
+impl AsRef<Feed> for Held {
+    fn as_ref(&self) -> &Feed {
+        &self.0
+    }
+}
+
+impl Members for All {
+    fn member(&self, user: UserId) -> Option<Member> {
+        Some(member(user))
+    }
+
+    fn joined_at(&self, _user: UserId) -> Option<Millis> {
+        Some(Millis(1))
+    }
+}
+
+impl Guilds for Scripted {
+    type Listening = Held;
+    type Members = All;
+
+    async fn open(&self, _guild: GuildId, max: usize, users: Vec<UserId>) -> Result<Opening<Self>, CallError> {
+        self.0.owner.lock().asked.push(users);
+        self.0.looks.acquire().await.unwrap().forget();
+        let mut owner = self.0.owner.lock();
+        if owner.failing > 0 {
+            owner.failing -= 1;
+            return Err(CallError::Unavailable { reason: String::from("as the test says") });
+        }
+        let at = owner.feed.head();
+        let (listening, events, told) = (Held(Arc::clone(&owner.feed)), Cursor::after(at.seq), owner.feed.told.head());
+        let past = owner.feed.past(at.seq, max);
+        Ok(Opening { listening, at, rights: owner.rights.clone(), past, members: All, events, told })
+    }
+
+    async fn session(&self, _guild: GuildId, _session: SessionId, request: SessionRequest) -> Result<Reply, CallError> {
+        let mut owner = self.0.owner.lock();
+        let at = owner.feed.head();
+        match request {
+            SessionRequest::Attach { user, .. }
+            | SessionRequest::Resume { user, .. }
+            | SessionRequest::Reattach { user, .. } => {
+                owner.generation += 1;
+                let (deleted_roles, deletions_unknown_to) = (Vec::new(), Seq(0));
+                let (member, generation) = (member(user), Generation(owner.generation));
+                Ok(Reply::Attached(Attached { at, member, generation, deleted_roles, deletions_unknown_to }))
+            }
+            SessionRequest::SetStatus { .. }
+            | SessionRequest::SetLevel { .. }
+            | SessionRequest::Detach { .. }
+            | SessionRequest::Release { .. } => Ok(Reply::Accepted(at)),
+        }
+    }
+
+    fn calls(&self) -> u64 {
+        self.0.calls.load(Ordering::Relaxed)
+    }
+
+    fn now(&self) -> Millis {
+        Millis(1)
+    }
+
+    fn keys(&self) -> Arc<SecretKeys> {
+        Arc::clone(&self.0.keys)
+    }
+
+    fn returning(&self) -> Returning {
+        Returning { within: Duration::ZERO, secret_lifetime: Duration::from_secs(60) }
+    }
+
+    fn rings(&self) -> &Arc<Rings> {
+        &self.0.rings
+    }
+
+    fn discard(&self, dropped: impl Send + 'static) {
+        drop(dropped);
+    }
+
+    fn count(&self, _what: Counted, _by: u64) {}
+}
+
+pub(crate) fn attach_of(number: u64) -> Attach {
+    let session = SessionId::new(number).unwrap();
+    Attach { session, user: user(number), status: Status::Online, members: false, level: Level::Active }
+}
