@@ -183,6 +183,8 @@ counters! {
     FeedsEndedMoved: "feeds_ended_total{reason=\"moved\"}",
     /// Feeds ended because the guild was deleted, and the event that says so had left its ring.
     FeedsEndedDeleted: "feeds_ended_total{reason=\"guild_deleted\"}",
+    /// Turns of feeds at their links: looks at a guild's ring, because there was news of it.
+    FeedTurns: "feed_turns_total",
     /// Events sent to feeds: each once for each link that listens.
     FeedEvents: "feed_events_total",
     /// Typing and changes of presence sent to feeds.

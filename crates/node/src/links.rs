@@ -10,9 +10,9 @@ mod answers;
 mod calls;
 mod feeds;
 mod freshness;
-mod lane;
 mod pieces;
 mod requests;
+mod unanswered;
 
 use std::fmt;
 use std::sync::Arc;
@@ -118,6 +118,8 @@ async fn accept(served: Arc<Served>, mut acceptor: Acceptor, stopped: watch::Rec
 
 /// Serves one link until its end.
 async fn serve(served: Arc<Served>, link: Accepted, mut stop: watch::Receiver<()>) {
+    let peer = link.peer().clone();
+    tracing::info!(peer = %peer.identity, node = %peer.node, "link taken on");
     let feeds = Feeds::new(served.config.feeds_max);
     let mut senders = JoinSet::new();
     senders.spawn(feeds::send_events(Arc::clone(&feeds), served.node.clone(), link.push()));
@@ -130,19 +132,16 @@ async fn serve(served: Arc<Served>, link: Accepted, mut stop: watch::Receiver<()
                 link.close(CloseReason::Done);
                 break;
             }
+            _ = link.closed() => break,
             // Who reads no feeds any more would not be told of that.
-            Some(_) = senders.join_next() => {
-                link.close(CloseReason::Broken);
-                break;
-            }
-            call = link.next_call() => match call {
-                // In a task of its own, which does not hold the link: what was begun goes on without it.
-                Ok((answer, request)) => drop(tokio::spawn(Arc::clone(&dialer).take(answer, request))),
-                Err(_ended) => break,
-            }
+            Some(_) = senders.join_next() => link.close(CloseReason::Broken),
+            // In a task of its own, which does not hold the link: what was begun goes on without it.
+            Ok((answer, request)) = link.next_call() => drop(tokio::spawn(Arc::clone(&dialer).take(answer, request))),
         }
     }
     feeds.end();
+    let closed = link.closed().await;
+    tracing::info!(peer = %peer.identity, node = %peer.node, %closed, "link ended");
 }
 
 impl fmt::Debug for Dialer {

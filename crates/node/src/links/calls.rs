@@ -14,9 +14,9 @@ use tokio::time::{Instant, timeout_at};
 
 use super::Dialer;
 use super::feeds::Opened;
-use super::lane::Unanswered;
 use super::pieces::{Pieces, Users};
 use super::requests::Incoming;
+use super::unanswered::Unanswered;
 use crate::counters::Counter;
 
 /// What is sent of an answer.
@@ -44,9 +44,13 @@ impl Dialer {
             Ok(deadline) => deadline,
             Err(unanswered) => {
                 counters.bump(unanswered.counter());
-                let Ok(true) = unanswered.append_to(&mut answer) else {
+                let Unanswered::Fault(fault) = unanswered else {
                     return;
                 };
+                if answer.append_value(Kind::Error, &fault).is_err() {
+                    // It is shorter than an error may be, so it is the lane that takes none: the answer was whole.
+                    return;
+                }
                 Instant::now() + FAULT_WITHIN
             }
         };

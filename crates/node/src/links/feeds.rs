@@ -23,7 +23,7 @@ use guildhall_proto::call::{CallFault, FeedId, Malformed};
 use guildhall_ring::{Cursor, Version};
 use parking_lot::Mutex;
 
-use super::lane::Unanswered;
+use super::unanswered::Unanswered;
 use crate::live::Listening;
 use open::OpenFeed;
 use ready::Ready;

@@ -13,8 +13,8 @@ use guildhall_proto::frame::Kind;
 use guildhall_proto::{CallError, Event, Member, UserId};
 use guildhall_transport::{LaneSender, Priority};
 
-use super::lane::Unanswered;
 use super::requests::Place;
+use super::unanswered::Unanswered;
 use crate::last::Readable;
 use crate::node::Node;
 use crate::reads::{Recipients, ViewRef, Workers};

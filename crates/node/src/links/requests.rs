@@ -10,7 +10,7 @@ use guildhall_transport::LaneReceiver;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
-use super::lane::Unanswered;
+use super::unanswered::Unanswered;
 
 /// The rest of a request, and until when its caller waits.
 pub(super) struct Incoming<'a> {

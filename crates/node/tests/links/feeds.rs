@@ -139,6 +139,25 @@ async fn many_feeds_of_a_link_share_a_lane_each_in_its_order() {
 }
 
 #[tokio::test]
+async fn news_of_one_guild_has_the_link_look_at_its_feed_alone() {
+    let world = World::new();
+    let dialer = world.dial(Role::Backend).await;
+    for number in 1..=100 {
+        let guild = world.found(number, 1).await;
+        open(&dialer, guild, number, (0, &[])).await.unwrap();
+    }
+    world.until_counted(Counter::FeedTurns, 100).await;
+    let before = world.count(Counter::FeedTurns);
+    world.ask(GuildId::new(50).unwrap(), message(1)).await;
+    next_event(&mut soon(dialer.next_push()).await.unwrap(), 50).await;
+    assert!(
+        world.count(Counter::FeedTurns) <= before + 2,
+        "{} turns for one event",
+        world.count(Counter::FeedTurns) - before
+    );
+}
+
+#[tokio::test]
 async fn a_link_that_stalls_is_told_its_gap_and_the_others_hear_everything() {
     let world = World::with(|node, _| node.ring = RingConfig { entries_max: 256, bytes_max: 1024 * 1024 });
     let guild = world.found(1, 1).await;

@@ -131,7 +131,7 @@ impl OpenFeed {
             self.call_to_tell();
         }
         let end = match read {
-            // Before its guild is known to be gone the relay hears it by the event, if that is still there.
+            // Where the ring has not passed the deletion, the relay hears that first, and this end is an owner's.
             Err(ReadError::Gap(_)) if live.view().is_err() => Some(FeedEnd::GuildDeleted { at: feed.head() }),
             Err(ReadError::Gap(_)) => Some(FeedEnd::Gap),
             Ok(read) if read.at_head && is_over => Some(FeedEnd::OwnerEnded),

@@ -17,6 +17,7 @@ use crate::node::Node;
 pub(in crate::links) async fn send_events(feeds: Arc<Feeds>, node: Node, mut lane: LaneSender) -> LaneError {
     loop {
         let feed = feeds.events.next().await;
+        node.counters().bump(Counter::FeedTurns);
         let looked = match feed.look(&mut lane) {
             Ok(looked) => looked,
             Err(error) => return error,

@@ -1,10 +1,9 @@
-//! What a call comes to that is not answered as a whole, and how it is told.
+//! What a call comes to that is not answered as a whole, and under which reason it is counted.
 
 use guildhall_proto::call::{CallFault, ChunkFault, Malformed};
 use guildhall_proto::codec::CodecError;
-use guildhall_proto::frame::Kind;
 use guildhall_proto::{CallError, CommandError};
-use guildhall_transport::{LaneError, LaneSender};
+use guildhall_transport::LaneError;
 
 use crate::counters::Counter;
 
@@ -26,14 +25,6 @@ impl Unanswered {
             Self::Fault(fault) => counter(fault),
             Self::Left => Counter::CallsLeft,
             Self::Unread => Counter::CallsUnread,
-        }
-    }
-
-    /// Has it told, if the caller is to hear it.
-    pub(super) fn append_to(self, answer: &mut LaneSender) -> Result<bool, LaneError> {
-        match self {
-            Self::Fault(fault) => answer.append_value(Kind::Error, &fault).map(|()| true),
-            Self::Left | Self::Unread => Ok(false),
         }
     }
 }
