@@ -149,6 +149,8 @@ impl Guilds for Scripted {
     }
 
     async fn session(&self, _guild: GuildId, _session: SessionId, request: SessionRequest) -> Result<Reply, CallError> {
+        // As an owner, it answers in its next turn.
+        tokio::task::yield_now().await;
         let mut owner = self.0.owner.lock();
         let at = owner.feed.head();
         match request {

@@ -13,21 +13,36 @@ fn attach(number: u64) -> Attach {
     Attach { session, user, status: Status::Online, members: false, level: Level::Active }
 }
 
-/// The next message that a session hears, with its number; a gap is told as none.
-async fn heard(session: &mut SessionStream) -> Option<(Position, u64)> {
+/// What a session hears next, but for what is told of now.
+#[derive(Debug, PartialEq, Eq)]
+enum Heard {
+    /// A message, with its number.
+    Message(Position, u64),
+    /// A gap up to there.
+    Gap(Position),
+}
+
+async fn heard(session: &mut SessionStream) -> Heard {
     loop {
         match soon(session.next()).await.expect("the session goes on") {
             Delivery::Event(event) => match &event.kind {
                 EventKind::MessagePublished(message) => {
-                    let number = u64::from_le_bytes(message.payload.bytes().try_into().unwrap());
-                    return Some((event.position, number));
+                    let number = u64::from_le_bytes(message.payload.bytes()[..].try_into().unwrap());
+                    return Heard::Message(event.position, number);
                 }
                 other => panic!("{other:?}"),
             },
-            Delivery::Gap(_) => return None,
+            Delivery::Gap(gap) => return Heard::Gap(gap.through),
             Delivery::Ephemeral(_) | Delivery::Unread(_) => {}
             Delivery::Detached(reason) => panic!("{reason:?}"),
         }
+    }
+}
+
+fn number_of(heard: Heard) -> u64 {
+    match heard {
+        Heard::Message(_, number) => number,
+        Heard::Gap(through) => panic!("a gap up to {through:?}"),
     }
 }
 
@@ -49,7 +64,7 @@ async fn sessions_hear_in_order_and_once_what_is_published_from_anywhere() {
     }
     for session in &mut sessions {
         for (number, position) in positions.iter().enumerate() {
-            assert_eq!(heard(session).await, Some((*position, number as u64)));
+            assert_eq!(heard(session).await, Heard::Message(*position, number as u64));
         }
     }
     soon(guild.typing(user(2), channel())).await.unwrap();
@@ -75,7 +90,7 @@ async fn a_session_resumes_at_another_backend_node_where_it_was() {
         soon(guild.call(Actor::User(user(1)), message(number))).await.unwrap();
     }
     for number in 0..5 {
-        assert_eq!(heard(&mut session).await.unwrap().1, number);
+        assert_eq!(number_of(heard(&mut session).await), number);
     }
     let resume = Resume { attach: attach(2), secret: session.secret(), known: session.known() };
     // Its backend node is gone.
@@ -85,7 +100,7 @@ async fn a_session_resumes_at_another_backend_node_where_it_was() {
     assert_eq!(resumed.gap, None);
     let mut session = resumed.session;
     for number in 5..10 {
-        assert_eq!(heard(&mut session).await.unwrap().1, number);
+        assert_eq!(number_of(heard(&mut session).await), number);
     }
     drop(session);
     second.close().await;
@@ -100,17 +115,19 @@ async fn sessions_go_on_at_a_node_that_was_started_anew_and_a_hole_is_told() {
     let mut session = soon(client.backend().unwrap().attach(GUILD, attach(2))).await.unwrap();
     let guild = client.guild(GUILD).within(Duration::from_secs(20));
     soon(guild.call(Actor::User(user(1)), message(1))).await.unwrap();
-    assert_eq!(heard(&mut session).await.unwrap().1, 1);
+    assert_eq!(number_of(heard(&mut session).await), 1);
     world.restart(NodeConfig::default()).await;
     // The relay begins again at the new owner's view: what lies between is told as a gap.
     let mut number = 2;
     loop {
         soon(guild.call(Actor::User(user(1)), message(number))).await.unwrap();
-        if let Some((_, told)) = heard(&mut session).await {
-            assert!(told <= number);
-            break;
+        match heard(&mut session).await {
+            Heard::Message(_, told) => {
+                assert!((2..=number).contains(&told), "{told} of {number}");
+                break;
+            }
+            Heard::Gap(_) => number += 1,
         }
-        number += 1;
     }
     drop(session);
     client.close().await;
@@ -129,18 +146,24 @@ async fn a_backend_node_that_falls_out_of_the_ring_goes_on_behind_a_gap() {
     let mut session = soon(near.backend().unwrap().attach(GUILD, attach(2))).await.unwrap();
     // Without a look at the session, and far more than all rings hold together: what was lost is told.
     let guild = far.guild(GUILD);
+    let mut last = Position::default();
     for number in 0..2_000 {
-        soon(guild.call(Actor::User(user(1)), message(number))).await.unwrap();
+        last = soon(guild.call(Actor::User(user(1)), message(number))).await.unwrap().at();
     }
-    let (mut next, mut gaps) = (0, 0);
-    while next < 2_000 {
-        match heard(&mut session).await {
-            Some((_, number)) => {
-                assert!(number == next || gaps > 0 && number > next, "{number} behind {next}");
-                next = number + 1;
+    let (mut at, mut gaps) = (Position::default(), 0);
+    while at < last {
+        let next = match heard(&mut session).await {
+            Heard::Message(position, _) => {
+                assert!(at == Position::default() || position.seq.0 == at.seq.0 + 1, "{position:?} behind {at:?}");
+                position
             }
-            None => gaps += 1,
-        }
+            Heard::Gap(through) => {
+                gaps += 1;
+                through
+            }
+        };
+        assert!(next > at);
+        at = next;
     }
     assert!(gaps > 0);
     drop(session);

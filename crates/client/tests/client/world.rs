@@ -20,8 +20,8 @@ pub(crate) struct World {
     authority: Authority,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) node: Node,
-    serving: Option<Serving>,
-    endpoint: Endpoint,
+    /// Gone while it is between two runs.
+    served: Option<(Serving, Endpoint)>,
     pub(crate) address: SocketAddr,
 }
 
@@ -36,19 +36,14 @@ impl World {
         let node = Node::start(config, Arc::clone(&store)).unwrap();
         let (serving, endpoint) = serve(&node, &authority, "127.0.0.1:0".parse().unwrap(), 1);
         let address = endpoint.address().unwrap();
-        Self { authority, store, node, serving: Some(serving), endpoint, address }
+        Self { authority, store, node, served: Some((serving, endpoint)), address }
     }
 
-    /// The node is gone without a word to anyone, and another run of it comes, at the same address, over the same store.
+    /// The node stops, and another run of it comes, at the same address, over the same store.
     pub(crate) async fn restart(&mut self, config: NodeConfig) {
-        if let Some(serving) = self.serving.take() {
-            serving.stop().await;
-        }
-        self.endpoint.close().await;
-        self.node.stop().await;
+        self.end().await;
         self.node = Node::start(config, Arc::clone(&self.store)).unwrap();
-        let (serving, endpoint) = serve(&self.node, &self.authority, self.address, 2);
-        (self.serving, self.endpoint) = (Some(serving), endpoint);
+        self.served = Some(serve(&self.node, &self.authority, self.address, 2));
     }
 
     pub(crate) fn config(&self, number: u64) -> ClientConfig {
@@ -72,10 +67,14 @@ impl World {
     }
 
     pub(crate) async fn stop(mut self) {
-        if let Some(serving) = self.serving.take() {
+        self.end().await;
+    }
+
+    async fn end(&mut self) {
+        if let Some((serving, endpoint)) = self.served.take() {
             serving.stop().await;
+            endpoint.close().await;
         }
-        self.endpoint.close().await;
         self.node.stop().await;
     }
 }
