@@ -1,5 +1,7 @@
 //! What the command line may say, and its help.
 
+mod pki;
+
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
@@ -8,6 +10,8 @@ use guildhall_proto::limits::MEMBERS_MAX;
 
 use crate::demo::{Asked, Tamper};
 use crate::logging::{Format, Level};
+
+pub(crate) use pki::{PkiCommand, PkiInitArgs, PkiIssueArgs, PkiShowArgs};
 
 /// A check failed, or the work could not be finished.
 pub(crate) const EXIT_FAILED: u8 = 1;
@@ -55,6 +59,10 @@ pub(crate) enum Command {
     /// Make a directory of guilds from a backup
     #[command(after_help = RESTORE_AFTER_HELP)]
     Restore(RestoreArgs),
+
+    /// Make an authority for a cluster, and certificates for those who take part
+    #[command(subcommand, after_help = pki::AFTER_HELP)]
+    Pki(PkiCommand),
 
     /// Kill processes at their work, and check that whatever they had acknowledged is there
     #[command(hide = true)]
