@@ -6,6 +6,8 @@ use std::cell::Cell;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use guildhall_proto::call::Call;
+
 macro_rules! counters {
     ($($(#[doc = $doc:literal])* $name:ident: $text:literal,)*) => {
         /// What is counted.
@@ -111,6 +113,85 @@ counters! {
     SessionsResumed: "relay_sessions_resumed_total",
     /// Of these, those that were told a gap first: what they had missed was not to be had any more.
     SessionsResumedWithGap: "relay_sessions_resumed_with_gap_total",
+    /// Questions to the store whether owners are the owners still, for strong reads.
+    Confirmations: "store_confirmations_total",
+    /// Calls over links, allowed: `Ping`.
+    CallsPing: "link_calls_total{call=\"ping\"}",
+    /// Calls over links, allowed: `Stats`.
+    CallsStats: "link_calls_total{call=\"stats\"}",
+    /// Calls over links, allowed: `ListGuilds`.
+    CallsListGuilds: "link_calls_total{call=\"list_guilds\"}",
+    /// Calls over links, allowed: `Command`.
+    CallsCommand: "link_calls_total{call=\"command\"}",
+    /// Calls over links, allowed: `Import`.
+    CallsImport: "link_calls_total{call=\"import\"}",
+    /// Calls over links, allowed: `Publish`.
+    CallsPublish: "link_calls_total{call=\"publish\"}",
+    /// Calls over links, allowed: `Typing`.
+    CallsTyping: "link_calls_total{call=\"typing\"}",
+    /// Calls over links, allowed: `Read`.
+    CallsRead: "link_calls_total{call=\"read\"}",
+    /// Calls over links, allowed: `Recipients`.
+    CallsRecipients: "link_calls_total{call=\"recipients\"}",
+    /// Calls over links, allowed: `Sessions`.
+    CallsSessions: "link_calls_total{call=\"sessions\"}",
+    /// Calls over links, allowed: `Feed`.
+    CallsFeed: "link_calls_total{call=\"feed\"}",
+    /// Calls over links, allowed: `Export`.
+    CallsExport: "link_calls_total{call=\"export\"}",
+    /// Calls over links, allowed: `Backup`.
+    CallsBackup: "link_calls_total{call=\"backup\"}",
+    /// Calls over links that came to nothing: the guild refused.
+    CallsFailedRefused: "link_calls_failed_total{reason=\"refused\"}",
+    /// Calls over links that came to nothing: something was full.
+    CallsFailedOverloaded: "link_calls_failed_total{reason=\"overloaded\"}",
+    /// Calls over links that came to nothing: it is not known what became of it.
+    CallsFailedOutcomeUnknown: "link_calls_failed_total{reason=\"outcome_unknown\"}",
+    /// Calls over links that came to nothing: the node stops.
+    CallsFailedStopping: "link_calls_failed_total{reason=\"stopping\"}",
+    /// Calls over links that came to nothing: the guild could not be asked.
+    CallsFailedUnavailable: "link_calls_failed_total{reason=\"unavailable\"}",
+    /// Calls over links that came to nothing: the guild is another node's.
+    CallsFailedMoved: "link_calls_failed_total{reason=\"moved\"}",
+    /// Calls over links that came to nothing: the role may not ask for that.
+    CallsFailedDenied: "link_calls_failed_total{reason=\"denied\"}",
+    /// Calls over links that came to nothing: the request is none.
+    CallsFailedMalformedRequest: "link_calls_failed_total{reason=\"malformed_request\"}",
+    /// Calls over links that came to nothing: there were chunks where none belong, or none where they must be.
+    CallsFailedMalformedChunks: "link_calls_failed_total{reason=\"malformed_chunks\"}",
+    /// Calls over links that came to nothing: a chunk is not what belongs there.
+    CallsFailedMalformedChunk: "link_calls_failed_total{reason=\"malformed_chunk\"}",
+    /// Calls over links that came to nothing: the feed's id was in use.
+    CallsFailedFeedIdInUse: "link_calls_failed_total{reason=\"feed_id_in_use\"}",
+    /// Calls over links that came to nothing: the caller's time was over.
+    CallsFailedTooLate: "link_calls_failed_total{reason=\"too_late\"}",
+    /// Calls over links that came to nothing: the link had as many feeds as it may have.
+    CallsFailedFeedsFull: "link_calls_failed_total{reason=\"feeds_full\"}",
+    /// Calls over links that the caller gave up, or whose link ended.
+    CallsLeft: "link_calls_given_up_total{reason=\"caller\"}",
+    /// Answers over links that nobody had read by the end of the caller's time.
+    CallsUnread: "link_calls_given_up_total{reason=\"unread\"}",
+}
+
+impl Counter {
+    /// What counts a call that was allowed.
+    pub(crate) const fn of_call(call: Call) -> Self {
+        match call {
+            Call::Ping => Self::CallsPing,
+            Call::Stats => Self::CallsStats,
+            Call::ListGuilds => Self::CallsListGuilds,
+            Call::Command => Self::CallsCommand,
+            Call::Import => Self::CallsImport,
+            Call::Publish => Self::CallsPublish,
+            Call::Typing => Self::CallsTyping,
+            Call::Read => Self::CallsRead,
+            Call::Recipients => Self::CallsRecipients,
+            Call::Sessions => Self::CallsSessions,
+            Call::Feed => Self::CallsFeed,
+            Call::Export => Self::CallsExport,
+            Call::Backup => Self::CallsBackup,
+        }
+    }
 }
 
 /// One node's counters.

@@ -53,10 +53,12 @@
 mod beside;
 mod clock;
 mod config;
+mod confirm;
 mod counters;
 mod durable;
 mod keys;
 mod last;
+mod links;
 mod live;
 mod mailbox;
 mod node;
@@ -80,6 +82,7 @@ pub use guildhall_relay::{BatchItem, DetachReason, Gap, RelayConfig, Secret, Sec
 pub use guildhall_ring::{LatestConfig, RingConfig};
 pub use guildhall_sessions::{Attach, AttachError, Delivery, Resume, ResumeError, Resumed};
 pub use keys::NoRandomness;
+pub use links::{ServeConfig, Serving};
 pub use node::{Call, Node, Pending, StartError};
 pub use owner::SleepError;
 pub use reads::{Recipients, ViewRef};

@@ -89,6 +89,8 @@ pub(crate) enum Control {
     CheckpointDone { stored: bool },
     /// One of the guild's jobs panicked.
     JobPanicked(JobPanicked),
+    /// The store has another owner.
+    Fenced(StoreError),
     /// Nobody has asked for the guild for a while: keep no room for the next turn.
     Tidy,
     /// The guild is to fall asleep.
@@ -226,6 +228,10 @@ impl Listening {
     pub(crate) fn to(live: &Arc<Live>) -> Self {
         live.listeners.fetch_add(1, Ordering::AcqRel);
         Self(Arc::clone(live))
+    }
+
+    pub(crate) fn live(&self) -> &Arc<Live> {
+        &self.0
     }
 }
 

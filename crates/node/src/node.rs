@@ -16,6 +16,7 @@ use tokio::runtime::Handle;
 
 use crate::beside::Backend;
 use crate::config::{NodeConfig, ResumeConfig};
+use crate::confirm::Confirmations;
 use crate::counters::{Counter, Counters, Counts};
 use crate::keys::{Keys, NoRandomness};
 use crate::last::Readable;
@@ -37,6 +38,7 @@ struct Shared {
     counters: Arc<Counters>,
     rings: Arc<Rings>,
     keys: Keys,
+    confirmations: Arc<Confirmations>,
 }
 
 /// A command with all that decides about it.
@@ -76,6 +78,7 @@ impl Node {
         let offload = Offload::start(config.offload.clone(), Arc::clone(&counters))?;
         let counted = Arc::clone(&counters);
         let rings = Arc::new(Rings::new(config.rings_bytes_max, move || counted.bump(Counter::RingsCutBack)));
+        let confirmations = Arc::new(Confirmations::new(Arc::clone(&store), Arc::clone(&counters)));
         let around = Surroundings {
             runtime: Handle::current(),
             clock: config.clock.clone(),
@@ -87,7 +90,7 @@ impl Node {
             rings: Arc::clone(&rings),
         };
         let registry = Registry::new(config.clone(), around);
-        Ok(Self { shared: Arc::new(Shared { config, registry, offload, counters, rings, keys }) })
+        Ok(Self { shared: Arc::new(Shared { config, registry, offload, counters, rings, keys, confirmations }) })
     }
 
     /// Carries a command out and waits for its outcome. If the guild's owner ends meanwhile, a durable command is retried under the
@@ -152,16 +155,26 @@ impl Node {
     /// # Errors
     /// [`CallError`]: `Refused` by the guild, `Overloaded`, `Stopping` or `Unavailable`. Nothing was told then.
     pub async fn typing(&self, guild: GuildId, user: UserId, channel: ChannelId) -> Result<(), CallError> {
+        self.tell_typing(guild, user, channel).await.map(|_| ())
+    }
+
+    /// The same, with what the guild answers.
+    pub(crate) async fn tell_typing(
+        &self,
+        guild: GuildId,
+        user: UserId,
+        channel: ChannelId,
+    ) -> Result<Reply, CallError> {
         let live = self.live(guild).await?;
         // Before the mailbox, so that who holds down a key costs the owner nothing.
-        if let Some(Ephemeral { kind: EphemeralKind::Typing { since, .. }, .. }) =
+        if let Some(Ephemeral { kind: EphemeralKind::Typing { since, .. }, at }) =
             live.feed.told.get(&Subject { user, channel: Some(channel) })
             && self.time().since(since) < TYPING_EVERY
         {
             self.counters().bump(Counter::TypingRepeated);
-            return Ok(());
+            return Ok(Reply::Accepted(at));
         }
-        self.retried(guild, || Request::Typing { user, channel }).await.map(|_| ())
+        self.retried(guild, || Request::Typing { user, channel }).await
     }
 
     /// A new backend node's part, with relays of its own.
@@ -268,6 +281,19 @@ impl Node {
 
     pub(crate) fn offload(&self) -> &Offload {
         &self.shared.offload
+    }
+
+    /// What the store has of guilds: a page of them, ascending, and whether there are more.
+    pub(crate) fn stored_guilds(
+        &self,
+        after: Option<GuildId>,
+        limit: usize,
+    ) -> Result<(Vec<GuildId>, bool), CallError> {
+        self.shared.registry.stored(after, limit)
+    }
+
+    pub(crate) fn confirmations(&self) -> &Arc<Confirmations> {
+        &self.shared.confirmations
     }
 
     pub(crate) fn counters(&self) -> &Counters {

@@ -311,7 +311,7 @@ impl Owner {
     fn control(&mut self, control: Control) {
         match control {
             Control::Settled(turn, Ok(())) => self.gate.settle(turn),
-            Control::Settled(_, Err(error)) => self.end(End::StoreFailed(error)),
+            Control::Settled(_, Err(error)) | Control::Fenced(error) => self.end(End::StoreFailed(error)),
             Control::Folded(folded) => {
                 self.guild.handle(self.around.clock.now(), Input::FoldDone(*folded), &mut self.effects);
                 // What came meanwhile may be due as well, and nothing else may come.

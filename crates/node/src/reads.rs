@@ -17,8 +17,9 @@ use crate::live::Live;
 use crate::node::Node;
 use crate::offload::{JobPanicked, Offload};
 
+use recipients::Chunks;
 pub use recipients::Recipients;
-use recipients::{Chunks, Workers};
+pub(crate) use recipients::Workers;
 
 /// A guild as of one position, to be read at leisure: the guild goes on meanwhile. If it is the last to hold what it shows, that dies
 /// on a worker.
@@ -122,14 +123,24 @@ impl Node {
         prefix: &str,
         limit: usize,
     ) -> Result<(AsOf, Vec<Member>), CallError> {
-        let prefix = prefix.to_owned();
         let of = self.readable(guild).await?;
-        let search = move |view: &ViewRef| Ok((view.as_of(), view.by_prefix(&prefix, limit), view.wants_nick_order()));
-        let (as_of, found, wants_order) = self.scan(of.clone(), search).await?;
+        self.search(of, prefix.to_owned(), limit, ViewRef::as_of).await
+    }
+
+    /// The same where it is said, with something about the view that was searched.
+    pub(crate) async fn search<H: Send + 'static>(
+        &self,
+        of: Readable,
+        prefix: String,
+        limit: usize,
+        about: fn(&ViewRef) -> H,
+    ) -> Result<(H, Vec<Member>), CallError> {
+        let search = move |view: &ViewRef| Ok((about(view), view.by_prefix(&prefix, limit), view.wants_nick_order()));
+        let (about, found, wants_order) = self.scan(of.clone(), search).await?;
         if wants_order {
             self.offload().order_nicks(of);
         }
-        Ok((as_of, found))
+        Ok((about, found))
     }
 
     /// The members that a question names, as a stream of chunks. Runs on all workers while it is read, over the view as it is now.
@@ -138,7 +149,12 @@ impl Node {
     /// As [`view`](Self::view), `Overloaded` if too many scans run or too many answers are being read, and what the question names may
     /// be unknown.
     pub async fn recipients(&self, guild: GuildId, question: Question) -> Result<Recipients, CallError> {
-        self.answer(guild, move |view| Ok(Arc::new(view.scan(question).map_err(unknown)?))).await
+        self.recipients_of(self.readable(guild).await?, question).await
+    }
+
+    /// The same where it is said.
+    pub(crate) async fn recipients_of(&self, of: Readable, question: Question) -> Result<Recipients, CallError> {
+        self.answer(of, move |view| Ok(Arc::new(view.scan(question).map_err(unknown)?))).await
     }
 
     /// The members that `keep` keeps, likewise. If `keep` panics, the guild retires and is loaded again.
@@ -149,15 +165,14 @@ impl Node {
     where
         F: Fn(&MemberRef<'_>, Status) -> bool + Send + Sync + 'static,
     {
-        self.answer(guild, move |view| Ok(Arc::new(view.filter(keep)))).await
+        self.answer(self.readable(guild).await?, move |view| Ok(Arc::new(view.filter(keep)))).await
     }
 
     async fn answer(
         &self,
-        guild: GuildId,
+        of: Readable,
         ask: impl FnOnce(&View) -> Result<Arc<dyn Chunks>, CallError> + Send + 'static,
     ) -> Result<Recipients, CallError> {
-        let of = self.readable(guild).await?;
         let view = self.view_in(&of)?;
         let as_of = view.as_of();
         let places = self.offload().answer(&of)?;
@@ -182,7 +197,7 @@ impl Node {
         done.unwrap_or_else(|panic| Err(panic.into()))
     }
 
-    fn view_in(&self, of: &Readable) -> Result<ViewRef, CallError> {
+    pub(crate) fn view_in(&self, of: &Readable) -> Result<ViewRef, CallError> {
         let (view, stale_for) = of.view()?;
         if stale_for.is_some() {
             self.counters().bump(Counter::ReadsStale);
@@ -195,7 +210,7 @@ impl Node {
     }
 }
 
-fn unknown(unknown: UnknownInView) -> CallError {
+pub(crate) fn unknown(unknown: UnknownInView) -> CallError {
     CallError::Refused(match unknown {
         UnknownInView::Member(user) => CommandError::UnknownMember { user },
         UnknownInView::Channel(channel) => CommandError::UnknownChannel { channel },

@@ -186,6 +186,14 @@ impl Registry {
         self.places.forget_lasts(self.places.round(), None);
     }
 
+    /// The guilds that the store has, awake or not: a page of them, and whether there are more.
+    pub(crate) fn stored(&self, after: Option<GuildId>, limit: usize) -> Result<(Vec<GuildId>, bool), CallError> {
+        let mut guilds = self.store.list(after, limit + 1).map_err(unavailable)?;
+        let more = guilds.len() > limit;
+        guilds.truncate(limit);
+        Ok((guilds, more))
+    }
+
     /// Refuses what would be claimed in vain: each claim takes room in the store.
     fn require_worth(&self, guild: GuildId, purpose: Purpose) -> Result<(), CallError> {
         let known = self.store.knows(guild).map_err(unavailable)?;

@@ -57,6 +57,7 @@ mod workers;
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use guildhall_log::{Found, Log, LogConfig, LogError, Refused, discard, vacant};
@@ -319,13 +320,20 @@ impl EmbeddedStore {
 
 impl Store for EmbeddedStore {
     fn knows(&self, guild: GuildId) -> Result<Known, StoreError> {
+        Ok(self.shared.rows().known(guild))
+    }
+
+    fn list(&self, after: Option<GuildId>, limit: usize) -> Result<Vec<GuildId>, StoreError> {
         let rows = self.shared.rows();
-        Ok(match rows.guilds.get(&guild) {
-            _ if rows.cut.contains_key(&guild) => Known::Something,
-            Some(_) if rows.deleted.contains(&guild) => Known::Deleted,
-            Some(row) if row.is_stored() => Known::Something,
-            Some(_) | None => Known::Nothing,
-        })
+        let behind = rows.guilds.range((after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded));
+        let there = behind.map(|(guild, _)| *guild).filter(|guild| rows.known(*guild) == Known::Something);
+        Ok(there.take(limit).collect())
+    }
+
+    /// One process has the directory, so what it remembers is what the disk would say.
+    fn confirm(&self, guild: GuildId, epoch: Epoch, confirmed: Stored) {
+        let outcome = self.shared.rows().fence(guild, epoch);
+        confirmed(outcome);
     }
 
     fn claim(&self, guild: GuildId, grant: Grant) -> Result<Claim, StoreError> {

@@ -111,6 +111,18 @@ pub trait Store: Send + Sync + 'static {
     /// [`StoreError::Unavailable`] if that cannot be told.
     fn knows(&self, guild: GuildId) -> Result<Known, StoreError>;
 
+    /// The guilds of which something is stored, those known to be deleted left out: ascending, behind `after`, at most `limit`.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] if that cannot be told.
+    fn list(&self, after: Option<GuildId>, limit: usize) -> Result<Vec<GuildId>, StoreError>;
+
+    /// Tells `confirmed`, from whatever thread, whether an epoch is in force at some moment after the call: then nobody has claimed the
+    /// guild since. Never waits. Other than an empty batch that is refused, this leaves what follows as it is.
+    ///
+    /// If it is not, [`StoreError::Fenced`]; [`StoreError::Unavailable`] if that cannot be told.
+    fn confirm(&self, guild: GuildId, epoch: Epoch, confirmed: Stored);
+
     /// Takes a guild over: raises its epoch, and returns all that is stored of it. May wait for the disk; call it on a thread that
     /// may wait too.
     ///
@@ -135,7 +147,7 @@ pub trait Store: Send + Sync + 'static {
     fn has_room(&self) -> bool;
 }
 
-/// Told once, when a batch or a checkpoint is stored or is known not to be. Dropped untold, the outcome is unknown.
+/// Told once, when a batch or a checkpoint is stored, or an epoch confirmed, or that is known not to be. Dropped untold, the outcome is unknown.
 pub type Stored = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 
 /// Records of one guild, under one epoch.

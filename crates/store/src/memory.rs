@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::mem::replace;
+use std::ops::Bound;
 
 use guildhall_proto::{Epoch, Grant, GuildId, Record};
 use parking_lot::Mutex;
@@ -22,6 +23,16 @@ struct Kept {
     grant: Grant,
     checkpoint: Option<StoredCheckpoint>,
     records: Vec<Record>,
+}
+
+impl Kept {
+    fn known(&self) -> Known {
+        match &self.checkpoint {
+            Some(checkpoint) if checkpoint.is_deleted() => Known::Deleted,
+            None if self.records.is_empty() => Known::Nothing,
+            Some(_) | None => Known::Something,
+        }
+    }
 }
 
 impl MemoryStore {
@@ -54,11 +65,19 @@ impl MemoryStore {
 impl Store for MemoryStore {
     fn knows(&self, guild: GuildId) -> Result<Known, StoreError> {
         let guilds = self.guilds.lock();
-        Ok(match guilds.get(&guild) {
-            Some(Kept { checkpoint: Some(checkpoint), .. }) if checkpoint.is_deleted() => Known::Deleted,
-            Some(kept) if kept.checkpoint.is_some() || !kept.records.is_empty() => Known::Something,
-            Some(_) | None => Known::Nothing,
-        })
+        Ok(guilds.get(&guild).map_or(Known::Nothing, Kept::known))
+    }
+
+    fn list(&self, after: Option<GuildId>, limit: usize) -> Result<Vec<GuildId>, StoreError> {
+        let guilds = self.guilds.lock();
+        let behind = guilds.range((after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded));
+        let there = behind.filter(|(_, kept)| kept.known() == Known::Something).map(|(guild, _)| *guild);
+        Ok(there.take(limit).collect())
+    }
+
+    fn confirm(&self, guild: GuildId, epoch: Epoch, confirmed: Stored) {
+        let current = self.guilds.lock().get(&guild).map_or(Epoch::default(), |kept| kept.epoch);
+        confirmed(if epoch == current { Ok(()) } else { Err(StoreError::Fenced { got: epoch, current }) });
     }
 
     fn claim(&self, guild: GuildId, grant: Grant) -> Result<Claim, StoreError> {
@@ -151,6 +170,12 @@ mod tests {
         outcome.recv().unwrap()
     }
 
+    fn confirm(store: &MemoryStore, epoch: Epoch) -> Result<(), StoreError> {
+        let (told, outcome) = mpsc::channel();
+        store.confirm(guild(), epoch, Box::new(move |confirmed| told.send(confirmed).unwrap()));
+        outcome.recv().unwrap()
+    }
+
     #[test]
     fn a_claim_raises_the_epoch_and_fences_the_owner_before() {
         let store = MemoryStore::default();
@@ -162,6 +187,7 @@ mod tests {
 
         let fenced = StoreError::Fenced { got: first, current: second.epoch };
         assert_eq!(append(&store, first, 3..=3), Err(fenced.clone()));
+        assert_eq!((confirm(&store, first), confirm(&store, second.epoch)), (Err(fenced.clone()), Ok(())));
         assert_eq!(save(&store, first, 2), Err(fenced));
         assert_eq!(store.claim(guild(), Grant(3)).unwrap().tail.len(), 2);
     }
@@ -194,7 +220,12 @@ mod tests {
         assert!(append(&store, Epoch(1), 1..=1).is_err());
         let epoch = store.claim(guild(), Grant(1)).unwrap().epoch;
         assert_eq!(store.knows(guild()), Ok(Known::Nothing), "a claim stores nothing of the guild");
+        assert_eq!(store.list(None, 10), Ok(vec![]));
         append(&store, epoch, 1..=1).unwrap();
         assert_eq!(store.knows(guild()), Ok(Known::Something));
+        assert_eq!(store.list(None, 10), Ok(vec![guild()]));
+        assert_eq!((store.list(Some(guild()), 10), store.list(None, 0)), (Ok(vec![]), Ok(vec![])));
+        save(&store, epoch, 1).unwrap();
+        assert_eq!(store.list(None, 10), Ok(vec![]), "it is deleted");
     }
 }

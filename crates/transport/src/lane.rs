@@ -138,6 +138,17 @@ impl LaneSender {
         }
     }
 
+    /// Waits until the other end reads no more, or the link has ended. Never ends while the other end reads on.
+    pub fn given_up(&self) -> impl Future<Output = ()> + Send + use<> {
+        let stopped = self.stream.stopped();
+        async move {
+            if let Ok(None) = stopped.await {
+                // It has all of a lane that was finished.
+                std::future::pending().await
+            }
+        }
+    }
+
     /// How urgent it is from here on.
     pub fn set_priority(&self, priority: Priority) {
         let number = match priority {

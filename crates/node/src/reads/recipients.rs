@@ -45,7 +45,7 @@ struct Scanning {
 
 /// Where windows run, and what they keep.
 #[derive(Debug)]
-pub(super) struct Workers {
+pub(crate) struct Workers {
     of: Readable,
     offload: Offload,
     /// A window keeps them too: one whose reader has gone still runs.
@@ -131,7 +131,7 @@ impl Recipients {
 }
 
 impl Workers {
-    pub(super) fn new(of: Readable, offload: Offload, places: AnswerPlace) -> Self {
+    pub(crate) fn new(of: Readable, offload: Offload, places: AnswerPlace) -> Self {
         Self { of, offload, places: Arc::new(places) }
     }
 
@@ -144,6 +144,14 @@ impl Workers {
             let ahead = self.start(self.offload.next_scan(), move || on_all_workers(&*shared, window));
             Scanning { workers: self, question, ahead, next_chunk }
         })
+    }
+
+    /// Runs a piece of the answer on a worker. One that was let in is never refused.
+    pub(crate) async fn run<R: Send + 'static>(
+        &self,
+        piece: impl FnOnce() -> R + Send + 'static,
+    ) -> Result<R, CallError> {
+        Ok(self.start(self.offload.next_scan(), piece).await?)
     }
 
     fn start<R: Send + 'static>(&self, place: ScanPlace, scan: impl FnOnce() -> R + Send + 'static) -> Started<R> {

@@ -143,6 +143,14 @@ impl Store for TestStore {
         self.inner.knows(guild)
     }
 
+    fn list(&self, after: Option<GuildId>, limit: usize) -> Result<Vec<GuildId>, StoreError> {
+        self.inner.list(after, limit)
+    }
+
+    fn confirm(&self, guild: GuildId, epoch: Epoch, confirmed: Stored) {
+        self.inner.confirm(guild, epoch, confirmed);
+    }
+
     fn claim(&self, guild: GuildId, grant: Grant) -> Result<Claim, StoreError> {
         self.claims.fetch_add(1, Ordering::SeqCst);
         let gate = self.script.lock().claim_gate.take();

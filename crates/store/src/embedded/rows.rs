@@ -14,7 +14,7 @@ use guildhall_proto::{Epoch, Grant, GuildId};
 
 use super::bytes::{Cursor, Malformed, Put};
 use super::loading::damaged;
-use crate::StoreError;
+use crate::{Known, StoreError};
 
 /// All rows, and what else the two writers and the callers share.
 #[derive(Debug, Default)]
@@ -78,6 +78,16 @@ impl Rows {
         match &self.failed {
             Some(reason) => Err(StoreError::Unavailable { reason: reason.clone() }),
             None => Ok(()),
+        }
+    }
+
+    /// What is known of a guild without reading it.
+    pub(crate) fn known(&self, guild: GuildId) -> Known {
+        match self.guilds.get(&guild) {
+            _ if self.cut.contains_key(&guild) => Known::Something,
+            Some(_) if self.deleted.contains(&guild) => Known::Deleted,
+            Some(row) if row.is_stored() => Known::Something,
+            Some(_) | None => Known::Nothing,
         }
     }
 

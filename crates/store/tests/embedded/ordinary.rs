@@ -51,6 +51,12 @@ fn a_deleted_guild_is_known_as_such_once_somebody_has_looked() {
     opened.append_now(guild(1), epoch, vec![record(epoch, 1, 1, 1), last.clone()]).unwrap();
     let claim = opened.claim(guild(1), 1).unwrap();
     assert_eq!(opened.store.knows(guild(1)), Ok(Known::Deleted), "its last record says so");
+    opened.claim(guild(2), 1).unwrap();
+    let third = opened.claim(guild(3), 1).unwrap().epoch;
+    opened.append_now(guild(3), third, vec![record(third, 1, 1, 1)]).unwrap();
+    // The first is deleted, and nothing is stored of the second.
+    assert_eq!(opened.store.list(None, 9), Ok(vec![guild(3)]));
+    assert_eq!(opened.store.list(Some(guild(3)), 9), Ok(vec![]));
 
     let mut deleted = checkpoint(&[record(epoch, 1, 1, 1), last]);
     deleted.structure.standing = Standing::Deleted;
@@ -73,7 +79,13 @@ fn a_claim_shuts_earlier_owners_out_at_once_and_an_older_grant_is_refused_over_a
     // Not on the disk yet, and fenced all the same.
     let fenced = StoreError::Fenced { got: first, current: second.epoch() };
     assert_eq!(outcome(&opened.append(guild(1), first, vec![record(first, 2, 2, 1)])), Some(Err(fenced.clone())));
-    assert_eq!(outcome(&opened.save(guild(1), first, checkpoint(&[]))), Some(Err(fenced)));
+    assert_eq!(outcome(&opened.save(guild(1), first, checkpoint(&[]))), Some(Err(fenced.clone())));
+    let confirm = |epoch| {
+        let (told, stored) = told();
+        opened.store.confirm(guild(1), epoch, stored);
+        outcome(&told)
+    };
+    assert_eq!((confirm(first), confirm(second.epoch())), (Some(Err(fenced)), Some(Ok(()))));
     opened.drive().unwrap();
     assert_eq!(outcome(&settled), Some(Ok(())));
     let claim = second.finish().unwrap();

@@ -17,7 +17,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, timeout_at};
 
 use super::Shared;
-use crate::counters::Counter;
+use crate::counters::{Counter, Counters};
 use crate::link::{Accepted, Peer};
 use crate::register::Seat;
 use crate::{CloseReason, LaneError, Role};
@@ -52,6 +52,11 @@ impl Acceptor {
                 incoming = self.shared.quic.accept() => self.take_on(incoming?),
             }
         }
+    }
+
+    /// What the endpoint counts.
+    pub fn counters(&self) -> &Arc<Counters> {
+        &self.shared.counters
     }
 
     fn take_on(&mut self, incoming: Incoming) {

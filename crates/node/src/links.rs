@@ -1,0 +1,139 @@
+//! The node's side of links: it takes calls on them, and sends feeds.
+//!
+//! A link has a task that takes its calls, one task for each of these, and two that send: events, and what is told of now. Who asks for what its
+//! role does not allow is refused before anything else ([`Role::may_ask`]); then a call has as long as its caller waits.
+//!
+//! Bounds: of links and of the calls of each, transport's; of feeds [`ServeConfig::feeds_max`] a link; of long requests
+//! [`ServeConfig::long_requests_max`] a node. What nobody reads stays with whoever would send it, until the caller's time is over.
+
+mod answers;
+mod calls;
+mod freshness;
+mod lane;
+mod pieces;
+mod requests;
+
+use std::fmt;
+use std::sync::Arc;
+
+use guildhall_proto::{Instance, Millis, NodeId};
+use guildhall_transport::{Accepted, Acceptor, CloseReason, Counters as LinkCounters, Role};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::{JoinHandle, JoinSet};
+
+use crate::node::Node;
+
+/// How a node serves links.
+#[derive(Debug, Clone)]
+pub struct ServeConfig {
+    /// Which node this is, as its hello says.
+    pub node: NodeId,
+    /// Which run of it, likewise.
+    pub instance: Instance,
+    /// Feeds that one link may have (default 65,536, some 400 bytes each beside the guild that is kept awake). Past it a feed is refused. Fewer:
+    /// a backend node cannot hear all guilds of its users. More: memory.
+    pub feeds_max: u32,
+    /// Requests of more than one chunk that are taken in at a time, of all links: imports, and feeds for many users (default 16, each at most some
+    /// 64 MiB). One more waits, and its sender with it. Fewer: who sends slowly holds up the others. More: memory.
+    pub long_requests_max: usize,
+}
+
+impl ServeConfig {
+    /// The defaults, for this node.
+    pub fn new(node: NodeId, instance: Instance) -> Self {
+        Self { node, instance, feeds_max: 65_536, long_requests_max: 16 }
+    }
+}
+
+/// A node that serves links, until it is stopped. Dropped, it stops likewise, and nobody waits for that.
+#[derive(Debug)]
+pub struct Serving {
+    /// Its drop tells all tasks to end.
+    stop: watch::Sender<()>,
+    accepting: JoinHandle<()>,
+}
+
+/// What all links have in common.
+struct Served {
+    node: Node,
+    config: ServeConfig,
+    since: Millis,
+    links: Arc<LinkCounters>,
+    /// Leave to take in a request of more than one chunk.
+    long_requests: Arc<Semaphore>,
+}
+
+/// Whoever dialed one link.
+struct Dialer {
+    served: Arc<Served>,
+    role: Role,
+}
+
+impl Node {
+    /// Takes links on, and serves each, until that is stopped. Must be called within a tokio runtime. The node goes on when it is stopped; a node that
+    /// stops is no reason to stop this: who calls is told so.
+    pub fn serve(&self, acceptor: Acceptor, config: ServeConfig) -> Serving {
+        let (stop, stopped) = watch::channel(());
+        let served = Arc::new(Served {
+            node: self.clone(),
+            since: self.time(),
+            links: Arc::clone(acceptor.counters()),
+            long_requests: Arc::new(Semaphore::new(config.long_requests_max.min(Semaphore::MAX_PERMITS))),
+            config,
+        });
+        Serving { stop, accepting: tokio::spawn(accept(served, acceptor, stopped)) }
+    }
+}
+
+impl Serving {
+    /// Takes on no link any more, closes all, and waits until they are. What was asked for and is under way goes on; nobody hears what it comes to.
+    pub async fn stop(self) {
+        drop(self.stop);
+        // It fails only with its runtime, and then there is nothing left to wait for.
+        drop(self.accepting.await);
+    }
+}
+
+async fn accept(served: Arc<Served>, mut acceptor: Acceptor, stopped: watch::Receiver<()>) {
+    let mut links = JoinSet::new();
+    let mut stop = stopped.clone();
+    loop {
+        tokio::select! {
+            biased;
+            // Nothing is ever sent: it is the sender's drop.
+            _ = stop.changed() => break,
+            Some(_) = links.join_next() => {}
+            accepted = acceptor.accept() => match accepted {
+                Some(link) => drop(links.spawn(serve(Arc::clone(&served), link, stopped.clone()))),
+                None => break,
+            }
+        }
+    }
+    drop(acceptor);
+    links.join_all().await;
+}
+
+/// Serves one link until its end.
+async fn serve(served: Arc<Served>, link: Accepted, mut stop: watch::Receiver<()>) {
+    let dialer = Arc::new(Dialer { role: link.peer().identity.role, served });
+    loop {
+        tokio::select! {
+            biased;
+            _ = stop.changed() => {
+                link.close(CloseReason::Done);
+                break;
+            }
+            call = link.next_call() => match call {
+                // In a task of its own, which does not hold the link: what was begun goes on without it.
+                Ok((answer, request)) => drop(tokio::spawn(Arc::clone(&dialer).take(answer, request))),
+                Err(_ended) => break,
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Dialer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dialer").field("role", &self.role).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,171 @@
+//! What each request comes to.
+//!
+//! Whatever can be read is read from a view, without the guild's owner; only what changes something, or is about a session, is posted to that.
+
+use guildhall_proto::call::{Answer, CallFault, Freshness, Read, Request};
+use guildhall_proto::limits::MEMBERS_MAX;
+use guildhall_proto::{CallError, CommandError, GuildId, Name, Outcome, Reply};
+use guildhall_transport::LaneSender;
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use super::Dialer;
+use super::calls::Prepared;
+use super::lane::Unanswered;
+use super::pieces::{Members, Pieces, Users};
+use super::requests::Incoming;
+use crate::node::Call;
+use crate::reads::{ViewRef, unknown};
+
+impl Dialer {
+    /// Does what is asked, up to where the answer is sent.
+    pub(super) async fn prepare(
+        &self,
+        asked: Request,
+        incoming: &mut Incoming<'_>,
+        answer: &LaneSender,
+    ) -> Result<Prepared, Unanswered> {
+        let (node, deadline) = (&self.served.node, incoming.deadline);
+        match asked {
+            Request::Ping => {
+                incoming.nothing().await?;
+                Ok(Prepared::Whole(self.pong()))
+            }
+            Request::Stats => {
+                incoming.nothing().await?;
+                Ok(Prepared::Whole(self.stats()))
+            }
+            Request::Guilds { after, limit } => {
+                incoming.nothing().await?;
+                let (guilds, more) = node.stored_guilds(after, limit.get() as usize)?;
+                Ok(Prepared::Whole(Answer::Guilds { guilds, more }))
+            }
+            Request::Command { guild, op, actor, command } => {
+                incoming.nothing().await?;
+                change(deadline, outcome(node.call(guild, Call { op, actor, command }))).await
+            }
+            Request::Import { guild, op, actor } => {
+                let (lines, _place) = incoming.lines().await?;
+                change(deadline, outcome(node.call(guild, Call { op, actor, command: lines.command() }))).await
+            }
+            Request::Typing { guild, user, channel } => {
+                incoming.nothing().await?;
+                change(deadline, node.tell_typing(guild, user, channel)).await
+            }
+            Request::Session { guild, session, request } => {
+                incoming.nothing().await?;
+                change(deadline, node.ask_of_session(guild, session, request)).await
+            }
+            Request::Read { guild, freshness, read } => {
+                incoming.nothing().await?;
+                unless_left(answer, deadline, self.read(guild, freshness, read)).await
+            }
+            Request::Recipients { guild, freshness, question } => {
+                incoming.nothing().await?;
+                let scan = async {
+                    let of = node.readable_as(guild, freshness).await?;
+                    let recipients = node.recipients_of(of, question).await?;
+                    Ok(Prepared::Users(Answer::Recipients(recipients.as_of()), Users(recipients)))
+                };
+                unless_left(answer, deadline, scan).await
+            }
+            Request::Export { guild, freshness } => {
+                incoming.nothing().await?;
+                let export = async {
+                    let of = node.readable_as(guild, freshness).await?;
+                    let view = node.view_in(&of)?;
+                    let (head, members) = (head(&view), Members::Behind { after: None, left: MEMBERS_MAX });
+                    let pieces = Pieces::of(node, &of, view, members)?.with_rights().with_bans();
+                    Ok(Prepared::Pieces(head, pieces))
+                };
+                unless_left(answer, deadline, export).await
+            }
+            Request::SecretKeys => {
+                incoming.nothing().await?;
+                let keys = node.session_keys();
+                let (current, previous) = (keys.current().clone(), keys.previous().cloned());
+                Ok(Prepared::Whole(Answer::SecretKeys { current, previous }))
+            }
+            Request::Feed { .. } | Request::CloseFeed { .. } => {
+                Err(CallError::Unavailable { reason: String::from("feeds are not served yet") }.into())
+            }
+        }
+    }
+
+    async fn read(&self, guild: GuildId, freshness: Freshness, read: Read) -> Result<Prepared, Unanswered> {
+        let node = &self.served.node;
+        let of = node.readable_as(guild, freshness).await?;
+        let view = node.view_in(&of)?;
+        let as_of = view.as_of();
+        let members = match read {
+            Read::Member(user) => {
+                let member = view.member(user).ok_or(CommandError::UnknownMember { user })?;
+                return Ok(Prepared::Whole(Answer::Member { as_of, member }));
+            }
+            Read::Can { user, channel } => {
+                let permissions = view.can(user, channel).map_err(unknown)?;
+                return Ok(Prepared::Whole(Answer::Can { as_of, permissions }));
+            }
+            Read::Show => {
+                let head = head(&view);
+                return Ok(Prepared::Pieces(head, Pieces::of(node, &of, view, Members::Nobody)?.with_rights()));
+            }
+            Read::Members { after, limit } => {
+                Members::Behind { after, left: limit.map_or(MEMBERS_MAX, |limit| limit as usize) }
+            }
+            Read::MembersById(users) => Members::Of(users.as_slice().to_vec().into_iter()),
+            Read::MembersByPrefix { prefix, limit } => {
+                let (prefix, limit) = (prefix.as_str().to_owned(), limit.get() as usize);
+                let (head, found) = node.search(of.clone(), prefix, limit, head).await?;
+                let found = Members::Found(found.into_iter());
+                return Ok(Prepared::Pieces(head, Pieces::of(node, &of, view, found)?));
+            }
+        };
+        Ok(Prepared::Pieces(head(&view), Pieces::of(node, &of, view, members)?))
+    }
+
+    fn pong(&self) -> Answer {
+        let config = &self.served.config;
+        let now = self.served.node.time();
+        Answer::Pong { node: config.node, instance: config.instance, started: self.served.since, now }
+    }
+
+    fn stats(&self) -> Answer {
+        let counts = self.served.node.counts();
+        let links = self.served.links.pull();
+        let all = counts.iter().chain(links);
+        Answer::Stats(all.map(|(name, count)| (Name::parsed(name), count)).collect())
+    }
+}
+
+/// The head of an answer in pieces.
+fn head(view: &ViewRef) -> Answer {
+    let count = |members| u32::try_from(members).unwrap_or(u32::MAX);
+    Answer::Pieces { as_of: view.as_of(), members: count(view.len()), online: count(view.online()) }
+}
+
+async fn outcome(call: impl Future<Output = Result<Outcome, CallError>>) -> Result<Reply, CallError> {
+    Ok(Reply::Outcome(call.await?))
+}
+
+/// Waits for what a change comes to. Nothing takes that back, so if it is late, nobody knows.
+async fn change(
+    deadline: Instant,
+    changing: impl Future<Output = Result<Reply, CallError>>,
+) -> Result<Prepared, Unanswered> {
+    let reply = timeout_at(deadline, Box::pin(changing)).await.map_err(|_| CallError::OutcomeUnknown)??;
+    Ok(Prepared::Whole(Answer::Reply(reply)))
+}
+
+/// Waits for what is read, as long as somebody waits for it.
+async fn unless_left(
+    answer: &LaneSender,
+    deadline: Instant,
+    reading: impl Future<Output = Result<Prepared, Unanswered>>,
+) -> Result<Prepared, Unanswered> {
+    tokio::select! {
+        biased;
+        read = Box::pin(reading) => read,
+        () = answer.given_up() => Err(Unanswered::Left),
+        () = sleep_until(deadline) => Err(CallFault::TooLate.into()),
+    }
+}

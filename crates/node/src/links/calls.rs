@@ -1,0 +1,97 @@
+//! One call: from the frame that asks to the last that answers.
+//!
+//! A read is given up when its caller goes away; what changes something goes on, for nobody could tell how far it had come. At the end of the
+//! caller's time either is told what is left to tell, and whoever stalls in the middle of an answer is cut off.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use guildhall_proto::call::{Answer, Ask, CallFault, Malformed};
+use guildhall_proto::codec;
+use guildhall_proto::frame::Kind;
+use guildhall_transport::{LaneReceiver, LaneSender};
+use tokio::time::{Instant, timeout_at};
+
+use super::Dialer;
+use super::lane::Unanswered;
+use super::pieces::{Pieces, Users};
+use super::requests::Incoming;
+use crate::counters::Counter;
+
+/// What is sent of an answer.
+pub(super) enum Prepared {
+    /// One frame.
+    Whole(Answer),
+    /// And then pieces of a guild.
+    Pieces(Answer, Pieces),
+    /// And then users.
+    Users(Answer, Users),
+}
+
+impl Dialer {
+    /// Takes one call.
+    pub(super) async fn take(self: Arc<Self>, mut answer: LaneSender, mut request: LaneReceiver) {
+        // What is no frame, or does not come in time, has been counted and told.
+        let Ok(Some(asked)) = request.next().await else {
+            return;
+        };
+        let came = Instant::now();
+        let counters = self.served.node.counters();
+        let deadline = match self.answer(came, &asked.body, request, &mut answer).await {
+            Ok(deadline) => deadline,
+            Err(unanswered) => {
+                counters.bump(unanswered.counter());
+                let Ok(true) = unanswered.append_to(&mut answer) else {
+                    return;
+                };
+                Instant::now() + FAULT_WITHIN
+            }
+        };
+        match timeout_at(deadline, answer.finish()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_left)) => counters.bump(Counter::CallsLeft),
+            Err(_late) => counters.bump(Counter::CallsUnread),
+        }
+    }
+
+    /// Answers, but for what is left to be flushed; until when the caller waits for that.
+    async fn answer(
+        &self,
+        came: Instant,
+        asked: &[u8],
+        request: LaneReceiver,
+        answer: &mut LaneSender,
+    ) -> Result<Instant, Unanswered> {
+        let Ask { within, request: asked } = codec::decode(asked).map_err(|_| Malformed::Request)?;
+        let call = asked.call();
+        if !self.role.may_ask(call) {
+            return Err(CallFault::Denied.into());
+        }
+        self.served.node.counters().bump(Counter::of_call(call));
+        let deadline = came + within.duration();
+        let mut incoming = Incoming { lane: request, places: &self.served.long_requests, deadline };
+        let prepared = Box::pin(self.prepare(asked, &mut incoming, answer)).await?;
+        let sent = timeout_at(deadline, prepared.send(answer)).await;
+        sent.unwrap_or(Err(Unanswered::Unread)).map(|()| deadline)
+    }
+}
+
+impl Prepared {
+    async fn send(self, lane: &mut LaneSender) -> Result<(), Unanswered> {
+        match self {
+            Self::Whole(answer) => lane.append_value(Kind::Answer, &answer)?,
+            Self::Pieces(answer, pieces) => {
+                lane.append_value(Kind::Answer, &answer)?;
+                pieces.send(lane).await?;
+            }
+            Self::Users(answer, users) => {
+                lane.append_value(Kind::Answer, &answer)?;
+                users.send(lane).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How long the caller may take to read that there is no answer: its time may be over.
+const FAULT_WITHIN: Duration = Duration::from_secs(5);

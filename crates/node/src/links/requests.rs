@@ -1,0 +1,90 @@
+//! What comes behind a request: a run of chunks, or nothing. Nothing is begun before all of it has come.
+
+use std::sync::Arc;
+
+use guildhall_proto::UserId;
+use guildhall_proto::call::{CallFault, ChunkFault, IdRun, LineRun, Malformed};
+use guildhall_proto::frame::Kind;
+use guildhall_proto::limits::GUILD_SESSIONS_MAX;
+use guildhall_transport::LaneReceiver;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout_at};
+
+use super::lane::Unanswered;
+
+/// The rest of a request, and until when its caller waits.
+pub(super) struct Incoming<'a> {
+    pub(super) lane: LaneReceiver,
+    /// Leave to take in more than one chunk.
+    pub(super) places: &'a Arc<Semaphore>,
+    pub(super) deadline: Instant,
+}
+
+/// The place that a request of more than one chunk takes, for as long as it is there.
+pub(super) type Place = Option<OwnedSemaphorePermit>;
+
+impl Incoming<'_> {
+    /// Waits for the end of a request behind which nothing may come.
+    pub(super) async fn nothing(&mut self) -> Result<(), Unanswered> {
+        let deadline = self.deadline;
+        let behind = timeout_at(deadline, self.lane.next()).await.map_err(|_| CallFault::TooLate)??;
+        match behind {
+            None => self.in_time(),
+            Some(_) => Err(Malformed::Chunks.into()),
+        }
+    }
+
+    /// Takes in the lines of an import.
+    pub(super) async fn lines(&mut self) -> Result<(LineRun, Place), Unanswered> {
+        let mut lines = LineRun::default();
+        let place = self.run(|chunk| lines.take(chunk)).await?;
+        Ok((lines, place))
+    }
+
+    /// Takes in the users for whom a feed is opened.
+    pub(super) async fn users(&mut self) -> Result<(Vec<UserId>, Place), Unanswered> {
+        let (mut run, mut users) = (IdRun::new(GUILD_SESSIONS_MAX), Vec::new());
+        let place = self.run(|chunk| run.take(chunk, &mut users)).await?;
+        Ok((users, place))
+    }
+
+    async fn run(&mut self, take: impl FnMut(&[u8]) -> Result<(), ChunkFault>) -> Result<Place, Unanswered> {
+        let place = timeout_at(self.deadline, run(&mut self.lane, self.places, take)).await;
+        let place = place.map_err(|_| CallFault::TooLate)??;
+        self.in_time().map(|()| place)
+    }
+
+    fn in_time(&self) -> Result<(), Unanswered> {
+        if Instant::now() < self.deadline { Ok(()) } else { Err(CallFault::TooLate.into()) }
+    }
+}
+
+/// Takes chunks up to the end of their run, and of the lane.
+async fn run(
+    lane: &mut LaneReceiver,
+    places: &Arc<Semaphore>,
+    mut take: impl FnMut(&[u8]) -> Result<(), ChunkFault>,
+) -> Result<Place, Unanswered> {
+    let (mut taken, mut place, mut is_whole) = (0, None, false);
+    while let Some(frame) = lane.next().await? {
+        match frame.kind {
+            Kind::Chunk => {
+                taken += 1;
+                if taken == 2 {
+                    let free = Arc::clone(places).acquire_owned().await;
+                    place = Some(free.expect("the semaphore is never closed"));
+                }
+                take(&frame.body).map_err(Malformed::from)?;
+            }
+            Kind::End => is_whole = true,
+            Kind::Hello
+            | Kind::HelloAnswer
+            | Kind::Request
+            | Kind::Answer
+            | Kind::Error
+            | Kind::Feed
+            | Kind::Ephemeral => return Err(Malformed::Chunks.into()),
+        }
+    }
+    if is_whole { Ok(place) } else { Err(Malformed::Chunks.into()) }
+}

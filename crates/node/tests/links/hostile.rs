@@ -1,0 +1,87 @@
+//! Calls that are none.
+
+use bytes::Bytes;
+use guildhall_node::Counter;
+use guildhall_proto::call::{Ask, CallFault, ChunkFault, ChunkFlaw, FeedId, Malformed, Read, Request, Within};
+use guildhall_proto::codec;
+use guildhall_proto::frame::Kind;
+use guildhall_proto::{Actor, GuildId};
+use guildhall_transport::{LaneError, Role};
+
+use crate::world::{Dialer, World, answered, lines, new_member, read, soon};
+
+/// Sends these frames and the end of the lane, and reads what comes back.
+async fn sent(dialer: &Dialer, frames: &[(Kind, Bytes)]) -> CallFault {
+    let (mut send, receive) = soon(dialer.call()).await.unwrap();
+    for (kind, body) in frames {
+        send.append(*kind, body).unwrap();
+    }
+    soon(send.finish()).await.unwrap();
+    answered(&Request::Ping, receive).await.unwrap_err()
+}
+
+fn asked(request: Request) -> Bytes {
+    codec::encode(&Ask { within: Within::MAX, request }).unwrap().into()
+}
+
+#[tokio::test]
+async fn what_is_no_call_is_told_so_and_counted_and_nothing_has_happened() {
+    let world = World::new();
+    let guild = world.found(1, 1).await;
+    let before = world.node.view(guild).await.unwrap().position();
+    let dialer = world.dial(Role::Backend).await;
+    let ping = asked(Request::Ping);
+    for body in [&[0_u8][..], &[0xFF; 100], &[&ping[..], &[0]].concat(), &ping[..ping.len() - 1]] {
+        let told = sent(&dialer, &[(Kind::Request, Bytes::copy_from_slice(body))]).await;
+        assert_eq!(told, Malformed::Request.into());
+    }
+    assert_eq!(world.count(Counter::CallsFailedMalformedRequest), 4);
+
+    let import = || asked(Request::Import { guild, op: world.op(), actor: Actor::System });
+    let line = lines([new_member(9)].into_iter()).remove(0);
+    let end = || (Kind::End, Bytes::new());
+    let chunk = |body: &Bytes| (Kind::Chunk, body.clone());
+    let command = asked(world.command(guild, guildhall_proto::Command::AddMember(new_member(9))));
+    for frames in [
+        // None where they must be, some where there are none, and a run that is not told to be whole.
+        &[(Kind::Request, import())][..],
+        &[(Kind::Request, command.clone()), end()],
+        &[(Kind::Request, command), chunk(&line)],
+        &[(Kind::Request, import()), chunk(&line)],
+    ] {
+        // A lane that ends in the middle of a run is transport's to refuse.
+        if frames.last().is_some_and(|(kind, _)| *kind == Kind::Chunk) {
+            continue;
+        }
+        assert_eq!(sent(&dialer, frames).await, Malformed::Chunks.into());
+    }
+    let cut = line.slice(..line.len() - 1);
+    let fault = ChunkFault { at: 1, flaw: ChunkFlaw::Undecodable };
+    let told = sent(&dialer, &[(Kind::Request, import()), chunk(&line), chunk(&cut), end()]).await;
+    assert_eq!(told, Malformed::Chunk(fault).into());
+    let feed = asked(Request::Feed { guild, feed: FeedId(1), past: 0 });
+    let fault = ChunkFault { at: 0, flaw: ChunkFlaw::Undecodable };
+    let told = sent(&dialer, &[(Kind::Request, feed), (Kind::Chunk, Bytes::from_static(&[1; 7])), end()]).await;
+    assert_eq!(told, Malformed::Chunk(fault).into());
+    assert_eq!(world.count(Counter::CallsFailedMalformedChunk), 2);
+    assert_eq!(world.node.view(guild).await.unwrap().position(), before);
+}
+
+#[tokio::test]
+async fn a_call_that_breaks_off_costs_its_lane_alone() {
+    let world = World::new();
+    let guild = world.found(1, 1).await;
+    let dialer = world.dial(Role::Backend).await;
+    let import = Request::Import { guild, op: world.op(), actor: Actor::System };
+    let (mut send, receive) = soon(dialer.call()).await.unwrap();
+    send.append(Kind::Request, &asked(import.clone())).unwrap();
+    send.append(Kind::Chunk, &lines([new_member(9)].into_iter())[0]).unwrap();
+    soon(send.flush()).await.unwrap();
+    world.until_counted(Counter::CallsImport, 1).await;
+    drop(send);
+    world.until_counted(Counter::CallsLeft, 1).await;
+    assert!(matches!(crate::world::broken(receive).await, LaneError::GivenUp));
+    let unknown = dialer.ask(read(GuildId::new(2).unwrap(), Read::Show)).await;
+    assert!(matches!(unknown, Err(CallFault::Call(_))));
+    assert_eq!(world.node.view(guild).await.unwrap().len(), 1);
+}

@@ -1,0 +1,64 @@
+//! Who may ask for what.
+
+use std::collections::BTreeSet;
+
+use guildhall_node::Counter;
+use guildhall_proto::call::{Call, CallFault, FeedId, Freshness, PageLimit, Read, Request};
+use guildhall_proto::{Actor, GuildId, Question, SessionId, SessionRequest};
+use guildhall_transport::Role;
+
+use crate::world::{ADA, CHANNEL, World, channel_id, ids, lines, message, new_member, read, user};
+
+/// One request for each row of the table but `Backup`, which has none, and several for a few.
+fn requests(world: &World, guild: GuildId) -> Vec<Request> {
+    let (ada, freshness) = (user(ADA), Freshness::Latest);
+    let session = SessionId::MIN;
+    vec![
+        Request::Ping,
+        Request::Stats,
+        Request::Guilds { after: None, limit: PageLimit::MAX },
+        world.command(guild, guildhall_proto::Command::AddMember(new_member(10))),
+        world.command(guild, guildhall_proto::Command::ImportMembers(vec![new_member(11)])),
+        world.command(guild, message(1)),
+        Request::Import { guild, op: world.op(), actor: Actor::System },
+        Request::Typing { guild, user: ada, channel: channel_id(CHANNEL) },
+        read(guild, Read::Show),
+        Request::Recipients { guild, freshness, question: Question::All },
+        Request::Session { guild, session, request: SessionRequest::Detach { user: ada } },
+        Request::SecretKeys,
+        Request::Feed { guild, feed: FeedId(1), past: 0 },
+        Request::CloseFeed { feed: FeedId(1) },
+        Request::Export { guild, freshness },
+    ]
+}
+
+#[tokio::test]
+async fn each_role_is_allowed_and_denied_each_call_as_the_table_says() {
+    let world = World::new();
+    let guild = world.found(1, 3).await;
+    let (mut denied, mut asked) = (0, BTreeSet::new());
+    for role in Role::ALL {
+        let dialer = world.dial(role).await;
+        for request in requests(&world, guild) {
+            let call = request.call();
+            asked.insert(call);
+            let chunks = match &request {
+                Request::Import { .. } => lines([new_member(12)].into_iter()),
+                Request::Feed { .. } => ids(&[user(ADA)]),
+                _ => Vec::new(),
+            };
+            let before = world.node.view(guild).await.unwrap().position();
+            let answered = dialer.ask_with(request, &chunks).await;
+            if role.may_ask(call) {
+                assert_ne!(answered, Err(CallFault::Denied), "{role} asks for {call:?}");
+            } else {
+                assert_eq!(answered, Err(CallFault::Denied), "{role} asks for {call:?}");
+                assert_eq!(world.node.view(guild).await.unwrap().position(), before, "nothing has happened");
+                denied += 1;
+            }
+        }
+        dialer.close().await;
+    }
+    assert_eq!(world.count(Counter::CallsFailedDenied), denied);
+    assert_eq!(asked.len(), Call::ALL.len() - 1, "there is no request for a backup yet");
+}
