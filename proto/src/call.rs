@@ -12,6 +12,32 @@
 //!
 //! Here is what they say, and what can be wrong with it; who may ask for what is the transport's table of roles by [`Call`], and when to ask
 //! again is the client's.
+//!
+//! ```
+//! use guildhall_proto::call::{Answer, Ask, Course, Freshness, Packer, Piece, PieceRun, Read, Request, Within};
+//! use guildhall_proto::{AsOf, GuildId, GuildSettings, Name, Position, UserId, codec};
+//!
+//! // Who asks:
+//! let request = Request::Read { guild: GuildId::new(1)?, freshness: Freshness::Latest, read: Read::Show };
+//! let asked = codec::encode(&Ask { within: Within::MAX, request })?; // A `Request` frame.
+//!
+//! // Who answers:
+//! let Ask { request, .. } = codec::decode(&asked)?;
+//! let answer = Answer::Pieces { as_of: AsOf { at: Position::default(), stale_for: None }, members: 1, online: 0 };
+//! assert!(request.is_answered_by(&answer)); // An `Answer` frame; then as many `Chunk`s as it takes, and `End`.
+//! let mut packer = Packer::default();
+//! let settings = Piece::Settings(GuildSettings { name: Name::parse("Ada's")?, owner: UserId::new(7)? });
+//! assert_eq!(packer.push(&settings)?, None, "the chunk is not full");
+//! let chunk = packer.rest().expect("something was pushed");
+//!
+//! // Who asked:
+//! let (mut run, mut pieces) = (PieceRun::new(request.course().expect("it is answered in pieces")), Vec::new());
+//! run.take(&chunk, &mut pieces)?;
+//! run.end()?;
+//! assert_eq!(pieces, [settings]);
+//! # assert_eq!(request.course(), Some(Course::Show));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod answer;
 mod bounds;
@@ -22,7 +48,7 @@ mod request;
 
 pub use answer::Answer;
 pub use bounds::{PageLimit, Prefix, PrefixTooLong, TooManyUsers, Users, Within};
-pub use chunk::{AnswerChunks, Course, EncodedIds, IdRun, LineRun, Packer, Piece, PieceKind, PieceRun, RequestChunks};
+pub use chunk::{AnswerChunks, Course, EncodedIds, IdRun, LineRun, Packer, Piece, PieceRun, RequestChunks};
 pub use fault::{CallFault, ChunkFault, ChunkFlaw, Malformed};
 pub use feed::{EncodedEvent, FeedEnd, FeedId, FeedNews, News, Told};
 pub use request::{Ask, Freshness, Read, Request};

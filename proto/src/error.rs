@@ -426,3 +426,33 @@ limited! {
     /// Bytes of prunes and imports under way; the caller may retry after a pause.
     LongOperationsBytes: "bytes of prunes and imports under way", LONG_OPERATIONS_BYTES_MAX;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec;
+
+    fn crossed(error: &CallError) -> CallError {
+        codec::decode(&codec::encode(error).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_pause_crosses_no_shorter_than_it_is_and_as_long_as_can_be_added_to_any_time() {
+        let crossed = |pause| {
+            let crossed = crossed(&CallError::Overloaded { retry_after: pause });
+            let CallError::Overloaded { retry_after } = crossed else { panic!("{crossed:?}") };
+            retry_after
+        };
+        assert_eq!(crossed(Duration::ZERO), Duration::ZERO);
+        assert_eq!(crossed(Duration::from_nanos(1)), Duration::from_millis(1));
+        assert_eq!(crossed(Duration::from_micros(250_001)), Duration::from_millis(251));
+        assert_eq!(crossed(Duration::MAX), Duration::from_millis(u32::MAX.into()));
+    }
+
+    #[test]
+    fn a_long_reason_crosses_up_to_a_whole_character() {
+        let reason = format!("a{}", "\u{1f3db}".repeat(1_000));
+        let cut = String::from(&reason[..509]);
+        assert_eq!(crossed(&CallError::Unavailable { reason }), CallError::Unavailable { reason: cut });
+    }
+}

@@ -136,3 +136,6 @@ impl Node {
 fn untold() -> StoreError {
     StoreError::Unavailable { reason: String::from("the store did not say whose the guild is") }
 }
+
+#[cfg(test)]
+mod tests;

@@ -171,6 +171,20 @@ counters! {
     CallsLeft: "link_calls_given_up_total{reason=\"caller\"}",
     /// Answers over links that nobody had read by the end of the caller's time.
     CallsUnread: "link_calls_given_up_total{reason=\"unread\"}",
+    /// Feeds opened on links.
+    FeedsOpened: "feeds_opened_total",
+    /// Feeds ended because their link was so far behind that events had left the guild's ring.
+    FeedsEndedGap: "feeds_ended_total{reason=\"gap\"}",
+    /// Feeds ended because the guild's owner did.
+    FeedsEndedOwner: "feeds_ended_total{reason=\"owner_ended\"}",
+    /// Feeds ended because the guild has moved.
+    FeedsEndedMoved: "feeds_ended_total{reason=\"moved\"}",
+    /// Feeds ended because the guild was deleted, and the event that says so had left its ring.
+    FeedsEndedDeleted: "feeds_ended_total{reason=\"guild_deleted\"}",
+    /// Events sent to feeds: each once for each link that listens.
+    FeedEvents: "feed_events_total",
+    /// Typing and changes of presence sent to feeds.
+    FeedTold: "feed_ephemerals_total",
 }
 
 impl Counter {

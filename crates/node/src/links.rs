@@ -8,6 +8,7 @@
 
 mod answers;
 mod calls;
+mod feeds;
 mod freshness;
 mod lane;
 mod pieces;
@@ -22,6 +23,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::node::Node;
+use feeds::Feeds;
 
 /// How a node serves links.
 #[derive(Debug, Clone)]
@@ -67,6 +69,7 @@ struct Served {
 struct Dialer {
     served: Arc<Served>,
     role: Role,
+    feeds: Arc<Feeds>,
 }
 
 impl Node {
@@ -115,12 +118,21 @@ async fn accept(served: Arc<Served>, mut acceptor: Acceptor, stopped: watch::Rec
 
 /// Serves one link until its end.
 async fn serve(served: Arc<Served>, link: Accepted, mut stop: watch::Receiver<()>) {
-    let dialer = Arc::new(Dialer { role: link.peer().identity.role, served });
+    let feeds = Feeds::new(served.config.feeds_max);
+    let mut senders = JoinSet::new();
+    senders.spawn(feeds::send_events(Arc::clone(&feeds), served.node.clone(), link.push()));
+    senders.spawn(feeds::send_told(Arc::clone(&feeds), served.node.clone(), link.push()));
+    let dialer = Arc::new(Dialer { role: link.peer().identity.role, served, feeds: Arc::clone(&feeds) });
     loop {
         tokio::select! {
             biased;
             _ = stop.changed() => {
                 link.close(CloseReason::Done);
+                break;
+            }
+            // Who reads no feeds any more would not be told of that.
+            Some(_) = senders.join_next() => {
+                link.close(CloseReason::Broken);
                 break;
             }
             call = link.next_call() => match call {
@@ -130,6 +142,7 @@ async fn serve(served: Arc<Served>, link: Accepted, mut stop: watch::Receiver<()
             }
         }
     }
+    feeds.end();
 }
 
 impl fmt::Debug for Dialer {

@@ -17,13 +17,21 @@ use crate::{CloseReason, Closed, TransportConfig};
 /// end that it gave up.
 #[derive(Debug)]
 pub struct LaneSender {
-    stream: SendStream,
+    stream: Stream,
     lane: Lane,
     version: Version,
     /// The kind of the last frame.
     last: Option<Kind>,
     gathered: Vec<u8>,
     is_finished: bool,
+}
+
+/// Where frames go.
+#[derive(Debug)]
+enum Stream {
+    Open(SendStream),
+    /// A lane in one direction, before anything is sent on it: the other end, which sees lanes in their order, waits for the first frame of each.
+    Unopened(Connection),
 }
 
 /// Receives frames. What is wrong with them, or too late, ends the lane, is counted and told; if it is a lane that pushes, on which nothing may be
@@ -77,7 +85,12 @@ pub enum LaneError {
 
 impl LaneSender {
     pub(crate) const fn new(stream: SendStream, lane: Lane, version: Version) -> Self {
-        Self { stream, lane, version, last: None, gathered: Vec::new(), is_finished: false }
+        Self { stream: Stream::Open(stream), lane, version, last: None, gathered: Vec::new(), is_finished: false }
+    }
+
+    /// One that is opened when something is sent.
+    pub(crate) const fn unopened(link: Connection, lane: Lane, version: Version) -> Self {
+        Self { stream: Stream::Unopened(link), lane, version, last: None, gathered: Vec::new(), is_finished: false }
     }
 
     /// Adds a frame to those that are sent with the next [`LaneSender::flush`].
@@ -115,8 +128,9 @@ impl LaneSender {
         if self.gathered.is_empty() {
             return Ok(());
         }
+        let stream = self.stream.opened().await?;
         let gathered = std::mem::take(&mut self.gathered);
-        Ok(self.stream.write_chunk(gathered.into()).await?)
+        Ok(stream.write_chunk(gathered.into()).await?)
     }
 
     /// Flushes, and says that nothing follows.
@@ -130,7 +144,7 @@ impl LaneSender {
     /// Finishes, and waits until the other end has received all.
     pub(crate) async fn finish_and_wait(mut self) -> Result<(), LaneError> {
         self.conclude().await?;
-        match self.stream.stopped().await {
+        match self.stream.opened().await?.stopped().await {
             Ok(None) => Ok(()),
             Ok(Some(_)) => Err(LaneError::GivenUp),
             Err(quinn::StoppedError::ConnectionLost(error)) => Err(LaneError::Closed(error.into())),
@@ -140,11 +154,19 @@ impl LaneSender {
 
     /// Waits until the other end reads no more, or the link has ended. Never ends while the other end reads on.
     pub fn given_up(&self) -> impl Future<Output = ()> + Send + use<> {
-        let stopped = self.stream.stopped();
+        let stopped = match &self.stream {
+            Stream::Open(stream) => Ok(stream.stopped()),
+            Stream::Unopened(link) => Err(link.clone()),
+        };
         async move {
-            if let Ok(None) = stopped.await {
-                // It has all of a lane that was finished.
-                std::future::pending().await
+            match stopped {
+                Ok(stopped) => {
+                    if let Ok(None) = stopped.await {
+                        // It has all of a lane that was finished.
+                        std::future::pending().await
+                    }
+                }
+                Err(link) => drop(link.closed().await),
             }
         }
     }
@@ -155,8 +177,10 @@ impl LaneSender {
             Priority::Ordinary => 0,
             Priority::Bulk => -1,
         };
-        // Of a lane that has ended nothing is sent, so its priority is of no matter.
-        self.stream.set_priority(number).ok();
+        if let Stream::Open(stream) = &self.stream {
+            // Of a lane that has ended nothing is sent, so its priority is of no matter.
+            stream.set_priority(number).ok();
+        }
     }
 
     async fn conclude(&mut self) -> Result<(), LaneError> {
@@ -165,7 +189,10 @@ impl LaneSender {
         }
         self.flush().await?;
         self.is_finished = true;
-        self.stream.finish().map_err(|_| LaneError::GivenUp)
+        match &mut self.stream {
+            Stream::Open(stream) => stream.finish().map_err(|_| LaneError::GivenUp),
+            Stream::Unopened(_) => Ok(()),
+        }
     }
 
     fn check_place(&self, kind: Kind) -> Result<(), FrameError> {
@@ -179,9 +206,24 @@ impl LaneSender {
 
 impl Drop for LaneSender {
     fn drop(&mut self) {
-        if !self.is_finished {
+        if !self.is_finished
+            && let Stream::Open(stream) = &mut self.stream
+        {
             // Without this, QUIC would end it as if it were whole. It fails on a lane that has ended already.
-            self.stream.reset(GIVEN_UP).ok();
+            stream.reset(GIVEN_UP).ok();
+        }
+    }
+}
+
+impl Stream {
+    async fn opened(&mut self) -> Result<&mut SendStream, LaneError> {
+        if let Self::Unopened(link) = self {
+            let stream = link.open_uni().await.map_err(Closed::from)?;
+            *self = Self::Open(stream);
+        }
+        match self {
+            Self::Open(stream) => Ok(stream),
+            Self::Unopened(_) => unreachable!("it was opened above"),
         }
     }
 }

@@ -133,13 +133,10 @@ impl Accepted {
         Ok((sender, self.receiver(receive, Lane::Call(Side::Opener), true)))
     }
 
-    /// Opens a lane in one direction. The other end allows for two: one for feeds, one for what is told of now.
-    ///
-    /// # Errors
-    /// [`LaneError::Closed`].
-    pub async fn push(&self) -> Result<LaneSender, LaneError> {
-        let send = self.connection.open_uni().await.map_err(Closed::from)?;
-        Ok(LaneSender::new(send, Lane::Push, self.version))
+    /// A lane in one direction, opened when something is sent on it: the other end gives up one that stays silent. It allows for two: one for feeds,
+    /// one for what is told of now.
+    pub fn push(&self) -> LaneSender {
+        LaneSender::unopened(self.connection.clone(), Lane::Push, self.version)
     }
 }
 

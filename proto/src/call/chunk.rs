@@ -17,7 +17,7 @@ use crate::codec::{self, Decode};
 pub use ids::{EncodedIds, IdRun};
 pub use lines::LineRun;
 pub use packer::Packer;
-pub use pieces::{Course, Piece, PieceKind, PieceRun};
+pub use pieces::{Course, Piece, PieceRun};
 
 /// What the chunks behind a request hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -80,12 +80,6 @@ pub enum ChunkFlaw {
         /// How many there may be.
         max: u32,
     },
-    /// The run is longer than it may be.
-    #[error("more than {max} bytes")]
-    TooLong {
-        /// Bytes that it may have.
-        max: u32,
-    },
     /// The run ended before all had come that it must have.
     #[error("an end before all had come")]
     Incomplete,

@@ -120,7 +120,7 @@ pub enum Request {
 pub enum Freshness {
     /// As it is known now; if the guild has no owner now, as it was last let out.
     Latest,
-    /// At this position or later, as one's own writes need it: waits for that. A position of the future is refused.
+    /// At this position or later, as one's own writes need it: waits for that, as long as the caller does.
     AtLeast(Position),
     /// As of the request or later: the store has confirmed after it came that the guild has no other owner.
     Strong,
@@ -161,10 +161,10 @@ pub enum Read {
 impl Request {
     /// The request for a command, and the lines that follow it in chunks, if it is an import.
     pub fn command(guild: GuildId, op: OpId, actor: Actor, command: Command) -> (Self, Vec<NewMember>) {
-        match command {
-            Command::ImportMembers(lines) => (Self::Import { guild, op, actor }, lines),
-            command => (Self::Command { guild, op, actor, command }, Vec::new()),
+        if let Command::ImportMembers(lines) = command {
+            return (Self::Import { guild, op, actor }, lines);
         }
+        (Self::Command { guild, op, actor, command }, Vec::new())
     }
 
     /// What is asked for, as the table of roles names it.

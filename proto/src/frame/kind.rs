@@ -12,19 +12,19 @@ pub enum Kind {
     Hello = 1,
     /// A [`crate::HelloAnswer`].
     HelloAnswer = 2,
-    /// A question or command: what a call asks.
+    /// What a call asks: a [`crate::call::Ask`].
     Request = 3,
-    /// What a call came to, or the head of an answer in chunks.
+    /// What a call came to, or the head of an answer in chunks: a [`crate::call::Answer`].
     Answer = 4,
-    /// Why a call came to nothing, or an answer in chunks breaks off.
+    /// Why a call came to nothing, or an answer in chunks breaks off: a [`crate::call::CallFault`].
     Error = 5,
     /// A piece of a long request or answer.
     Chunk = 6,
     /// Behind the last chunk, without a body: tells a run of chunks that is complete from one that was cut.
     End = 7,
-    /// What one guild's feed tells its relay: an event, a gap, an end.
+    /// What one guild's feed tells its relay: [`crate::call::FeedNews`].
     Feed = 8,
-    /// What is told of now in one guild: typing, presence.
+    /// What is told of now in one guild, typing or presence: a [`crate::call::Told`].
     Ephemeral = 9,
 }
 

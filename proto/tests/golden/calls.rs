@@ -34,7 +34,7 @@ variants!(Piece: Settings, Role, Channel, Ban, Event, Member);
 variants!(CallFault: Call, Moved, Denied, Malformed, TooLate, FeedsFull);
 variants!(CallError: Refused, Overloaded, OutcomeUnknown, Stopping, Unavailable);
 variants!(Malformed: Request, Chunks, Chunk, FeedIdInUse);
-variants!(ChunkFlaw: Undecodable, Misplaced, Disordered, TooMany, TooLong, Incomplete);
+variants!(ChunkFlaw: Undecodable, Misplaced, Disordered, TooMany, Incomplete);
 variants!(News: Event, Ended);
 variants!(FeedEnd: Gap, OwnerEnded, Moved, GuildDeleted);
 
@@ -187,7 +187,6 @@ fn faults() -> Vec<Sample> {
         ChunkFlaw::Misplaced,
         ChunkFlaw::Disordered,
         ChunkFlaw::TooMany { max: 10_000 },
-        ChunkFlaw::TooLong { max: 33_554_368 },
         ChunkFlaw::Incomplete,
     ];
     let malformed = [Malformed::Request, Malformed::Chunks, Malformed::Chunk(fault), Malformed::FeedIdInUse];

@@ -2,17 +2,23 @@
 //!
 //! Whatever can be read is read from a view, without the guild's owner; only what changes something, or is about a session, is posted to that.
 
-use guildhall_proto::call::{Answer, CallFault, Freshness, Read, Request};
+use std::sync::Arc;
+
+use guildhall_proto::call::{Answer, CallFault, FeedId, Freshness, Read, Request};
 use guildhall_proto::limits::MEMBERS_MAX;
-use guildhall_proto::{CallError, CommandError, GuildId, Name, Outcome, Reply};
+use guildhall_proto::{CallError, CommandError, GuildId, Name, Outcome, Reply, UserId};
+use guildhall_sessions::{Guilds, Opening};
 use guildhall_transport::LaneSender;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::Dialer;
 use super::calls::Prepared;
+use super::feeds::Beginning;
 use super::lane::Unanswered;
 use super::pieces::{Members, Pieces, Users};
-use super::requests::Incoming;
+use super::requests::{Incoming, Place};
+use crate::counters::Counter;
+use crate::last::Readable;
 use crate::node::Call;
 use crate::reads::{ViewRef, unknown};
 
@@ -85,8 +91,15 @@ impl Dialer {
                 let (current, previous) = (keys.current().clone(), keys.previous().cloned());
                 Ok(Prepared::Whole(Answer::SecretKeys { current, previous }))
             }
-            Request::Feed { .. } | Request::CloseFeed { .. } => {
-                Err(CallError::Unavailable { reason: String::from("feeds are not served yet") }.into())
+            Request::Feed { guild, feed, past } => {
+                let (users, place) = incoming.users().await?;
+                let past = usize::try_from(past).unwrap_or(usize::MAX);
+                unless_left(answer, deadline, self.open(guild, feed, past, (users, place))).await
+            }
+            Request::CloseFeed { feed } => {
+                incoming.nothing().await?;
+                self.feeds.close(feed);
+                Ok(Prepared::Whole(Answer::FeedClosed))
             }
         }
     }
@@ -121,6 +134,27 @@ impl Dialer {
             }
         };
         Ok(Prepared::Pieces(head(&view), Pieces::of(node, &of, view, members)?))
+    }
+
+    /// Opens a feed as of one view, and answers with that.
+    async fn open(
+        &self,
+        guild: GuildId,
+        feed: FeedId,
+        past: usize,
+        (users, place): (Vec<UserId>, Place),
+    ) -> Result<Prepared, Unanswered> {
+        let node = &self.served.node;
+        self.feeds.check(guild, feed)?;
+        let opening = node.open(guild, past, Vec::new()).await?;
+        let Opening { listening, at, rights: _, past, members: view, events, told } = opening;
+        let of = Readable::Live(Arc::clone(listening.live()));
+        let members = Members::Of(users.into_iter());
+        let pieces = Pieces::of(node, &of, view, members)?.with_rights().with_past(past, place);
+        // From here on the cursor is there, so nothing is missed that comes while this is answered.
+        let opened = self.feeds.open(guild, feed, Beginning { listening, events, told })?;
+        node.counters().bump(Counter::FeedsOpened);
+        Ok(Prepared::Fed(Answer::Fed { at }, pieces, opened))
     }
 
     fn pong(&self) -> Answer {

@@ -13,6 +13,7 @@ use guildhall_transport::{LaneReceiver, LaneSender};
 use tokio::time::{Instant, timeout_at};
 
 use super::Dialer;
+use super::feeds::Opened;
 use super::lane::Unanswered;
 use super::pieces::{Pieces, Users};
 use super::requests::Incoming;
@@ -26,6 +27,8 @@ pub(super) enum Prepared {
     Pieces(Answer, Pieces),
     /// And then users.
     Users(Answer, Users),
+    /// And then the pieces with which a feed begins.
+    Fed(Answer, Pieces, Opened),
 }
 
 impl Dialer {
@@ -87,6 +90,12 @@ impl Prepared {
             Self::Users(answer, users) => {
                 lane.append_value(Kind::Answer, &answer)?;
                 users.send(lane).await?;
+            }
+            Self::Fed(answer, pieces, opened) => {
+                lane.append_value(Kind::Answer, &answer)?;
+                pieces.send(lane).await?;
+                lane.flush().await?;
+                opened.keep();
             }
         }
         Ok(())

@@ -4,17 +4,17 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use guildhall_proto::call::Freshness;
-use guildhall_proto::{CallError, CommandError, GuildId, Position};
+use guildhall_proto::{CallError, GuildId, Position};
 
 use crate::last::Readable;
 use crate::live::Live;
 use crate::node::Node;
 
 impl Node {
-    /// Where a guild can be read: every view of it from now on is as fresh as that.
+    /// Where a guild can be read: every view of it from now on is as fresh as that. Waits for a position as long as it is let.
     ///
     /// # Errors
-    /// As the guild is loaded; `PositionAhead`; `Unavailable` if the store does not confirm the guild's owner.
+    /// As the guild is loaded; `Unavailable` if the store does not confirm the guild's owner.
     pub(super) async fn readable_as(&self, guild: GuildId, freshness: Freshness) -> Result<Readable, CallError> {
         match freshness {
             Freshness::Latest => self.readable(guild).await,
@@ -54,11 +54,6 @@ async fn comes_to(live: &Arc<Live>, at: Position) -> Result<bool, CallError> {
         }
         if is_over {
             return Ok(false);
-        }
-        // An event lies in the ring before there is a view with it; what is beyond the ring has not happened, here.
-        let head = live.feed.head();
-        if at > head {
-            return Err(CommandError::PositionAhead { got: at, at: head }.into());
         }
         news.await;
     }

@@ -26,8 +26,9 @@ pub(crate) struct World {
     pub(crate) node: Node,
     pub(crate) store: Arc<MemoryStore>,
     pub(crate) serving: Serving,
-    pub(crate) endpoint: Endpoint,
-    pub(crate) address: SocketAddr,
+    /// Links stand as long as it does.
+    _endpoint: Endpoint,
+    address: SocketAddr,
     authority: Authority,
     dialers: AtomicU64,
     operations: AtomicU64,
@@ -73,7 +74,7 @@ impl World {
         let address = endpoint.address().unwrap();
         let serving = node.serve(acceptor, serve);
         let (dialers, operations) = (AtomicU64::new(NODE), AtomicU64::new(0));
-        Self { node, store, serving, endpoint, address, authority, dialers, operations }
+        Self { node, store, serving, _endpoint: endpoint, address, authority, dialers, operations }
     }
 
     /// Another dialer, of this role.

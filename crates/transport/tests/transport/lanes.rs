@@ -54,7 +54,7 @@ async fn feeds_and_what_is_told_of_now_have_a_lane_each_and_a_third_waits() {
     let pair = pair(TransportConfig::default()).await;
     let mut senders = Vec::new();
     for kind in [Kind::Feed, Kind::Ephemeral] {
-        let mut sender = pair.accepted.push().await.unwrap();
+        let mut sender = pair.accepted.push();
         sender.append(kind, b"one").unwrap();
         sender.append(kind, b"two").unwrap();
         assert!(matches!(sender.append(Kind::Answer, b"no"), Err(LaneError::Frame(_))));
@@ -66,7 +66,35 @@ async fn feeds_and_what_is_told_of_now_have_a_lane_each_and_a_third_waits() {
         }
         senders.push((sender, receiver));
     }
-    assert!(timeout(Duration::from_millis(50), pair.accepted.push()).await.is_err(), "a third lane was opened");
+    let mut third = pair.accepted.push();
+    third.append(Kind::Feed, b"three").unwrap();
+    assert!(timeout(Duration::from_millis(50), third.flush()).await.is_err(), "a third lane was opened");
+}
+
+#[tokio::test]
+async fn a_lane_that_pushes_is_opened_by_what_is_sent_first_and_not_before() {
+    let pair = pair(TransportConfig::default()).await;
+    let (silent, mut sender) = (pair.accepted.push(), pair.accepted.push());
+    sender.append(Kind::Ephemeral, b"one").unwrap();
+    sender.flush().await.unwrap();
+    let mut receiver = pair.dialed.next_push().await.unwrap();
+    assert_eq!(receiver.next().await.unwrap().unwrap().body, b"one"[..]);
+    assert!(timeout(Duration::from_millis(50), pair.dialed.next_push()).await.is_err(), "the first is open");
+    silent.finish().await.unwrap();
+}
+
+#[tokio::test]
+async fn who_sends_is_told_when_nobody_reads_on() {
+    let pair = pair(TransportConfig::default()).await;
+    let lanes = call(&pair).await;
+    let (answer, _request) = lanes.answerer;
+    let given_up = answer.given_up();
+    drop(lanes.asker.1);
+    timeout(PATIENCE, given_up).await.unwrap();
+    let lanes = call(&pair).await;
+    let given_up = lanes.answerer.0.given_up();
+    pair.accepted.close(CloseReason::Done);
+    timeout(PATIENCE, given_up).await.unwrap();
 }
 
 #[tokio::test]
@@ -173,5 +201,7 @@ async fn lanes_end_with_their_link() {
     let error = timeout(PATIENCE, lanes.asker.1.next()).await.unwrap().unwrap_err();
     assert!(matches!(error, LaneError::Closed(Closed::There(CloseReason::Broken))), "{error}");
     assert!(matches!(pair.dialed.call().await.unwrap_err(), LaneError::Closed(_)));
-    assert!(matches!(pair.accepted.push().await.unwrap_err(), LaneError::Closed(Closed::Here)));
+    let mut push = pair.accepted.push();
+    push.append(Kind::Feed, b"late").unwrap();
+    assert!(matches!(push.flush().await.unwrap_err(), LaneError::Closed(Closed::Here)));
 }

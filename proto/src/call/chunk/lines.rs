@@ -2,29 +2,29 @@
 
 use super::next;
 use crate::call::fault::{ChunkFault, ChunkFlaw};
-use crate::limits::{BULK_MEMBERS_MAX, ENCODED_BYTES_MAX};
+use crate::limits::{BULK_MEMBERS_MAX, MEMBER_ROLES_MAX};
 use crate::{Command, NewMember};
 
 /// Gathers the lines of an import.
 #[derive(Debug, Default)]
 pub struct LineRun {
     lines: Vec<NewMember>,
-    bytes: usize,
+    roles: usize,
 }
 
 impl LineRun {
     /// Adds the lines of the next chunk.
     ///
     /// # Errors
-    /// [`ChunkFault`], also for more lines or bytes than one import may have. The run has no place to go on from.
+    /// [`ChunkFault`], also for more lines than one import may have, or more roles in all. The run has no place to go on from.
     pub fn take(&mut self, mut chunk: &[u8]) -> Result<(), ChunkFault> {
-        if chunk.len() > LINES_BYTES_MAX - self.bytes {
-            return Err(self.fault(ChunkFlaw::TooLong { max: LINES_BYTES_MAX as u32 }));
-        }
-        self.bytes += chunk.len();
-        while let Some(line) = next(&mut chunk, self.lines.len() as u64)? {
+        while let Some(line) = next::<NewMember>(&mut chunk, self.lines.len() as u64)? {
             if self.lines.len() == BULK_MEMBERS_MAX {
                 return Err(self.fault(ChunkFlaw::TooMany { max: BULK_MEMBERS_MAX as u32 }));
+            }
+            self.roles += line.roles.len();
+            if self.roles > ROLES_MAX {
+                return Err(self.fault(ChunkFlaw::TooMany { max: ROLES_MAX as u32 }));
             }
             self.lines.push(line);
         }
@@ -41,14 +41,14 @@ impl LineRun {
     }
 }
 
-/// Bytes of all lines: with them the command can be encoded, which its fingerprint needs.
-const LINES_BYTES_MAX: usize = ENCODED_BYTES_MAX - 64;
+/// Roles of all lines together: with them the command takes less than 64 MiB and can be encoded. That a single line has too many is the
+/// guild's to say.
+const ROLES_MAX: usize = BULK_MEMBERS_MAX * MEMBER_ROLES_MAX;
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::call::Packer;
-    use crate::limits::MEMBER_ROLES_MAX;
     use crate::{MemberFlags, Nick, RoleId, UserId, codec};
 
     fn line(nth: u64, roles: usize) -> NewMember {
@@ -82,17 +82,16 @@ mod tests {
     }
 
     #[test]
-    fn a_line_too_many_is_told_and_a_byte_too_many_before_it_is_read() {
+    fn a_line_too_many_is_told_and_a_role_too_many_in_all() {
         let max = BULK_MEMBERS_MAX as u32;
         let fault = ChunkFault { at: u64::from(max), flaw: ChunkFlaw::TooMany { max } };
         assert_eq!(taken((0..=u64::from(max)).map(|nth| line(nth, 0))), Err(fault));
 
-        // More roles a member than a guild allows, which is the guild's to refuse: whoever gathers them needs another bound.
-        let long = |nth| line(nth, 20_000);
-        let fits = (LINES_BYTES_MAX / codec::encode(&long(0)).unwrap().len()) as u64;
-        codec::encode(&taken((0..fits).map(long)).unwrap()).unwrap();
-        let fault = taken((0..=fits).map(long)).unwrap_err();
-        assert_eq!(fault.flaw, ChunkFlaw::TooLong { max: LINES_BYTES_MAX as u32 });
+        // More roles a member than a guild allows: whoever gathers them needs another bound.
+        let long = |nth| line(nth, 25_000);
+        codec::encode(&taken((0..100).map(long)).unwrap()).unwrap();
+        let fault = ChunkFault { at: 100, flaw: ChunkFlaw::TooMany { max: 2_500_000 } };
+        assert_eq!(taken((0..101).map(long)), Err(fault));
     }
 
     #[test]

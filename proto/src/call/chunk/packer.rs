@@ -1,5 +1,7 @@
 //! Fills chunks with whole values.
 
+use std::mem;
+
 use crate::codec::{self, CodecError, Encode};
 use crate::frame::BODY_BYTES_MAX;
 
@@ -15,25 +17,6 @@ impl Packer {
     pub fn push<T: Encode>(&mut self, value: &T) -> Result<Option<Vec<u8>>, CodecError> {
         let before = self.0.len();
         let encoded = codec::encode_into(value, &mut self.0);
-        self.checked(before, encoded)
-    }
-
-    /// The same for a value that is encoded already.
-    ///
-    /// # Errors
-    /// [`CodecError::TooLong`], likewise.
-    pub fn push_encoded(&mut self, parts: &[&[u8]]) -> Result<Option<Vec<u8>>, CodecError> {
-        let before = self.0.len();
-        parts.iter().for_each(|part| self.0.extend_from_slice(part));
-        self.checked(before, Ok(()))
-    }
-
-    /// What is left for a last chunk; `None` if nothing is.
-    pub fn rest(self) -> Option<Vec<u8>> {
-        (!self.0.is_empty()).then_some(self.0)
-    }
-
-    fn checked(&mut self, before: usize, encoded: Result<(), CodecError>) -> Result<Option<Vec<u8>>, CodecError> {
         let bytes = self.0.len() - before;
         let checked = if bytes > BODY_BYTES_MAX { Err(CodecError::TooLong { bytes }) } else { Ok(()) };
         if let Err(error) = encoded.and(checked) {
@@ -44,7 +27,12 @@ impl Packer {
             return Ok(None);
         }
         let behind = self.0.split_off(before);
-        Ok(Some(std::mem::replace(&mut self.0, behind)))
+        Ok(Some(mem::replace(&mut self.0, behind)))
+    }
+
+    /// What is left for a last chunk; `None` if nothing is.
+    pub fn rest(self) -> Option<Vec<u8>> {
+        (!self.0.is_empty()).then_some(self.0)
     }
 }
 
@@ -76,10 +64,10 @@ mod tests {
     fn what_is_too_long_for_a_chunk_is_left_out() {
         let mut packer = Packer::default();
         assert_eq!(packer.push(&payload(1)).unwrap(), None);
-        let long = vec![0; BODY_BYTES_MAX + 1];
-        assert!(matches!(packer.push_encoded(&[&long]), Err(CodecError::TooLong { .. })));
-        assert_eq!(packer.push_encoded(&[&[1], &[9]]).unwrap(), None);
-        assert_eq!(packer.rest().unwrap(), [1, 7, 1, 9]);
+        let long = vec![0_u8; BODY_BYTES_MAX];
+        assert!(matches!(packer.push(&long), Err(CodecError::TooLong { .. })));
+        assert_eq!(packer.push(&9_u8).unwrap(), None);
+        assert_eq!(packer.rest().unwrap(), [1, 7, 9]);
         assert_eq!(Packer::default().rest(), None);
     }
 

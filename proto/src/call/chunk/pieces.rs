@@ -28,18 +28,12 @@ pub enum Piece {
 
 /// Of which kind a piece is. A run has its kinds in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum PieceKind {
-    /// [`Piece::Settings`].
+enum PieceKind {
     Settings,
-    /// [`Piece::Role`].
     Role,
-    /// [`Piece::Channel`].
     Channel,
-    /// [`Piece::Ban`].
     Ban,
-    /// [`Piece::Event`].
     Event,
-    /// [`Piece::Member`].
     Member,
 }
 
@@ -82,8 +76,7 @@ pub struct PieceRun {
 type Place = (u64, u64);
 
 impl Piece {
-    /// Of which kind it is.
-    pub const fn kind(&self) -> PieceKind {
+    const fn kind(&self) -> PieceKind {
         match self {
             Self::Settings(_) => PieceKind::Settings,
             Self::Role(_) => PieceKind::Role,

@@ -1,0 +1,162 @@
+//! The feeds of one link: which there are, and the two tasks that send what they tell.
+//!
+//! A feed is a cursor on its guild's ring ([`OpenFeed`]); what nobody has sent lies there, and nowhere else. The news of a guild puts the feed on a
+//! list of those that are to be looked at, so a link with many feeds has no work for those of which there is no news. The tasks take the feeds off
+//! their lists in turn, a bounded run each; what they gather goes out in one write, and while the other end does not take that, cursors lag.
+//!
+//! Invariants:
+//! - of a guild there is at most one feed, of an id one that is open, and of all at most `feeds_max`;
+//! - on each list a feed stands at most once, beside the turn that it may be having;
+//! - once the link has ended there is no feed, and there will be none.
+
+mod open;
+mod ready;
+mod sender;
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::mem::take;
+use std::sync::Arc;
+
+use guildhall_proto::GuildId;
+use guildhall_proto::call::{CallFault, FeedId, Malformed};
+use guildhall_ring::{Cursor, Version};
+use parking_lot::Mutex;
+
+use super::lane::Unanswered;
+use crate::live::Listening;
+use open::OpenFeed;
+use ready::Ready;
+pub(super) use sender::{send_events, send_told};
+
+/// The feeds of one link.
+#[derive(Debug)]
+pub(super) struct Feeds {
+    feeds_max: u32,
+    table: Mutex<Table>,
+    /// Those with events, maybe.
+    events: Arc<Ready>,
+    /// Those of which something is told, maybe.
+    told: Arc<Ready>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    by_id: HashMap<FeedId, Arc<OpenFeed>>,
+    by_guild: HashMap<GuildId, FeedId>,
+    has_ended: bool,
+}
+
+/// Where a feed begins.
+#[derive(Debug)]
+pub(super) struct Beginning {
+    pub(super) listening: Listening,
+    /// The first event to be sent.
+    pub(super) events: Cursor,
+    /// What was told up to here is not sent.
+    pub(super) told: Version,
+}
+
+/// A feed whose opening is being answered: closed again if that comes to nothing.
+#[derive(Debug)]
+pub(super) struct Opened {
+    feeds: Arc<Feeds>,
+    id: FeedId,
+    is_kept: bool,
+}
+
+impl Feeds {
+    pub(super) fn new(feeds_max: u32) -> Arc<Self> {
+        let (table, events, told) = (Mutex::default(), Arc::default(), Arc::default());
+        Arc::new(Self { feeds_max, table, events, told })
+    }
+
+    /// What stands against such a feed, before anything is done for it.
+    pub(super) fn check(&self, guild: GuildId, id: FeedId) -> Result<(), CallFault> {
+        self.table.lock().check(guild, id, self.feeds_max)
+    }
+
+    /// Opens a feed, in the place of the one that the link has of the guild, if it has one.
+    pub(super) fn open(
+        self: &Arc<Self>,
+        guild: GuildId,
+        id: FeedId,
+        beginning: Beginning,
+    ) -> Result<Opened, Unanswered> {
+        let feed = Arc::new(OpenFeed::new(id, beginning, Arc::clone(&self.events), Arc::clone(&self.told)));
+        let replaced = {
+            let mut table = self.table.lock();
+            if table.has_ended {
+                return Err(Unanswered::Left);
+            }
+            table.check(guild, id, self.feeds_max)?;
+            let replaced = table.by_guild.insert(guild, id).and_then(|before| table.by_id.remove(&before));
+            table.by_id.insert(id, Arc::clone(&feed));
+            replaced
+        };
+        if let Some(replaced) = replaced {
+            replaced.close();
+        }
+        feed.call();
+        Ok(Opened { feeds: Arc::clone(self), id, is_kept: false })
+    }
+
+    /// Closes a feed, if there is one.
+    pub(super) fn close(&self, id: FeedId) {
+        let closed = self.table.lock().remove(id);
+        if let Some(closed) = closed {
+            closed.close();
+        }
+    }
+
+    /// Closes all, for the link has ended.
+    pub(super) fn end(&self) {
+        let feeds = {
+            let mut table = self.table.lock();
+            table.has_ended = true;
+            table.by_guild = HashMap::new();
+            take(&mut table.by_id)
+        };
+        feeds.into_values().for_each(|feed| feed.close());
+        self.events.clear();
+        self.told.clear();
+    }
+}
+
+impl Table {
+    fn check(&self, guild: GuildId, id: FeedId, feeds_max: u32) -> Result<(), CallFault> {
+        if self.by_id.contains_key(&id) {
+            return Err(Malformed::FeedIdInUse.into());
+        }
+        let is_more = !self.by_guild.contains_key(&guild);
+        if is_more && self.by_id.len() >= feeds_max as usize {
+            return Err(CallFault::FeedsFull { max: feeds_max });
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, id: FeedId) -> Option<Arc<OpenFeed>> {
+        let feed = self.by_id.remove(&id)?;
+        if let Entry::Occupied(of_guild) = self.by_guild.entry(feed.guild())
+            && *of_guild.get() == id
+        {
+            of_guild.remove();
+        }
+        Some(feed)
+    }
+}
+
+impl Opened {
+    /// It stays open.
+    pub(super) fn keep(mut self) {
+        self.is_kept = true;
+    }
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        if !self.is_kept {
+            self.feeds.close(self.id);
+        }
+    }
+}
