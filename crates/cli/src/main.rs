@@ -11,6 +11,7 @@
 
 mod args;
 mod backup;
+mod bars;
 mod checks;
 mod data;
 mod date;
@@ -24,7 +25,9 @@ mod logging;
 mod operations;
 mod pki;
 mod random;
+mod remote;
 mod replay;
+mod serve;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -52,6 +55,9 @@ fn main() -> ExitCode {
     let done = match args.command {
         Command::Demo(args) => demo(&args),
         Command::Replay(args) => replay(args),
+        Command::Serve(args) => serve::serve(&args.config),
+        Command::Ping(args) => streamed(|out| remote::ping(&args, out)),
+        Command::Stats(args) => streamed(|out| remote::stats(&args, out)),
         Command::Guild(command) => streamed(|out| guild::run(&command, out)),
         Command::Log(command) => streamed(|out| log::run(&command, out)),
         Command::Backup(args) => streamed(|out| backup::backup(&args, out)),

@@ -43,6 +43,16 @@ pub(crate) fn credentials(dir: &Path) -> Result<Credentials, InputError> {
     credentials.map_err(|source| InputError::Credentials { path: dir.into(), source })
 }
 
+/// Until when the certificate in such a directory is good, in milliseconds since 1970.
+///
+/// # Errors
+/// [`InputError`].
+pub(crate) fn expires_at(dir: &Path) -> Result<u64, InputError> {
+    let path = dir.join(CERTIFICATE);
+    let shown = pki::show(&read(&path)?).map_err(|source| InputError::Certificate { path, source })?;
+    Ok(shown.expires_at.0)
+}
+
 fn init(args: &PkiInitArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
     let (_, issued) = Authority::create(args.cluster.clone(), validity(now()?, args.days))?;
     install(&args.to, &[(AUTHORITY, &issued.certificate), (AUTHORITY_KEY, &issued.key)])?;
