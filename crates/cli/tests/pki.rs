@@ -134,7 +134,7 @@ impl World {
     }
 
     fn run(&self, args: &[&str]) -> Output {
-        let args = args.iter().map(|arg| if arg.starts_with('@') { self.path(arg).into() } else { PathBuf::from(arg) });
+        let args = args.iter().map(|arg| if arg.starts_with('@') { self.path(arg) } else { PathBuf::from(arg) });
         let binary = Path::new(env!("CARGO_BIN_EXE_guildhall"));
         Command::new(binary).arg("pki").args(args).stdin(Stdio::null()).output().unwrap()
     }

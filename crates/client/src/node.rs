@@ -40,12 +40,9 @@ impl Client {
     /// [`ClientError`].
     pub async fn ping(&self) -> Result<Pong, ClientError> {
         let asked = Instant::now();
-        match self.ask_any(Request::Ping).await? {
-            Answer::Pong { node, instance, started, now } => {
-                Ok(Pong { node, instance, started, now, took: asked.elapsed() })
-            }
-            other => Err(unfit(&other)),
-        }
+        let answer = self.ask_any(Request::Ping).await?;
+        let Answer::Pong { node, instance, started, now } = answer else { return Err(unfit(&answer)) };
+        Ok(Pong { node, instance, started, now, took: asked.elapsed() })
     }
 
     /// A node's counters, by name. For operators and observers, as the next.
@@ -53,10 +50,9 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub async fn stats(&self) -> Result<Vec<(Name, u64)>, ClientError> {
-        match self.ask_any(Request::Stats).await? {
-            Answer::Stats(counts) => Ok(counts),
-            other => Err(unfit(&other)),
-        }
+        let answer = self.ask_any(Request::Stats).await?;
+        let Answer::Stats(counts) = answer else { return Err(unfit(&answer)) };
+        Ok(counts)
     }
 
     /// The guilds that a node has, ascending, behind `after`.
@@ -64,10 +60,9 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub async fn guilds(&self, after: Option<GuildId>, limit: PageLimit) -> Result<GuildPage, ClientError> {
-        match self.ask_any(Request::Guilds { after, limit }).await? {
-            Answer::Guilds { guilds, more } => Ok(GuildPage { guilds, more }),
-            other => Err(unfit(&other)),
-        }
+        let answer = self.ask_any(Request::Guilds { after, limit }).await?;
+        let Answer::Guilds { guilds, more } = answer else { return Err(unfit(&answer)) };
+        Ok(GuildPage { guilds, more })
     }
 
     async fn ask_any(&self, request: Request) -> Result<Answer, ClientError> {
