@@ -1,5 +1,9 @@
 //! What the command line may say, and its help.
 
+mod pki;
+mod remote;
+mod serve;
+
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
@@ -8,6 +12,10 @@ use guildhall_proto::limits::MEMBERS_MAX;
 
 use crate::demo::{Asked, Tamper};
 use crate::logging::{Format, Level};
+
+pub(crate) use pki::{PkiCommand, PkiInitArgs, PkiIssueArgs, PkiShowArgs};
+pub(crate) use remote::{CanArgs, CreateArgs, ImportArgs, NodeArgs, NodesArgs, RecipientsArgs, Source, SourceArgs};
+pub(crate) use serve::ServeArgs;
 
 /// A check failed, or the work could not be finished.
 pub(crate) const EXIT_FAILED: u8 = 1;
@@ -40,7 +48,19 @@ pub(crate) enum Command {
     #[command(long_about = REPLAY_ABOUT, after_long_help = REPLAY_AFTER_HELP)]
     Replay(ReplayArgs),
 
-    /// Look at the guilds in a directory that no process has open
+    /// Run a guild node until it is told to end
+    #[command(after_help = serve::AFTER_HELP)]
+    Serve(ServeArgs),
+
+    /// Ask nodes that run whether they answer, and how soon
+    #[command(after_help = remote::PING_AFTER_HELP)]
+    Ping(NodeArgs),
+
+    /// Ask nodes that run for what they count
+    #[command(after_help = remote::PING_AFTER_HELP)]
+    Stats(NodeArgs),
+
+    /// Guilds at nodes that run, or in a directory that no process has open
     #[command(subcommand, after_help = GUILD_AFTER_HELP)]
     Guild(GuildCommand),
 
@@ -55,6 +75,10 @@ pub(crate) enum Command {
     /// Make a directory of guilds from a backup
     #[command(after_help = RESTORE_AFTER_HELP)]
     Restore(RestoreArgs),
+
+    /// Make an authority for a cluster, and certificates for those who take part
+    #[command(subcommand, after_help = pki::AFTER_HELP)]
+    Pki(PkiCommand),
 
     /// Kill processes at their work, and check that whatever they had acknowledged is there
     #[command(hide = true)]
@@ -125,16 +149,25 @@ pub(crate) struct ReplayArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum GuildCommand {
+    /// Make a guild, at a node
+    Create(CreateArgs),
     /// One line a guild: its id, name, and what it has
-    List(GuildsArgs),
+    List(ListArgs),
     /// All of a guild but its members: settings, roles, channels with their overwrites
     Show(GuildArgs),
     /// One line a member: user, nick, roles, when joined, flags
     Members(MembersArgs),
-    /// Read and check every byte that matters: sums of records and parts, and that every guild can be brought back
+    /// What a member may do, at a node
+    Can(CanArgs),
+    /// Whom a ping reaches, at a node: one line a user
+    Recipients(RecipientsArgs),
+    /// Read and check every byte that matters in a directory: sums of records and parts, and that every guild can be brought back
     Verify(GuildsArgs),
-    /// A guild as JSON lines: first the guild, then its roles, channels, members and bans
+    /// A guild as JSON lines: first the guild, then its roles, channels, bans and members
     Export(ExportArgs),
+    /// Make a guild, at a node, of what an export wrote
+    #[command(long_about = IMPORT_ABOUT)]
+    Import(ImportArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -149,13 +182,23 @@ pub(crate) struct GuildsArgs {
 }
 
 #[derive(Debug, clap::Args)]
+pub(crate) struct ListArgs {
+    #[command(flatten)]
+    pub(crate) from: SourceArgs,
+
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
 pub(crate) struct GuildArgs {
     /// Which guild; need not be said where there is only one
     #[arg(value_name = "GUILD", value_parser = guild_id)]
     pub(crate) guild: Option<GuildId>,
 
     #[command(flatten)]
-    pub(crate) of: GuildsArgs,
+    pub(crate) of: ListArgs,
 }
 
 #[derive(Debug, clap::Args)]
@@ -174,9 +217,8 @@ pub(crate) struct ExportArgs {
     #[arg(value_name = "GUILD", value_parser = guild_id)]
     pub(crate) guild: Option<GuildId>,
 
-    /// The directory of guilds' data
-    #[arg(long, value_name = "DIR")]
-    pub(crate) data: PathBuf,
+    #[command(flatten)]
+    pub(crate) from: SourceArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -426,9 +468,18 @@ Exit codes:
   2  the command line or a file is not acceptable; standard error says which
      and why";
 
+const IMPORT_ABOUT: &str = "\
+Make a guild, at a node, of what an export wrote: the guild with its roles, channels, bans and members.
+
+Roles, channels and members that are there already stay as they are, and are counted: an import that was broken off is gone on with by \
+the same command. A guild that is there under another name or owner is not touched. Overwrites for \
+users are set when all members are there; those for others are left out, and counted. Members have joined when they are imported, not when \
+they had. The file is read as it is sent: what is before a bad line is there.";
+
 const GUILD_AFTER_HELP: &str = "\
-The directory must not be open in a process that writes it; leave to read it is
-enough. Nothing in it is changed, and no guild is claimed: what is shown is what
+Guilds are asked for at nodes that run (--node, --credentials), or looked for in a
+directory (--data). That must not be open in a process that writes it; leave to read
+it is enough. Nothing in it is changed, and no guild is claimed: what is shown is what
 the next owner would find. Ids are strings in JSON, for they are beyond the
 numbers that many programs read exactly.
 
@@ -438,12 +489,15 @@ Examples:
   guildhall guild members 4711 --data DIR --json | jq -r .nick
   guildhall guild export 4711 --data DIR > 4711.jsonl
   guildhall guild verify --data DIR
+  guildhall guild list --node 127.0.0.1:7700 --credentials ada
+  guildhall guild import 4711.jsonl --node 127.0.0.1:7700 --credentials ada
 
 Exit codes:
-  0  shown; with `verify`, and nothing is damaged
+  0  done; with `verify`, and nothing is damaged
   1  something is damaged: standard error says file, record, offset and guild,
-     as far as they are known
-  2  the command line or the directory is not acceptable";
+     as far as they are known; or a node cannot be reached, or refuses
+  2  the command line, the directory, the credentials or a line of an import is
+     not acceptable";
 
 const LOG_AFTER_HELP: &str = "\
 A directory has two logs: `records` and `checkpoints`. Whether every guild can be

@@ -25,11 +25,26 @@ pub(crate) fn open(path: &Path, cluster: u128, config: &EmbeddedConfig) -> anyho
     open_in(path, make(path)?, cluster, config)
 }
 
+/// As [`open`]; a directory that is made is this node's.
+pub(crate) fn open_as(path: &Path, cluster: u128, node: NodeId, config: &EmbeddedConfig) -> anyhow::Result<Running> {
+    open_locked(path, make(path)?, cluster, node, config)
+}
+
 /// As [`open`], in a directory that is locked. `path` is only told.
 pub(crate) fn open_in(
     path: &Path,
     directory: Directory,
     cluster: u128,
+    config: &EmbeddedConfig,
+) -> anyhow::Result<Running> {
+    open_locked(path, directory, cluster, NodeId::new(NODE)?, config)
+}
+
+fn open_locked(
+    path: &Path,
+    directory: Directory,
+    cluster: u128,
+    node: NodeId,
     config: &EmbeddedConfig,
 ) -> anyhow::Result<Running> {
     match found(path, &directory)? {
@@ -38,7 +53,7 @@ pub(crate) fn open_in(
         }
         Some(_) => {}
         None => {
-            let identity = Identity::new(cluster, NodeId::new(NODE)?, random()?);
+            let identity = Identity::new(cluster, node, random()?);
             let created = EmbeddedStore::create(&directory, &identity, config);
             created.map_err(|error| DataError::opening(path, error))?;
         }

@@ -6,7 +6,6 @@
 //! session must have heard. All of it lies in a temporary directory. In the last act processes are [killed](kill) at a work of their own, and
 //! what they had acknowledged is looked for.
 
-mod bars;
 mod bell;
 mod build;
 mod check;
@@ -37,6 +36,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use guildhall_store::{EmbeddedConfig, Store};
 
+use crate::bars;
 use crate::checks::{Verdict, peak_memory_bytes};
 use crate::data;
 use crate::kill::{self, Totals};

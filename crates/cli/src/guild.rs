@@ -1,6 +1,9 @@
-//! Guilds in a directory that nobody has open: listed, shown, exported, checked. Nothing is claimed or changed.
+//! Guilds at nodes that run, or in a directory that nobody has open: listed, shown, exported; at nodes also made and asked; in a directory also
+//! checked. In a directory nothing is claimed or changed.
 
+mod import;
 mod lines;
+mod remote;
 mod verify;
 
 use std::io::{self, Write};
@@ -13,33 +16,51 @@ use guildhall_proto::{GuildId, UserId};
 use guildhall_store::Inspection;
 use serde::Serialize;
 
-use crate::args::{EXIT_FAILED, ExportArgs, GuildArgs, GuildCommand, GuildsArgs, MembersArgs};
+use crate::args::{EXIT_FAILED, ExportArgs, GuildArgs, GuildCommand, MembersArgs, Source};
 use crate::data;
-use lines::{BanLine, ChannelLine, GuildLine, MemberLine, RoleLine};
+use lines::{BanLine, ChannelLine, GuildLine, Line, MemberLine, RoleLine};
 
 pub(crate) use verify::Damaged;
 
 /// Carries a command out.
 ///
 /// # Errors
-/// [`DataError`](crate::data::DataError) for a directory or guild that is not there; anything else if it cannot be read.
+/// [`DataError`](crate::data::DataError) or [`InputError`](crate::input::InputError) for a directory, guild or file that is not there; anything else if
+/// it cannot be read, or a node does not answer or refuses.
 pub(crate) fn run(command: &GuildCommand, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
-    match command {
-        GuildCommand::List(args) => list(args, out),
-        GuildCommand::Show(args) => show(args, out),
-        GuildCommand::Members(args) => members(args, out),
-        GuildCommand::Verify(args) => verify::verify(args, out),
-        GuildCommand::Export(args) => export(args, out),
-    }
+    let done = match command {
+        GuildCommand::Create(args) => remote::create(args, out),
+        GuildCommand::List(args) => match args.from.source() {
+            Source::Data(path) => return list(path, args.json, out),
+            Source::Nodes(nodes) => remote::list(&nodes, args.json, out),
+        },
+        GuildCommand::Show(args) => match args.of.from.source() {
+            Source::Data(path) => show(path, args, out),
+            Source::Nodes(nodes) => remote::show(&nodes, args.guild, args.of.json, out),
+        },
+        GuildCommand::Members(args) => match args.of.of.from.source() {
+            Source::Data(path) => members(path, args, out),
+            Source::Nodes(nodes) => remote::members(&nodes, args, out),
+        },
+        GuildCommand::Can(args) => remote::can(args, out),
+        GuildCommand::Recipients(args) => remote::recipients(args, out),
+        GuildCommand::Verify(args) => return verify::verify(args, out),
+        GuildCommand::Export(args) => match args.from.source() {
+            Source::Data(path) => export(path, args, out),
+            Source::Nodes(nodes) => remote::export(&nodes, args.guild, out),
+        },
+        GuildCommand::Import(args) => import::import(args, out),
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 /// Lists all guilds. One that cannot be read is told on standard error, and does not hide the others.
-fn list(args: &GuildsArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
-    let inspection = data::inspect(&args.data)?;
+fn list(path: &Path, is_json: bool, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
+    let inspection = data::inspect(path)?;
     let mut code = ExitCode::SUCCESS;
     for guild in inspection.guilds() {
         match read(&inspection, guild) {
-            Ok((line, _)) if args.json => json(out, &line)?,
+            Ok((line, _)) if is_json => json(out, &Line::Guild(line))?,
             Ok((line, _)) => writeln!(out, "{line}")?,
             Err(error) => {
                 drop(writeln!(io::stderr(), "guildhall: {}", crate::told(&error)));
@@ -50,55 +71,60 @@ fn list(args: &GuildsArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
     Ok(code)
 }
 
-fn show(args: &GuildArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
-    let (line, view) = chosen(&args.of.data, args.guild)?;
-    if args.of.json {
-        json(out, &line)?;
-    } else {
-        writeln!(out, "{}", line.in_full())?;
+fn show(path: &Path, args: &GuildArgs, out: &mut dyn Write) -> anyhow::Result<()> {
+    let (line, view) = chosen(path, args.guild)?;
+    show_head(line, args.of.json, out)?;
+    if let Some(view) = view {
+        roles(&view).try_for_each(|role| show_role(role, args.of.json, out))?;
+        channels(&view).try_for_each(|channel| show_channel(channel, args.of.json, out))?;
     }
-    let Some(view) = view else {
-        return Ok(ExitCode::SUCCESS);
-    };
-    for role in roles(&view) {
-        if args.of.json { json(out, &role)? } else { writeln!(out, "{role}")? }
-    }
-    for channel in channels(&view) {
-        if args.of.json { json(out, &channel)? } else { writeln!(out, "{channel}")? }
-    }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
-fn members(args: &MembersArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
+fn show_head(line: GuildLine, is_json: bool, out: &mut dyn Write) -> anyhow::Result<()> {
+    if is_json { json(out, &Line::Guild(line)) } else { Ok(writeln!(out, "{}", line.in_full())?) }
+}
+
+fn show_role(line: RoleLine, is_json: bool, out: &mut dyn Write) -> anyhow::Result<()> {
+    if is_json { json(out, &Line::Role(line)) } else { Ok(writeln!(out, "{line}")?) }
+}
+
+fn show_channel(line: ChannelLine, is_json: bool, out: &mut dyn Write) -> anyhow::Result<()> {
+    if is_json { json(out, &Line::Channel(line)) } else { Ok(writeln!(out, "{line}")?) }
+}
+
+fn show_member(line: MemberLine, is_json: bool, out: &mut dyn Write) -> anyhow::Result<()> {
+    if is_json { json(out, &Line::Member(line)) } else { Ok(writeln!(out, "{line}")?) }
+}
+
+fn members(path: &Path, args: &MembersArgs, out: &mut dyn Write) -> anyhow::Result<()> {
+    let (line, view) = chosen(path, args.of.guild)?;
+    let is_json = args.of.of.json;
+    if args.count {
+        return show_count(line.guild, line.members, is_json, out);
+    }
+    view.iter().flat_map(all_members).try_for_each(|member| show_member(member, is_json, out))
+}
+
+fn show_count(guild: String, members: usize, is_json: bool, out: &mut dyn Write) -> anyhow::Result<()> {
     #[derive(Serialize)]
     struct Count {
         guild: String,
         members: usize,
     }
-    let (line, view) = chosen(&args.of.of.data, args.of.guild)?;
-    let is_json = args.of.of.json;
-    match (args.count, is_json) {
-        (true, true) => json(out, &Count { guild: line.guild, members: line.members })?,
-        (true, false) => writeln!(out, "{}", line.members)?,
-        (false, _) => {
-            for member in view.iter().flat_map(all_members) {
-                if is_json { json(out, &member)? } else { writeln!(out, "{member}")? }
-            }
-        }
-    }
-    Ok(ExitCode::SUCCESS)
+    if is_json { json(out, &Count { guild, members }) } else { Ok(writeln!(out, "{members}")?) }
 }
 
-fn export(args: &ExportArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
-    let (line, view) = chosen(&args.data, args.guild)?;
-    json(out, &line)?;
+fn export(path: &Path, args: &ExportArgs, out: &mut dyn Write) -> anyhow::Result<()> {
+    let (line, view) = chosen(path, args.guild)?;
+    json(out, &Line::Guild(line))?;
     if let Some(view) = view {
-        roles(&view).try_for_each(|role| json(out, &role))?;
-        channels(&view).try_for_each(|channel| json(out, &channel))?;
-        all_members(&view).try_for_each(|member| json(out, &member))?;
-        view.bans().behind(None).try_for_each(|ban| json(out, &BanLine::of(ban)))?;
+        roles(&view).try_for_each(|role| json(out, &Line::Role(role)))?;
+        channels(&view).try_for_each(|channel| json(out, &Line::Channel(channel)))?;
+        view.bans().behind(None).try_for_each(|ban| json(out, &Line::Ban(BanLine::of(ban))))?;
+        all_members(&view).try_for_each(|member| json(out, &Line::Member(member)))?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 fn chosen(path: &Path, asked: Option<GuildId>) -> anyhow::Result<(GuildLine, Option<View>)> {

@@ -11,17 +11,23 @@
 
 mod args;
 mod backup;
+mod bars;
 mod checks;
 mod data;
+mod date;
 mod demo;
 mod guild;
+mod input;
 mod irc;
 mod kill;
 mod log;
 mod logging;
 mod operations;
+mod pki;
 mod random;
+mod remote;
 mod replay;
+mod serve;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -32,6 +38,7 @@ use args::{Args, Command, CrashArgs, DemoArgs, LoadArgs, ReplayArgs};
 use checks::Verdict;
 use data::DataError;
 use demo::DemoError;
+use input::InputError;
 use irc::IrcError;
 use logging::Logs;
 
@@ -48,10 +55,14 @@ fn main() -> ExitCode {
     let done = match args.command {
         Command::Demo(args) => demo(&args),
         Command::Replay(args) => replay(args),
+        Command::Serve(args) => serve::serve(&args.config),
+        Command::Ping(args) => streamed(|out| remote::ping(&args, out)),
+        Command::Stats(args) => streamed(|out| remote::stats(&args, out)),
         Command::Guild(command) => streamed(|out| guild::run(&command, out)),
         Command::Log(command) => streamed(|out| log::run(&command, out)),
         Command::Backup(args) => streamed(|out| backup::backup(&args, out)),
         Command::Restore(args) => streamed(|out| backup::restore(&args, out)),
+        Command::Pki(command) => streamed(|out| pki::run(&command, out)),
         Command::Crash(args) => crash(&args),
         Command::Load(args) => load(&args),
         Command::Completions { shell } => completions(shell),
@@ -144,7 +155,8 @@ fn told(error: &anyhow::Error) -> String {
 fn failed(error: &anyhow::Error) -> ExitCode {
     // There is nobody left to tell if this fails.
     drop(writeln!(io::stderr(), "guildhall: {}", told(error)));
-    let is_input = error.is::<IrcError>() || error.is::<DemoError>() || error.is::<DataError>();
+    let is_input =
+        error.is::<IrcError>() || error.is::<DemoError>() || error.is::<DataError>() || error.is::<InputError>();
     ExitCode::from(if is_input { args::EXIT_BAD_INPUT } else { args::EXIT_FAILED })
 }
 

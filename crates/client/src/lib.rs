@@ -12,6 +12,7 @@ mod error;
 mod feeds;
 mod guild;
 mod links;
+mod node;
 mod remote;
 
 pub use client::Client;
@@ -21,6 +22,7 @@ pub use error::{ClientError, ConnectError};
 pub use guild::{Guild, MemberStream, Pieces, Recipients};
 pub use guildhall_proto::call::{Freshness, PageLimit, Piece, Prefix, Users};
 pub use guildhall_sessions::{Attach, AttachError, Delivery, Resume, ResumeError, Resumed};
+pub use node::{GuildPage, Pong};
 pub use remote::Remote;
 
 /// Sessions of a backend node.

@@ -21,7 +21,8 @@ use super::ledger::Ledger;
 use super::scans::{self, Enough};
 use super::script::Script;
 use super::shape::{LAPSED, Shape};
-use super::{bars, typing};
+use super::typing;
+use crate::bars;
 use crate::checks::Waited;
 use crate::operations::Operations;
 

@@ -1,38 +1,64 @@
-//! What is shown of a guild, a line each: as JSON, or for people, with tabs between the columns.
+//! What is shown of a guild, a line each: as JSON, or for people, with tabs between the columns. An import reads the JSON again.
 //!
 //! Ids are strings: they take all 64 bits, and many readers of JSON have fewer for numbers.
+
+mod read;
 
 use std::fmt;
 
 use guildhall_node::StoredView;
 use guildhall_proto::{
-    Ban, Channel, ChannelKind, Epoch, GuildId, Member, Overwrite, OverwriteTarget, Permissions, Role, RoleId,
+    AsOf, Ban, Channel, ChannelKind, Epoch, GuildId, GuildSettings, Member, Overwrite, OverwriteTarget, Permissions,
+    Role, RoleId,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+
+/// A line of JSON.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub(super) enum Line {
+    Guild(GuildLine),
+    Role(RoleLine),
+    Channel(ChannelLine),
+    Ban(BanLine),
+    Member(MemberLine),
+}
 
 /// A guild as a whole.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct GuildLine {
-    kind: &'static str,
     pub(super) guild: String,
-    /// `alive`, `deleted`, or `uncreated`.
-    standing: &'static str,
+    standing: Standing,
     /// As everything from here on, empty for a guild that is not alive.
     name: String,
     owner: String,
     pub(super) members: usize,
+    /// Told by a node alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    online: Option<u32>,
     roles: usize,
     channels: usize,
-    bans: usize,
+    /// Told of a directory alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bans: Option<usize>,
     /// The last owner's.
     epoch: u64,
     /// The last event that is stored.
     seq: u64,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Standing {
+    Alive,
+    Deleted,
+    Uncreated,
+    /// Deleted or never created: a node tells no difference.
+    Absent,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct RoleLine {
-    kind: &'static str,
     role: String,
     name: String,
     position: u16,
@@ -42,30 +68,40 @@ pub(super) struct RoleLine {
     mentionable: bool,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct ChannelLine {
-    kind: &'static str,
     channel: String,
     name: String,
-    /// `text` or `category`.
-    r#type: &'static str,
+    r#type: ChannelType,
     parent: Option<String>,
     position: u16,
     overwrites: Vec<OverwriteLine>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum ChannelType {
+    Text,
+    Category,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
 struct OverwriteLine {
-    /// `role` or `user`.
-    r#for: &'static str,
+    r#for: Target,
     id: String,
     allow: String,
     deny: String,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Target {
+    Role,
+    User,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct MemberLine {
-    kind: &'static str,
     user: String,
     nick: String,
     roles: Vec<String>,
@@ -74,51 +110,81 @@ pub(super) struct MemberLine {
     flags: u16,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct BanLine {
-    kind: &'static str,
     user: String,
     reason: Option<String>,
 }
 
 impl GuildLine {
-    pub(super) fn of(guild: GuildId, epoch: Epoch, view: &StoredView) -> Self {
-        let nothing = Self {
-            kind: "guild",
+    fn empty(guild: GuildId, standing: Standing) -> Self {
+        Self {
             guild: guild.to_string(),
-            standing: "",
+            standing,
             name: String::new(),
             owner: String::new(),
             members: 0,
+            online: None,
             roles: 0,
             channels: 0,
-            bans: 0,
-            epoch: epoch.0,
+            bans: None,
+            epoch: 0,
             seq: 0,
-        };
+        }
+    }
+
+    /// A guild that a node says it does not have.
+    pub(super) fn absent(guild: GuildId) -> Self {
+        Self::empty(guild, Standing::Absent)
+    }
+
+    /// As a node tells it.
+    pub(super) fn told(
+        guild: GuildId,
+        as_of: AsOf,
+        settings: &GuildSettings,
+        (members, online): (u32, u32),
+        (roles, channels): (usize, usize),
+    ) -> Self {
+        Self {
+            name: settings.name.to_string(),
+            owner: settings.owner.to_string(),
+            members: members as usize,
+            online: Some(online),
+            roles,
+            channels,
+            epoch: as_of.at.epoch.0,
+            seq: as_of.at.seq.0,
+            ..Self::empty(guild, Standing::Alive)
+        }
+    }
+
+    pub(super) fn of(guild: GuildId, epoch: Epoch, view: &StoredView) -> Self {
+        let nothing = |standing| Self { bans: Some(0), epoch: epoch.0, ..Self::empty(guild, standing) };
         match view {
-            StoredView::Uncreated => Self { standing: "uncreated", ..nothing },
-            StoredView::Deleted => Self { standing: "deleted", ..nothing },
+            StoredView::Uncreated => nothing(Standing::Uncreated),
+            StoredView::Deleted => nothing(Standing::Deleted),
             StoredView::Alive(view) => Self {
-                standing: "alive",
                 name: view.rights().settings().name.to_string(),
                 owner: view.rights().owner().to_string(),
                 members: view.len(),
                 roles: view.rights().roles().len(),
                 channels: view.rights().channels().len(),
-                bans: view.bans().len(),
+                bans: Some(view.bans().len()),
                 seq: view.position().seq.0,
-                ..nothing
+                ..nothing(Standing::Alive)
             },
         }
     }
 
     /// A name and a value a line.
     pub(super) fn in_full(&self) -> String {
-        let Self { kind: _, guild, standing, name, owner, members, roles, channels, bans, epoch, seq } = self;
+        let Self { guild, standing, name, owner, members, online, roles, channels, bans, epoch, seq } = self;
+        let online = online.map(|online| format!("online    {online}\n")).unwrap_or_default();
+        let bans = bans.map(|bans| format!("bans      {bans}\n")).unwrap_or_default();
         format!(
-            "guild     {guild}\nstanding  {standing}\nname      {name}\nowner     {owner}\nmembers   {members}\nroles     {roles}\n\
-             channels  {channels}\nbans      {bans}\nepoch     {epoch}\nseq       {seq}"
+            "guild     {guild}\nstanding  {standing}\nname      {name}\nowner     {owner}\nmembers   {members}\n{online}roles     {roles}\n\
+             channels  {channels}\n{bans}epoch     {epoch}\nseq       {seq}"
         )
     }
 }
@@ -127,7 +193,6 @@ impl RoleLine {
     pub(super) fn of(role: &Role) -> Self {
         let Role { id, name, position, permissions, hoist, mentionable } = role;
         Self {
-            kind: "role",
             role: id.to_string(),
             name: name.to_string(),
             position: *position,
@@ -142,12 +207,11 @@ impl ChannelLine {
     pub(super) fn of(channel: &Channel, overwrites: &[Overwrite]) -> Self {
         let Channel { id, name, kind, parent, position } = channel;
         Self {
-            kind: "channel",
             channel: id.to_string(),
             name: name.to_string(),
             r#type: match kind {
-                ChannelKind::Text => "text",
-                ChannelKind::Category => "category",
+                ChannelKind::Text => ChannelType::Text,
+                ChannelKind::Category => ChannelType::Category,
             },
             parent: parent.map(|parent| parent.to_string()),
             position: *position,
@@ -159,8 +223,8 @@ impl ChannelLine {
 impl OverwriteLine {
     fn of(overwrite: &Overwrite) -> Self {
         let (r#for, id) = match overwrite.target {
-            OverwriteTarget::Role(role) => ("role", role.to_string()),
-            OverwriteTarget::User(user) => ("user", user.to_string()),
+            OverwriteTarget::Role(role) => (Target::Role, role.to_string()),
+            OverwriteTarget::User(user) => (Target::User, user.to_string()),
         };
         Self { r#for, id, allow: bits(overwrite.allow), deny: bits(overwrite.deny) }
     }
@@ -170,7 +234,6 @@ impl MemberLine {
     pub(super) fn of(member: Member) -> Self {
         let Member { user, nick, roles, joined_at, flags } = member;
         Self {
-            kind: "member",
             user: user.to_string(),
             nick: nick.to_string(),
             roles: roles.iter().map(RoleId::to_string).collect(),
@@ -183,31 +246,35 @@ impl MemberLine {
 impl BanLine {
     pub(super) fn of(ban: Ban) -> Self {
         let Ban { user, reason } = ban;
-        Self { kind: "ban", user: user.to_string(), reason: reason.map(|reason| reason.to_string()) }
+        Self { user: user.to_string(), reason: reason.map(|reason| reason.to_string()) }
     }
 }
 
 impl fmt::Display for GuildLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { kind: _, guild, standing, name, owner: _, members, roles, channels, bans, epoch, seq } = self;
-        write!(
-            f,
-            "{guild}\t{standing}\t{name}\t{members} members\t{roles} roles\t{channels} channels\t{bans} bans\tat {epoch}.{seq}"
-        )
+        let Self { guild, standing, name, owner: _, members, online, roles, channels, bans, epoch, seq } = self;
+        write!(f, "{guild}\t{standing}\t{name}\t{members} members\t{roles} roles\t{channels} channels")?;
+        if let Some(online) = online {
+            write!(f, "\t{online} online")?;
+        }
+        if let Some(bans) = bans {
+            write!(f, "\t{bans} bans")?;
+        }
+        write!(f, "\tat {epoch}.{seq}")
     }
 }
 
 impl fmt::Display for RoleLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { kind, role, name, position, permissions, hoist: _, mentionable: _ } = self;
-        write!(f, "{kind}\t{role}\t{name}\tposition {position}\tpermissions {permissions}")
+        let Self { role, name, position, permissions, hoist: _, mentionable: _ } = self;
+        write!(f, "role\t{role}\t{name}\tposition {position}\tpermissions {permissions}")
     }
 }
 
 impl fmt::Display for ChannelLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { kind, channel, name, r#type, parent, position, overwrites } = self;
-        write!(f, "{kind}\t{channel}\t{name}\t{type}\tposition {position}")?;
+        let Self { channel, name, r#type, parent, position, overwrites } = self;
+        write!(f, "channel\t{channel}\t{name}\t{type}\tposition {position}")?;
         if let Some(parent) = parent {
             write!(f, "\tunder {parent}")?;
         }
@@ -220,8 +287,37 @@ impl fmt::Display for ChannelLine {
 
 impl fmt::Display for MemberLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { kind: _, user, nick, roles, joined_at, flags } = self;
+        let Self { user, nick, roles, joined_at, flags } = self;
         write!(f, "{user}\t{nick}\t{}\t{joined_at}\t{flags}", roles.join(","))
+    }
+}
+
+impl fmt::Display for Standing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Alive => "alive",
+            Self::Deleted => "deleted",
+            Self::Uncreated => "uncreated",
+            Self::Absent => "absent",
+        })
+    }
+}
+
+impl fmt::Display for ChannelType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Text => "text",
+            Self::Category => "category",
+        })
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Role => "role",
+            Self::User => "user",
+        })
     }
 }
 

@@ -1,0 +1,329 @@
+//! The built binary as a node, and as those who ask it: two processes, on ports that the system chose.
+
+#![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+#[test]
+fn a_node_tells_where_it_is_and_answers_until_it_is_told_to_end() {
+    let world = World::new();
+    let mut node = world.serve("a");
+    assert_eq!((&node.ready["cluster"], &node.ready["name"]), (&json!("main"), &json!("a")));
+    assert_eq!(node.ready["pid"], node.child.id());
+
+    let pong = node.json(&["ping", "--json"]);
+    assert_eq!((&pong["node"], &pong["address"]), (&node.ready["node"], &node.ready["addresses"][0]));
+    assert!(node.json(&["stats", "--json"])["counters"].as_object().unwrap().len() > 10);
+    // One directory, one process.
+    let second = world.guildhall(&["serve", "--config", world.config("a").to_str().unwrap()]);
+    let told = String::from_utf8(second.stderr).unwrap();
+    assert!(second.status.code() == Some(2) && told.contains("in use"), "{told}");
+
+    assert!(node.end("TERM").success());
+    let unreachable = node.run(&["ping", "--within", "1"]);
+    let told = String::from_utf8(unreachable.stderr).unwrap();
+    assert!(unreachable.status.code() == Some(1) && told.contains("no node was reached"), "{told}");
+    assert!(world.serve("a").end("INT").success());
+}
+
+#[test]
+fn what_was_acknowledged_is_there_after_a_kill() {
+    let world = World::new();
+    let mut node = world.serve("a");
+    node.json(&["guild", "create", "7", "--name", "Ada's", "--owner", "1", "--nick", "Ada", "--json"]);
+    let imported = node.json_of(&["guild", "import", "--json"], &sample());
+    assert_eq!(
+        (&imported["created"], &imported["roles"], &imported["channels"], &imported["bans"], &imported["members"]),
+        (&json!(true), &json!(2), &json!(3), &json!(1), &json!(25_003))
+    );
+    let before = (node.succeed(&["guild", "list", "--json"]), node.succeed(&["guild", "export", "8"]));
+    assert!(!node.end("KILL").success());
+
+    let mut node = world.serve("a");
+    let after = (node.succeed(&["guild", "list", "--json"]), node.succeed(&["guild", "export", "8"]));
+    assert_eq!(lasting(&after.0), lasting(&before.0));
+    assert!(lasting(&after.1) == lasting(&before.1));
+    assert_eq!(node.succeed(&["guild", "show", "7", "--json"]).lines().count(), 2, "a guild and its everyone role");
+    assert!(node.end("TERM").success());
+
+    // In its directory lies what the node told, and both are told alike.
+    let stored = world.succeed(&["guild", "export", "8", "--data", world.path("a/data").to_str().unwrap()]);
+    assert!(lasting(&stored) == lasting(&after.1));
+}
+
+#[test]
+fn an_export_is_imported_again_and_gives_an_equal_guild() {
+    let world = World::new();
+    let (mut one, mut other) = (world.serve("a"), world.serve("b"));
+    one.json_of(&["guild", "import", "--json"], &sample());
+    let exported = one.succeed(&["guild", "export"]);
+    other.json_of(&["guild", "import", "--json"], &exported);
+    let again = other.succeed(&["guild", "export", "8"]);
+    assert!(equal_part(&again) == equal_part(&exported));
+    assert!(equal_part(&sample()) == equal_part(&exported));
+
+    // Once more: nothing is added, and nothing is changed.
+    let imported = other.json_of(&["guild", "import", "--json"], &exported);
+    assert_eq!((&imported["created"], &imported["existing"]), (&json!(false), &json!(2 + 3 + 25_002)));
+    assert!(lasting(&other.succeed(&["guild", "export", "8"])) == lasting(&again));
+    assert!(one.end("TERM").success() && other.end("TERM").success());
+}
+
+#[test]
+fn a_guild_is_asked_over_a_link() {
+    let world = World::new();
+    let mut node = world.serve("a");
+    node.json_of(&["guild", "import", "--json"], &sample());
+    assert_eq!(node.succeed(&["guild", "members", "8", "--count"]), "25003\n");
+    assert_eq!(node.succeed(&["guild", "members", "--json"]).lines().count(), 25_003);
+    // Who holds the second role does not see channel 32.
+    let names = |args: &[&str]| node.succeed(&[&["guild", "can", "8"], args].concat());
+    assert_eq!(names(&["2"]), "VIEW_CHANNEL\nSEND_MESSAGES\n");
+    assert_eq!(names(&["3", "--channel", "32"]), "SEND_MESSAGES\n");
+    let can = node.json(&["guild", "can", "8", "2", "--channel", "32", "--json"]);
+    assert_eq!((&can["permissions"], &can["names"]), (&json!("3072"), &json!(["VIEW_CHANNEL", "SEND_MESSAGES"])));
+    let recipients = |args: &[&str]| node.succeed(&[&["guild", "recipients", "8"], args].concat());
+    assert_eq!(recipients(&["--count"]), "25003\n");
+    assert_eq!(recipients(&["--role", "21"]), "2\n");
+    assert_eq!(recipients(&["--channel", "32", "--count"]), "25002\n");
+    assert_eq!(recipients(&["--channel", "32", "--online"]), "");
+    let all = recipients(&[]);
+    assert!(all.lines().map(|line| line.parse::<u64>().unwrap()).is_sorted() && all.lines().count() == 25_003);
+    assert!(node.end("TERM").success());
+}
+
+#[test]
+fn what_a_node_refuses_and_a_line_that_is_bad_are_told() {
+    let world = World::new();
+    let mut node = world.serve("a");
+    let failed = |output: Output, code, why: &str| {
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(code) && told.contains(why), "{:?} {told}", output.status);
+    };
+    failed(node.run(&["guild", "show", "9"]), 1, "does not exist");
+    failed(node.run(&["guild", "show"]), 2, "there are no guilds");
+    // What is before a bad line is there, and the import is gone on with.
+    let bad = sample().replacen(r#""roles":["21"]"#, r#""roles":["99"]"#, 1);
+    failed(node.run_on(&["guild", "import"], &bad), 2, "line 10: role:99 is not a role of the guild");
+    let imported = node.json_of(&["guild", "import", "--json"], &sample());
+    assert_eq!((&imported["created"], &imported["roles"]), (&json!(false), &json!(0)));
+    failed(
+        node.run_on(&["guild", "import"], &sample().replace("The hall", "Another")),
+        2,
+        "with another name or owner",
+    );
+    failed(node.run_on(&["guild", "import"], "{}\n"), 2, "line 1: ");
+    failed(node.run_on(&["guild", "import"], ""), 2, "line 1: there is nothing");
+
+    // Who has another role may ask for less, and who is of another cluster for nothing.
+    world.issue("observer", "o", "authority", "o");
+    assert!(node.run_as("o", &["ping"], "").status.success());
+    failed(node.run_as("o", &["guild", "export", "8"], ""), 1, "not for the role");
+    world.succeed(&["pki", "init", "--cluster", "main", "--to", world.path("other").to_str().unwrap()]);
+    world.issue("operator", "ada", "other", "stranger");
+    failed(node.run_as("stranger", &["ping", "--within", "1"], ""), 1, "no node was reached");
+    assert!(node.end("TERM").success());
+}
+
+#[test]
+fn a_configuration_that_is_not_acceptable_is_refused() {
+    let world = World::new();
+    let config = world.prepare("a");
+    let text = fs::read_to_string(&config).unwrap();
+    let refused = |text: &str, why: &str| {
+        fs::write(&config, text).unwrap();
+        let output = world.guildhall(&["serve", "--config", config.to_str().unwrap()]);
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(2) && told.contains(why) && output.stdout.is_empty(), "{told}");
+    };
+    refused(&format!("{text}\n[links]\nlanes = 7\n"), "unknown field `lanes`");
+    refused(&format!("{text}\n[turn]\ninputs_max = 0\n"), "[turn] inputs_max must not be 0");
+    refused(&text.replace("node-a", "operator"), "not a guild node");
+    refused(&text.replace("node-a", "nowhere"), "nowhere");
+    assert!(!world.path("a/data").exists());
+    // A directory belongs to its cluster.
+    fs::write(&config, &text).unwrap();
+    assert!(world.serve("a").end("TERM").success());
+    world.succeed(&["pki", "init", "--cluster", "second", "--to", world.path("second").to_str().unwrap()]);
+    world.issue("guild-node", "a", "second", "node-second");
+    refused(&text.replace("node-a", "node-second"), "belongs to cluster");
+}
+
+/// A guild as an export has it: with a category behind what stands under it, a member's own overwrite, and members of more than one import.
+fn sample() -> String {
+    let mut lines = vec![
+        json!({"kind": "guild", "guild": "8", "standing": "alive", "name": "The hall", "owner": "1", "members": 25_003,
+            "roles": 3, "channels": 3, "epoch": 1, "seq": 1}),
+        json!({"kind": "role", "role": "8", "name": "@everyone", "position": 0, "permissions": "3072", "hoist": false, "mentionable": false}),
+        json!({"kind": "role", "role": "21", "name": "first", "position": 2, "permissions": "1024", "hoist": true, "mentionable": false}),
+        json!({"kind": "role", "role": "22", "name": "second", "position": 1, "permissions": "0", "hoist": false, "mentionable": true}),
+        json!({"kind": "channel", "channel": "31", "name": "a", "type": "text", "parent": "33", "position": 4, "overwrites": []}),
+        json!({"kind": "channel", "channel": "32", "name": "b", "type": "text", "parent": null, "position": 1, "overwrites": [
+            {"for": "role", "id": "22", "allow": "0", "deny": "1024"}, {"for": "user", "id": "100", "allow": "2048", "deny": "0"}]}),
+        json!({"kind": "channel", "channel": "33", "name": "c", "type": "category", "parent": null, "position": 2, "overwrites": []}),
+        json!({"kind": "ban", "user": "66", "reason": "noise"}),
+        json!({"kind": "member", "user": "1", "nick": "Ada", "roles": ["22"], "joined_at": 5, "flags": 3}),
+        json!({"kind": "member", "user": "2", "nick": "Bob", "roles": ["21"], "joined_at": 6, "flags": 0}),
+        json!({"kind": "member", "user": "3", "nick": "Cy", "roles": ["22"], "joined_at": 7, "flags": 0}),
+    ];
+    lines.extend((100..25_100).map(|user: u64| {
+        json!({"kind": "member", "user": user.to_string(), "nick": format!("n{user}"), "roles": [], "joined_at": 8, "flags": 0})
+    }));
+    lines.iter().map(|line| format!("{line}\n")).collect()
+}
+
+/// All that is told of guilds, but for what changes with each owner.
+fn lasting(told: &str) -> Vec<Value> {
+    without(told, &["epoch", "bans"])
+}
+
+/// The same, but for when it happened.
+fn equal_part(told: &str) -> Vec<Value> {
+    without(told, &["epoch", "seq", "bans", "online", "joined_at"])
+}
+
+fn without(told: &str, names: &[&str]) -> Vec<Value> {
+    let parse = |line: &str| {
+        let mut value: Value = serde_json::from_str(line).unwrap();
+        let line = value.as_object_mut().unwrap();
+        if line["kind"] == "guild" || names.contains(&"joined_at") {
+            line.retain(|name, _| !names.contains(&name.as_str()) && name != "online");
+        }
+        value
+    };
+    told.lines().map(parse).collect()
+}
+
+/// A directory with an authority, and an operator.
+struct World {
+    dir: TempDir,
+}
+
+/// A node that runs, and who asks it.
+struct Node<'a> {
+    world: &'a World,
+    child: Child,
+    ready: Value,
+    /// Held, so that it may write.
+    _told: BufReader<ChildStdout>,
+}
+
+impl World {
+    fn new() -> Self {
+        let world = Self { dir: TempDir::new().unwrap() };
+        world.succeed(&["pki", "init", "--cluster", "main", "--to", world.path("authority").to_str().unwrap()]);
+        world.issue("operator", "ada", "authority", "operator");
+        world
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn config(&self, name: &str) -> PathBuf {
+        self.path(&format!("{name}.toml"))
+    }
+
+    fn issue(&self, role: &str, name: &str, authority: &str, to: &str) {
+        let (authority, to) = (self.path(authority), self.path(to));
+        let (authority, to) = (authority.to_str().unwrap(), to.to_str().unwrap());
+        self.succeed(&["pki", "issue", role, name, "--authority", authority, "--to", to]);
+    }
+
+    /// The configuration of a node, with its certificate.
+    fn prepare(&self, name: &str) -> PathBuf {
+        let (credentials, config) = (format!("node-{name}"), self.config(name));
+        if !config.exists() {
+            self.issue("guild-node", name, "authority", &credentials);
+            fs::create_dir(self.path(name)).unwrap();
+            let text = format!("listen = \"127.0.0.1:0\"\ndata = \"{name}/data\"\ncredentials = \"{credentials}\"\n");
+            fs::write(&config, text).unwrap();
+        }
+        config
+    }
+
+    /// Starts a node and waits until it is ready.
+    fn serve(&self, name: &str) -> Node<'_> {
+        let mut command = binary(&["serve", "--config", self.prepare(name).to_str().unwrap()]);
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut told = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        told.read_line(&mut line).unwrap();
+        let ready = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"));
+        Node { world: self, child, ready, _told: told }
+    }
+
+    fn succeed(&self, args: &[&str]) -> String {
+        succeeded(args, self.guildhall(args))
+    }
+
+    fn guildhall(&self, args: &[&str]) -> Output {
+        binary(args).current_dir(&self.dir).stdin(Stdio::null()).output().unwrap()
+    }
+}
+
+impl Node<'_> {
+    fn json(&self, args: &[&str]) -> Value {
+        serde_json::from_str(&self.succeed(args)).unwrap()
+    }
+
+    fn json_of(&self, args: &[&str], input: &str) -> Value {
+        serde_json::from_str(&succeeded(args, self.run_on(args, input))).unwrap()
+    }
+
+    fn succeed(&self, args: &[&str]) -> String {
+        succeeded(args, self.run(args))
+    }
+
+    fn run(&self, args: &[&str]) -> Output {
+        self.run_on(args, "")
+    }
+
+    fn run_on(&self, args: &[&str], input: &str) -> Output {
+        self.run_as("operator", args, input)
+    }
+
+    /// Asks with these credentials.
+    fn run_as(&self, who: &str, args: &[&str], input: &str) -> Output {
+        let (address, credentials) = (self.ready["addresses"][0].as_str().unwrap(), self.world.path(who));
+        let at = ["--node", address, "--credentials", credentials.to_str().unwrap()];
+        let mut command = binary(&[args, &at].concat());
+        let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        // Who has read enough reads no more.
+        drop(child.stdin.take().unwrap().write_all(input.as_bytes()));
+        child.wait_with_output().unwrap()
+    }
+
+    /// Sends a signal, and waits for the end.
+    fn end(&mut self, signal: &str) -> ExitStatus {
+        let sent = Command::new("kill").args(["-s", signal, &self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+        self.child.wait().unwrap()
+    }
+}
+
+impl Drop for Node<'_> {
+    fn drop(&mut self) {
+        // Where a test has failed before it ended the node.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+fn succeeded(args: &[&str], output: Output) -> String {
+    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn binary(args: &[&str]) -> Command {
+    let mut command = Command::new(Path::new(env!("CARGO_BIN_EXE_guildhall")));
+    command.args(args);
+    command
+}
