@@ -150,10 +150,11 @@ impl Holder for Filled {
 
 /// Takes what a link pushes, until it ends.
 pub(crate) async fn receive(linked: &Linked) {
-    let lane = async || match linked.dialed.next_push().await {
-        Ok(lane) => pour(linked, lane).await,
-        // The link has ended.
-        Err(_) => {}
+    let lane = async || {
+        // Otherwise the link has ended.
+        if let Ok(lane) = linked.dialed.next_push().await {
+            pour(linked, lane).await;
+        }
     };
     // One for feeds, one for what is told of now.
     tokio::join!(lane(), lane());

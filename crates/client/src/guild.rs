@@ -95,10 +95,8 @@ impl Guild {
         let repeat = if command.is_durable() { Repeat::ById } else { Repeat::Never };
         let (request, lines) = Request::command(self.guild, op, actor, command);
         let chunks = packed(&lines)?;
-        match self.ask(repeat, request, chunks).await?.0 {
-            Answer::Reply(Reply::Outcome(outcome)) => Ok(outcome),
-            other => Err(unfit(&other)),
-        }
+        let (answer, _) = self.ask(repeat, request, chunks).await?;
+        if let Answer::Reply(Reply::Outcome(outcome)) = answer { Ok(outcome) } else { Err(unfit(&answer)) }
     }
 
     /// Tells that a member types.
@@ -115,10 +113,8 @@ impl Guild {
     /// # Errors
     /// [`ClientError`].
     pub async fn member(&self, user: UserId) -> Result<(AsOf, Member), ClientError> {
-        match self.read(Read::Member(user)).await?.0 {
-            Answer::Member { as_of, member } => Ok((as_of, member)),
-            other => Err(unfit(&other)),
-        }
+        let (answer, _) = self.read(Read::Member(user)).await?;
+        if let Answer::Member { as_of, member } = answer { Ok((as_of, member)) } else { Err(unfit(&answer)) }
     }
 
     /// What a member may do, in a channel or in the guild as a whole.
@@ -126,10 +122,8 @@ impl Guild {
     /// # Errors
     /// [`ClientError`].
     pub async fn can(&self, user: UserId, channel: Option<ChannelId>) -> Result<(AsOf, Permissions), ClientError> {
-        match self.read(Read::Can { user, channel }).await?.0 {
-            Answer::Can { as_of, permissions } => Ok((as_of, permissions)),
-            other => Err(unfit(&other)),
-        }
+        let (answer, _) = self.read(Read::Can { user, channel }).await?;
+        if let Answer::Can { as_of, permissions } = answer { Ok((as_of, permissions)) } else { Err(unfit(&answer)) }
     }
 
     /// The guild's settings, roles and channels with their overwrites.

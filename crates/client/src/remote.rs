@@ -89,10 +89,11 @@ impl Guilds for Remote {
             let request = Request::Session { guild, session, request };
             Ok(linked.send(&Ask { within, request }, &[]).await?.0)
         });
-        match asked.await? {
-            Answer::Reply(reply) => Ok(reply),
-            other => Err(ClientError::Answer(format!("{other:?} for a session")).into()),
+        let answer = asked.await?;
+        if let Answer::Reply(reply) = answer {
+            return Ok(reply);
         }
+        Err(ClientError::Answer(format!("{answer:?} for a session")).into())
     }
 
     /// Owners are elsewhere.

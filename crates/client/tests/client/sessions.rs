@@ -25,13 +25,11 @@ enum Heard {
 async fn heard(session: &mut SessionStream) -> Heard {
     loop {
         match soon(session.next()).await.expect("the session goes on") {
-            Delivery::Event(event) => match &event.kind {
-                EventKind::MessagePublished(message) => {
-                    let number = u64::from_le_bytes(message.payload.bytes()[..].try_into().unwrap());
-                    return Heard::Message(event.position, number);
-                }
-                other => panic!("{other:?}"),
-            },
+            Delivery::Event(event) => {
+                let EventKind::MessagePublished(message) = &event.kind else { panic!("{event:?}") };
+                let number = u64::from_le_bytes(message.payload.bytes()[..].try_into().unwrap());
+                return Heard::Message(event.position, number);
+            }
             Delivery::Gap(gap) => return Heard::Gap(gap.through),
             Delivery::Ephemeral(_) | Delivery::Unread(_) => {}
             Delivery::Detached(reason) => panic!("{reason:?}"),
