@@ -436,7 +436,7 @@ impl Guild {
             }
             SessionRequest::Reattach { user, status, generation } => {
                 self.require_member(user)?;
-                self.sessions.reattach(session, user, status, generation)?;
+                self.sessions.reattach(self.clock, session, user, status, generation)?;
                 (user, Reply::Accepted(self.position))
             }
             SessionRequest::SetStatus { user, status, generation } => {

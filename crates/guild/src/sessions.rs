@@ -3,6 +3,8 @@
 //! Invariants: every session's user is a member; a user and a guild have no more sessions than
 //! [`limits`](guildhall_proto::limits) say; a generation is given out once, and later ones are higher.
 
+use std::time::Duration;
+
 use guildhall_index::{Row, Table};
 use guildhall_proto::{CommandError, Generation, Limited, Millis, SessionId, Status, UserId};
 
@@ -67,6 +69,7 @@ impl Sessions {
     /// Adds a session that an earlier owner knew, or changes the status of one that is there.
     pub(crate) fn reattach(
         &mut self,
+        now: Millis,
         session: SessionId,
         user: UserId,
         status: Status,
@@ -74,6 +77,10 @@ impl Sessions {
     ) -> Result<(), CommandError> {
         self.require_room(session, user)?;
         self.require_held(session, generation)?;
+        if generation.0 > now.plus(CLOCKS_APART_MAX).0 << GENERATIONS_PER_MILLI_BITS {
+            // No owner has given it, and those to come must be above it.
+            return Err(CommandError::UnknownSession { session });
+        }
         self.last = self.last.max(generation);
         let own = self.find(session).filter(|own| own.generation == generation);
         let is_hearsay = own.is_none_or(|own| own.is_hearsay);
@@ -221,3 +228,5 @@ const BY_SESSION: usize = 0;
 const BY_USER: usize = 1;
 /// Times sessions are attached in a millisecond, before generations run ahead of the clock: a million, ten times what an owner does.
 const GENERATIONS_PER_MILLI_BITS: u32 = 20;
+/// By how much an earlier owner's clock may have been ahead: by more, loads of its guilds are counted as a fault.
+const CLOCKS_APART_MAX: Duration = Duration::from_secs(3_600);

@@ -147,6 +147,16 @@ fn a_new_owner_is_told_of_a_session_as_it_is_held() {
 }
 
 #[test]
+fn a_generation_that_no_owner_can_have_given_is_refused_and_forgotten() {
+    let mut world = World::new();
+    let generation = Generation(u64::MAX);
+    let reattach = SessionRequest::Reattach { user: user_id(PLAIN), status: Status::Idle, generation };
+    assert_eq!(world.refuses_session(1, reattach), CommandError::UnknownSession { session: session_id(1) });
+    let first = attached(&mut world, PLAIN, 1).generation;
+    assert!(attached(&mut world, PLAIN, 1).generation > first);
+}
+
+#[test]
 fn a_session_that_an_owner_was_only_told_of_comes_back_once_it_is_attached_anew() {
     let mut world = World::new();
     let (user, known) = (user_id(PLAIN), world.guild.position());
