@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use guildhall_proto::{CallError, CommandError, Position, Reply, SessionId, SessionRequest};
+use guildhall_proto::{CallError, CommandError, Position, Reply, SessionId, SessionRequest, UserId};
 use guildhall_relay::SessionKey;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -119,6 +119,17 @@ impl<G: Guilds> LocalRelay<G> {
         });
     }
 
+    /// Sees to the end of a session at the owner, however that knows it, where nobody here holds it. The lease keeps the relay until then.
+    pub(crate) fn forget_in_background(self: &Arc<Self>, session: SessionId, user: UserId, lease: Lease<G>) {
+        let relay = Arc::clone(self);
+        self.runtime.spawn(async move {
+            if let Err(error) = relay.retried(session, SessionRequest::Detach { user }).await {
+                tracing::debug!(guild = %relay.guild, %session, %error, "session ended without its owner");
+            }
+            drop(lease);
+        });
+    }
+
     /// Tells the owner of one session as it is to be.
     pub(crate) fn tell_in_background(self: &Arc<Self>, session: SessionId) {
         self.runtime.spawn(Arc::clone(self).tell(session));
@@ -148,16 +159,24 @@ impl<G: Guilds> LocalRelay<G> {
         }
     }
 
-    /// Asks until there is room.
+    /// Asks until there is an answer, or the guilds are to be had no more.
     async fn retried(&self, session: SessionId, request: SessionRequest) -> Result<Reply, CallError> {
+        let mut pause = ASK_AGAIN_MIN;
         loop {
             match self.ask(session, request).await {
                 Err(CallError::Overloaded { retry_after }) => tokio::time::sleep(retry_after).await,
+                Err(CallError::Unavailable { .. } | CallError::OutcomeUnknown) if !self.is_closed() => {
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(ASK_AGAIN_MAX);
+                }
                 answer => return answer,
             }
         }
     }
 }
 
+/// How soon an owner that cannot be reached is asked again, and then after twice as long each time.
+const ASK_AGAIN_MIN: Duration = Duration::from_millis(10);
+const ASK_AGAIN_MAX: Duration = Duration::from_secs(1);
 /// Sessions that a new owner is told of at a time: enough to fill its turns, few enough to leave room in its mailbox.
 const TELLING_MAX: usize = 256;

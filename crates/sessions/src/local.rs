@@ -335,6 +335,11 @@ impl<G: Guilds> LocalRelay<G> {
             () = self.over.notified() => return Err(Over::Stopping),
             opened = self.guilds.open(self.guild, 0, users) => opened,
         };
+        // An owner of an earlier epoch has been taken over, and does not know it yet.
+        let opened = opened.and_then(|opening| match opening.at.epoch < self.core.lock().relay.position().epoch {
+            true => Err(CallError::Unavailable { reason: String::from("an earlier owner has answered") }),
+            false => Ok(opening),
+        });
         match opened {
             Ok(opening) => Ok(Some(opening)),
             Err(error) => {

@@ -41,6 +41,12 @@ pub(crate) struct Owner {
     asked: Vec<Vec<UserId>>,
     /// Looks from now on that fail.
     pub(crate) failing: usize,
+    /// Requests of sessions from now on that fail.
+    pub(crate) failing_sessions: usize,
+    /// What is looked at in place of the feed, so many times: of an owner that does not know that it was taken over.
+    pub(crate) zombie: Option<(Arc<Feed>, usize)>,
+    /// What was asked about sessions, and answered.
+    pub(crate) requests: Vec<SessionRequest>,
     generation: u64,
 }
 
@@ -63,7 +69,17 @@ impl Scripted {
         let settings = GuildSettings { name: Name::parse("one").unwrap(), owner: user(1) };
         let rights = Rights::new(guild, settings, Rights::everyone_role(guild, Permissions::NONE));
         let (feed, ring) = epoch(1, Seq(0));
-        let owner = Owner { feed, ring, rights, asked: Vec::new(), failing: 0, generation: 0 };
+        let owner = Owner {
+            feed,
+            ring,
+            rights,
+            asked: Vec::new(),
+            failing: 0,
+            failing_sessions: 0,
+            zombie: None,
+            requests: Vec::new(),
+            generation: 0,
+        };
         let keys = SecretKeys::new(SecretKey { number: 1, key: [7; 32] });
         let rings = Rings::new(1 << 20, || ());
         let looks = Semaphore::new(Semaphore::MAX_PERMITS);
@@ -107,7 +123,7 @@ impl Scripted {
     }
 }
 
-fn epoch(number: u64, last: Seq) -> (Arc<Feed>, Writer<Arc<Event>>) {
+pub(crate) fn epoch(number: u64, last: Seq) -> (Arc<Feed>, Writer<Arc<Event>>) {
     let config = RingConfig { entries_max: 16, ..RingConfig::default() };
     let (writer, reader) = ring(config, Cursor::after(last));
     let (_, told) = latest(LatestConfig::default());
@@ -142,9 +158,16 @@ impl Guilds for Scripted {
             owner.failing -= 1;
             return Err(CallError::Unavailable { reason: String::from("as the test says") });
         }
-        let at = owner.feed.head();
-        let (listening, events, told) = (Held(Arc::clone(&owner.feed)), Cursor::after(at.seq), owner.feed.told.head());
-        let past = owner.feed.past(at.seq, max);
+        let feed = match &mut owner.zombie {
+            Some((zombie, looks)) if *looks > 0 => {
+                *looks -= 1;
+                Arc::clone(zombie)
+            }
+            Some(_) | None => Arc::clone(&owner.feed),
+        };
+        let at = feed.head();
+        let (events, told, past) = (Cursor::after(at.seq), feed.told.head(), feed.past(at.seq, max));
+        let listening = Held(feed);
         Ok(Opening { listening, at, rights: owner.rights.clone(), past, members: All, events, told })
     }
 
@@ -152,6 +175,11 @@ impl Guilds for Scripted {
         // As an owner, it answers in its next turn.
         tokio::task::yield_now().await;
         let mut owner = self.0.owner.lock();
+        if owner.failing_sessions > 0 {
+            owner.failing_sessions -= 1;
+            return Err(CallError::OutcomeUnknown);
+        }
+        owner.requests.push(request);
         let at = owner.feed.head();
         match request {
             SessionRequest::Attach { user, .. }

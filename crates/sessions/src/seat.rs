@@ -108,7 +108,16 @@ impl<G: Guilds> Seat<G> {
             return Err(AttachError::Full { max: relay.sessions_max }.into());
         }
         let request = SessionRequest::Resume { user, status, generation, known };
-        let accepted = attached(relay.ask(session, request).await?);
+        let accepted = match relay.ask(session, request).await {
+            Ok(reply) => attached(reply),
+            Err(error) => {
+                if error == CallError::OutcomeUnknown {
+                    // Its secret may be used up, and then nobody holds it.
+                    relay.forget_in_background(session, user, lease);
+                }
+                return Err(error.into());
+            }
+        };
         let (tenure, before) = {
             let mut core = relay.core.lock();
             let core = &mut *core;
@@ -233,12 +242,10 @@ impl<G: Guilds> Seat<G> {
                 let unknown = match &error {
                     // It would have let a session of this user in, had it known it.
                     CallError::Refused(_) => true,
-                    CallError::Overloaded { .. }
-                    | CallError::Stopping
-                    | CallError::Unavailable { .. }
-                    | CallError::OutcomeUnknown => {
+                    CallError::Overloaded { .. } | CallError::Stopping | CallError::Unavailable { .. } => {
                         before == Before::No && !self.relay().core.lock().seats.was_retold(session, tenure)
                     }
+                    CallError::OutcomeUnknown => false,
                 };
                 if unknown {
                     // Without a detach: there is nothing of this user's to be detached.

@@ -1,6 +1,6 @@
 //! Relays that have to begin again.
 
-use guildhall_proto::Seq;
+use guildhall_proto::{Seq, SessionRequest};
 use tokio::sync::Semaphore;
 
 use super::*;
@@ -65,6 +65,54 @@ async fn a_relay_whose_guild_is_not_to_be_had_looks_for_it_at_a_falling_pace_and
         guilds.rename(1);
         assert!(matches!(session.next().await, Some(Delivery::Event(_))), "hole: {hole}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_owner_that_was_taken_over_and_does_not_know_it_is_not_listened_to() {
+    let guilds = Scripted::new();
+    let zombie = Arc::clone(&guilds.0.owner.lock().feed);
+    let backend = guilds.backend();
+    let mut session = backend.attach(GuildId::MIN, attach_of(1)).await.unwrap();
+    guilds.next_owner();
+    assert!(matches!(session.next().await, Some(Delivery::Gap(_))));
+    // Looked at once more, it would never end.
+    let (zombie, _ring) = crate::scripted::epoch(zombie.epoch.0, zombie.head().seq);
+    guilds.0.owner.lock().zombie = Some((zombie, 3));
+    guilds.next_owner();
+    assert!(matches!(session.next().await, Some(Delivery::Gap(_))));
+    guilds.rename(1);
+    assert!(matches!(session.next().await, Some(Delivery::Event(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_new_owner_is_told_and_has_not_answered_it_is_told_again() {
+    let guilds = Scripted::new();
+    let backend = guilds.backend();
+    let mut session = backend.attach(GuildId::MIN, attach_of(1)).await.unwrap();
+    guilds.0.owner.lock().failing_sessions = 5;
+    guilds.next_owner();
+    assert!(matches!(session.next().await, Some(Delivery::Gap(_))));
+    tokio::time::advance(Duration::from_secs(5)).await;
+    settle().await;
+    let told = |request: &SessionRequest| matches!(request, SessionRequest::Reattach { .. });
+    let count = || guilds.0.owner.lock().requests.iter().filter(|request| told(request)).count();
+    for _ in 0..10 {
+        tokio::time::advance(Duration::from_secs(1)).await;
+        settle().await;
+    }
+    assert_eq!(count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_whose_attach_may_have_come_through_is_detached_at_its_owner() {
+    let guilds = Scripted::new();
+    let backend = guilds.backend();
+    let (_relay, _lease) = backend.relay(GuildId::MIN).await.unwrap();
+    guilds.0.owner.lock().failing_sessions = 1;
+    assert!(backend.attach(GuildId::MIN, attach_of(1)).await.is_err());
+    settle().await;
+    let requests = guilds.0.owner.lock().requests.clone();
+    assert!(matches!(requests[..], [SessionRequest::Detach { .. }]), "{requests:?}");
 }
 
 #[tokio::test(start_paused = true)]
