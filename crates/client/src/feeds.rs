@@ -65,6 +65,8 @@ impl Feeds {
         let mut pen = filled.pen.lock();
         let ring = self.begin(&filled, &mut pen, at.epoch, Cursor::after(at.seq));
         let goes_on = ring.tail() <= Cursor::after(at.seq) && ring.head() >= Cursor::after(at.seq);
+        // Looked for again: a link that ended before there was a feed could not end it.
+        self.find(id)?;
         filled.feed.get().filter(|_| goes_on).cloned()
     }
 
@@ -174,8 +176,12 @@ async fn pour(linked: &Linked, mut lane: LaneReceiver) {
                 | Kind::Chunk
                 | Kind::End => unreachable!("a lane that pushes carries nothing else: {:?}", frame.kind),
             },
-            // A lane that pushes ends with its link alone.
-            Ok(None) | Err(_) => return,
+            Err(_) => return,
+            // Nothing may be lost on it, so it ends with its link alone.
+            Ok(None) => {
+                linked.dialed.close(CloseReason::Broken);
+                return;
+            }
         };
         if let Err(error) = taken {
             tracing::warn!(node = %linked.node(), %error, "what a node pushed cannot be decoded");

@@ -47,8 +47,8 @@ pub enum Malformed {
     /// A chunk is not what belongs there.
     #[error(transparent)]
     Chunk(#[from] ChunkFault),
-    /// The feed's id is that of an open feed of this link.
-    #[error("the feed's id is in use")]
+    /// The feed's id is that of an open feed of this link, or below that of the guild's.
+    #[error("the feed's id is in use, or was before that in use")]
     FeedIdInUse,
 }
 

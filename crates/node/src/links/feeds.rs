@@ -125,7 +125,8 @@ impl Feeds {
 
 impl Table {
     fn check(&self, guild: GuildId, id: FeedId, feeds_max: u32) -> Result<(), CallFault> {
-        if self.by_id.contains_key(&id) {
+        // Ids ascend, so what was asked for earlier and comes later does not take the place of what its dialer listens to.
+        if self.by_id.contains_key(&id) || self.by_guild.get(&guild).is_some_and(|open| *open > id) {
             return Err(Malformed::FeedIdInUse.into());
         }
         let is_more = !self.by_guild.contains_key(&guild);

@@ -276,6 +276,8 @@ async fn a_link_has_no_more_feeds_than_it_may_and_each_id_once() {
     assert_eq!(open(&dialer, guilds[2], 2, (0, &[])).await, Err(Malformed::FeedIdInUse.into()));
     // In the place of the one of the same guild.
     open(&dialer, guilds[1], 3, (0, &[])).await.unwrap();
+    // Asked for earlier, and come later: that would take the place of what the dialer listens to.
+    assert_eq!(open(&dialer, guilds[1], 2, (0, &[])).await, Err(Malformed::FeedIdInUse.into()));
     dialer.ask(Request::CloseFeed { feed: FeedId(1) }).await.unwrap();
     open(&dialer, guilds[2], 4, (0, &[])).await.unwrap();
     let other = world.dial(Role::Backend).await;
