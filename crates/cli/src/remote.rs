@@ -8,12 +8,11 @@ use std::time::Duration;
 
 use anyhow::Context;
 use guildhall_client::{Client, ClientConfig};
-use guildhall_proto::{ClientId, NodeId};
 use serde::Serialize;
 
 use crate::args::{NodeArgs, NodesArgs};
 use crate::date::Date;
-use crate::{data, pki};
+use crate::pki;
 
 /// Asks each node whether it answers.
 ///
@@ -88,13 +87,8 @@ pub(crate) fn each(
 /// Those of `work`; [`InputError`](crate::input::InputError) for credentials; anything else if no node can be reached.
 pub(crate) fn with<T>(nodes: &NodesArgs, work: impl AsyncFnOnce(&Client) -> anyhow::Result<T>) -> anyhow::Result<T> {
     let credentials = pki::credentials(&nodes.credentials)?;
-    let [node, client] = random()?;
-    let (node, client) = (NodeId::new(node).unwrap_or(NodeId::MIN), ClientId::new(client).unwrap_or(ClientId::MIN));
-    let mut config = ClientConfig::new(nodes.node.clone(), credentials, node, client);
+    let mut config = ClientConfig::new(nodes.node.clone(), credentials);
     config.deadline = Duration::from_secs(nodes.within);
-    if nodes.node.iter().any(SocketAddr::is_ipv6) {
-        config.bind = SocketAddr::from(([0_u16; 8], 0));
-    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.context("the runtime does not start")?.block_on(boxed(async {
         let client = Client::connect(config).await?;
@@ -107,13 +101,6 @@ pub(crate) fn with<T>(nodes: &NodesArgs, work: impl AsyncFnOnce(&Client) -> anyh
 /// In a box, for what is done may be large.
 fn boxed<'a, T>(work: impl Future<Output = T> + 'a) -> std::pin::Pin<Box<dyn Future<Output = T> + 'a>> {
     Box::pin(work)
-}
-
-/// Two numbers that nobody else has: what asks is a node and a client of its own, in each run of it.
-fn random() -> anyhow::Result<[u64; 2]> {
-    let bytes = data::random()?;
-    let number = |at: usize| bytes[at..at + 8].iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
-    Ok([number(0), number(8)])
 }
 
 fn json(out: &mut dyn Write, line: &impl Serialize) -> anyhow::Result<()> {

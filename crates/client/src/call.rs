@@ -6,7 +6,7 @@ use std::time::Duration;
 use guildhall_cluster::{Call, Input, Place, Repeat, Retry, Step};
 use guildhall_proto::call::{Answer, Ask, CallFault, Request, Within};
 use guildhall_proto::frame::Kind;
-use guildhall_proto::{CallError, GuildId, codec};
+use guildhall_proto::{CallError, CommandError, GuildId, codec};
 use guildhall_transport::{LaneError, LaneReceiver, LaneSender};
 use tokio::time::{Instant, sleep_until};
 
@@ -44,13 +44,23 @@ impl Shared {
             Retry::begin(begun, call, &self.config.retry, self.next_seed(), &mut routes, &mut budget)
         };
         let mut result = Err(ClientError::Unavailable);
+        // Whether an attempt may have come through whose answer was lost.
+        let mut is_in_doubt = false;
         loop {
             if self.is_closed() {
                 return Err(ClientError::Closed);
             }
             let due = retry.due().map(|due| self.instant(due));
             let input = match step {
-                Step::Done => return result,
+                Step::Done => {
+                    return match result {
+                        // What it came to is forgotten, if it came to anything.
+                        Err(ClientError::Refused(CommandError::Expired { .. })) if is_in_doubt => {
+                            Err(ClientError::OutcomeUnknown)
+                        }
+                        told => told,
+                    };
+                }
                 Step::GiveUp(why) => return Err(why.into()),
                 Step::Ask => self.route(due).await,
                 Step::Wait => {
@@ -86,6 +96,7 @@ impl Shared {
                     (_, None) => Input::Due,
                 },
             };
+            is_in_doubt |= input == Input::Lost;
             let (mut routes, mut budget) = (self.routes.lock(), self.budget.lock());
             step = retry.handle(self.now(), input, &mut routes, &mut budget);
         }

@@ -1,6 +1,7 @@
 //! The client: its links, and the clock, routes and budget that all its calls share.
 
 use std::fmt;
+use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -8,12 +9,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use arc_swap::ArcSwap;
 use guildhall_cluster::{Micros, RetryBudget, Routes};
 use guildhall_proto::call::{Answer, Request};
-use guildhall_proto::{Hello, Instance, Millis, OpId, Versions};
+use guildhall_proto::{ClientId, Hello, Instance, Millis, NodeId, Versions};
 use guildhall_relay::SecretKeys;
 use guildhall_sessions::{Backend, Rings};
 use guildhall_transport::{Endpoint, Role};
 use parking_lot::Mutex;
-use tokio::sync::{Semaphore, SemaphorePermit, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -21,14 +22,22 @@ use crate::config::ClientConfig;
 use crate::counters::Counters;
 use crate::error::{ClientError, ConnectError};
 use crate::links::{self, Linked, Links};
+use crate::operations::Operations;
 use crate::remote::Remote;
 
-/// A chat backend's, or an operator's, way to the guilds. Clones share it; with the last its links close.
+/// A chat backend's, or an operator's, way to the guilds. Clones share it, and so do its guilds, backend and sessions; with the last of all these its
+/// links close.
 #[derive(Clone)]
 pub struct Client {
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) held: Held,
     /// The one that there is: a link has one feed of a guild.
     backend: Arc<OnceLock<Backend<Remote>>>,
+}
+
+/// What all calls share, and with it the links.
+#[derive(Clone)]
+pub(crate) struct Held {
+    shared: Arc<Shared>,
     /// The tasks that keep the links end with the last clone.
     _keepers: Arc<Mutex<JoinSet<()>>>,
 }
@@ -49,9 +58,8 @@ pub(crate) struct Shared {
     began: Instant,
     /// What jitter is drawn from, counted up with each call.
     seed: AtomicU64,
-    operations: AtomicU64,
-    /// Leave to have an operation under way: see [`OPERATIONS_MAX`].
-    under_way: Semaphore,
+    /// Those that calls are.
+    pub(crate) operations: Operations,
 }
 
 impl Client {
@@ -61,11 +69,15 @@ impl Client {
     /// # Errors
     /// [`ConnectError`].
     pub async fn connect(config: ClientConfig) -> Result<Self, ConnectError> {
-        if config.nodes.is_empty() {
-            return Err(ConnectError::NoNodes);
+        match config.nodes.len() {
+            0 => return Err(ConnectError::NoNodes),
+            1 => {}
+            nodes => return Err(ConnectError::ManyNodes { nodes }),
         }
-        let (seed, instance) = (random()?, random()?);
-        let hello = Hello { versions: Versions::SUPPORTED, node: config.node, instance: Instance(instance) };
+        // Drawn anew in each run: what one has asked under its name, the next cannot take for its own.
+        let [seed, instance, node, client] = [random()?, random()?, random()?, random()?];
+        let (node, client) = (NodeId::new(node).unwrap_or(NodeId::MIN), ClientId::new(client).unwrap_or(ClientId::MIN));
+        let hello = Hello { versions: Versions::SUPPORTED, node, instance: Instance(instance) };
         let endpoint = Endpoint::dialing(config.bind, &config.credentials, hello, config.transport)?;
         let (nodes, deadline) = (config.nodes.clone(), config.deadline);
         let shared = Arc::new(Shared {
@@ -80,38 +92,38 @@ impl Client {
             closed: watch::Sender::new(false),
             began: Instant::now(),
             seed: AtomicU64::new(seed),
-            operations: AtomicU64::new(1),
-            under_way: Semaphore::new(OPERATIONS_MAX),
+            operations: Operations::new(client),
             config,
         });
         let mut keepers = JoinSet::new();
         for address in nodes {
             keepers.spawn(links::keep(Arc::clone(&shared), address, shared.next_seed()));
         }
-        let client = Self { shared, backend: Arc::default(), _keepers: Arc::new(Mutex::new(keepers)) };
-        match client.shared.linked(Instant::now() + deadline).await {
+        let held = Held { shared, _keepers: Arc::new(Mutex::new(keepers)) };
+        let client = Self { held, backend: Arc::default() };
+        match client.held.linked(Instant::now() + deadline).await {
             Some(_) => Ok(client),
-            None => Err(ConnectError::Unreachable { within: deadline, why: client.shared.links.failure() }),
+            None => Err(ConnectError::Unreachable { within: deadline, why: client.held.links.failure() }),
         }
     }
 
     /// Sessions of this backend node, always the same: one feed for each guild that some attach to, with its relay here. `None` if this is no
     /// backend, by its certificate.
     pub fn backend(&self) -> Option<Backend<Remote>> {
-        self.shared.keys.get()?;
-        let backend = || Backend::new(Remote::new(Arc::clone(&self.shared)), self.shared.config.relay);
+        self.held.keys.get()?;
+        let backend = || Backend::new(Remote::new(self.held.clone()), self.held.config.relay);
         Some(self.backend.get_or_init(backend).clone())
     }
 
     /// What the client counts.
     pub fn counters(&self) -> &Counters {
-        &self.shared.counters
+        &self.held.counters
     }
 
     /// Closes all links, and tells the nodes. Sessions are cut.
     pub async fn close(&self) {
-        self.shared.closed.send_replace(true);
-        self.shared.endpoint.close().await;
+        self.held.closed.send_replace(true);
+        self.held.endpoint.close().await;
     }
 }
 
@@ -155,13 +167,6 @@ impl Shared {
         }
     }
 
-    /// A name for the next operation, issued now; and leave to have it under way.
-    pub(crate) async fn operation(&self) -> (OpId, SemaphorePermit<'_>) {
-        let leave = self.under_way.acquire().await.expect("it is never closed");
-        let counter = self.operations.fetch_add(1, Ordering::Relaxed);
-        (OpId { client: self.config.client, counter, issued_at: wall_clock() }, leave)
-    }
-
     /// Asks a node for the keys of sessions' secrets, if this is a backend.
     pub(crate) async fn fetch_keys(&self, linked: &Linked) -> Result<(), ClientError> {
         if self.role != Role::Backend {
@@ -180,9 +185,23 @@ impl Shared {
     }
 }
 
+impl Deref for Held {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.shared
+    }
+}
+
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client").field("nodes", &self.shared.config.nodes).finish_non_exhaustive()
+        f.debug_struct("Client").field("nodes", &self.held.config.nodes).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Held").field("links", &self.links).finish_non_exhaustive()
     }
 }
 
@@ -203,6 +222,3 @@ fn random() -> Result<u64, getrandom::Error> {
     getrandom::fill(&mut bytes)?;
     Ok(u64::from_le_bytes(bytes))
 }
-
-/// Operations under way at a time: of so many a guild keeps the outcomes.
-const OPERATIONS_MAX: usize = guildhall_proto::limits::CLIENT_OUTCOMES_MAX;

@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use guildhall_cluster::{BudgetConfig, RetryConfig, RoutesConfig};
-use guildhall_proto::{ClientId, NodeId};
 use guildhall_ring::{LatestConfig, RingConfig};
 use guildhall_sessions::Returning;
 use guildhall_transport::{BackoffConfig, Credentials, TransportConfig};
@@ -14,15 +13,11 @@ pub use guildhall_relay::RelayConfig;
 /// How a client is set up.
 #[derive(Debug)]
 pub struct ClientConfig {
-    /// Where the guild nodes are, each by one address. A guild that is at none of them is out of reach.
+    /// Where the guild node is: one address, for nodes do not tell yet which of them has a guild.
     pub nodes: Vec<SocketAddr>,
     /// Who this is.
     pub credentials: Credentials,
-    /// Which node this is: one of its own in the cluster.
-    pub node: NodeId,
-    /// Under which name its operations are known, so that none is carried out twice: one of its own in the cluster, for each run of it.
-    pub client: ClientId,
-    /// From where it dials. Default: any port of all addresses.
+    /// From where it dials. Default: any port of all addresses, of IPv6 if one of the nodes' is.
     pub bind: SocketAddr,
     /// How long a call may take that says nothing of it. Default 10 s. Shorter, and calls fail that a node in trouble would have
     /// answered; longer, and callers wait for what will not come. At most 10 minutes, for as long an operation is known by its id.
@@ -52,13 +47,15 @@ pub struct ClientConfig {
 
 impl ClientConfig {
     /// The defaults for a backend node.
-    pub fn new(nodes: Vec<SocketAddr>, credentials: Credentials, node: NodeId, client: ClientId) -> Self {
+    pub fn new(nodes: Vec<SocketAddr>, credentials: Credentials) -> Self {
+        let bind = match nodes.iter().any(SocketAddr::is_ipv6) {
+            true => SocketAddr::from(([0_u16; 8], 0)),
+            false => SocketAddr::from(([0; 4], 0)),
+        };
         Self {
             nodes,
             credentials,
-            node,
-            client,
-            bind: SocketAddr::from(([0, 0, 0, 0], 0)),
+            bind,
             deadline: Duration::from_secs(10),
             retry: RetryConfig::default(),
             budget: BudgetConfig::default(),

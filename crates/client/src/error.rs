@@ -13,6 +13,12 @@ pub enum ConnectError {
     /// No node is named.
     #[error("no node is named")]
     NoNodes,
+    /// Several nodes are named. Nodes do not tell yet which of them has a guild.
+    #[error("{nodes} nodes are named; guilds are at one")]
+    ManyNodes {
+        /// How many.
+        nodes: usize,
+    },
     /// The endpoint cannot begin.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -118,10 +124,8 @@ impl Failed {
     /// What ended a lane on which a call had been sent.
     pub(crate) fn of(error: &LaneError) -> Self {
         match error {
-            LaneError::Closed(_) | LaneError::GivenUp => Self::Lost,
-            LaneError::Frame(_) | LaneError::Silent | LaneError::Half | LaneError::Codec(_) => {
-                Self::Answer(error.to_string())
-            }
+            LaneError::Closed(_) | LaneError::GivenUp | LaneError::Silent | LaneError::Half => Self::Lost,
+            LaneError::Frame(_) | LaneError::Codec(_) => Self::Answer(error.to_string()),
         }
     }
 }

@@ -13,16 +13,17 @@ use guildhall_proto::{
     Actor, AsOf, ChannelId, Command, GuildId, Member, OpId, Outcome, Permissions, Question, Reply, UserId,
 };
 use guildhall_transport::LaneReceiver;
+use tokio::time::{Instant, timeout_at};
 
 use crate::call::{Answered, Terms};
-use crate::client::{Client, Shared};
+use crate::client::{Client, Held};
 use crate::error::ClientError;
 use crate::remote::next_chunk;
 
 /// One guild, to be called. Cheap to make: nothing is asked by that.
 #[derive(Debug, Clone)]
 pub struct Guild {
-    shared: Arc<Shared>,
+    held: Held,
     guild: GuildId,
     within: Duration,
     freshness: Freshness,
@@ -56,8 +57,8 @@ pub struct Recipients {
 impl Client {
     /// A guild, wherever it is.
     pub fn guild(&self, guild: GuildId) -> Guild {
-        let within = self.shared.config.deadline;
-        Guild { shared: Arc::clone(&self.shared), guild, within, freshness: Freshness::Latest }
+        let within = self.held.config.deadline;
+        Guild { held: self.held.clone(), guild, within, freshness: Freshness::Latest }
     }
 }
 
@@ -82,12 +83,15 @@ impl Guild {
     /// # Errors
     /// [`ClientError`].
     pub async fn call(&self, actor: Actor, command: Command) -> Result<Outcome, ClientError> {
-        let (op, _leave) = self.shared.operation().await;
-        self.call_as(op, actor, command).await
+        let begun = Instant::now();
+        let begin = self.held.operations.begin(self.guild);
+        let operation = timeout_at(begun + self.within, begin).await.map_err(|_| ClientError::Late)?;
+        let left = self.clone().within(self.within.saturating_sub(begun.elapsed()));
+        left.call_as(operation.op, actor, command).await
     }
 
-    /// The same under an operation id of the caller's, which a retry bears again. Ids of the client's own, which [`call`](Self::call) makes, bear
-    /// [`ClientConfig::client`](crate::ClientConfig::client): this should be another client's.
+    /// The same under an operation id of the caller's, which a retry bears again, also in another process. Those that [`call`](Self::call) makes are
+    /// of a name that was drawn when the client began.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -207,7 +211,7 @@ impl Guild {
             let asked = Arc::clone(&asked);
             async move { linked.send(&Ask { within, request: asked.0.clone() }, &asked.1).await }
         };
-        self.shared.call(terms, attempt).await
+        self.held.call(terms, attempt).await
     }
 }
 

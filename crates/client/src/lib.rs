@@ -13,6 +13,7 @@ mod feeds;
 mod guild;
 mod links;
 mod node;
+mod operations;
 mod remote;
 
 pub use client::Client;

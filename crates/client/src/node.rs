@@ -66,10 +66,10 @@ impl Client {
     }
 
     async fn ask_any(&self, request: Request) -> Result<Answer, ClientError> {
-        let deadline = Instant::now() + self.shared.config.deadline;
-        let linked = self.shared.linked(deadline).await;
+        let deadline = Instant::now() + self.held.config.deadline;
+        let linked = self.held.linked(deadline).await;
         let linked =
-            linked.ok_or(if self.shared.is_closed() { ClientError::Closed } else { ClientError::Unavailable })?;
+            linked.ok_or(if self.held.is_closed() { ClientError::Closed } else { ClientError::Unavailable })?;
         Ok(linked.ask(deadline.saturating_duration_since(Instant::now()), request).await?)
     }
 }

@@ -19,7 +19,7 @@ use guildhall_transport::LaneReceiver;
 use tokio::runtime::Handle;
 
 use crate::call::Terms;
-use crate::client::{Shared, wall_clock};
+use crate::client::{Held, wall_clock};
 use crate::counters::Counter;
 use crate::error::{ClientError, Failed};
 use crate::links::Linked;
@@ -27,7 +27,7 @@ use crate::links::Linked;
 /// The guilds that a client's links lead to.
 #[derive(Debug, Clone)]
 pub struct Remote {
-    shared: Arc<Shared>,
+    held: Held,
 }
 
 /// A feed that is open. Dropped, it is closed at the node too.
@@ -54,12 +54,12 @@ struct Fed {
 }
 
 impl Remote {
-    pub(crate) const fn new(shared: Arc<Shared>) -> Self {
-        Self { shared }
+    pub(crate) const fn new(held: Held) -> Self {
+        Self { held }
     }
 
     fn terms(&self, guild: GuildId) -> Terms {
-        Terms { guild, repeat: Repeat::Freely, within: self.shared.config.deadline }
+        Terms { guild, repeat: Repeat::Freely, within: self.held.config.deadline }
     }
 }
 
@@ -72,8 +72,8 @@ impl Guilds for Remote {
         users.dedup();
         let chunks: Arc<Vec<Vec<u8>>> = Arc::new(chunks_of(&users)?);
         let past = u32::try_from(past_max).unwrap_or(u32::MAX);
-        let within = self.shared.config.deadline;
-        let opened = self.shared.call(self.terms(guild), |linked, left| {
+        let within = self.held.config.deadline;
+        let opened = self.held.call(self.terms(guild), |linked, left| {
             let chunks = Arc::clone(&chunks);
             async move { open_at(linked, guild, past, &chunks, left, within).await }
         });
@@ -85,7 +85,18 @@ impl Guilds for Remote {
     }
 
     async fn session(&self, guild: GuildId, session: SessionId, request: SessionRequest) -> Result<Reply, CallError> {
-        let asked = self.shared.call(self.terms(guild), |linked, within| async move {
+        // Repeating an attach or a detach does no harm, but whether one may have come through must be told. A second resume is refused.
+        let repeat = match request {
+            SessionRequest::Resume { .. } => Repeat::Never,
+            SessionRequest::Attach { .. }
+            | SessionRequest::Reattach { .. }
+            | SessionRequest::SetStatus { .. }
+            | SessionRequest::SetLevel { .. }
+            | SessionRequest::Detach { .. }
+            | SessionRequest::Release { .. } => Repeat::ById,
+        };
+        let terms = Terms { repeat, ..self.terms(guild) };
+        let asked = self.held.call(terms, |linked, within| async move {
             let request = Request::Session { guild, session, request };
             Ok(linked.send(&Ask { within, request }, &[]).await?.0)
         });
@@ -106,16 +117,16 @@ impl Guilds for Remote {
     }
 
     fn keys(&self) -> Arc<SecretKeys> {
-        let keys = self.shared.keys.get().expect("a backend is made once there are keys");
+        let keys = self.held.keys.get().expect("a backend is made once there are keys");
         keys.load_full()
     }
 
     fn returning(&self) -> Returning {
-        self.shared.config.returning
+        self.held.config.returning
     }
 
     fn rings(&self) -> &Arc<Rings> {
-        &self.shared.rings
+        &self.held.rings
     }
 
     fn discard(&self, dropped: impl Send + 'static) {
@@ -123,7 +134,7 @@ impl Guilds for Remote {
     }
 
     fn count(&self, what: Counted, by: u64) {
-        self.shared.counters.add(Counter::from(what), by);
+        self.held.counters.add(Counter::from(what), by);
     }
 }
 

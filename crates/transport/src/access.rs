@@ -18,7 +18,7 @@ const fn allowed(role: Role) -> &'static [Call] {
     match role {
         // Guild nodes ask each other for nothing but whether they are there: guilds do not move yet.
         Role::GuildNode => &[Call::Ping],
-        // It acts for its users and carries what they say. What others' users do, and how the cluster does, is not for it.
+        // It acts for its users, and as the system where that is the chat backend's business, and carries what users say. What others' users do, and how the cluster does, is not for it.
         Role::Backend => &[
             Call::Ping,
             Call::Command,

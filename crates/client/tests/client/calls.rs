@@ -80,7 +80,7 @@ async fn what_is_refused_or_denied_is_told_so() {
     assert_eq!(unknown, ClientError::Refused(CommandError::UnknownGuild));
     assert_eq!(soon(guild.export()).await.unwrap_err(), ClientError::Denied);
 
-    let operator = soon(Client::connect(world.operator(2))).await.unwrap();
+    let operator = soon(Client::connect(world.operator())).await.unwrap();
     assert!(operator.backend().is_none());
     let publishing = soon(operator.guild(GUILD).call(Actor::User(user(1)), message(1))).await;
     assert_eq!(publishing.unwrap_err(), ClientError::Denied);

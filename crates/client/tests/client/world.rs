@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use guildhall_client::{Client, ClientConfig};
 use guildhall_node::{Node, NodeConfig, ServeConfig, Serving};
 use guildhall_proto::{
-    Actor, Channel, ChannelId, ChannelKind, ClientId, Command, GuildId, Hello, Instance, MemberFlags, Mentions, Millis,
-    Name, NewMember, Nick, NodeId, Outcome, Payload, Permissions, Publish, UserId, Versions,
+    Actor, Channel, ChannelId, ChannelKind, Command, GuildId, Hello, Instance, MemberFlags, Mentions, Millis, Name,
+    NewMember, Nick, NodeId, Outcome, Payload, Permissions, Publish, UserId, Versions,
 };
 use guildhall_store::{MemoryStore, Store};
 use guildhall_transport::pki::{Authority, Issued, Validity};
@@ -48,18 +48,16 @@ impl World {
 
     pub(crate) fn config(&self, number: u64) -> ClientConfig {
         let credentials = credentials(&self.authority, &format!("spiffe://main/backend/chat-{number}"));
-        self.config_of(number, credentials)
+        self.config_of(credentials)
     }
 
-    pub(crate) fn operator(&self, number: u64) -> ClientConfig {
-        let credentials = credentials(&self.authority, "spiffe://main/operator/ada");
-        self.config_of(number, credentials)
+    pub(crate) fn operator(&self) -> ClientConfig {
+        self.config_of(credentials(&self.authority, "spiffe://main/operator/ada"))
     }
 
-    fn config_of(&self, number: u64, credentials: Credentials) -> ClientConfig {
-        let (node, client) = (NodeId::new(100 + number).unwrap(), ClientId::new(number).unwrap());
-        let config = ClientConfig::new(vec![self.address], credentials, node, client);
-        ClientConfig { bind: "127.0.0.1:0".parse().unwrap(), ..config }
+    fn config_of(&self, credentials: Credentials) -> ClientConfig {
+        let bind = "127.0.0.1:0".parse().unwrap();
+        ClientConfig { bind, ..ClientConfig::new(vec![self.address], credentials) }
     }
 
     pub(crate) async fn client(&self, number: u64) -> Client {
