@@ -5,7 +5,7 @@
 //! | `call_p99_idle` | 30-60 µs | two wake-ups of 20 µs, to the owner and back, and some µs for the call |
 //! | `call_p99_scan` | 2 × idle | workers run at the lowest priority: a waking owner takes its core from them at once, and finds its caches cold |
 //! | `during_scans`, `during_folds` | p99 ≤ 2 × idle | the same: scans, folds and the death of views are workers' |
-//! | `during_checkpoints` | p99 ≤ 2 × idle | the same: of 50 MB the changed pages are cut, hashed and stored by workers, 50-100 ms each time |
+//! | `during_checkpoints` | p99 ≤ 2 × idle | what a checkpoint takes of its owner, pointers to pages: the store is in memory, and cuts and writes nothing |
 //! | `during_prune` | p99 ≤ 2 × idle | a batch of 256 holds the owner for 300 µs, then it rests for a millisecond: one call in four waits for the rest of a batch |
 //! | `during_role_deletion`, `during_everyone_change` | 1-1.5 × | O(1) for the owner; the fold that cleans a role out is a worker's |
 //! | `turn_prune` | 250-400 µs | for each of 256 members two lookups 300 ns and a removal 800 ns; one event, one record |
