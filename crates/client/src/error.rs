@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use guildhall_cluster::GaveUp;
-use guildhall_proto::call::{CallFault, Malformed};
+use guildhall_proto::call::{Answer, CallFault, Malformed};
 use guildhall_proto::{CallError, CommandError};
 use guildhall_transport::{BindError, LaneError};
 
@@ -128,4 +128,9 @@ impl Failed {
             LaneError::Frame(_) | LaneError::Codec(_) => Self::Answer(error.to_string()),
         }
     }
+}
+
+/// What was answered is no answer to the call.
+pub(crate) fn unfit(answer: &Answer) -> ClientError {
+    ClientError::Answer(format!("{answer:?} in answer to another call"))
 }

@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::call::{Answered, Terms};
 use crate::client::{Client, Held};
-use crate::error::ClientError;
+use crate::error::{ClientError, unfit};
 use crate::remote::next_chunk;
 
 /// One guild, to be called. Cheap to make: nothing is asked by that.
@@ -318,8 +318,4 @@ fn packed(lines: &[guildhall_proto::NewMember]) -> Result<Vec<Vec<u8>>, ClientEr
 
 fn unread(fault: ChunkFault) -> ClientError {
     ClientError::Answer(fault.to_string())
-}
-
-fn unfit(answer: &Answer) -> ClientError {
-    ClientError::Answer(format!("{answer:?} in answer to another call"))
 }

@@ -7,7 +7,7 @@ use guildhall_proto::{GuildId, Instance, Millis, Name, NodeId};
 use tokio::time::Instant;
 
 use crate::client::Client;
-use crate::error::ClientError;
+use crate::error::{ClientError, unfit};
 
 /// What a node says of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,8 +72,4 @@ impl Client {
             linked.ok_or(if self.held.is_closed() { ClientError::Closed } else { ClientError::Unavailable })?;
         Ok(linked.ask(deadline.saturating_duration_since(Instant::now()), request).await?)
     }
-}
-
-fn unfit(answer: &Answer) -> ClientError {
-    ClientError::Answer(format!("{answer:?} in answer to another call"))
 }
