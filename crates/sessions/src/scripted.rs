@@ -123,6 +123,31 @@ impl Scripted {
     }
 }
 
+impl Owner {
+    fn answer(&mut self, request: SessionRequest) -> Result<Reply, CallError> {
+        if self.failing_sessions > 0 {
+            self.failing_sessions -= 1;
+            return Err(CallError::OutcomeUnknown);
+        }
+        self.requests.push(request);
+        let at = self.feed.head();
+        match request {
+            SessionRequest::Attach { user, .. }
+            | SessionRequest::Resume { user, .. }
+            | SessionRequest::Reattach { user, .. } => {
+                self.generation += 1;
+                let (deleted_roles, deletions_unknown_to) = (Vec::new(), Seq(0));
+                let (member, generation) = (member(user), Generation(self.generation));
+                Ok(Reply::Attached(Attached { at, member, generation, deleted_roles, deletions_unknown_to }))
+            }
+            SessionRequest::SetStatus { .. }
+            | SessionRequest::SetLevel { .. }
+            | SessionRequest::Detach { .. }
+            | SessionRequest::Release { .. } => Ok(Reply::Accepted(at)),
+        }
+    }
+}
+
 pub(crate) fn epoch(number: u64, last: Seq) -> (Arc<Feed>, Writer<Arc<Event>>) {
     let config = RingConfig { entries_max: 16, ..RingConfig::default() };
     let (writer, reader) = ring(config, Cursor::after(last));
@@ -172,29 +197,10 @@ impl Guilds for Scripted {
     }
 
     async fn session(&self, _guild: GuildId, _session: SessionId, request: SessionRequest) -> Result<Reply, CallError> {
-        // As an owner, it answers in its next turn.
+        let answer = self.0.owner.lock().answer(request);
+        // Who goes away while it waits has been handled all the same.
         tokio::task::yield_now().await;
-        let mut owner = self.0.owner.lock();
-        if owner.failing_sessions > 0 {
-            owner.failing_sessions -= 1;
-            return Err(CallError::OutcomeUnknown);
-        }
-        owner.requests.push(request);
-        let at = owner.feed.head();
-        match request {
-            SessionRequest::Attach { user, .. }
-            | SessionRequest::Resume { user, .. }
-            | SessionRequest::Reattach { user, .. } => {
-                owner.generation += 1;
-                let (deleted_roles, deletions_unknown_to) = (Vec::new(), Seq(0));
-                let (member, generation) = (member(user), Generation(owner.generation));
-                Ok(Reply::Attached(Attached { at, member, generation, deleted_roles, deletions_unknown_to }))
-            }
-            SessionRequest::SetStatus { .. }
-            | SessionRequest::SetLevel { .. }
-            | SessionRequest::Detach { .. }
-            | SessionRequest::Release { .. } => Ok(Reply::Accepted(at)),
-        }
+        answer
     }
 
     fn calls(&self) -> u64 {

@@ -1,5 +1,6 @@
 //! What both kinds of session have in common: a place at the owner and at the relay, given back at the end.
 
+use std::mem::replace;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -228,6 +229,8 @@ impl<G: Guilds> Seat<G> {
     /// Attaches the session at the owner, which may know it from a time before.
     async fn attach(&mut self, status: Status, before: Before) -> Result<Attached, CallError> {
         let Held { session, user, tenure, .. } = self.held;
+        // Whoever drops this while it waits has to end the session however the owner knows it by then.
+        let known = replace(&mut self.held.known, Known::NOT_YET);
         match self.relay().ask(session, SessionRequest::Attach { user, status }).await {
             Ok(reply) => {
                 let attached = attached(reply);
@@ -239,6 +242,9 @@ impl<G: Guilds> Seat<G> {
                 Ok(attached)
             }
             Err(error) => {
+                if error != CallError::OutcomeUnknown {
+                    self.held.known = known;
+                }
                 let unknown = match &error {
                     // It would have let a session of this user in, had it known it.
                     CallError::Refused(_) => true,

@@ -1,11 +1,16 @@
 //! Relays that have to begin again.
 
+use std::future::{Future, poll_fn};
+use std::task::Poll;
+
 use guildhall_proto::{Seq, SessionRequest};
+use guildhall_relay::{Attach, AttachError};
 use tokio::sync::Semaphore;
 
 use super::*;
 use crate::Delivery;
 use crate::scripted::{Scripted, attach_of, user};
+use crate::seat::Seat;
 
 /// Lets all other tasks come to where they wait.
 async fn settle() {
@@ -113,6 +118,26 @@ async fn a_session_whose_attach_may_have_come_through_is_detached_at_its_owner()
     settle().await;
     let requests = guilds.0.owner.lock().requests.clone();
     assert!(matches!(requests[..], [SessionRequest::Detach { .. }]), "{requests:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_given_up_while_it_attaches_anew_is_detached_however_its_owner_knows_it_by_then() {
+    let guilds = Scripted::new();
+    let backend = guilds.backend();
+    let (relay, lease) = backend.relay(GuildId::MIN).await.unwrap();
+    let too_old = |_: &mut Core, attach: Attach<'_>| -> Result<(SessionKey, ()), AttachError> {
+        Err(AttachError::TooOld { accepted: attach.accepted, at: attach.accepted })
+    };
+    let mut attaching = Box::pin(Seat::take(relay, lease, attach_of(1), too_old));
+    let requests = || guilds.0.owner.lock().requests.clone();
+    while requests().len() < 2 {
+        let polled = poll_fn(|context| Poll::Ready(attaching.as_mut().poll(context))).await;
+        assert!(polled.is_pending());
+    }
+    // The owner has attached it a second time, and the answer is on its way.
+    drop(attaching);
+    settle().await;
+    assert!(matches!(requests()[..], [_, SessionRequest::Attach { .. }, SessionRequest::Detach { .. }]));
 }
 
 #[tokio::test(start_paused = true)]
