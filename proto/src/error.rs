@@ -9,7 +9,9 @@ use crate::limits::{
     MENTION_USERS_MAX, OPERATION_CALLS_MAX, OVERWRITES_MAX, ROLES_MAX, USER_SESSIONS_MAX,
 };
 use crate::position::{from_wire_millis, wire_millis};
-use crate::{ChannelId, Millis, OpId, OverwriteTarget, Permissions, Position, RoleId, SessionId, UserId};
+use crate::{
+    ChannelId, Grant, Millis, NodeId, OpId, OverwriteTarget, Permissions, Position, RoleId, SessionId, UserId,
+};
 
 /// How an accepted command turned out. `at` is the position of its event, or, where nothing had to change, of the last event
 /// before it: a read at `at` or later sees the command's effect.
@@ -294,6 +296,14 @@ pub enum CallError {
         /// What failed.
         reason: String,
     },
+    /// The guild is another node's; nothing happened. To be asked there.
+    #[error("the guild is at {node:?}, by grant {}", grant.0)]
+    Moved {
+        /// Whose.
+        node: NodeId,
+        /// By which leave; a lower one than the caller knows is old news.
+        grant: Grant,
+    },
 }
 
 impl CallError {
@@ -319,6 +329,11 @@ impl Encode for CallError {
                 4_u32.encode(encoder)?;
                 reason[..reason.floor_char_boundary(Self::REASON_BYTES_MAX)].encode(encoder)
             }
+            Self::Moved { node, grant } => {
+                5_u32.encode(encoder)?;
+                node.encode(encoder)?;
+                grant.encode(encoder)
+            }
         }
     }
 }
@@ -337,7 +352,8 @@ impl<Context> Decode<Context> for CallError {
                 }
                 Ok(Self::Unavailable { reason })
             }
-            5.. => Err(DecodeError::Other("no such error of a call")),
+            5 => Ok(Self::Moved { node: NodeId::decode(decoder)?, grant: Grant::decode(decoder)? }),
+            6.. => Err(DecodeError::Other("no such error of a call")),
         }
     }
 }

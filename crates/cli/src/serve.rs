@@ -12,9 +12,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use guildhall_node::Node;
+use guildhall_node::{Coordinator, Membership, Node, Peer};
 use guildhall_proto::{Hello, Instance, NodeId, Versions};
-use guildhall_store::Store;
+use guildhall_store::EmbeddedStore;
 use guildhall_transport::{Credentials, Endpoint, Identity, Label, Role};
 use serde::Serialize;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -42,19 +42,28 @@ pub(crate) fn serve(path: &Path) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn work(config: Config, credentials: Credentials, store: Arc<dyn Store>) -> anyhow::Result<()> {
+async fn work(config: Config, credentials: Credentials, store: Arc<EmbeddedStore>) -> anyhow::Result<()> {
     // Before anybody is told that the node is there, so that none of these ends it in the middle.
     let mut ends = Ends::new()?;
     let identity = credentials.identity().clone();
     let hello = Hello { versions: Versions::SUPPORTED, node: node_id(&identity), instance: Instance(random()?) };
-    let node = Node::start(config.node, store)?;
+    // More than one process would need a coordinator outside of them: here the placement has one node. Its grants are above those of all runs before, whose
+    // word clients may still have.
+    let coordinator: Arc<dyn Coordinator> = {
+        let (store, now) = (Arc::clone(&store), config.node.clock.now());
+        Arc::new(tokio::task::spawn_blocking(move || store.coordinator(now)).await??)
+    };
+    let membership = Membership { node: hello.node, instance: hello.instance, coordinator: Arc::clone(&coordinator) };
+    let node = Node::start_as(config.node, store, membership)?;
     let listening = Endpoint::listening(config.listen, &credentials, hello, config.links);
     let (endpoint, acceptor) = listening.with_context(|| format!("cannot listen at {}", config.listen))?;
     let mut served = config.serving;
     (served.node, served.instance) = (hello.node, hello.instance);
     let serving = node.serve(acceptor, served);
+    let address = endpoint.address()?;
+    coordinator.join(hello.node, Peer { instance: hello.instance, addresses: vec![address] });
     let ready = Ready {
-        addresses: vec![endpoint.address()?.to_string()],
+        addresses: vec![address.to_string()],
         node: hello.node.to_string(),
         cluster: identity.cluster.to_string(),
         name: identity.name.to_string(),
@@ -70,6 +79,7 @@ async fn work(config: Config, credentials: Credentials, store: Arc<dyn Store>) -
             serving.stop().await;
             endpoint.close().await;
             node.stop().await;
+            coordinator.leave(hello.node, hello.instance);
         } => Ok(()),
         () = ends.next() => bail!("told to end again, before all was stored that was accepted"),
     }

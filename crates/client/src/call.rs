@@ -81,7 +81,7 @@ impl Shared {
                             }
                             Some(Err(failed)) => {
                                 if matches!(failed, Failed::Fault(CallFault::Call(CallError::Stopping))) {
-                                    self.routes.lock().doubt(node);
+                                    self.routes.lock().doubt_of(guild, node);
                                 }
                                 let input = input(&failed);
                                 result = Err(failed.into());
@@ -90,7 +90,7 @@ impl Shared {
                         }
                     }
                     (None, _) => {
-                        self.routes.lock().doubt(node);
+                        self.routes.lock().doubt_of(guild, node);
                         Input::Unsent
                     }
                     (_, None) => Input::Due,
@@ -171,8 +171,8 @@ fn input(failed: &Failed) -> Input {
                 CallError::Unavailable { .. } => Input::Unavailable,
                 CallError::Stopping => Input::Unsent,
                 CallError::OutcomeUnknown => Input::Lost,
+                CallError::Moved { node, grant } => Input::Moved(Place { node: *node, grant: *grant }),
             },
-            CallFault::Moved { node, grant } => Input::Moved(Place { node: *node, grant: *grant }),
             CallFault::TooLate => Input::TooLate,
             CallFault::Denied | CallFault::Malformed(_) | CallFault::FeedsFull { .. } => Input::Answered,
         },
@@ -189,7 +189,7 @@ impl From<Failed> for ClientError {
                 CallFault::Call(CallError::Refused(refusal)) => Self::Refused(refusal),
                 CallFault::Call(CallError::Overloaded { retry_after }) => Self::Overloaded { retry_after },
                 CallFault::Call(CallError::OutcomeUnknown) => Self::OutcomeUnknown,
-                CallFault::Call(CallError::Unavailable { .. } | CallError::Stopping) | CallFault::Moved { .. } => {
+                CallFault::Call(CallError::Unavailable { .. } | CallError::Stopping | CallError::Moved { .. }) => {
                     Self::Unavailable
                 }
                 CallFault::Denied => Self::Denied,

@@ -69,10 +69,8 @@ impl Client {
     /// # Errors
     /// [`ConnectError`].
     pub async fn connect(config: ClientConfig) -> Result<Self, ConnectError> {
-        match config.nodes.len() {
-            0 => return Err(ConnectError::NoNodes),
-            1 => {}
-            nodes => return Err(ConnectError::ManyNodes { nodes }),
+        if config.nodes.is_empty() {
+            return Err(ConnectError::NoNodes);
         }
         // Drawn anew in each run: what one has asked under its name, the next cannot take for its own.
         let [seed, instance, node, client] = [random()?, random()?, random()?, random()?];

@@ -13,7 +13,7 @@ pub use guildhall_relay::RelayConfig;
 /// How a client is set up.
 #[derive(Debug)]
 pub struct ClientConfig {
-    /// Where the guild node is: one address, for nodes do not tell yet which of them has a guild.
+    /// Where the guild nodes are, one address of each: any of them says which of the others has a guild, but not where that is.
     pub nodes: Vec<SocketAddr>,
     /// Who this is.
     pub credentials: Credentials,

@@ -13,12 +13,6 @@ pub enum ConnectError {
     /// No node is named.
     #[error("no node is named")]
     NoNodes,
-    /// Several nodes are named. Nodes do not tell yet which of them has a guild.
-    #[error("{nodes} nodes are named; guilds are at one")]
-    ManyNodes {
-        /// How many.
-        nodes: usize,
-    },
     /// The endpoint cannot begin.
     #[error(transparent)]
     Bind(#[from] BindError),

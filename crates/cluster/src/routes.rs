@@ -94,12 +94,16 @@ impl Routes {
         }
     }
 
-    /// The link to a node has ended, there is none, or the node says that it is stopping: whatever it has may be elsewhere soon.
-    /// To be told once of each end, not by each call that was on the link: O(entries).
+    /// The link to a node has ended: whatever it has may be elsewhere soon. To be told once of each end, not by each call that was on the link:
+    /// O(entries).
     pub fn doubt(&mut self, node: NodeId) {
-        for entry in self.entries.values_mut() {
-            entry.is_doubted |= entry.word.is_some_and(|word| word.node == node);
-            entry.seen = entry.seen.filter(|seen| *seen != node);
+        self.entries.values_mut().for_each(|entry| entry.doubt(node));
+    }
+
+    /// A guild was looked for at a node to which there is no link, or which says that it is stopping: the guild may be elsewhere soon. O(log entries).
+    pub fn doubt_of(&mut self, guild: GuildId, node: NodeId) {
+        if let Some(entry) = self.entries.get_mut(&guild) {
+            entry.doubt(node);
         }
     }
 
@@ -136,6 +140,11 @@ impl Routes {
 }
 
 impl Entry {
+    fn doubt(&mut self, node: NodeId) {
+        self.is_doubted |= self.word.is_some_and(|word| word.node == node);
+        self.seen = self.seen.filter(|seen| *seen != node);
+    }
+
     fn leads_to(&self) -> Option<NodeId> {
         self.word.filter(|_| !self.is_doubted).map(|word| word.node).or(self.seen)
     }
@@ -235,6 +244,7 @@ mod tests {
         Learn(u64, u64),
         Answered(u64, u64),
         Doubt(u64),
+        DoubtOf(u64, u64),
         Find(u64),
     }
 
@@ -246,6 +256,7 @@ mod tests {
                 4 => (1_u64..6, 0_u64..40).prop_map(|(guild, grant)| Told::Learn(guild, grant)),
                 2 => (1_u64..6, 1_u64..4).prop_map(|(guild, node)| Told::Answered(guild, node)),
                 1 => (1_u64..4).prop_map(Told::Doubt),
+                1 => (1_u64..6, 1_u64..4).prop_map(|(guild, node)| Told::DoubtOf(guild, node)),
                 2 => (1_u64..6).prop_map(Told::Find),
             ], 0..200),
         ) {
@@ -272,6 +283,13 @@ mod tests {
                     Told::Doubt(node) => {
                         routes.doubt(NodeId::new(node).unwrap());
                         for (grant, is_doubted, seen) in model.values_mut() {
+                            *is_doubted |= grant.is_some_and(|grant| node_of(grant) == node);
+                            *seen = seen.filter(|seen| *seen != node);
+                        }
+                    }
+                    Told::DoubtOf(number, node) => {
+                        routes.doubt_of(guild(number), NodeId::new(node).unwrap());
+                        if let Some((grant, is_doubted, seen)) = model.get_mut(&number) {
                             *is_doubted |= grant.is_some_and(|grant| node_of(grant) == node);
                             *seen = seen.filter(|seen| *seen != node);
                         }

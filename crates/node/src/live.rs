@@ -97,8 +97,8 @@ pub(crate) enum Control {
     Sleep(Bedtime),
     /// Other guilds' rings are short of bytes: give back what the ring has beyond its share.
     GiveBack,
-    /// The node stops: take nothing more, and let out what is under way.
-    Stop,
+    /// The node stops, or the guild is to be elsewhere: take nothing more, and let out what is under way. Who waits is told so.
+    Stop(NoReply),
     /// After that: hand the store a last checkpoint, and end. Told to a few guilds at a time.
     Leave,
 }
@@ -189,6 +189,12 @@ impl Live {
     pub(crate) async fn leave(self: Arc<Self>) {
         self.mailbox.post_control(Control::Leave);
         self.ended().await;
+    }
+
+    /// Has the guild take nothing more, which is `told` to who waits, then end, and waits until it has.
+    pub(crate) async fn stop(self: Arc<Self>, told: NoReply) {
+        self.mailbox.post_control(Control::Stop(told));
+        self.leave().await;
     }
 
     /// Whether the owner is gone and has handled all it ever took: its guild fell asleep, or there is none.

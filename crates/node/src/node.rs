@@ -21,6 +21,7 @@ use crate::counters::{Counter, Counters, Counts};
 use crate::keys::{Keys, NoRandomness};
 use crate::last::Readable;
 use crate::live::{self, Live, NoReply, Request};
+use crate::membership::{Membership, Whereabouts};
 use crate::offload::Offload;
 use crate::owner::{SleepError, Surroundings};
 use crate::registry::{Places, Purpose, Registry};
@@ -68,11 +69,25 @@ pub enum StartError {
 pub struct Pending(live::Answer);
 
 impl Node {
-    /// Starts a node over `store`. Must be called within a tokio runtime, on which its owners will run.
+    /// Starts a node that has `store`, and all its guilds, for itself. Must be called within a tokio runtime, on which its owners will run.
     ///
     /// # Errors
     /// [`StartError`] if the workers do not start.
     pub fn start(config: NodeConfig, store: Arc<dyn Store>) -> Result<Self, StartError> {
+        Self::start_with(config, store, Whereabouts::Here)
+    }
+
+    /// Starts a node of several over one `store`: it owns the guilds that are placed with it, from when it has joined, which is left to the caller,
+    /// for who is told of it is told its addresses too. After a [`stop`](Self::stop) it is to leave. Its sessions come back at other nodes if all
+    /// are given the same keys. Must be called within a tokio runtime, on which its owners will run.
+    ///
+    /// # Errors
+    /// [`StartError`] if the workers do not start.
+    pub fn start_as(config: NodeConfig, store: Arc<dyn Store>, membership: Membership) -> Result<Self, StartError> {
+        Self::start_with(config, store, Whereabouts::Placed(membership))
+    }
+
+    fn start_with(config: NodeConfig, store: Arc<dyn Store>, whereabouts: Whereabouts) -> Result<Self, StartError> {
         let keys = Keys::new(config.resume.keys.clone())?;
         let counters = Arc::new(Counters::default());
         let offload = Offload::start(config.offload.clone(), Arc::clone(&counters))?;
@@ -88,6 +103,7 @@ impl Node {
             counters: Arc::clone(&counters),
             places: Arc::new(Places::new(config.guilds_max)),
             rings: Arc::clone(&rings),
+            whereabouts,
         };
         let registry = Registry::new(config.clone(), around);
         Ok(Self { shared: Arc::new(Shared { config, registry, offload, counters, rings, keys, confirmations }) })
@@ -99,7 +115,7 @@ impl Node {
     /// Dropped while it waits, it leaves the command on its way: a durable one may be called again under the same operation id.
     ///
     /// # Errors
-    /// [`CallError`]: `Refused` by the guild, `Overloaded`, `Stopping` or `Unavailable` if nothing happened; `OutcomeUnknown` if an
+    /// [`CallError`]: `Refused` by the guild, `Overloaded`, `Stopping`, `Moved` or `Unavailable` if nothing happened; `OutcomeUnknown` if an
     /// owner ended with the command and it was a message, or could not be retried.
     pub async fn call(&self, guild: GuildId, call: Call) -> Result<Outcome, CallError> {
         let durable = call.command.is_durable();
@@ -350,12 +366,18 @@ fn outcome(answer: Result<Reply, NoReply>) -> Result<Outcome, CallError> {
 /// What a caller is told that gives up with `error`, where an owner may have ended with the command in its hands.
 fn after(lost: bool, error: CallError) -> CallError {
     match error {
-        CallError::Overloaded { .. } | CallError::Stopping | CallError::Unavailable { .. } if lost => {
+        CallError::Overloaded { .. }
+        | CallError::Stopping
+        | CallError::Unavailable { .. }
+        | CallError::Moved { .. }
+            if lost =>
+        {
             CallError::OutcomeUnknown
         }
         CallError::Overloaded { .. }
         | CallError::Stopping
         | CallError::Unavailable { .. }
+        | CallError::Moved { .. }
         | CallError::OutcomeUnknown
         | CallError::Refused(_) => error,
     }

@@ -5,7 +5,7 @@
 //!
 //! While its guild is idle it is [parked](parked): without a task, until something comes for it.
 //!
-//! It ends in one of five ways: the node stops; there is no guild (any more); the guild falls asleep; it retires because the store or
+//! It ends in one of five ways: the node stops, or the guild is to be at another; there is no guild (any more); the guild falls asleep; it retires because the store or
 //! a job failed; or the task panics. In every
 //! case the mailbox closes, waiting callers are told or see their answer's sender go, relays hear the end, and the next call loads
 //! the guild from the store under a higher epoch.
@@ -42,6 +42,7 @@ use crate::config::TurnConfig;
 use crate::counters::{Counter, Counters};
 use crate::live::{Control, Live, NoReply, Posted, Request};
 use crate::mailbox::Taken;
+use crate::membership::Whereabouts;
 use crate::offload::{JobPanicked, Offload};
 use crate::registry::Places;
 use calls::Calls;
@@ -63,6 +64,8 @@ pub(crate) struct Surroundings {
     /// Where the owner gives its guild's place back at its end.
     pub(crate) places: Arc<Places>,
     pub(crate) rings: Arc<Rings>,
+    /// Which guilds the node may load.
+    pub(crate) whereabouts: Whereabouts,
 }
 
 struct Owner {
@@ -92,7 +95,7 @@ struct Owner {
     ended: Option<End>,
 }
 
-/// How far an owner is on its way out because the node stops.
+/// How far an owner is on its way out because the node stops, or its guild is to be elsewhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stopping {
     No,
@@ -330,7 +333,7 @@ impl Owner {
             Control::JobPanicked(panic) => self.end(End::JobPanicked(panic)),
             Control::Tidy => self.tidying = true,
             Control::Sleep(bedtime) => self.become_drowsy(bedtime),
-            Control::Stop => self.stop(),
+            Control::Stop(told) => self.stop(&told),
             Control::Leave if self.stopping == Stopping::Refusing => self.stopping = Stopping::Leaving,
             Control::Leave => {}
         }
@@ -342,9 +345,9 @@ impl Owner {
     }
 
     /// Takes no requests any more. What was queued and not handled did not happen, and is told so.
-    fn stop(&mut self) {
+    fn stop(&mut self, told: &NoReply) {
         for posted in self.live.mailbox.close() {
-            posted.reply(Err(NoReply::Stopping));
+            posted.reply(Err(told.clone()));
         }
         if !self.is_stopping() {
             self.stopping = Stopping::Refusing;

@@ -25,7 +25,8 @@ use crate::Call;
 use crate::config::NodeConfig;
 use crate::counters::Counter;
 use crate::last::Readable;
-use crate::live::{Control, Live};
+use crate::live::{Control, Live, NoReply};
+use crate::membership::{Watching, Whereabouts};
 use crate::owner::{Bedtime, SleepError, Surroundings};
 use crate::pace::spread;
 use loading::Loader;
@@ -36,11 +37,13 @@ pub(crate) struct Registry {
     places: Arc<Places>,
     loader: Arc<Loader>,
     store: Arc<dyn Store>,
+    whereabouts: Whereabouts,
     callers_max: usize,
     /// How long it takes until the next look for guilds that may sleep, if one is asked for.
     look_pause: Duration,
     /// Its drop tells the sweeper that nobody holds the node any more.
     _held: sweep::Held,
+    _watching: Watching,
 }
 
 /// What a caller wants of a guild that is not awake.
@@ -59,8 +62,10 @@ impl Registry {
         let (places, store) = (Arc::clone(&around.places), Arc::clone(&around.store));
         let (callers_max, look_pause) = (config.loads.callers_max, sweep::look_pause(config.sleep_after));
         let _held = sweep::start(&config, Arc::clone(&places));
+        let _watching = around.whereabouts.watch(Arc::clone(&places));
+        let whereabouts = around.whereabouts.clone();
         let loader = Arc::new(Loader::new(config, around));
-        Self { places, loader, store, callers_max, look_pause, _held }
+        Self { places, loader, store, whereabouts, callers_max, look_pause, _held, _watching }
     }
 
     /// The guild as it is awake now, if it is.
@@ -85,7 +90,7 @@ impl Registry {
     ///
     /// # Errors
     /// `UnknownGuild` if it is not to be created and the store does not know it; `StoreFull` if it is to be created and the store has no
-    /// room; `Overloaded` if there is no room here; `Stopping`; `Unavailable` if the store fails.
+    /// room; `Overloaded` if there is no room here; `Stopping`; `Moved` if it is to be elsewhere; `Unavailable` if the store fails.
     pub(crate) async fn load(&self, guild: GuildId, purpose: Purpose) -> Result<Arc<Live>, CallError> {
         loop {
             let load = match self.find_or_begin(guild, purpose)? {
@@ -113,6 +118,10 @@ impl Registry {
             Some(Glance::Awake(live)) => Ok(Readable::Live(live)),
             Some(Glance::Last { .. }) if self.is_stopping() => Err(CallError::Stopping),
             Some(Glance::Last { last, due }) => {
+                if let Err(elsewhere) = self.whereabouts.grant(guild) {
+                    self.places.forget_last(guild);
+                    return Err(elsewhere);
+                }
                 if due {
                     self.load_aside(guild);
                 }
@@ -166,7 +175,7 @@ impl Registry {
         let places = self.places.all();
         for place in &places {
             if let Found::Awake(live) = place {
-                live.mailbox.post_control(Control::Stop);
+                live.mailbox.post_control(Control::Stop(NoReply::Stopping));
             }
         }
         let mut leaving = JoinSet::new();
@@ -221,8 +230,9 @@ impl Registry {
     /// What stands against a creation that no claim is worth: of a guild that nobody knows all is known without one.
     ///
     /// # Errors
-    /// As the guild itself would refuse it; `Unavailable`.
+    /// As the guild itself would refuse it; `Moved`; `Unavailable`.
     pub(crate) fn rehearse_creation(&self, guild: GuildId, call: &Call) -> Result<(), CallError> {
+        self.whereabouts.grant(guild)?;
         if self.awake(guild).is_some() || self.store.knows(guild).map_err(unavailable)? != Known::Nothing {
             return Ok(());
         }
@@ -236,6 +246,7 @@ impl Registry {
         if self.is_stopping() {
             return Err(CallError::Stopping);
         }
+        self.whereabouts.grant(guild)?;
         self.require_worth(guild, purpose)?;
         let ticket = self.loader.queue()?;
         let mut begun = self.places.begin(guild, purpose);
@@ -261,7 +272,7 @@ impl Registry {
 }
 
 /// Guilds that hand the store their last checkpoints at a time: enough to keep it busy, few enough for its queue.
-const LEAVING_MAX: usize = 64;
+pub(crate) const LEAVING_MAX: usize = 64;
 
 fn unavailable(error: impl std::fmt::Display) -> CallError {
     CallError::Unavailable { reason: error.to_string() }

@@ -347,7 +347,8 @@ impl<G: Guilds> LocalRelay<G> {
                 self.progress.notify_waiters();
                 match error {
                     CallError::Refused(_) => Err(Over::GuildIsGone),
-                    CallError::Stopping => Err(Over::Stopping),
+                    // Of a guild that is another node's nothing is to be had here, and its sessions are to come back where it is.
+                    CallError::Stopping | CallError::Moved { .. } => Err(Over::Stopping),
                     CallError::Unavailable { .. } | CallError::Overloaded { .. } | CallError::OutcomeUnknown => {
                         tracing::warn!(guild = %self.guild, %error, "guild not available to its relay");
                         Ok(None)

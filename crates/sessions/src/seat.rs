@@ -248,7 +248,10 @@ impl<G: Guilds> Seat<G> {
                 let unknown = match &error {
                     // It would have let a session of this user in, had it known it.
                     CallError::Refused(_) => true,
-                    CallError::Overloaded { .. } | CallError::Stopping | CallError::Unavailable { .. } => {
+                    CallError::Overloaded { .. }
+                    | CallError::Stopping
+                    | CallError::Unavailable { .. }
+                    | CallError::Moved { .. } => {
                         before == Before::No && !self.relay().core.lock().seats.was_retold(session, tenure)
                     }
                     CallError::OutcomeUnknown => false,

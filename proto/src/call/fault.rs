@@ -1,7 +1,7 @@
 //! Why a call came to nothing, or a long answer breaks off: the body of an `Error` frame.
 
+use crate::CallError;
 use crate::codec::{Decode, Encode};
-use crate::{CallError, Grant, NodeId};
 
 /// Why there is no answer, or no more of it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Encode, Decode)]
@@ -9,14 +9,6 @@ pub enum CallFault {
     /// The guild refused, or could not be asked.
     #[error(transparent)]
     Call(#[from] CallError),
-    /// The guild is another node's. Nothing happened; ask there.
-    #[error("the guild is at {node:?}, by grant {}", grant.0)]
-    Moved {
-        /// Whose.
-        node: NodeId,
-        /// By which leave; a lower one than the caller knows is old news.
-        grant: Grant,
-    },
     /// The dialer's role may not ask for that. Nothing happened.
     #[error("that is not for the role of who asks")]
     Denied,
@@ -94,7 +86,7 @@ impl CallFault {
             Self::Call(CallError::OutcomeUnknown) => "outcome_unknown",
             Self::Call(CallError::Stopping) => "stopping",
             Self::Call(CallError::Unavailable { .. }) => "unavailable",
-            Self::Moved { .. } => "moved",
+            Self::Call(CallError::Moved { .. }) => "moved",
             Self::Denied => "denied",
             Self::Malformed(Malformed::Request) => "malformed_request",
             Self::Malformed(Malformed::Chunks) => "malformed_chunks",

@@ -31,8 +31,8 @@ variants!(Answer:
 );
 variants!(Reply: Outcome, Attached, Accepted);
 variants!(Piece: Settings, Role, Channel, Ban, Event, Member);
-variants!(CallFault: Call, Moved, Denied, Malformed, TooLate, FeedsFull);
-variants!(CallError: Refused, Overloaded, OutcomeUnknown, Stopping, Unavailable);
+variants!(CallFault: Call, Denied, Malformed, TooLate, FeedsFull);
+variants!(CallError: Refused, Overloaded, OutcomeUnknown, Stopping, Unavailable, Moved);
 variants!(Malformed: Request, Chunks, Chunk, FeedIdInUse);
 variants!(ChunkFlaw: Undecodable, Misplaced, Disordered, TooMany, Incomplete);
 variants!(News: Event, Ended);
@@ -198,8 +198,8 @@ fn faults() -> Vec<Sample> {
         Sample::variant("", CallError::Stopping),
         Sample::variant("", CallError::Unavailable { reason: String::from("the store is busy") }),
         Sample::variant("longest", CallError::Unavailable { reason: "r".repeat(CallError::REASON_BYTES_MAX) }),
+        Sample::variant("", CallError::Moved { node: NodeId::new(7).unwrap(), grant: Grant(300) }),
         Sample::variant("", CallFault::Call(overloaded)),
-        Sample::variant("", CallFault::Moved { node: NodeId::new(7).unwrap(), grant: Grant(300) }),
         Sample::variant("", CallFault::Denied),
         Sample::variant("", CallFault::Malformed(Malformed::Request)),
         Sample::variant("", CallFault::TooLate),

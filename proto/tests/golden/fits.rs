@@ -110,9 +110,9 @@ fn every_fault_fits() {
         CallError::OutcomeUnknown,
         CallError::Stopping,
         CallError::Unavailable { reason: "\u{1f3db}".repeat(10_000) },
+        CallError::Moved { node: NodeId::new(u64::MAX - 1).unwrap(), grant: Grant(u64::MAX) },
     ];
     let mut faults = vec![
-        CallFault::Moved { node: NodeId::new(u64::MAX - 1).unwrap(), grant: Grant(u64::MAX) },
         CallFault::Malformed(Malformed::Chunk(ChunkFault { at: u64::MAX, flaw: ChunkFlaw::TooMany { max: u32::MAX } })),
         CallFault::FeedsFull { max: u32::MAX },
     ];

@@ -1,6 +1,6 @@
 //! A cluster of one guild node, and clients of it, in one line each.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -34,7 +34,7 @@ impl World {
         let (authority, _) = Authority::create("main".parse().unwrap(), today()).unwrap();
         let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
         let node = Node::start(config, Arc::clone(&store)).unwrap();
-        let (serving, endpoint) = serve(&node, &authority, "127.0.0.1:0".parse().unwrap(), 1);
+        let (serving, endpoint) = serve(&node, &authority, LOOPBACK, ids(1, 1));
         let address = endpoint.address().unwrap();
         Self { authority, store, node, served: Some((serving, endpoint)), address }
     }
@@ -43,7 +43,7 @@ impl World {
     pub(crate) async fn restart(&mut self, config: NodeConfig) {
         self.end().await;
         self.node = Node::start(config, Arc::clone(&self.store)).unwrap();
-        self.served = Some(serve(&self.node, &self.authority, self.address, 2));
+        self.served = Some(serve(&self.node, &self.authority, self.address, ids(1, 2)));
     }
 
     pub(crate) fn config(&self, number: u64) -> ClientConfig {
@@ -56,8 +56,7 @@ impl World {
     }
 
     fn config_of(&self, credentials: Credentials) -> ClientConfig {
-        let bind = "127.0.0.1:0".parse().unwrap();
-        ClientConfig { bind, ..ClientConfig::new(vec![self.address], credentials) }
+        ClientConfig { bind: LOOPBACK, ..ClientConfig::new(vec![self.address], credentials) }
     }
 
     pub(crate) async fn client(&self, number: u64) -> Client {
@@ -77,20 +76,31 @@ impl World {
     }
 }
 
-fn serve(node: &Node, authority: &Authority, address: SocketAddr, instance: u64) -> (Serving, Endpoint) {
-    let (id, instance) = (NodeId::new(1).unwrap(), Instance(instance));
+pub(crate) const LOOPBACK: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+/// Which node, and which run of it.
+pub(crate) fn ids(node: u64, instance: u64) -> (NodeId, Instance) {
+    (NodeId::new(node).unwrap(), Instance(instance))
+}
+
+pub(crate) fn serve(
+    node: &Node,
+    authority: &Authority,
+    address: SocketAddr,
+    (id, instance): (NodeId, Instance),
+) -> (Serving, Endpoint) {
     let hello = Hello { versions: Versions::SUPPORTED, node: id, instance };
-    let credentials = credentials(authority, "spiffe://main/guild-node/a");
+    let credentials = credentials(authority, &format!("spiffe://main/guild-node/{id}"));
     let (endpoint, acceptor) = Endpoint::listening(address, &credentials, hello, TransportConfig::default()).unwrap();
     (node.serve(acceptor, ServeConfig::new(id, instance)), endpoint)
 }
 
-fn today() -> Validity {
+pub(crate) fn today() -> Validity {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64;
     Validity { from: Millis(now - 3_600_000), lifetime: Duration::from_secs(7_200) }
 }
 
-fn credentials(authority: &Authority, uri: &str) -> Credentials {
+pub(crate) fn credentials(authority: &Authority, uri: &str) -> Credentials {
     let Issued { certificate, key } = authority.issue(uri.parse().unwrap(), today()).unwrap();
     Credentials::from_pem(certificate.as_bytes(), key.as_bytes(), authority.certificate().as_bytes()).unwrap()
 }
@@ -117,7 +127,11 @@ pub(crate) fn message(number: u64) -> Command {
 
 /// A guild of which the users from 1 on are members, with a channel that all see and write in.
 pub(crate) async fn found(client: &Client, members: u64) -> Outcome {
-    let guild = client.guild(GUILD);
+    found_as(client, GUILD, members).await
+}
+
+pub(crate) async fn found_as(client: &Client, guild: GuildId, members: u64) -> Outcome {
+    let guild = client.guild(guild);
     let everyone = Permissions::VIEW_CHANNEL | Permissions::SEND_MESSAGES;
     let create = Command::CreateGuild { name: Name::parse("one").unwrap(), everyone, owner: new_member(1) };
     soon(guild.call(Actor::System, create)).await.unwrap();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use guildhall_guild::{CallId, Effect, Guild, GuildConfig, Input};
-use guildhall_proto::{CallError, CommandError, Epoch, Grant, GuildId, Millis, Position};
+use guildhall_proto::{CallError, CommandError, Epoch, GuildId, Millis, Position};
 use guildhall_ring::{Cursor, latest, ring_within};
 use guildhall_store::{Claim, StoreError};
 
@@ -14,7 +14,7 @@ use super::{Purpose, unavailable};
 use crate::Call;
 use crate::config::{MailboxConfig, NodeConfig};
 use crate::counters::{Counter, Counters};
-use crate::live::{Control, Live};
+use crate::live::{Live, NoReply};
 use crate::mailbox::Mailbox;
 use crate::offload::JobPanicked;
 use crate::owner::{Parked, Surroundings};
@@ -80,9 +80,13 @@ impl Loader {
                 owner.begin();
                 // A stop that looked before the place was settled has missed this owner.
                 if places.is_stopping() {
-                    live.mailbox.post_control(Control::Stop);
-                    live.leave().await;
+                    live.stop(NoReply::Stopping).await;
                     return under_way.tell(Err(CallError::Stopping));
+                }
+                // So has who looked when the placement changed.
+                if let Err(elsewhere) = self.around.whereabouts.grant(guild) {
+                    live.stop(NoReply::Unhandled).await;
+                    return under_way.tell(Err(elsewhere));
                 }
                 under_way.tell(Ok(live));
             }
@@ -122,7 +126,9 @@ impl Loader {
     async fn bring_back(self: &Arc<Self>, guild: GuildId, purpose: Purpose) -> Result<Box<Parked>, LoadError> {
         let (loader, now) = (Arc::clone(self), self.around.clock.now());
         let claimed = tokio::task::spawn_blocking(move || -> Result<_, LoadError> {
-            let claim = loader.around.store.claim(guild, Grant::default())?;
+            // Asked again, now that its turn has come.
+            let grant = loader.around.whereabouts.grant(guild).map_err(LoadError::Elsewhere)?;
+            let claim = loader.around.store.claim(guild, grant)?;
             let own = move |claim| {
                 let state = recover(guild, loader.config.guild.clone(), claim, now)?;
                 loader.own(guild, purpose, state)
@@ -140,8 +146,10 @@ impl Loader {
 
     /// What callers are told of a load that failed.
     fn failed(&self, guild: GuildId, error: LoadError) -> CallError {
-        if let LoadError::NotThere = error {
-            return CallError::Refused(CommandError::UnknownGuild);
+        match error {
+            LoadError::NotThere => return CallError::Refused(CommandError::UnknownGuild),
+            LoadError::Elsewhere(elsewhere) => return elsewhere,
+            LoadError::Store(_) | LoadError::Recover(_) | LoadError::Panicked(_) | LoadError::Claim(_) => {}
         }
         if let LoadError::Store(StoreError::Busy | StoreError::Full) = error {
             self.counters().bump(Counter::RefusedLoadByStore);
@@ -202,6 +210,8 @@ impl Drop for UnderWay {
 enum LoadError {
     #[error("there is nothing to own")]
     NotThere,
+    #[error(transparent)]
+    Elsewhere(CallError),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]

@@ -242,7 +242,7 @@ impl Places {
     }
 
     /// Shows `visit` each guild that is awake, shard by shard: `visit` is called without a lock.
-    pub(super) fn awake_by_shard(&self) -> impl Iterator<Item = Vec<Arc<Live>>> {
+    pub(crate) fn awake_by_shard(&self) -> impl Iterator<Item = Vec<Arc<Live>>> {
         self.shards.iter().map(|shard| {
             let awake = |place: &Place| match place {
                 Place::Awake(live) => Some(Arc::clone(live)),

@@ -13,6 +13,7 @@ mod last_view;
 mod levels;
 mod limits;
 mod loading;
+mod membership;
 mod reads;
 mod recipients;
 mod resume;

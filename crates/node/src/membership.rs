@@ -1,0 +1,108 @@
+//! A node's part in a cluster: which guilds are its to own, and by whose leave.
+//!
+//! Before a guild is claimed the placement in force is looked at: one that is to be elsewhere is not, and its callers are told where. When the
+//! placement changes, the owners of guilds that are to be elsewhere end as at a stop: they let out what they have accepted, hand the store a last
+//! checkpoint, and who waits asks again, which leads to the next node. That one may claim a guild before it has ended here; then the store takes
+//! nothing more from here, and the guild retires. So the placement says who may try, and the store alone who may write.
+
+use std::fmt;
+use std::sync::Arc;
+
+use guildhall_cluster::{Bell, Coordinator, Placement};
+use guildhall_proto::{CallError, Grant, GuildId, Instance, NodeId};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::live::NoReply;
+use crate::registry::{LEAVING_MAX, Places};
+
+/// Which node this is of a cluster, and who says what it may own.
+#[derive(Clone)]
+pub struct Membership {
+    /// Which node.
+    pub node: NodeId,
+    /// Which run of it.
+    pub instance: Instance,
+    /// Who keeps the placement. The node owns nothing before it has [joined](Coordinator::join) there, or after it was said to have left.
+    pub coordinator: Arc<dyn Coordinator>,
+}
+
+/// Where guilds are to be, for one node.
+#[derive(Debug, Clone)]
+pub(crate) enum Whereabouts {
+    /// The node is alone: all are here.
+    Here,
+    Placed(Membership),
+}
+
+/// As long as it is held, guilds end here that are to be elsewhere.
+pub(crate) struct Watching {
+    _bell: Option<Arc<Bell>>,
+}
+
+impl Whereabouts {
+    /// The leave to claim a guild.
+    ///
+    /// # Errors
+    /// `Moved` if it is to be elsewhere; `Unavailable` if no node is to have it, or a later run of this one is there.
+    pub(crate) fn grant(&self, guild: GuildId) -> Result<Grant, CallError> {
+        match self {
+            Self::Here => Ok(Grant::default()),
+            Self::Placed(own) => own.grant(&own.coordinator.placement(), guild),
+        }
+    }
+
+    /// Has owners end whose guilds are to be elsewhere, whenever the placement changes. Must be called within a tokio runtime.
+    pub(crate) fn watch(&self, places: Arc<Places>) -> Watching {
+        let Self::Placed(own) = self else {
+            return Watching { _bell: None };
+        };
+        let (ring, rung) = watch::channel(());
+        let bell: Arc<Bell> = Arc::new(move || ring.send_replace(()));
+        own.coordinator.watch(Arc::downgrade(&bell));
+        tokio::spawn(leave_what_is_elsewhere(own.clone(), places, rung));
+        Watching { _bell: Some(bell) }
+    }
+}
+
+impl Membership {
+    fn grant(&self, placement: &Placement, guild: GuildId) -> Result<Grant, CallError> {
+        if let Some(grant) = placement.grant(guild, self.node, self.instance) {
+            return Ok(grant);
+        }
+        match placement.find(guild) {
+            Some(place) if place.node != self.node => Err(CallError::Moved { node: place.node, grant: place.grant }),
+            Some(_) => Err(unplaced("a later run of this node has its guilds")),
+            None => Err(unplaced("no node of the cluster is alive")),
+        }
+    }
+}
+
+/// Ends with the bell that rings.
+async fn leave_what_is_elsewhere(own: Membership, places: Arc<Places>, mut rung: watch::Receiver<()>) {
+    while rung.changed().await.is_ok() {
+        let placement = own.coordinator.placement();
+        let mut leaving = JoinSet::new();
+        for awake in places.awake_by_shard() {
+            for live in awake.into_iter().filter(|live| own.grant(&placement, live.guild).is_err()) {
+                if leaving.len() >= LEAVING_MAX {
+                    leaving.join_next().await;
+                }
+                leaving.spawn(live.stop(NoReply::Unhandled));
+            }
+            // A shard is some hundred microseconds' work.
+            tokio::task::yield_now().await;
+        }
+        leaving.join_all().await;
+    }
+}
+
+fn unplaced(reason: &str) -> CallError {
+    CallError::Unavailable { reason: reason.into() }
+}
+
+impl fmt::Debug for Membership {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Membership").field("node", &self.node).field("instance", &self.instance).finish_non_exhaustive()
+    }
+}
