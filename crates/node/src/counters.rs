@@ -115,6 +115,10 @@ counters! {
     SessionsResumed: "relay_sessions_resumed_total",
     /// Of these, those that were told a gap first: what they had missed was not to be had any more.
     SessionsResumedWithGap: "relay_sessions_resumed_with_gap_total",
+    /// Sessions released because no link of their backend's had come back in time.
+    SessionsForsaken: "sessions_released_total{reason=\"sponsor_gone\"}",
+    /// Runs of backends whose links had ended and not come back in time, of those that had told of sessions.
+    SponsorsGone: "sponsors_gone_total",
     /// Questions to the store whether owners are the owners still, for strong reads.
     Confirmations: "store_confirmations_total",
     /// Calls over links, allowed: `Ping`.

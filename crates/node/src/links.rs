@@ -16,6 +16,7 @@ mod unanswered;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use guildhall_proto::{Instance, Millis, NodeId};
 use guildhall_transport::{Accepted, Acceptor, CloseReason, Counters as LinkCounters, Role};
@@ -23,6 +24,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::node::Node;
+use crate::sponsors::Sponsoring;
 use feeds::Feeds;
 
 /// How a node serves links.
@@ -38,12 +40,16 @@ pub struct ServeConfig {
     /// Requests of more than one chunk that are taken in at a time, of all links: imports, and feeds for many users (default 16, each at most some
     /// 64 MiB). One more waits, and its sender with it. Fewer: who sends slowly holds up the others. More: memory.
     pub long_requests_max: usize,
+    /// How long the sessions that a backend has told of stay attached when its last link has ended (default 30 s), counted from when that is
+    /// noticed here. Shorter: who is connected to it is shown as gone for what was a short failure of the network, and cannot resume. Longer: who was
+    /// connected to one that has died seems to be there for as long.
+    pub sessions_kept: Duration,
 }
 
 impl ServeConfig {
     /// The defaults, for this node.
     pub fn new(node: NodeId, instance: Instance) -> Self {
-        Self { node, instance, feeds_max: 65_536, long_requests_max: 16 }
+        Self { node, instance, feeds_max: 65_536, long_requests_max: 16, sessions_kept: Duration::from_secs(30) }
     }
 }
 
@@ -70,6 +76,8 @@ struct Dialer {
     served: Arc<Served>,
     role: Role,
     feeds: Arc<Feeds>,
+    /// On whose word it asks about sessions.
+    sponsoring: Arc<Sponsoring>,
 }
 
 impl Node {
@@ -124,7 +132,9 @@ async fn serve(served: Arc<Served>, link: Accepted, mut stop: watch::Receiver<()
     let mut senders = JoinSet::new();
     senders.spawn(feeds::send_events(Arc::clone(&feeds), served.node.clone(), link.push()));
     senders.spawn(feeds::send_told(Arc::clone(&feeds), served.node.clone(), link.push()));
-    let dialer = Arc::new(Dialer { role: link.peer().identity.role, served, feeds: Arc::clone(&feeds) });
+    let (node, sessions_kept) = (served.node.clone(), served.config.sessions_kept);
+    let sponsoring = node.sponsors().linked(&peer);
+    let dialer = Arc::new(Dialer { role: peer.identity.role, served, feeds: Arc::clone(&feeds), sponsoring });
     loop {
         tokio::select! {
             biased;
@@ -142,6 +152,7 @@ async fn serve(served: Arc<Served>, link: Accepted, mut stop: watch::Receiver<()
     feeds.end();
     let closed = link.closed().await;
     tracing::info!(peer = %peer.identity, node = %peer.node, %closed, "link ended");
+    node.link_ended(peer, sessions_kept);
 }
 
 impl fmt::Debug for Dialer {

@@ -15,7 +15,7 @@ use crate::register::Seat;
 use crate::{CloseReason, Closed, Identity, LaneError, TransportConfig};
 
 /// Who is at the other end.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Peer {
     /// Who it is, by its certificate.
     pub identity: Identity,

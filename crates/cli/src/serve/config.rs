@@ -160,6 +160,7 @@ section! {
     Serving for ServeConfig = unnamed();
     feeds_max: u32 = feeds_max;
     long_requests_max: usize = long_requests_max;
+    sessions_kept_ms: Milliseconds = sessions_kept;
 }
 
 impl Config {

@@ -59,7 +59,7 @@ impl Dialer {
             }
             Request::Session { guild, session, request } => {
                 incoming.nothing().await?;
-                change(deadline, node.ask_of_session(guild, session, request)).await
+                change(deadline, node.ask_on_word_of(&self.sponsoring, guild, session, request)).await
             }
             Request::Read { guild, freshness, read } => {
                 incoming.nothing().await?;
@@ -147,14 +147,14 @@ impl Dialer {
         let node = &self.served.node;
         self.feeds.check(guild, feed)?;
         let opening = node.open(guild, past, Vec::new()).await?;
-        let Opening { listening, at, rights: _, past, members: view, events, told } = opening;
+        let Opening { listening, at, rights: _, past, members: view, events, told, sponsor: _ } = opening;
         let of = Readable::Live(Arc::clone(listening.live()));
         let members = Members::Of(users.into_iter());
         let pieces = Pieces::of(node, &of, view, members)?.with_rights().with_past(past, place);
         // From here on the cursor is there, so nothing is missed that comes while this is answered.
         let opened = self.feeds.open(guild, feed, Beginning { listening, events, told })?;
         node.counters().bump(Counter::FeedsOpened);
-        Ok(Prepared::Fed(Answer::Fed { at }, pieces, opened))
+        Ok(Prepared::Fed(Answer::Fed { at, sponsor: self.sponsoring.sponsor() }, pieces, opened))
     }
 
     fn pong(&self) -> Answer {

@@ -8,4 +8,5 @@ mod feeds;
 mod hostile;
 mod reads;
 mod roles;
+mod sponsors;
 mod world;

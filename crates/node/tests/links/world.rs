@@ -19,7 +19,9 @@ use guildhall_proto::{
 };
 use guildhall_store::MemoryStore;
 use guildhall_transport::pki::{Authority, Issued, Validity};
-use guildhall_transport::{Credentials, Dialed, Endpoint, LaneError, LaneReceiver, LaneSender, Role, TransportConfig};
+use guildhall_transport::{
+    CloseReason, Credentials, Dialed, Endpoint, LaneError, LaneReceiver, LaneSender, Role, TransportConfig,
+};
 
 /// A node that serves links on loopback.
 pub(crate) struct World {
@@ -88,6 +90,17 @@ impl World {
         let endpoint = Endpoint::dialing(any(), &credentials, hello(number, Instance(1)), config).unwrap();
         let link = soon(endpoint.dial(self.address)).await.unwrap();
         Dialer { endpoint, link }
+    }
+
+    /// Another link of the same run.
+    pub(crate) async fn dial_again(&self, dialer: &Dialer) -> Dialer {
+        let link = soon(dialer.endpoint.dial(self.address)).await.unwrap();
+        Dialer { endpoint: dialer.endpoint.clone(), link }
+    }
+
+    /// Who is shown as there.
+    pub(crate) async fn online(&self, guild: GuildId) -> usize {
+        self.node.view(guild).await.unwrap().online()
     }
 
     pub(crate) fn op(&self) -> OpId {
@@ -170,6 +183,11 @@ impl Dialer {
             Answer::Reply(Reply::Outcome(outcome)) => outcome.at(),
             answer => panic!("not an outcome: {answer:?}"),
         }
+    }
+
+    /// Ends the link alone.
+    pub(crate) fn hang_up(&self) {
+        self.link.close(CloseReason::Done);
     }
 
     pub(crate) async fn close(self) {
