@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
+mod blips;
 mod calls;
 mod sessions;
+mod wire;
 mod world;

@@ -119,6 +119,7 @@ async fn an_owner_is_told_of_all_sessions_again_once_another_speaks_for_them() {
     assert_eq!(count(), 0);
     for again in 1..=2 {
         guilds.next_link(Sponsor(before.0 + again));
+        settle().await;
         // An owner that was looked for a moment ago is looked for after a pause.
         tokio::time::advance(REOPEN_PAUSE_MAX).await;
         settle().await;
