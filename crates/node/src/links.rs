@@ -4,7 +4,9 @@
 //! role does not allow is refused before anything else ([`Role::may_ask`]); then a call has as long as its caller waits.
 //!
 //! Bounds: of links and of the calls of each, transport's; of feeds [`ServeConfig::feeds_max`] a link; of long requests
-//! [`ServeConfig::long_requests_max`] a node. What nobody reads stays with whoever would send it, until the caller's time is over.
+//! [`ServeConfig::long_requests_max`] a node and [`ServeConfig::link_long_requests_max`] a link; of answers that workers look for
+//! [`ServeConfig::link_answers_max`] a link. What nobody reads stays with whoever would send it, until the caller's time is over, or nothing has been read
+//! for too long.
 
 mod answers;
 mod calls;
@@ -40,6 +42,12 @@ pub struct ServeConfig {
     /// Requests of more than one chunk that are taken in at a time, of all links: imports, and feeds for many users (default 16, each at most some
     /// 64 MiB). One more waits, and its sender with it. Fewer: who sends slowly holds up the others. More: memory.
     pub long_requests_max: usize,
+    /// The same of one link (default 4). One more waits. Fewer: a backend node that begins again in many guilds takes longer. More: one can keep all others
+    /// waiting.
+    pub link_long_requests_max: usize,
+    /// Answers of one link that workers look for while they are read: recipients, many members, exports (default 32). One more is refused as overloaded.
+    /// Fewer: a backend node with many pings waits for its own. More: one can take all places of a guild, or of the node.
+    pub link_answers_max: usize,
     /// How long the sessions that a backend has told of stay attached when its last link has ended (default 30 s), counted from when that is
     /// noticed here. Shorter: who is connected to it is shown as gone for what was a short failure of the network, and cannot resume. Longer: who was
     /// connected to one that has died seems to be there for as long.
@@ -49,7 +57,15 @@ pub struct ServeConfig {
 impl ServeConfig {
     /// The defaults, for this node.
     pub fn new(node: NodeId, instance: Instance) -> Self {
-        Self { node, instance, feeds_max: 65_536, long_requests_max: 16, sessions_kept: Duration::from_secs(30) }
+        Self {
+            node,
+            instance,
+            feeds_max: 65_536,
+            long_requests_max: 16,
+            link_long_requests_max: 4,
+            link_answers_max: 32,
+            sessions_kept: Duration::from_secs(30),
+        }
     }
 }
 
@@ -78,6 +94,10 @@ struct Dialer {
     feeds: Arc<Feeds>,
     /// On whose word it asks about sessions.
     sponsoring: Arc<Sponsoring>,
+    /// Leave to send more than one chunk of a request, of this link.
+    long_requests: Arc<Semaphore>,
+    /// Leave to have workers look for an answer, of this link.
+    answers: Arc<Semaphore>,
 }
 
 impl Node {
@@ -89,7 +109,7 @@ impl Node {
             node: self.clone(),
             since: self.time(),
             links: Arc::clone(acceptor.counters()),
-            long_requests: Arc::new(Semaphore::new(config.long_requests_max.min(Semaphore::MAX_PERMITS))),
+            long_requests: places(config.long_requests_max),
             config,
         });
         Serving { stop, accepting: tokio::spawn(accept(served, acceptor, stopped)) }
@@ -134,7 +154,14 @@ async fn serve(served: Arc<Served>, link: Accepted, mut stop: watch::Receiver<()
     senders.spawn(feeds::send_told(Arc::clone(&feeds), served.node.clone(), link.push()));
     let (node, sessions_kept) = (served.node.clone(), served.config.sessions_kept);
     let sponsoring = node.sponsors().linked(&peer);
-    let dialer = Arc::new(Dialer { role: peer.identity.role, served, feeds: Arc::clone(&feeds), sponsoring });
+    let dialer = Arc::new(Dialer {
+        role: peer.identity.role,
+        feeds: Arc::clone(&feeds),
+        sponsoring,
+        long_requests: places(served.config.link_long_requests_max),
+        answers: places(served.config.link_answers_max),
+        served,
+    });
     loop {
         tokio::select! {
             biased;
@@ -153,6 +180,10 @@ async fn serve(served: Arc<Served>, link: Accepted, mut stop: watch::Receiver<()
     let closed = link.closed().await;
     tracing::info!(peer = %peer.identity, node = %peer.node, %closed, "link ended");
     node.link_ended(peer, sessions_kept);
+}
+
+fn places(max: usize) -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(max.min(Semaphore::MAX_PERMITS)))
 }
 
 impl fmt::Debug for Dialer {

@@ -129,7 +129,7 @@ impl Accepted {
     /// [`LaneError::Closed`].
     pub async fn next_call(&self) -> Result<(LaneSender, LaneReceiver), LaneError> {
         let (send, receive) = self.connection.accept_bi().await.map_err(Closed::from)?;
-        let sender = LaneSender::new(send, Lane::Call(Side::Acceptor), self.version);
+        let sender = LaneSender::new(send, Lane::Call(Side::Acceptor), self.version).within(self.config.stall);
         Ok((sender, self.receiver(receive, Lane::Call(Side::Opener), true)))
     }
 

@@ -9,4 +9,5 @@ mod hostile;
 mod reads;
 mod roles;
 mod sponsors;
+mod stalls;
 mod world;

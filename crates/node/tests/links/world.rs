@@ -63,6 +63,13 @@ impl World {
     }
 
     pub(crate) fn with(change: impl FnOnce(&mut NodeConfig, &mut ServeConfig)) -> Self {
+        Self::with_links(TransportConfig::default(), change)
+    }
+
+    pub(crate) fn with_links(
+        transport: TransportConfig,
+        change: impl FnOnce(&mut NodeConfig, &mut ServeConfig),
+    ) -> Self {
         let store = Arc::new(MemoryStore::default());
         let mut config = NodeConfig { sleep_after: Duration::MAX, ..NodeConfig::default() };
         config.offload.threads = 2;
@@ -72,7 +79,7 @@ impl World {
         let authority = Authority::create("main".parse().unwrap(), today()).unwrap().0;
         let credentials = credentials(&authority, Role::GuildNode);
         let hello = hello(NODE, INSTANCE);
-        let (endpoint, acceptor) = Endpoint::listening(any(), &credentials, hello, TransportConfig::default()).unwrap();
+        let (endpoint, acceptor) = Endpoint::listening(any(), &credentials, hello, transport).unwrap();
         let address = endpoint.address().unwrap();
         let serving = node.serve(acceptor, serve);
         let (dialers, operations) = (AtomicU64::new(NODE), AtomicU64::new(0));
