@@ -120,6 +120,16 @@ id!(
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Encode, Decode)]
 pub struct Generation(pub u64);
 
+/// On whose word an owner knows a session: one run of a backend node, for as long as its links to the owner's node do not stay away too long. Chosen by
+/// the owner's node; means nothing to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+pub struct Sponsor(pub u32);
+
+impl Sponsor {
+    /// The owner's own process: it is there as long as the owner.
+    pub const HERE: Self = Self(0);
+}
+
 impl RoleId {
     /// The role that every member of `guild` has without holding it.
     pub const fn everyone(guild: GuildId) -> Self {

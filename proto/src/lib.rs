@@ -52,7 +52,7 @@ pub use ephemeral::{Ephemeral, EphemeralKind, Subject};
 pub use error::{CallError, CommandError, Limited, LineFault, ListedThing, Outcome};
 pub use event::{Event, EventKind, Message};
 pub use hello::{Hello, HelloAnswer, Instance, Version, Versions};
-pub use ids::{ChannelId, ClientId, Generation, GuildId, IdError, NodeId, RoleId, SessionId, UserId};
+pub use ids::{ChannelId, ClientId, Generation, GuildId, IdError, NodeId, RoleId, SessionId, Sponsor, UserId};
 pub use jitter::{Caps, Jitter, mix};
 pub use model::{
     Channel, ChannelKind, GuildSettings, Level, Member, MemberFlags, Mentions, Overwrite, OverwriteTarget, Role,

@@ -24,8 +24,9 @@ pub enum SessionRequest {
         /// The last position that the session knows; refused if the guild has not come to it.
         known: Position,
     },
-    /// To be known to a new owner, or to show a status that may not have come through. An owner that is told so of a session lets
-    /// nobody [resume](Self::Resume) it until it is attached anew: it cannot know whether it was resumed at the owner before.
+    /// To be known to a new owner, or to one that has released it because the links of its backend were away for too long, or to show a status that may not
+    /// have come through. An owner that is told so of a session that it does not know lets nobody [resume](Self::Resume) it until it is attached anew: it
+    /// cannot know whether it was resumed before. One that knows it as this generation knows it as before.
     Reattach {
         /// Whose session it is; must be a member.
         user: UserId,

@@ -14,7 +14,7 @@ use guildhall_guild::{
 use guildhall_members::{FoldJob, View};
 use guildhall_proto::{
     Actor, ChannelId, ChannelKind, ClientId, Command, CommandError, Ephemeral, EphemeralKind, Epoch, Event, Generation,
-    GuildId, Member, Millis, OpId, Outcome, Permissions, Position, Record, Seq, SessionId, Subject, UserId,
+    GuildId, Member, Millis, OpId, Outcome, Permissions, Position, Record, Seq, SessionId, Sponsor, Subject, UserId,
 };
 use guildhall_ring::{Cursor, LatestConfig, LatestReader, LatestWriter, Reader, RingConfig, Writer, latest, ring};
 
@@ -266,7 +266,7 @@ impl Owner {
                 Some(Reply::Accepted(at))
             }
         };
-        let answer = self.handle(|id| Input::Session(SessionCall { id, session, request }));
+        let answer = self.handle(|id| Input::Session(SessionCall { id, session, sponsor: Sponsor::HERE, request }));
         let answer = answer.ok().map(|reply| match reply {
             Reply::Attached(Attached { at, member, generation, .. }) => {
                 let later = self.generations.values().all(|before| *before < generation);

@@ -163,7 +163,7 @@ fn input(failed: &Failed) -> Input {
     match failed {
         Failed::Unsent => Input::Unsent,
         Failed::Lost => Input::Lost,
-        Failed::Answer(_) => Input::Answered,
+        Failed::Answer(_) | Failed::Unread => Input::Answered,
         Failed::Fault(fault) => match fault {
             CallFault::Call(error) => match error {
                 CallError::Refused(_) => Input::Answered,
@@ -185,6 +185,7 @@ impl From<Failed> for ClientError {
             Failed::Unsent => Self::Unavailable,
             Failed::Lost => Self::OutcomeUnknown,
             Failed::Answer(why) => Self::Answer(why),
+            Failed::Unread => Self::Unread,
             Failed::Fault(fault) => match fault {
                 CallFault::Call(CallError::Refused(refusal)) => Self::Refused(refusal),
                 CallFault::Call(CallError::Overloaded { retry_after }) => Self::Overloaded { retry_after },

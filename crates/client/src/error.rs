@@ -63,6 +63,9 @@ pub enum ClientError {
     /// The node did not understand the call: a fault of this build or of that one.
     #[error("not understood: {0}")]
     Malformed(Malformed),
+    /// Part of the answer was not read for too long, and the node has given it up.
+    #[error("the answer was not read in time")]
+    Unread,
     /// What was answered is no answer to the call, or was broken off.
     #[error("no answer to the call: {0}")]
     Answer(String),
@@ -96,6 +99,7 @@ impl From<ClientError> for CallError {
             | ClientError::Denied
             | ClientError::FeedsFull { .. }
             | ClientError::Malformed(_)
+            | ClientError::Unread
             | ClientError::Answer(_) => Self::Unavailable { reason: error.to_string() },
         }
     }
@@ -110,6 +114,8 @@ pub(crate) enum Failed {
     Unsent,
     /// It was sent, and there will be no answer.
     Lost,
+    /// The answer was not read in time.
+    Unread,
     /// What came is no answer.
     Answer(String),
 }
@@ -118,7 +124,10 @@ impl Failed {
     /// What ended a lane on which a call had been sent.
     pub(crate) fn of(error: &LaneError) -> Self {
         match error {
-            LaneError::Closed(_) | LaneError::GivenUp | LaneError::Silent | LaneError::Half => Self::Lost,
+            LaneError::Closed(_) | LaneError::GivenUp | LaneError::Silent | LaneError::Half | LaneError::Paused => {
+                Self::Lost
+            }
+            LaneError::Unread => Self::Unread,
             LaneError::Frame(_) | LaneError::Codec(_) => Self::Answer(error.to_string()),
         }
     }

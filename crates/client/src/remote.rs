@@ -9,8 +9,8 @@ use guildhall_permissions::Rights;
 use guildhall_proto::call::{Answer, Ask, EncodedIds, FeedId, Piece, PieceRun, Request, Within};
 use guildhall_proto::frame::Kind;
 use guildhall_proto::{
-    CallError, CallError as Error, Event, GuildId, Member, Millis, Position, Reply, SessionId, SessionRequest, UserId,
-    codec,
+    CallError, CallError as Error, Event, GuildId, Member, Millis, Position, Reply, SessionId, SessionRequest, Sponsor,
+    UserId, codec,
 };
 use guildhall_relay::SecretKeys;
 use guildhall_ring::{Cursor, Version};
@@ -48,6 +48,7 @@ pub struct Asked(HashMap<UserId, Member>);
 struct Fed {
     listening: Listening,
     at: Position,
+    sponsor: Sponsor,
     rights: Rights,
     past: Vec<Arc<Event>>,
     members: HashMap<UserId, Member>,
@@ -77,11 +78,11 @@ impl Guilds for Remote {
             let chunks = Arc::clone(&chunks);
             async move { open_at(linked, guild, past, &chunks, left, within).await }
         });
-        let Fed { listening, at, rights, past, members } = opened.await?;
+        let Fed { listening, at, sponsor, rights, past, members } = opened.await?;
         let events = Cursor::after(at.seq);
         // What was told before the answer came is in its members' and the guild's state, or is told again: from the beginning of what came here.
         let told = Version::default();
-        Ok(Opening { listening, at, rights, past, members: Asked(members), events, told })
+        Ok(Opening { listening, at, rights, past, members: Asked(members), events, told, sponsor })
     }
 
     async fn session(&self, guild: GuildId, session: SessionId, request: SessionRequest) -> Result<Reply, CallError> {
@@ -154,7 +155,7 @@ async fn open_at(
     linked.feeds.expect(id);
     let mut expected = Expected { linked: Arc::clone(&linked), id, is_handed_on: false, within: closing };
     let (answer, mut lane) = linked.send(&Ask { within, request }, chunks).await?;
-    let Answer::Fed { at } = answer else {
+    let Answer::Fed { at, sponsor } = answer else {
         return Err(Failed::Answer(format!("{answer:?} in place of a feed")));
     };
     let mut run = PieceRun::new(course);
@@ -180,7 +181,7 @@ async fn open_at(
     let feed = linked.feeds.open(id, at).ok_or(Failed::Lost)?;
     expected.is_handed_on = true;
     let listening = Listening { feed, id, linked, runtime: Handle::current(), within: closing };
-    Ok(Fed { listening, at, rights, past: events, members })
+    Ok(Fed { listening, at, sponsor, rights, past: events, members })
 }
 
 /// A feed that is being opened.

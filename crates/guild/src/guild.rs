@@ -13,15 +13,16 @@ use guildhall_permissions::Rights;
 use guildhall_proto::{
     Actor, AppliedOp, Attached, Ban, BodyHash, Command, CommandError, Ephemeral, EphemeralKind, Epoch, Event,
     EventKind, Generation, GuildId, Millis, OpId, Outcome, Position, Record, Reply, Seq, SessionRequest, Stage,
-    Standing, Structure, UserId,
+    Standing, Status, Structure, UserId,
 };
 
 use crate::decide::{Change, Decision, Scene, create_guild};
 use crate::effect::{Answer, Effect, Tell};
+use crate::forsaken::Forsaken;
 use crate::input::{Call, Input, SessionCall, TypingCall};
 use crate::operations::{Operations, Seen};
 use crate::saving::{CheckpointConfig, Folding, changes_of};
-use crate::sessions::Sessions;
+use crate::sessions::{Sessions, Word};
 use crate::snapshot::Life;
 use crate::work::{Asked, Works};
 
@@ -38,6 +39,7 @@ pub struct Guild {
     pub(crate) life: Life,
     pub(crate) members: Members,
     pub(crate) sessions: Sessions,
+    pub(crate) forsaken: Forsaken,
     pub(crate) operations: Operations,
     pub(crate) works: Works,
     /// The number of the last record made.
@@ -101,6 +103,7 @@ impl Guild {
             life: Life::Uncreated,
             members,
             sessions: Sessions::default(),
+            forsaken: Forsaken::default(),
             operations: Operations::default(),
             works: Works::default(),
             records: 0,
@@ -222,9 +225,9 @@ impl Guild {
         self.members.digest()
     }
 
-    /// Whether an operation is under way that is spread over turns.
+    /// Whether something is under way that is spread over turns.
     pub fn is_at_work(&self) -> bool {
-        !self.works.is_empty()
+        !self.works.is_empty() || !self.forsaken.is_empty()
     }
 
     /// Tells whether the store has room for records. While it has none, durable commands are refused before they are applied, and
@@ -281,6 +284,7 @@ impl Guild {
         match input {
             Input::Command(call) => self.command(call, effects),
             Input::Session(call) => self.session(call, effects),
+            Input::SponsorGone(gone) => self.sponsor_gone(gone, effects),
             Input::Typing(call) => self.typing(call, effects),
             Input::FoldDone(folded) => self.fold_done(folded, effects),
             Input::ScanDone(scanned) => self.scan_done(scanned),
@@ -413,6 +417,7 @@ impl Guild {
             return Err(CommandError::UnknownGuild);
         }
         let session = call.session;
+        let word = Word { now: self.clock, sponsor: call.sponsor };
         let before = self.sessions.status(call.request.user());
         let (user, reply) = match call.request {
             SessionRequest::Attach { user, status } => {
@@ -423,7 +428,7 @@ impl Guild {
                 {
                     return Err(CommandError::UnknownMember { user });
                 }
-                let generation = self.sessions.attach(self.clock, session, user, status)?;
+                let generation = self.sessions.attach(word, session, user, status)?;
                 (user, self.attached(user, generation)?)
             }
             SessionRequest::Resume { user, status, generation, known } => {
@@ -431,12 +436,12 @@ impl Guild {
                 if known > self.position {
                     return Err(CommandError::PositionAhead { got: known, at: self.position });
                 }
-                let generation = self.sessions.resume(self.clock, session, user, status, generation)?;
+                let generation = self.sessions.resume(word, session, user, status, generation)?;
                 (user, self.attached(user, generation)?)
             }
             SessionRequest::Reattach { user, status, generation } => {
                 self.require_member(user)?;
-                self.sessions.reattach(self.clock, session, user, status, generation)?;
+                self.sessions.reattach(word, session, user, status, generation)?;
                 (user, Reply::Accepted(self.position))
             }
             SessionRequest::SetStatus { user, status, generation } => {
@@ -456,12 +461,17 @@ impl Guild {
                 (user, Reply::Accepted(self.position))
             }
         };
+        self.show_status(user, before, effects);
+        Ok(reply)
+    }
+
+    /// Shows what a user's sessions say together, if that is not what they said before.
+    pub(crate) fn show_status(&mut self, user: UserId, before: Status, effects: &mut Vec<Effect>) {
         let status = self.sessions.status(user);
         if status != before {
             self.members.set_status(user, status);
             effects.push(self.tell(EphemeralKind::Presence { user, status }));
         }
-        Ok(reply)
     }
 
     fn require_member(&self, user: UserId) -> Result<(), CommandError> {

@@ -1,7 +1,7 @@
 //! All that a guild may be told.
 
 use guildhall_members::Folded;
-use guildhall_proto::{Actor, ChannelId, Command, OpId, SessionId, SessionRequest, UserId};
+use guildhall_proto::{Actor, ChannelId, Command, OpId, SessionId, SessionRequest, Sponsor, UserId};
 
 use crate::scan::Scanned;
 
@@ -12,6 +12,8 @@ pub enum Input {
     Command(Call),
     /// Something about a session, to be answered.
     Session(SessionCall),
+    /// That nobody speaks for some sessions any more, to be answered.
+    SponsorGone(SponsorGone),
     /// That a member types, to be answered.
     Typing(TypingCall),
     /// The fold that the guild asked for is done.
@@ -55,6 +57,17 @@ pub struct SessionCall {
     pub id: CallId,
     /// Which session.
     pub session: SessionId,
+    /// On whose word: the session is that sponsor's as soon as it is attached, or told of.
+    pub sponsor: Sponsor,
     /// What it wants. None needs an operation id: asked again, it comes to the same, or is refused.
     pub request: SessionRequest,
+}
+
+/// A sponsor is gone for good, and says nothing any more. Accepted at once; the sessions that it told of last are released in the turns that follow.
+#[derive(Debug, Clone, Copy)]
+pub struct SponsorGone {
+    /// Whom to answer.
+    pub id: CallId,
+    /// Who.
+    pub sponsor: Sponsor,
 }

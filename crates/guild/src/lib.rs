@@ -49,6 +49,7 @@
 mod apply;
 mod decide;
 mod effect;
+mod forsaken;
 mod gate;
 mod guild;
 mod input;
@@ -64,7 +65,7 @@ pub use effect::{Answer, Effect, Tell};
 pub use gate::{Admitted, Gate, Outcomes, TurnId};
 pub use guild::{Guild, GuildConfig, RecoverError};
 pub use guildhall_proto::{Attached, Reply, SessionRequest};
-pub use input::{Call, CallId, Input, SessionCall, TypingCall};
+pub use input::{Call, CallId, Input, SessionCall, SponsorGone, TypingCall};
 pub use saving::CheckpointConfig;
 pub use scan::{ScanJob, Scanned};
 pub use snapshot::{Checkpoint, StructureSeed};

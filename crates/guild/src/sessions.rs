@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use guildhall_index::{Row, Table};
-use guildhall_proto::{CommandError, Generation, Limited, Millis, SessionId, Status, UserId};
+use guildhall_proto::{CommandError, Generation, Limited, Millis, SessionId, Sponsor, Status, UserId};
 
 use crate::decide::within;
 
@@ -24,27 +24,36 @@ pub(crate) struct Session {
     generation: Generation,
     /// Whether the generation is an earlier owner's: that one may have given out a later one.
     is_hearsay: bool,
+    /// Who has told of it last.
+    sponsor: Sponsor,
+}
+
+/// On whose word, and when, an owner is told of a session.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Word {
+    pub(crate) now: Millis,
+    pub(crate) sponsor: Sponsor,
 }
 
 impl Sessions {
     /// Adds a session, or takes over one that is there, for a new holder.
     pub(crate) fn attach(
         &mut self,
-        now: Millis,
+        word: Word,
         session: SessionId,
         user: UserId,
         status: Status,
     ) -> Result<Generation, CommandError> {
         self.require_room(session, user)?;
-        let generation = self.next_generation(now);
-        self.put(Session { session, user, status, generation, is_hearsay: false });
+        let generation = self.next_generation(word.now);
+        self.put(Session { session, user, status, generation, is_hearsay: false, sponsor: word.sponsor });
         Ok(generation)
     }
 
     /// Takes over a session of `user` that is there, if it was held as `before` until now, and that by this owner.
     pub(crate) fn resume(
         &mut self,
-        now: Millis,
+        word: Word,
         session: SessionId,
         user: UserId,
         status: Status,
@@ -61,15 +70,15 @@ impl Sessions {
         if held.is_hearsay {
             return Err(CommandError::UnknownSession { session });
         }
-        let generation = self.next_generation(now);
-        self.put(Session { session, user, status, generation, is_hearsay: false });
+        let generation = self.next_generation(word.now);
+        self.put(Session { session, user, status, generation, is_hearsay: false, sponsor: word.sponsor });
         Ok(generation)
     }
 
     /// Adds a session that an earlier owner knew, or changes the status of one that is there.
     pub(crate) fn reattach(
         &mut self,
-        now: Millis,
+        word: Word,
         session: SessionId,
         user: UserId,
         status: Status,
@@ -77,14 +86,14 @@ impl Sessions {
     ) -> Result<(), CommandError> {
         self.require_room(session, user)?;
         self.require_held(session, generation)?;
-        if generation.0 > now.plus(CLOCKS_APART_MAX).0 << GENERATIONS_PER_MILLI_BITS {
+        if generation.0 > word.now.plus(CLOCKS_APART_MAX).0 << GENERATIONS_PER_MILLI_BITS {
             // No owner has given it, and those to come must be above it.
             return Err(CommandError::UnknownSession { session });
         }
         self.last = self.last.max(generation);
         let own = self.find(session).filter(|own| own.generation == generation);
         let is_hearsay = own.is_none_or(|own| own.is_hearsay);
-        self.put(Session { session, user, status, generation, is_hearsay });
+        self.put(Session { session, user, status, generation, is_hearsay, sponsor: word.sponsor });
         Ok(())
     }
 
@@ -167,6 +176,12 @@ impl Sessions {
         self.rows.len()
     }
 
+    /// Which session it is, of which user, and on whose word, that lies at a number. They lie from 0 on, without a hole; where one is taken away, the
+    /// last one gets its number.
+    pub(crate) fn at(&self, number: usize) -> Option<(SessionId, UserId, Sponsor)> {
+        self.rows.at(number).map(|row| (row.session, row.user, row.sponsor))
+    }
+
     fn require_room(&self, session: SessionId, user: UserId) -> Result<(), CommandError> {
         match self.user(session) {
             Some(owner) if owner != user => Err(CommandError::ForeignSession { session }),
@@ -230,3 +245,5 @@ const BY_USER: usize = 1;
 const GENERATIONS_PER_MILLI_BITS: u32 = 20;
 /// By how much an earlier owner's clock may have been ahead: by more, loads of its guilds are counted as a fault.
 const CLOCKS_APART_MAX: Duration = Duration::from_secs(3_600);
+
+const _: () = assert!(size_of::<Session>() <= 32);

@@ -11,16 +11,19 @@ use crate::work::{Candidates, Next, Task, Work};
 impl Guild {
     /// Whether [`proceed`](Self::proceed) has something to do now. The shell then does not wait for inputs.
     ///
-    /// Not while members change faster than they are folded, nor while all that is under way waits for workers, nor while the store
-    /// has no room.
+    /// Of operations not while members change faster than they are folded, nor while all that is under way waits for workers, nor while the
+    /// store has no room.
     pub fn has_work(&self) -> bool {
-        self.works.is_ready() && !self.is_congested() && self.has_room()
+        !self.forsaken.is_empty() || self.works.is_ready() && !self.is_congested() && self.has_room()
     }
 
-    /// Carries the first of the operations under way on by one batch, and appends, in order, what the shell must now do: at most
-    /// one event, and with the last batch the answers. To be called once a turn. O(256 log n) in members.
+    /// Releases some of the sessions for which nobody speaks any more, or else carries the first of the operations under way on by one batch, and appends,
+    /// in order, what the shell must now do: at most one event, and with the last batch the answers. To be called once a turn. O(256 log n) in members.
     pub fn proceed(&mut self, now: Millis, effects: &mut Vec<Effect>) {
         self.clock = self.clock.max(now);
+        if !self.forsaken.is_empty() {
+            return self.release_forsaken(effects);
+        }
         if self.is_congested() || !self.has_room() {
             return;
         }

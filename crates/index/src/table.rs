@@ -43,6 +43,11 @@ impl<R: Row<IDS>, const IDS: usize> Table<R, IDS> {
         self.0.iter().flat_map(|lists| lists.rows.iter())
     }
 
+    /// The row of a number. They are numbered from 0 on, without a hole: where one is taken out, the last one gets its number.
+    pub fn at(&self, number: usize) -> Option<&R> {
+        self.0.as_ref().filter(|lists| number < lists.rows.len()).map(|lists| &lists.rows[number])
+    }
+
     /// The rows of an id, the latest listed first.
     pub fn all(&self, which: usize, id: u64) -> impl Iterator<Item = &R> {
         self.0.iter().flat_map(move |lists| lists.numbers(which, id).map(|row| &lists.rows[row as usize]))

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use guildhall_members::View;
-use guildhall_proto::{CallError, GuildId, Member, Millis, Reply, SessionId, SessionRequest, UserId};
+use guildhall_proto::{CallError, GuildId, Member, Millis, Reply, SessionId, SessionRequest, Sponsor, UserId};
 use guildhall_relay::SecretKeys;
 use guildhall_ring::Cursor;
 use guildhall_sessions::{Counted, Guilds, Members, Opening, Returning, Rings};
@@ -35,7 +35,8 @@ impl Guilds for Node {
         let at = view.position();
         let past = if past_max == 0 { Vec::new() } else { live.feed.past(at.seq, past_max) };
         let (listening, rights, events) = (Listening::to(&live), view.rights().clone(), Cursor::after(at.seq));
-        Ok(Opening { listening, at, rights, past, members: view, events, told })
+        let sponsor = Sponsor::HERE;
+        Ok(Opening { listening, at, rights, past, members: view, events, told, sponsor })
     }
 
     async fn session(&self, guild: GuildId, session: SessionId, request: SessionRequest) -> Result<Reply, CallError> {

@@ -115,6 +115,10 @@ counters! {
     SessionsResumed: "relay_sessions_resumed_total",
     /// Of these, those that were told a gap first: what they had missed was not to be had any more.
     SessionsResumedWithGap: "relay_sessions_resumed_with_gap_total",
+    /// Sessions released because no link of their backend's had come back in time.
+    SessionsForsaken: "sessions_released_total{reason=\"sponsor_gone\"}",
+    /// Runs of backends whose links had ended and not come back in time, of those that had told of sessions.
+    SponsorsGone: "sponsors_gone_total",
     /// Questions to the store whether owners are the owners still, for strong reads.
     Confirmations: "store_confirmations_total",
     /// Calls over links, allowed: `Ping`.
@@ -173,6 +177,10 @@ counters! {
     CallsLeft: "link_calls_given_up_total{reason=\"caller\"}",
     /// Answers over links that nobody had read by the end of the caller's time.
     CallsUnread: "link_calls_given_up_total{reason=\"unread\"}",
+    /// Answers over links that were given up because the caller had read nothing of them for too long.
+    CallsStalled: "link_calls_given_up_total{reason=\"stalled\"}",
+    /// Calls over links refused because as many answers of their link were being looked for as may be.
+    RefusedLinkAnswer: "link_answers_refused_total",
     /// Feeds opened on links.
     FeedsOpened: "feeds_opened_total",
     /// Feeds ended because their link was so far behind that events had left the guild's ring.

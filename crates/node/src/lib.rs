@@ -68,6 +68,7 @@ mod owner;
 mod pace;
 mod reads;
 mod registry;
+mod sponsors;
 mod stored;
 
 pub use beside::{Backend, BatchSession, Batches, SessionStream};

@@ -4,7 +4,9 @@
 //! role does not allow is refused before anything else ([`Role::may_ask`]); then a call has as long as its caller waits.
 //!
 //! Bounds: of links and of the calls of each, transport's; of feeds [`ServeConfig::feeds_max`] a link; of long requests
-//! [`ServeConfig::long_requests_max`] a node. What nobody reads stays with whoever would send it, until the caller's time is over.
+//! [`ServeConfig::long_requests_max`] a node and [`ServeConfig::link_long_requests_max`] a link; of answers that workers look for
+//! [`ServeConfig::link_answers_max`] a link. What nobody reads stays with whoever would send it, until the caller's time is over, or nothing has been read
+//! for too long.
 
 mod answers;
 mod calls;
@@ -16,6 +18,7 @@ mod unanswered;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use guildhall_proto::{Instance, Millis, NodeId};
 use guildhall_transport::{Accepted, Acceptor, CloseReason, Counters as LinkCounters, Role};
@@ -23,6 +26,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::node::Node;
+use crate::sponsors::Sponsoring;
 use feeds::Feeds;
 
 /// How a node serves links.
@@ -38,12 +42,30 @@ pub struct ServeConfig {
     /// Requests of more than one chunk that are taken in at a time, of all links: imports, and feeds for many users (default 16, each at most some
     /// 64 MiB). One more waits, and its sender with it. Fewer: who sends slowly holds up the others. More: memory.
     pub long_requests_max: usize,
+    /// The same of one link (default 4). One more waits. Fewer: a backend node that begins again in many guilds takes longer. More: one can keep all others
+    /// waiting.
+    pub link_long_requests_max: usize,
+    /// Answers of one link that workers look for while they are read: recipients, many members, exports (default 32). One more is refused as overloaded.
+    /// Fewer: a backend node with many pings waits for its own. More: one can take all places of a guild, or of the node.
+    pub link_answers_max: usize,
+    /// How long the sessions that a backend has told of stay attached when its last link has ended (default 30 s), counted from when that is
+    /// noticed here. Shorter: who is connected to it is shown as gone for what was a short failure of the network, and cannot resume. Longer: who was
+    /// connected to one that has died seems to be there for as long.
+    pub sessions_kept: Duration,
 }
 
 impl ServeConfig {
     /// The defaults, for this node.
     pub fn new(node: NodeId, instance: Instance) -> Self {
-        Self { node, instance, feeds_max: 65_536, long_requests_max: 16 }
+        Self {
+            node,
+            instance,
+            feeds_max: 65_536,
+            long_requests_max: 16,
+            link_long_requests_max: 4,
+            link_answers_max: 32,
+            sessions_kept: Duration::from_secs(30),
+        }
     }
 }
 
@@ -70,6 +92,12 @@ struct Dialer {
     served: Arc<Served>,
     role: Role,
     feeds: Arc<Feeds>,
+    /// On whose word it asks about sessions.
+    sponsoring: Arc<Sponsoring>,
+    /// Leave to send more than one chunk of a request, of this link.
+    long_requests: Arc<Semaphore>,
+    /// Leave to have workers look for an answer, of this link.
+    answers: Arc<Semaphore>,
 }
 
 impl Node {
@@ -81,7 +109,7 @@ impl Node {
             node: self.clone(),
             since: self.time(),
             links: Arc::clone(acceptor.counters()),
-            long_requests: Arc::new(Semaphore::new(config.long_requests_max.min(Semaphore::MAX_PERMITS))),
+            long_requests: places(config.long_requests_max),
             config,
         });
         Serving { stop, accepting: tokio::spawn(accept(served, acceptor, stopped)) }
@@ -124,7 +152,16 @@ async fn serve(served: Arc<Served>, link: Accepted, mut stop: watch::Receiver<()
     let mut senders = JoinSet::new();
     senders.spawn(feeds::send_events(Arc::clone(&feeds), served.node.clone(), link.push()));
     senders.spawn(feeds::send_told(Arc::clone(&feeds), served.node.clone(), link.push()));
-    let dialer = Arc::new(Dialer { role: link.peer().identity.role, served, feeds: Arc::clone(&feeds) });
+    let (node, sessions_kept) = (served.node.clone(), served.config.sessions_kept);
+    let sponsoring = node.sponsors().linked(&peer);
+    let dialer = Arc::new(Dialer {
+        role: peer.identity.role,
+        feeds: Arc::clone(&feeds),
+        sponsoring,
+        long_requests: places(served.config.link_long_requests_max),
+        answers: places(served.config.link_answers_max),
+        served,
+    });
     loop {
         tokio::select! {
             biased;
@@ -142,6 +179,11 @@ async fn serve(served: Arc<Served>, link: Accepted, mut stop: watch::Receiver<()
     feeds.end();
     let closed = link.closed().await;
     tracing::info!(peer = %peer.identity, node = %peer.node, %closed, "link ended");
+    node.link_ended(peer, sessions_kept);
+}
+
+fn places(max: usize) -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(max.min(Semaphore::MAX_PERMITS)))
 }
 
 impl fmt::Debug for Dialer {

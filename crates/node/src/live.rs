@@ -7,8 +7,8 @@ use arc_swap::ArcSwapOption;
 use guildhall_guild::{Reply, Scanned, SessionRequest, TurnId};
 use guildhall_members::{Folded, View};
 use guildhall_proto::{
-    Actor, CallError, ChannelId, Command, CommandError, Ephemeral, Epoch, Event, GuildId, OpId, SessionId, Subject,
-    UserId,
+    Actor, CallError, ChannelId, Command, CommandError, Ephemeral, Epoch, Event, GuildId, OpId, SessionId, Sponsor,
+    Subject, UserId,
 };
 use guildhall_ring::{LatestReader, Reader};
 use guildhall_sessions::{Feed, Holder};
@@ -72,7 +72,8 @@ pub(crate) enum NoReply {
 #[derive(Debug)]
 pub(crate) enum Request {
     Command { op: OpId, actor: Actor, command: Command },
-    Session { session: SessionId, request: SessionRequest },
+    Session { session: SessionId, sponsor: Sponsor, request: SessionRequest },
+    SponsorGone { sponsor: Sponsor },
     Typing { user: UserId, channel: ChannelId },
 }
 
@@ -267,7 +268,7 @@ impl Request {
         match self {
             Self::Command { command, .. } if command.is_durable() => Class::Durable,
             Self::Command { .. } => Class::Message,
-            Self::Session { .. } => Class::Session,
+            Self::Session { .. } | Self::SponsorGone { .. } => Class::Session,
             Self::Typing { .. } => Class::Ephemeral,
         }
     }
@@ -275,7 +276,7 @@ impl Request {
     fn weight_bytes(&self) -> usize {
         match self {
             Self::Command { command, .. } => command.weight_bytes(),
-            Self::Session { .. } | Self::Typing { .. } => size_of::<Posted>(),
+            Self::Session { .. } | Self::SponsorGone { .. } | Self::Typing { .. } => size_of::<Posted>(),
         }
     }
 }

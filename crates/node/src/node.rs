@@ -1,13 +1,13 @@
 //! A node: the handle through which everything is asked of the guilds it owns.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use guildhall_guild::{Reply, SessionRequest};
 use guildhall_proto::limits::TYPING_EVERY;
 use guildhall_proto::{
     Actor, CallError, ChannelId, Command, CommandError, Ephemeral, EphemeralKind, GuildId, Millis, OpId, Outcome,
-    SessionId, Subject, UserId,
+    SessionId, Sponsor, Subject, UserId,
 };
 use guildhall_relay::SecretKeys;
 use guildhall_sessions::Rings;
@@ -25,6 +25,7 @@ use crate::membership::{Membership, Whereabouts};
 use crate::offload::Offload;
 use crate::owner::{SleepError, Surroundings};
 use crate::registry::{Places, Purpose, Registry};
+use crate::sponsors::{Sponsoring, Sponsors};
 
 /// A running node. Clones share it. Lives until [`stop`](Self::stop); dropping every handle leaves its guilds running until they sleep.
 #[derive(Clone)]
@@ -40,7 +41,11 @@ struct Shared {
     rings: Arc<Rings>,
     keys: Keys,
     confirmations: Arc<Confirmations>,
+    sponsors: Sponsors,
 }
+
+/// A node, if there is somebody who holds it.
+pub(crate) struct WeakNode(Weak<Shared>);
 
 /// A command with all that decides about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,7 +111,9 @@ impl Node {
             whereabouts,
         };
         let registry = Registry::new(config.clone(), around);
-        Ok(Self { shared: Arc::new(Shared { config, registry, offload, counters, rings, keys, confirmations }) })
+        let sponsors = Sponsors::default();
+        let shared = Shared { config, registry, offload, counters, rings, keys, confirmations, sponsors };
+        Ok(Self { shared: Arc::new(shared) })
     }
 
     /// Carries a command out and waits for its outcome. If the guild's owner ends meanwhile, a durable command is retried under the
@@ -190,7 +197,7 @@ impl Node {
             self.counters().bump(Counter::TypingRepeated);
             return Ok(Reply::Accepted(at));
         }
-        self.retried(guild, || Request::Typing { user, channel }).await
+        self.retried(guild, |live| live.post(Request::Typing { user, channel }, self.counters())).await
     }
 
     /// A new backend node's part, with relays of its own.
@@ -260,15 +267,37 @@ impl Node {
         session: SessionId,
         request: SessionRequest,
     ) -> Result<Reply, CallError> {
-        self.retried(guild, || Request::Session { session, request }).await
+        let request = || Request::Session { session, sponsor: Sponsor::HERE, request };
+        self.retried(guild, |live| live.post(request(), self.counters())).await
     }
 
-    /// Carries out a request that may be made twice.
-    async fn retried(&self, guild: GuildId, request: impl Fn() -> Request) -> Result<Reply, CallError> {
+    /// The same on the word of whoever is at the other end of a link.
+    pub(crate) async fn ask_on_word_of(
+        &self,
+        sponsoring: &Sponsoring,
+        guild: GuildId,
+        session: SessionId,
+        request: SessionRequest,
+    ) -> Result<Reply, CallError> {
+        let post = |live: &Live| {
+            let posted = sponsoring.speak(self, guild, |sponsor| {
+                live.post(Request::Session { session, sponsor, request }, self.counters())
+            });
+            posted.unwrap_or_else(|| Err(CallError::Unavailable { reason: String::from("its links have ended") }))
+        };
+        self.retried(guild, post).await
+    }
+
+    /// Carries out a request that may be made twice, and is posted so.
+    async fn retried(
+        &self,
+        guild: GuildId,
+        post: impl Fn(&Live) -> Result<Option<live::Answer>, CallError>,
+    ) -> Result<Reply, CallError> {
         let mut tried = 0;
         while tried < OWNERS_TRIED_MAX {
             let live = self.live(guild).await?;
-            if let Some(answer) = live.post(request(), self.counters())? {
+            if let Some(answer) = post(&live)? {
                 match answer.await {
                     Ok(Err(NoReply::Unhandled)) | Err(_) => {}
                     Ok(Err(no_reply)) => return Err(no_reply.into()),
@@ -285,6 +314,20 @@ impl Node {
             return CallError::Stopping;
         }
         CallError::Unavailable { reason: String::from("the guild is not awake") }
+    }
+
+    /// The guild as it is awake now, if it is.
+    pub(crate) fn find_awake(&self, guild: GuildId) -> Option<Arc<Live>> {
+        self.shared.registry.awake(guild)
+    }
+
+    pub(crate) fn sponsors(&self) -> &Sponsors {
+        &self.shared.sponsors
+    }
+
+    /// The node, for whoever waits and is not to keep it meanwhile.
+    pub(crate) fn downgrade(&self) -> WeakNode {
+        WeakNode(Arc::downgrade(&self.shared))
     }
 
     pub(crate) async fn live(&self, guild: GuildId) -> Result<Arc<Live>, CallError> {
@@ -314,6 +357,12 @@ impl Node {
 
     pub(crate) fn counters(&self) -> &Counters {
         &self.shared.counters
+    }
+}
+
+impl WeakNode {
+    pub(crate) fn upgrade(&self) -> Option<Node> {
+        self.0.upgrade().map(|shared| Node { shared })
     }
 }
 

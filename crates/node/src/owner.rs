@@ -27,7 +27,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use guildhall_guild::{
-    Call, Effect, Gate, Guild, GuildConfig, Input, Outcomes, ScanJob, SessionCall, Tell, TypingCall,
+    Call, Effect, Gate, Guild, GuildConfig, Input, Outcomes, ScanJob, SessionCall, SponsorGone, Tell, TypingCall,
 };
 use guildhall_members::{FoldJob, View};
 use guildhall_proto::{CommandError, Ephemeral, Event, Subject};
@@ -232,7 +232,9 @@ impl Owner {
             self.rest.note_calls();
         }
         if self.has_work() && self.rest.is_over() {
+            let released = self.guild.forsaken_released();
             self.guild.proceed(self.around.clock.now(), &mut self.effects);
+            self.around.counters.add(Counter::SessionsForsaken, self.guild.forsaken_released() - released);
             self.rest.begin();
         }
         self.admit();
@@ -281,7 +283,7 @@ impl Owner {
         let before = self.effects.len();
         self.guild.look_ahead(taken.items.iter().filter_map(|queued| match &queued.item.request {
             Request::Command { actor, command, .. } => Some((*actor, command)),
-            Request::Session { .. } | Request::Typing { .. } => None,
+            Request::Session { .. } | Request::SponsorGone { .. } | Request::Typing { .. } => None,
         }));
         for queued in taken.items.drain(..) {
             waited += turn_began.saturating_duration_since(queued.since);
@@ -289,9 +291,13 @@ impl Owner {
             let id = self.calls.open(reply);
             let input = match request {
                 Request::Command { op, actor, command } => Input::Command(Call { id, op, actor, command }),
-                Request::Session { session, request } => {
+                Request::Session { session, sponsor, request } => {
                     calls -= 1;
-                    Input::Session(SessionCall { id, session, request })
+                    Input::Session(SessionCall { id, session, sponsor, request })
+                }
+                Request::SponsorGone { sponsor } => {
+                    calls -= 1;
+                    Input::SponsorGone(SponsorGone { id, sponsor })
                 }
                 Request::Typing { user, channel } => Input::Typing(TypingCall { id, user, channel }),
             };

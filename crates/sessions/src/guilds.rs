@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use guildhall_permissions::Rights;
-use guildhall_proto::{CallError, Event, GuildId, Member, Millis, Position, Reply, SessionId, SessionRequest, UserId};
+use guildhall_proto::{
+    CallError, Event, GuildId, Member, Millis, Position, Reply, SessionId, SessionRequest, Sponsor, UserId,
+};
 use guildhall_relay::SecretKeys;
 use guildhall_ring::{Cursor, Version};
 
@@ -81,6 +83,9 @@ pub struct Opening<G: Guilds> {
     pub events: Cursor,
     /// What was told up to here was told before that.
     pub told: Version,
+    /// On whose word the guild's owner knows the relay's sessions from here on. If it is another than before, the owner may have released those that it
+    /// knew: it is told of all again.
+    pub sponsor: Sponsor,
 }
 
 /// Some of a guild's members, as of one position.

@@ -3,7 +3,7 @@
 //! The task holds the relay's lock for a bounded run of events at a time; sessions read without it, and take it only to fall asleep.
 //! Who has to be woken is woken after the lock is released.
 
-use std::mem::take;
+use std::mem::{replace, take};
 use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::pin::pin;
@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Waker;
 use std::time::Duration;
 
-use guildhall_proto::{CallError, GuildId, Position, UserId};
+use guildhall_proto::{CallError, GuildId, Position, Sponsor, UserId};
 use guildhall_relay::{ApplyError, Batch, Relay, RelayConfig, SessionKey, TellError};
 use guildhall_ring::{Cursor, ReadError, Version};
 use parking_lot::Mutex;
@@ -62,6 +62,8 @@ pub(crate) struct Core {
 struct Place {
     events: Cursor,
     told: Version,
+    /// On whose word the owner knows the sessions.
+    sponsor: Sponsor,
 }
 
 /// What the task does next.
@@ -110,7 +112,7 @@ impl<G: Guilds> LocalRelay<G> {
     /// Opens a relay of the guild as it is now, with as much of its past as there is, and starts its task.
     pub(crate) async fn open(guilds: G, guild: GuildId, config: RelayConfig) -> Result<Arc<Self>, CallError> {
         let opening = guilds.open(guild, config.ring.entries_max, Vec::new()).await?;
-        let Opening { listening, at, rights, past, members: _, events, told } = opening;
+        let Opening { listening, at, rights, past, members: _, events, told, sponsor } = opening;
         let (relay, batch) = Relay::with_past(guilds.rings().budget(), config, rights, at, &past);
         let core = Core {
             relay,
@@ -132,7 +134,7 @@ impl<G: Guilds> LocalRelay<G> {
             batch_news: Notify::new(),
             closed: AtomicBool::new(false),
         });
-        tokio::spawn(Arc::clone(&local).run(listening, Place { events, told }));
+        tokio::spawn(Arc::clone(&local).run(listening, Place { events, told, sponsor }));
         Ok(local)
     }
 
@@ -373,7 +375,7 @@ impl<G: Guilds> LocalRelay<G> {
 
     /// Goes on from what was opened; whatever else it listens to from here on is returned.
     fn begin_again(self: &Arc<Self>, before: &Feed, opening: Opening<G>, place: &mut Place) -> Option<G::Listening> {
-        let Opening { listening, at, rights, past: _, members, events, told } = opening;
+        let Opening { listening, at, rights, past: _, members, events, told, sponsor } = opening;
         let mut core = self.core.lock();
         core.is_opening = false;
         place.events = events;
@@ -394,7 +396,8 @@ impl<G: Guilds> LocalRelay<G> {
             return None;
         }
         place.told = told;
-        if feed.epoch != before.epoch {
+        let before_sponsor = replace(&mut place.sponsor, sponsor);
+        if feed.epoch != before.epoch || sponsor != before_sponsor {
             self.runtime.spawn(Arc::clone(self).tell_all());
         }
         Some(listening)

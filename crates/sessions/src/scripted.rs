@@ -7,7 +7,8 @@ use std::time::Duration;
 use guildhall_permissions::Rights;
 use guildhall_proto::{
     Attached, CallError, Epoch, Event, EventKind, Generation, GuildId, GuildSettings, Level, Member, MemberFlags,
-    Millis, Name, Nick, Permissions, Position, Reply, SecretKey, Seq, SessionId, SessionRequest, Status, UserId,
+    Millis, Name, Nick, Permissions, Position, Reply, SecretKey, Seq, SessionId, SessionRequest, Sponsor, Status,
+    UserId,
 };
 use guildhall_relay::{RelayConfig, SecretKeys};
 use guildhall_ring::{Cursor, LatestConfig, RingConfig, Writer, latest, ring};
@@ -48,6 +49,8 @@ pub(crate) struct Owner {
     /// What was asked about sessions, and answered.
     pub(crate) requests: Vec<SessionRequest>,
     generation: u64,
+    /// Whom openings name from now on.
+    pub(crate) sponsor: Sponsor,
 }
 
 pub(crate) struct Held(Arc<Feed>);
@@ -79,6 +82,7 @@ impl Scripted {
             zombie: None,
             requests: Vec::new(),
             generation: 0,
+            sponsor: Sponsor(1),
         };
         let keys = SecretKeys::new(SecretKey { number: 1, key: [7; 32] });
         let rings = Rings::new(1 << 20, || ());
@@ -115,6 +119,15 @@ impl Scripted {
         let last = owner.feed.head();
         let (feed, ring) = epoch(last.epoch.0 + 1, last.seq);
         owner.ring = ring;
+        std::mem::replace(&mut owner.feed, feed).end();
+    }
+
+    /// The link to the owner goes, and another comes, on this sponsor's word.
+    pub(crate) fn next_link(&self, sponsor: Sponsor) {
+        let mut owner = self.0.owner.lock();
+        let last = owner.feed.head();
+        let (feed, ring) = epoch(last.epoch.0, last.seq);
+        (owner.ring, owner.sponsor) = (ring, sponsor);
         std::mem::replace(&mut owner.feed, feed).end();
     }
 
@@ -193,7 +206,16 @@ impl Guilds for Scripted {
         let at = feed.head();
         let (events, told, past) = (Cursor::after(at.seq), feed.told.head(), feed.past(at.seq, max));
         let listening = Held(feed);
-        Ok(Opening { listening, at, rights: owner.rights.clone(), past, members: All, events, told })
+        Ok(Opening {
+            listening,
+            at,
+            rights: owner.rights.clone(),
+            past,
+            members: All,
+            events,
+            told,
+            sponsor: owner.sponsor,
+        })
     }
 
     async fn session(&self, _guild: GuildId, _session: SessionId, request: SessionRequest) -> Result<Reply, CallError> {

@@ -44,6 +44,9 @@ pub struct TransportConfig {
     /// How long a frame may take from its first byte to its last. Default 20 s. Shorter, and a long answer over a slow link is given up; longer, and
     /// half frames hold their memory longer.
     pub frame: Duration,
+    /// How long the other end may take nothing of an answer that is ready for it, or leave out the next frame of a long request. Default 10 s. Shorter, and
+    /// who stalls for a moment loses an answer; longer, and who has stopped holds the places that its calls take for longer.
+    pub stall: Duration,
 }
 
 /// Why limits do not fit together.
@@ -81,6 +84,7 @@ impl Default for TransportConfig {
             peer_links_max: 64,
             first_frame: Duration::from_secs(5),
             frame: Duration::from_secs(20),
+            stall: Duration::from_secs(10),
         }
     }
 }
@@ -106,6 +110,7 @@ impl TransportConfig {
             ("handshake", self.handshake),
             ("first_frame", self.first_frame),
             ("frame", self.frame),
+            ("stall", self.stall),
         ];
         let zero = counts.iter().find(|(_, count)| *count == 0).map(|(name, _)| *name);
         let zero = zero.or(times.iter().find(|(_, time)| time.as_millis() == 0).map(|(name, _)| *name));

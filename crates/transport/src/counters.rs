@@ -111,6 +111,8 @@ counters! {
     LaneSilent: "lanes_refused_total{reason=\"silent\"}",
     /// Lanes ended because a frame that had begun did not end in time.
     LaneHalf: "lanes_refused_total{reason=\"half\"}",
+    /// Lanes ended because in the middle of a long request nothing more came for too long.
+    LanePaused: "lanes_refused_total{reason=\"paused\"}",
 }
 
 /// One endpoint's counters. They are bumped for handshakes, links and refusals, never for a frame that is well: so one cell each does.

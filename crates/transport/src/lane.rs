@@ -8,7 +8,7 @@ use guildhall_proto::Version;
 use guildhall_proto::codec::{CodecError, Encode};
 use guildhall_proto::frame::{self, AppendError, Frame, FrameError, FrameReader, Kind, Lane};
 use quinn::{Connection, ReadError, RecvStream, SendStream, VarInt, WriteError};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::counters::{Counter, Counters};
 use crate::{CloseReason, Closed, TransportConfig};
@@ -24,6 +24,10 @@ pub struct LaneSender {
     last: Option<Kind>,
     gathered: Vec<u8>,
     is_finished: bool,
+    /// How long the other end may take nothing of what is flushed, if there is such a time.
+    taken_within: Option<Duration>,
+    /// What a lane that is dropped unfinished says.
+    word: VarInt,
 }
 
 /// Where frames go.
@@ -45,7 +49,10 @@ pub struct LaneReceiver {
     /// By when the frame that is waited for must have come, if there is such a time.
     due: Option<Instant>,
     is_first: bool,
+    /// Whether something has to come at least every [`TransportConfig::stall`].
+    is_hurried: bool,
     frame_within: Duration,
+    stall_within: Duration,
     /// The link, if it is to end with the lane.
     link: Option<Connection>,
     counters: Arc<Counters>,
@@ -72,6 +79,12 @@ pub enum LaneError {
     /// A frame that had begun did not end in time.
     #[error("a frame that had begun did not end in time")]
     Half,
+    /// In the middle of a long request nothing more came for too long.
+    #[error("nothing more has come in time")]
+    Paused,
+    /// What was sent was not read for too long, and whoever sent it gave up.
+    #[error("what was sent was not read in time")]
+    Unread,
     /// The other end gave up sending, or does not read on.
     #[error("the other end gave the lane up")]
     GivenUp,
@@ -85,12 +98,31 @@ pub enum LaneError {
 
 impl LaneSender {
     pub(crate) const fn new(stream: SendStream, lane: Lane, version: Version) -> Self {
-        Self { stream: Stream::Open(stream), lane, version, last: None, gathered: Vec::new(), is_finished: false }
+        Self::on(Stream::Open(stream), lane, version)
     }
 
     /// One that is opened when something is sent.
     pub(crate) const fn unopened(link: Connection, lane: Lane, version: Version) -> Self {
-        Self { stream: Stream::Unopened(link), lane, version, last: None, gathered: Vec::new(), is_finished: false }
+        Self::on(Stream::Unopened(link), lane, version)
+    }
+
+    const fn on(stream: Stream, lane: Lane, version: Version) -> Self {
+        Self {
+            stream,
+            lane,
+            version,
+            last: None,
+            gathered: Vec::new(),
+            is_finished: false,
+            taken_within: None,
+            word: GIVEN_UP,
+        }
+    }
+
+    /// The same, for an other end that is to read on.
+    pub(crate) fn within(mut self, taken_within: Duration) -> Self {
+        self.taken_within = Some(taken_within);
+        self
     }
 
     /// Adds a frame to those that are sent with the next [`LaneSender::flush`].
@@ -123,14 +155,28 @@ impl LaneSender {
     /// Hands over all that is gathered, as one; waits while the other end lags as far behind as it may. What is handed over goes out by itself.
     ///
     /// # Errors
-    /// [`LaneError::GivenUp`], [`LaneError::Closed`]. Dropped while it waits, it may have sent a part: only to drop the lane is left then.
+    /// [`LaneError::GivenUp`], [`LaneError::Closed`]; [`LaneError::Unread`] if this answers a call, and the other end has taken nothing for
+    /// [`TransportConfig::stall`]. Dropped while it waits, it may have sent a part: only to drop the lane is left then, as after an error.
     pub async fn flush(&mut self) -> Result<(), LaneError> {
         if self.gathered.is_empty() {
             return Ok(());
         }
         let stream = self.stream.opened().await?;
-        let gathered = std::mem::take(&mut self.gathered);
-        Ok(stream.write_chunk(gathered.into()).await?)
+        let gathered = std::mem::take(&mut self.gathered).into();
+        let Some(within) = self.taken_within else {
+            return Ok(stream.write_chunk(gathered).await?);
+        };
+        let mut left = [gathered];
+        while !left[0].is_empty() {
+            match timeout(within, stream.write_chunks(&mut left)).await {
+                Ok(written) => drop(written?),
+                Err(_) => {
+                    self.word = UNREAD;
+                    return Err(LaneError::Unread);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Flushes, and says that nothing follows.
@@ -210,7 +256,7 @@ impl Drop for LaneSender {
             && let Stream::Open(stream) = &mut self.stream
         {
             // Without this, QUIC would end it as if it were whole. It fails on a lane that has ended already.
-            stream.reset(GIVEN_UP).ok();
+            stream.reset(self.word).ok();
         }
     }
 }
@@ -244,7 +290,9 @@ impl LaneReceiver {
             came: Bytes::new(),
             due: first_within.map(|within| Instant::now() + within),
             is_first: true,
+            is_hurried: false,
             frame_within: config.frame,
+            stall_within: config.stall,
             link: None,
             counters,
         }
@@ -253,6 +301,12 @@ impl LaneReceiver {
     /// The same, for a lane on which nothing may be lost.
     pub(crate) fn ending(self, link: Connection) -> Self {
         Self { link: Some(link), ..self }
+    }
+
+    /// From here on something has to come at least every [`TransportConfig::stall`] while it is waited for: whoever sends takes a place that others
+    /// need.
+    pub fn hurry(&mut self) {
+        self.is_hurried = true;
     }
 
     /// The next frame; `None` once the lane has ended as it may. May be dropped while it waits, and asked again.
@@ -269,8 +323,10 @@ impl LaneReceiver {
             if self.due.is_none() && self.reader.is_within_frame() {
                 self.due = Some(Instant::now() + self.frame_within);
             }
+            // Counted from the last that came: who is slow may be.
+            let stalled = self.is_hurried.then(|| Instant::now() + self.stall_within);
             let chunk = self.stream.read_chunk(CHUNK_BYTES_MAX, true);
-            let read = match self.due {
+            let read = match self.due.into_iter().chain(stalled).min() {
                 Some(due) => timeout_at(due, chunk).await.map_err(|_| self.late())?,
                 None => chunk.await,
             };
@@ -302,7 +358,10 @@ impl LaneReceiver {
 
     fn late(&mut self) -> LaneError {
         self.give_up();
-        let (counter, error) = if self.is_first && !self.reader.is_within_frame() {
+        let is_due = self.due.is_some_and(|due| due <= Instant::now());
+        let (counter, error) = if !is_due {
+            (Counter::LanePaused, LaneError::Paused)
+        } else if self.is_first && !self.reader.is_within_frame() {
             (Counter::LaneSilent, LaneError::Silent)
         } else {
             (Counter::LaneHalf, LaneError::Half)
@@ -333,6 +392,7 @@ impl From<ReadError> for LaneError {
     fn from(error: ReadError) -> Self {
         match error {
             ReadError::ConnectionLost(error) => Self::Closed(error.into()),
+            ReadError::Reset(UNREAD) => Self::Unread,
             ReadError::Reset(_)
             | ReadError::ClosedStream
             | ReadError::IllegalOrderedRead
@@ -350,8 +410,10 @@ impl From<WriteError> for LaneError {
     }
 }
 
-/// The only thing that a reset or a stop says.
+/// What a reset or a stop says.
 const GIVEN_UP: VarInt = VarInt::from_u32(0);
+/// What a reset says where the other end has not read for too long.
+const UNREAD: VarInt = VarInt::from_u32(1);
 
 /// What is taken from a lane at once, at most: more than a packet has.
 const CHUNK_BYTES_MAX: usize = 64 * 1024;

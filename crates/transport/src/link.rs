@@ -15,7 +15,7 @@ use crate::register::Seat;
 use crate::{CloseReason, Closed, Identity, LaneError, TransportConfig};
 
 /// Who is at the other end.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Peer {
     /// Who it is, by its certificate.
     pub identity: Identity,
@@ -129,7 +129,7 @@ impl Accepted {
     /// [`LaneError::Closed`].
     pub async fn next_call(&self) -> Result<(LaneSender, LaneReceiver), LaneError> {
         let (send, receive) = self.connection.accept_bi().await.map_err(Closed::from)?;
-        let sender = LaneSender::new(send, Lane::Call(Side::Acceptor), self.version);
+        let sender = LaneSender::new(send, Lane::Call(Side::Acceptor), self.version).within(self.config.stall);
         Ok((sender, self.receiver(receive, Lane::Call(Side::Opener), true)))
     }
 

@@ -2,7 +2,7 @@
 
 use super::chunk::AnswerChunks;
 use crate::codec::{Decode, Encode};
-use crate::{AsOf, GuildId, Instance, Member, Millis, Name, NodeId, Permissions, Position, Reply, SecretKey};
+use crate::{AsOf, GuildId, Instance, Member, Millis, Name, NodeId, Permissions, Position, Reply, SecretKey, Sponsor};
 
 /// What a call came to.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -65,6 +65,9 @@ pub enum Answer {
     Fed {
         /// As of when the pieces are true: the position of the last of the past events, where there are any.
         at: Position,
+        /// On whose word the guild's owner knows what this link tells of sessions from now on. Another than at the feed before, under the same epoch, says
+        /// that the sessions told before may have been released meanwhile: all are to be told again.
+        sponsor: Sponsor,
     },
     /// There is no such feed any more.
     FeedClosed,

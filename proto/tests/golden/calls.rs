@@ -10,7 +10,7 @@ use guildhall_proto::call::{
 use guildhall_proto::{
     Actor, AsOf, Attached, Ban, CallError, Command, CommandError, Ephemeral, EphemeralKind, Event, EventKind,
     Generation, Grant, GuildId, Instance, Level, Millis, NewMember, NodeId, Outcome, Permissions, Question, Reply,
-    SecretKey, Seq, SessionRequest, Status,
+    SecretKey, Seq, SessionRequest, Sponsor, Status,
 };
 
 use crate::sample::{Sample, Variants, variants, variants_of};
@@ -129,6 +129,7 @@ fn sessions() -> Vec<Sample> {
     let (user, status, generation, known) = (user(7), Status::Online, Generation(300), position(3, 1_000));
     vec![
         Sample::plain("Generation/greatest", Generation(u64::MAX)),
+        Sample::plain("Sponsor", Sponsor(300)),
         Sample::variant("", SessionRequest::Attach { user, status }),
         Sample::variant("", SessionRequest::Resume { user, status, generation, known }),
         Sample::variant("", SessionRequest::Reattach { user, status, generation }),
@@ -162,7 +163,7 @@ fn answers() -> Vec<Sample> {
         Sample::variant("", Answer::Can { as_of, permissions: Permissions::VIEW_CHANNEL }),
         Sample::variant("", Answer::Pieces { as_of, members: 1_000_000, online: 300 }),
         Sample::variant("", Answer::Recipients(as_of)),
-        Sample::variant("", Answer::Fed { at }),
+        Sample::variant("", Answer::Fed { at, sponsor: Sponsor(300) }),
         Sample::variant("", Answer::FeedClosed),
     ]
 }

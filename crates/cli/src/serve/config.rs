@@ -153,6 +153,7 @@ section! {
     peer_links_max: usize = peer_links_max;
     first_frame_ms: Milliseconds = first_frame;
     frame_ms: Milliseconds = frame;
+    stall_ms: Milliseconds = stall;
 }
 
 section! {
@@ -160,6 +161,9 @@ section! {
     Serving for ServeConfig = unnamed();
     feeds_max: u32 = feeds_max;
     long_requests_max: usize = long_requests_max;
+    link_long_requests_max: usize = link_long_requests_max;
+    link_answers_max: usize = link_answers_max;
+    sessions_kept_ms: Milliseconds = sessions_kept;
 }
 
 impl Config {

@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
+mod blips;
 mod calls;
 mod placement;
 mod sessions;
+mod wire;
 mod world;

@@ -76,7 +76,7 @@ impl Member {
         let mut config = NodeConfig::default();
         config.resume.keys = Some(SecretKeys::new(SecretKey { number: 1, key: [7; 32] }));
         let node = Node::start_as(config, store, membership).unwrap();
-        let (serving, endpoint) = serve(&node, authority, LOOPBACK, (id, instance));
+        let (serving, endpoint) = serve(&node, authority, LOOPBACK, (id, instance), |_| {});
         coordinator.join(id, Peer { instance, addresses: vec![endpoint.address().unwrap()] });
         Self { id, instance, node, serving, endpoint }
     }

@@ -8,21 +8,21 @@ use guildhall_proto::{Actor, EphemeralKind, EventKind, Level, Position, SessionI
 
 use crate::world::{GUILD, World, channel, found, message, soon, user};
 
-fn attach(number: u64) -> Attach {
+pub(crate) fn attach(number: u64) -> Attach {
     let (session, user) = (SessionId::new(1_000 + number).unwrap(), user(number));
     Attach { session, user, status: Status::Online, members: false, level: Level::Active }
 }
 
 /// What a session hears next, but for what is told of now.
 #[derive(Debug, PartialEq, Eq)]
-enum Heard {
+pub(crate) enum Heard {
     /// A message, with its number.
     Message(Position, u64),
     /// A gap up to there.
     Gap(Position),
 }
 
-async fn heard(session: &mut SessionStream) -> Heard {
+pub(crate) async fn heard(session: &mut SessionStream) -> Heard {
     loop {
         match soon(session.next()).await.expect("the session goes on") {
             Delivery::Event(event) => {
@@ -37,7 +37,7 @@ async fn heard(session: &mut SessionStream) -> Heard {
     }
 }
 
-fn number_of(heard: Heard) -> u64 {
+pub(crate) fn number_of(heard: Heard) -> u64 {
     match heard {
         Heard::Message(_, number) => number,
         Heard::Gap(through) => panic!("a gap up to {through:?}"),

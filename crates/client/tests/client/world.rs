@@ -31,10 +31,14 @@ impl World {
     }
 
     pub(crate) fn with(config: NodeConfig) -> Self {
+        Self::serving(config, |_| {})
+    }
+
+    pub(crate) fn serving(config: NodeConfig, change: impl FnOnce(&mut ServeConfig)) -> Self {
         let (authority, _) = Authority::create("main".parse().unwrap(), today()).unwrap();
         let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
         let node = Node::start(config, Arc::clone(&store)).unwrap();
-        let (serving, endpoint) = serve(&node, &authority, LOOPBACK, ids(1, 1));
+        let (serving, endpoint) = serve(&node, &authority, LOOPBACK, ids(1, 1), change);
         let address = endpoint.address().unwrap();
         Self { authority, store, node, served: Some((serving, endpoint)), address }
     }
@@ -43,7 +47,7 @@ impl World {
     pub(crate) async fn restart(&mut self, config: NodeConfig) {
         self.end().await;
         self.node = Node::start(config, Arc::clone(&self.store)).unwrap();
-        self.served = Some(serve(&self.node, &self.authority, self.address, ids(1, 2)));
+        self.served = Some(serve(&self.node, &self.authority, self.address, ids(1, 2), |_| {}));
     }
 
     pub(crate) fn config(&self, number: u64) -> ClientConfig {
@@ -88,11 +92,14 @@ pub(crate) fn serve(
     authority: &Authority,
     address: SocketAddr,
     (id, instance): (NodeId, Instance),
+    change: impl FnOnce(&mut ServeConfig),
 ) -> (Serving, Endpoint) {
     let hello = Hello { versions: Versions::SUPPORTED, node: id, instance };
     let credentials = credentials(authority, &format!("spiffe://main/guild-node/{id}"));
     let (endpoint, acceptor) = Endpoint::listening(address, &credentials, hello, TransportConfig::default()).unwrap();
-    (node.serve(acceptor, ServeConfig::new(id, instance)), endpoint)
+    let mut config = ServeConfig::new(id, instance);
+    change(&mut config);
+    (node.serve(acceptor, config), endpoint)
 }
 
 pub(crate) fn today() -> Validity {

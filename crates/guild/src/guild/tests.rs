@@ -6,7 +6,7 @@ use guildhall_members::{FoldJob, Members, MembersConfig};
 use guildhall_proto::{
     Channel, ChannelEdit, ChannelId, ChannelKind, ClientId, Generation, GuildEdit, MemberEdit, MemberFlags, Mentions,
     Name, NewMember, Nick, Overwrite, OverwriteTarget, Payload, Permissions, PruneBy, Publish, Reason, Role, RoleEdit,
-    RoleId, SessionId, Status, UserId, codec,
+    RoleId, SessionId, Sponsor, Status, UserId, codec,
 };
 use proptest::collection::vec;
 use proptest::prelude::any;
@@ -175,7 +175,7 @@ impl Run {
             Step::Command(actor, command) => self.command(actor, command),
             Step::Session(session, request) => {
                 let id = CallId(0);
-                self.handle(Input::Session(SessionCall { id, session, request }));
+                self.handle(Input::Session(SessionCall { id, session, sponsor: Sponsor::HERE, request }));
             }
             Step::Retry(nth) => self.retry(nth),
             Step::Fold => self.finish_fold(),

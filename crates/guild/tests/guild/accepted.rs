@@ -6,4 +6,5 @@ mod members;
 mod messages;
 mod roles;
 mod sessions;
+mod sponsors;
 mod told;

@@ -14,13 +14,14 @@
 use std::sync::Arc;
 
 use guildhall_guild::{
-    Answer, Call, CallId, Effect, Guild, GuildConfig, Input, Reply, SessionCall, SessionRequest, TypingCall,
+    Answer, Call, CallId, Effect, Guild, GuildConfig, Input, Reply, SessionCall, SessionRequest, SponsorGone,
+    TypingCall,
 };
 use guildhall_permissions::Rights;
 use guildhall_proto::{
     Actor, Channel, ChannelId, ChannelKind, ClientId, Command, CommandError, Epoch, Event, EventKind, GuildId, Member,
     MemberEdit, MemberFlags, Mentions, Millis, Name, NewMember, Nick, OpId, Outcome, Overwrite, OverwriteTarget,
-    Payload, Permissions, Position, Publish, Record, Role, RoleId, SessionId, Status, UserId,
+    Payload, Permissions, Position, Publish, Record, Role, RoleId, SessionId, Sponsor, Status, UserId,
 };
 
 pub(crate) const OWNER: u64 = 10;
@@ -116,7 +117,22 @@ impl World {
 
     /// The same for what a session asks.
     pub(crate) fn session(&mut self, session: u64, request: SessionRequest) -> (Answer, Vec<Effect>) {
-        self.input(|id| Input::Session(SessionCall { id, session: session_id(session), request }))
+        self.session_by(Sponsor::HERE, session, request)
+    }
+
+    /// The same on somebody's word.
+    pub(crate) fn session_by(
+        &mut self,
+        sponsor: Sponsor,
+        session: u64,
+        request: SessionRequest,
+    ) -> (Answer, Vec<Effect>) {
+        self.input(|id| Input::Session(SessionCall { id, session: session_id(session), sponsor, request }))
+    }
+
+    /// Tells that somebody is gone for good.
+    pub(crate) fn gone(&mut self, sponsor: Sponsor) -> (Answer, Vec<Effect>) {
+        self.input(|id| Input::SponsorGone(SponsorGone { id, sponsor }))
     }
 
     /// Lets a member type.

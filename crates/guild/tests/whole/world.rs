@@ -11,7 +11,8 @@ use guildhall_guild::{
 use guildhall_members::{Base, FoldJob};
 use guildhall_proto::{
     Actor, ClientId, Command, CommandError, Epoch, Event, EventKind, GuildId, MemberFlags, Millis, Name, NewMember,
-    Nick, OpId, Outcome, Permissions, Reason, Record, Role, RoleId, SessionId, Status, Structure, UserId, codec,
+    Nick, OpId, Outcome, Permissions, Reason, Record, Role, RoleId, SessionId, Sponsor, Status, Structure, UserId,
+    codec,
 };
 
 pub(crate) const OWNER: u64 = 10;
@@ -127,7 +128,12 @@ impl World {
         let request = SessionRequest::Attach { user: user_id(user), status };
         self.calls += 1;
         let id = CallId(self.calls);
-        self.input(Input::Session(SessionCall { id, session: SessionId::new(session).unwrap(), request }));
+        self.input(Input::Session(SessionCall {
+            id,
+            session: SessionId::new(session).unwrap(),
+            sponsor: Sponsor::HERE,
+            request,
+        }));
         self.answer(id)
     }
 

@@ -3,12 +3,14 @@
 //! Whatever can be read is read from a view, without the guild's owner; only what changes something, or is about a session, is posted to that.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use guildhall_proto::call::{Answer, CallFault, FeedId, Freshness, Read, Request};
 use guildhall_proto::limits::MEMBERS_MAX;
 use guildhall_proto::{CallError, CommandError, GuildId, Name, Outcome, Reply, UserId};
 use guildhall_sessions::{Guilds, Opening};
 use guildhall_transport::LaneSender;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::Dialer;
@@ -20,6 +22,7 @@ use super::unanswered::Unanswered;
 use crate::counters::Counter;
 use crate::last::Readable;
 use crate::node::Call;
+use crate::pace::spread;
 use crate::reads::{ViewRef, unknown};
 
 impl Dialer {
@@ -59,7 +62,7 @@ impl Dialer {
             }
             Request::Session { guild, session, request } => {
                 incoming.nothing().await?;
-                change(deadline, node.ask_of_session(guild, session, request)).await
+                change(deadline, node.ask_on_word_of(&self.sponsoring, guild, session, request)).await
             }
             Request::Read { guild, freshness, read } => {
                 incoming.nothing().await?;
@@ -69,8 +72,9 @@ impl Dialer {
                 incoming.nothing().await?;
                 let scan = async {
                     let of = node.readable_as(guild, freshness).await?;
+                    let place = self.answer_place()?;
                     let recipients = node.recipients_of(of, question).await?;
-                    Ok(Prepared::Users(Answer::Recipients(recipients.as_of()), Users(recipients)))
+                    Ok(Prepared::Users(Answer::Recipients(recipients.as_of()), Users::of(recipients, place)))
                 };
                 unless_left(answer, deadline, scan).await
             }
@@ -80,7 +84,7 @@ impl Dialer {
                     let of = node.readable_as(guild, freshness).await?;
                     let view = node.view_in(&of)?;
                     let (head, members) = (head(&view), Members::Behind { after: None, left: MEMBERS_MAX });
-                    let pieces = Pieces::of(node, &of, view, members)?.with_rights().with_bans();
+                    let pieces = Pieces::of(node, &of, view, members)?.of_link(self)?.with_rights().with_bans();
                     Ok(Prepared::Pieces(head, pieces))
                 };
                 unless_left(answer, deadline, export).await
@@ -133,7 +137,18 @@ impl Dialer {
                 return Ok(Prepared::Pieces(head, Pieces::of(node, &of, view, found)?));
             }
         };
-        Ok(Prepared::Pieces(head(&view), Pieces::of(node, &of, view, members)?))
+        Ok(Prepared::Pieces(head(&view), Pieces::of(node, &of, view, members)?.of_link(self)?))
+    }
+
+    /// The place of an answer that workers look for.
+    ///
+    /// # Errors
+    /// `Overloaded` if the link has as many as it may have.
+    pub(super) fn answer_place(&self) -> Result<OwnedSemaphorePermit, CallError> {
+        Arc::clone(&self.answers).try_acquire_owned().map_err(|_| {
+            self.served.node.counters().bump(Counter::RefusedLinkAnswer);
+            CallError::Overloaded { retry_after: spread(ANSWER_AGAIN) }
+        })
     }
 
     /// Opens a feed as of one view, and answers with that.
@@ -147,14 +162,14 @@ impl Dialer {
         let node = &self.served.node;
         self.feeds.check(guild, feed)?;
         let opening = node.open(guild, past, Vec::new()).await?;
-        let Opening { listening, at, rights: _, past, members: view, events, told } = opening;
+        let Opening { listening, at, rights: _, past, members: view, events, told, sponsor: _ } = opening;
         let of = Readable::Live(Arc::clone(listening.live()));
         let members = Members::Of(users.into_iter());
         let pieces = Pieces::of(node, &of, view, members)?.with_rights().with_past(past, place);
         // From here on the cursor is there, so nothing is missed that comes while this is answered.
         let opened = self.feeds.open(guild, feed, Beginning { listening, events, told })?;
         node.counters().bump(Counter::FeedsOpened);
-        Ok(Prepared::Fed(Answer::Fed { at }, pieces, opened))
+        Ok(Prepared::Fed(Answer::Fed { at, sponsor: self.sponsoring.sponsor() }, pieces, opened))
     }
 
     fn pong(&self) -> Answer {
@@ -203,3 +218,6 @@ async fn unless_left(
         () = sleep_until(deadline) => Err(CallFault::TooLate.into()),
     }
 }
+
+/// When to ask again for whom so many answers are looked for already: each takes some tens of milliseconds where it is read at once.
+const ANSWER_AGAIN: Duration = Duration::from_millis(100);

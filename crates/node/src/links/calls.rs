@@ -56,7 +56,7 @@ impl Dialer {
         };
         match timeout_at(deadline, answer.finish()).await {
             Ok(Ok(())) => {}
-            Ok(Err(_left)) => counters.bump(Counter::CallsLeft),
+            Ok(Err(error)) => counters.bump(Unanswered::from(error).counter()),
             Err(_late) => counters.bump(Counter::CallsUnread),
         }
     }
@@ -76,7 +76,8 @@ impl Dialer {
         }
         self.served.node.counters().bump(Counter::of_call(call));
         let deadline = came + within.duration();
-        let mut incoming = Incoming { lane: request, places: &self.served.long_requests, deadline };
+        let places = [&self.long_requests, &self.served.long_requests];
+        let mut incoming = Incoming { lane: request, places, deadline };
         let prepared = Box::pin(self.prepare(asked, &mut incoming, answer)).await?;
         let sent = timeout_at(deadline, prepared.send(answer)).await;
         sent.unwrap_or(Err(Unanswered::Unread)).map(|()| deadline)

@@ -12,7 +12,9 @@ use guildhall_proto::codec::CodecError;
 use guildhall_proto::frame::Kind;
 use guildhall_proto::{CallError, Event, Member, UserId};
 use guildhall_transport::{LaneSender, Priority};
+use tokio::sync::OwnedSemaphorePermit;
 
+use super::Dialer;
 use super::requests::Place;
 use super::unanswered::Unanswered;
 use crate::last::Readable;
@@ -28,6 +30,8 @@ pub(super) struct Pieces {
     members: Members,
     /// Where many members are found.
     workers: Option<Workers>,
+    /// The link's place that the answer takes.
+    _answer: Option<OwnedSemaphorePermit>,
     /// That of the request whose users these are.
     _place: Place,
 }
@@ -47,7 +51,11 @@ pub(super) enum Members {
 }
 
 /// The users whom a ping reaches.
-pub(super) struct Users(pub(super) Recipients);
+pub(super) struct Users {
+    recipients: Recipients,
+    /// The link's place that the answer takes.
+    _answer: OwnedSemaphorePermit,
+}
 
 /// Sends a run of pieces.
 struct Run<'a> {
@@ -68,7 +76,25 @@ impl Pieces {
             None
         };
         let view = Arc::new(view);
-        Ok(Self { view, has_rights: false, has_bans: false, past: Vec::new(), members, workers, _place: None })
+        Ok(Self {
+            view,
+            has_rights: false,
+            has_bans: false,
+            past: Vec::new(),
+            members,
+            workers,
+            _answer: None,
+            _place: None,
+        })
+    }
+
+    /// For a reader of this link, which may have so many at a time.
+    ///
+    /// # Errors
+    /// `Overloaded`.
+    pub(super) fn of_link(self, dialer: &Dialer) -> Result<Self, CallError> {
+        let answer = self.workers.as_ref().map(|_| dialer.answer_place()).transpose()?;
+        Ok(Self { _answer: answer, ..self })
     }
 
     /// The guild's settings, roles and channels too.
@@ -174,7 +200,7 @@ impl Run<'_> {
         &mut self,
         view: Arc<ViewRef>,
         mut members: Members,
-        workers: Option<Workers>,
+        mut workers: Option<Workers>,
     ) -> Result<(), Unanswered> {
         let mut more = true;
         while more {
@@ -191,10 +217,14 @@ impl Run<'_> {
                     packed?
                 }
             };
+            more = more_to_come;
+            if !more {
+                // They have done their work, however long that is read.
+                workers = None;
+            }
             for body in full {
                 self.send(&body).await?;
             }
-            more = more_to_come;
         }
         Ok(())
     }
@@ -222,8 +252,12 @@ impl Run<'_> {
 }
 
 impl Users {
+    pub(super) fn of(recipients: Recipients, answer: OwnedSemaphorePermit) -> Self {
+        Self { recipients, _answer: answer }
+    }
+
     pub(super) async fn send(mut self, lane: &mut LaneSender) -> Result<(), Unanswered> {
-        while let Some(users) = self.0.next().await? {
+        while let Some(users) = self.recipients.next().await? {
             for chunk in users.chunks(EncodedIds::CHUNK_IDS_MAX) {
                 lane.append_value(Kind::Chunk, &EncodedIds(chunk))?;
             }

@@ -15,13 +15,13 @@ use super::unanswered::Unanswered;
 /// The rest of a request, and until when its caller waits.
 pub(super) struct Incoming<'a> {
     pub(super) lane: LaneReceiver,
-    /// Leave to take in more than one chunk.
-    pub(super) places: &'a Arc<Semaphore>,
+    /// Leave to take in more than one chunk: of the link, and of the node.
+    pub(super) places: [&'a Arc<Semaphore>; 2],
     pub(super) deadline: Instant,
 }
 
 /// The place that a request of more than one chunk takes, for as long as it is there.
-pub(super) type Place = Option<OwnedSemaphorePermit>;
+pub(super) type Place = Option<[OwnedSemaphorePermit; 2]>;
 
 impl Incoming<'_> {
     /// Waits for the end of a request behind which nothing may come.
@@ -62,7 +62,7 @@ impl Incoming<'_> {
 /// Takes chunks up to the end of their run, and of the lane.
 async fn run(
     lane: &mut LaneReceiver,
-    places: &Arc<Semaphore>,
+    [of_link, of_node]: [&Arc<Semaphore>; 2],
     mut take: impl FnMut(&[u8]) -> Result<(), ChunkFault>,
 ) -> Result<Place, Unanswered> {
     let (mut taken, mut place, mut is_whole) = (0, None, false);
@@ -71,8 +71,10 @@ async fn run(
             Kind::Chunk => {
                 taken += 1;
                 if taken == 2 {
-                    let free = Arc::clone(places).acquire_owned().await;
-                    place = Some(free.expect("the semaphore is never closed"));
+                    // The link's first: who waits for that keeps no other link from the node's.
+                    let of_link = acquire(of_link).await;
+                    place = Some([of_link, acquire(of_node).await]);
+                    lane.hurry();
                 }
                 take(&frame.body).map_err(Malformed::from)?;
             }
@@ -87,4 +89,8 @@ async fn run(
         }
     }
     if is_whole { Ok(place) } else { Err(Malformed::Chunks.into()) }
+}
+
+async fn acquire(places: &Arc<Semaphore>) -> OwnedSemaphorePermit {
+    Arc::clone(places).acquire_owned().await.expect("the semaphore is never closed")
 }

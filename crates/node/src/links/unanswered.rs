@@ -16,6 +16,8 @@ pub(super) enum Unanswered {
     Left,
     /// The caller's time is over, and it has not read what there was.
     Unread,
+    /// The caller has read nothing of what there was for too long.
+    Stalled,
 }
 
 impl Unanswered {
@@ -25,6 +27,7 @@ impl Unanswered {
             Self::Fault(fault) => counter(fault),
             Self::Left => Counter::CallsLeft,
             Self::Unread => Counter::CallsUnread,
+            Self::Stalled => Counter::CallsStalled,
         }
     }
 }
@@ -78,8 +81,17 @@ impl From<ChunkFault> for Unanswered {
 }
 
 impl From<LaneError> for Unanswered {
-    fn from(_: LaneError) -> Self {
-        Self::Left
+    fn from(error: LaneError) -> Self {
+        match error {
+            LaneError::Unread => Self::Stalled,
+            LaneError::Closed(_)
+            | LaneError::GivenUp
+            | LaneError::Silent
+            | LaneError::Half
+            | LaneError::Paused
+            | LaneError::Frame(_)
+            | LaneError::Codec(_) => Self::Left,
+        }
     }
 }
 

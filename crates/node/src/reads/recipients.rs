@@ -36,10 +36,17 @@ pub struct Recipients {
 /// A scan of which a window is on its way.
 #[derive(Debug)]
 struct Scanning {
+    ahead: Started<Vec<Vec<UserId>>>,
+    /// What is left behind it. With the last window the places go: however long that is read, its work is done.
+    rest: Option<Rest>,
+}
+
+/// The windows that no worker has begun.
+#[derive(Debug)]
+struct Rest {
     workers: Workers,
     question: Asked,
-    ahead: Started<Vec<Vec<UserId>>>,
-    /// The first chunk that no window has taken.
+    /// The first chunk of them.
     next_chunk: usize,
 }
 
@@ -81,7 +88,7 @@ impl Recipients {
             Ok::<_, CallError>((question, next_chunk, scanned))
         });
         let (question, next_chunk, scanned) = first.await.unwrap_or_else(|panic| Err(CallError::from(panic)))?;
-        let scanning = workers.scan(question, next_chunk);
+        let scanning = Rest { workers, question, next_chunk }.scan();
         Ok(Self { as_of, ready: scanned.into_iter(), scanning, failed: None })
     }
 
@@ -105,11 +112,10 @@ impl Recipients {
                 return self.failed.clone().map_or(Ok(None), Err);
             };
             let scanned = (&mut scanning.ahead).await;
-            let Scanning { workers, question, next_chunk, .. } =
-                self.scanning.take().expect("it was there, and is the reader's alone");
+            let Scanning { rest, .. } = self.scanning.take().expect("it was there, and is the reader's alone");
             match scanned {
                 Ok(scanned) => {
-                    self.scanning = workers.scan(question, next_chunk);
+                    self.scanning = rest.and_then(Rest::scan);
                     self.ready = scanned.into_iter();
                 }
                 Err(panic) => self.failed = Some(panic.into()),
@@ -135,17 +141,6 @@ impl Workers {
         Self { of, offload, places: Arc::new(places) }
     }
 
-    /// Begins the window at this chunk; `None` behind the last.
-    fn scan(self, question: Asked, next_chunk: usize) -> Option<Scanning> {
-        let shared = Arc::clone(question.shared());
-        let window = window(&*shared, next_chunk);
-        let next_chunk = window.end;
-        (!window.is_empty()).then(|| {
-            let ahead = self.start(self.offload.next_scan(), move || on_all_workers(&*shared, window));
-            Scanning { workers: self, question, ahead, next_chunk }
-        })
-    }
-
     /// Runs a piece of the answer on a worker. One that was let in is never refused.
     pub(crate) async fn run<R: Send + 'static>(
         &self,
@@ -159,6 +154,22 @@ impl Workers {
         // Told on the worker, so that the guild hears of it also if the caller has gone.
         let retire = move |panic: &JobPanicked| of.retire(panic);
         self.offload.start_window((place, Arc::clone(&self.places)), scan, retire)
+    }
+}
+
+impl Rest {
+    /// Begins the next window; `None` behind the last.
+    fn scan(self) -> Option<Scanning> {
+        let shared = Arc::clone(self.question.shared());
+        let window = window(&*shared, self.next_chunk);
+        if window.is_empty() {
+            return None;
+        }
+        let next_chunk = window.end;
+        let is_last = next_chunk == shared.chunks();
+        let ahead = self.workers.start(self.workers.offload.next_scan(), move || on_all_workers(&*shared, window));
+        let rest = (!is_last).then_some(Self { next_chunk, ..self });
+        Some(Scanning { ahead, rest })
     }
 }
 

@@ -22,7 +22,7 @@ async fn open(
     let users: Vec<_> = users.iter().copied().map(user).collect();
     let answered = dialer.ask_with(Request::Feed { guild, feed: FeedId(feed), past }, &ids(&users)).await?;
     match answered.answer {
-        Answer::Fed { at } => Ok((at, answered.pieces)),
+        Answer::Fed { at, .. } => Ok((at, answered.pieces)),
         answer => panic!("{answer:?}"),
     }
 }

@@ -8,4 +8,6 @@ mod feeds;
 mod hostile;
 mod reads;
 mod roles;
+mod sponsors;
+mod stalls;
 mod world;

@@ -19,7 +19,9 @@ use guildhall_proto::{
 };
 use guildhall_store::MemoryStore;
 use guildhall_transport::pki::{Authority, Issued, Validity};
-use guildhall_transport::{Credentials, Dialed, Endpoint, LaneError, LaneReceiver, LaneSender, Role, TransportConfig};
+use guildhall_transport::{
+    CloseReason, Credentials, Dialed, Endpoint, LaneError, LaneReceiver, LaneSender, Role, TransportConfig,
+};
 
 /// A node that serves links on loopback.
 pub(crate) struct World {
@@ -61,6 +63,13 @@ impl World {
     }
 
     pub(crate) fn with(change: impl FnOnce(&mut NodeConfig, &mut ServeConfig)) -> Self {
+        Self::with_links(TransportConfig::default(), change)
+    }
+
+    pub(crate) fn with_links(
+        transport: TransportConfig,
+        change: impl FnOnce(&mut NodeConfig, &mut ServeConfig),
+    ) -> Self {
         let store = Arc::new(MemoryStore::default());
         let mut config = NodeConfig { sleep_after: Duration::MAX, ..NodeConfig::default() };
         config.offload.threads = 2;
@@ -70,7 +79,7 @@ impl World {
         let authority = Authority::create("main".parse().unwrap(), today()).unwrap().0;
         let credentials = credentials(&authority, Role::GuildNode);
         let hello = hello(NODE, INSTANCE);
-        let (endpoint, acceptor) = Endpoint::listening(any(), &credentials, hello, TransportConfig::default()).unwrap();
+        let (endpoint, acceptor) = Endpoint::listening(any(), &credentials, hello, transport).unwrap();
         let address = endpoint.address().unwrap();
         let serving = node.serve(acceptor, serve);
         let (dialers, operations) = (AtomicU64::new(NODE), AtomicU64::new(0));
@@ -88,6 +97,17 @@ impl World {
         let endpoint = Endpoint::dialing(any(), &credentials, hello(number, Instance(1)), config).unwrap();
         let link = soon(endpoint.dial(self.address)).await.unwrap();
         Dialer { endpoint, link }
+    }
+
+    /// Another link of the same run.
+    pub(crate) async fn dial_again(&self, dialer: &Dialer) -> Dialer {
+        let link = soon(dialer.endpoint.dial(self.address)).await.unwrap();
+        Dialer { endpoint: dialer.endpoint.clone(), link }
+    }
+
+    /// Who is shown as there.
+    pub(crate) async fn online(&self, guild: GuildId) -> usize {
+        self.node.view(guild).await.unwrap().online()
     }
 
     pub(crate) fn op(&self) -> OpId {
@@ -170,6 +190,11 @@ impl Dialer {
             Answer::Reply(Reply::Outcome(outcome)) => outcome.at(),
             answer => panic!("not an outcome: {answer:?}"),
         }
+    }
+
+    /// Ends the link alone.
+    pub(crate) fn hang_up(&self) {
+        self.link.close(CloseReason::Done);
     }
 
     pub(crate) async fn close(self) {

@@ -109,6 +109,32 @@ async fn what_a_new_owner_is_told_and_has_not_answered_it_is_told_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_owner_is_told_of_all_sessions_again_once_another_speaks_for_them() {
+    let guilds = Scripted::new();
+    let backend = guilds.backend();
+    let mut session = backend.attach(GuildId::MIN, attach_of(1)).await.unwrap();
+    let told = |request: &SessionRequest| matches!(request, SessionRequest::Reattach { .. });
+    let count = || guilds.0.owner.lock().requests.iter().filter(|request| told(request)).count();
+    // The link was away for so short a time that nothing was released.
+    let before = guilds.0.owner.lock().sponsor;
+    guilds.next_link(before);
+    settle().await;
+    guilds.rename(1);
+    assert!(matches!(session.next().await, Some(Delivery::Event(_))));
+    assert_eq!(count(), 0);
+    for again in 1..=2 {
+        guilds.next_link(Sponsor(before.0 + again));
+        settle().await;
+        // An owner that was looked for a moment ago is looked for after a pause.
+        tokio::time::advance(REOPEN_PAUSE_MAX).await;
+        settle().await;
+        guilds.rename(1);
+        assert!(matches!(session.next().await, Some(Delivery::Event(_))));
+        assert_eq!(count(), again as usize);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_session_whose_attach_may_have_come_through_is_detached_at_its_owner() {
     let guilds = Scripted::new();
     let backend = guilds.backend();

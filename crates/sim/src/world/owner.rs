@@ -12,8 +12,8 @@ use std::sync::Arc;
 use guildhall_guild::{Answer, Call, CallId, Effect, Gate, Guild, Input, Outcomes, SessionCall, Tell, TypingCall};
 use guildhall_members::View;
 use guildhall_proto::{
-    Actor, ChannelId, Command, CommandError, Ephemeral, Event, GuildId, Millis, OpId, Position, SessionId, Subject,
-    UserId,
+    Actor, ChannelId, Command, CommandError, Ephemeral, Event, GuildId, Millis, OpId, Position, SessionId, Sponsor,
+    Subject, UserId,
 };
 use guildhall_ring::{
     Cursor, LatestConfig, LatestHeld, LatestReader, LatestWriter, Reader, RingConfig, Writer, latest, ring,
@@ -260,9 +260,10 @@ impl Owner {
                 let call = Call { id, op, actor, command: (*command).clone() };
                 (By::Call { id, op, actor, command }, Input::Command(call))
             }
-            Request::Session { session, request } => {
-                (By::Session { id, session, request }, Input::Session(SessionCall { id, session, request }))
-            }
+            Request::Session { session, request } => (
+                By::Session { id, session, request },
+                Input::Session(SessionCall { id, session, sponsor: Sponsor::HERE, request }),
+            ),
             Request::Typing { user, channel } => {
                 (By::Typing { id, user, channel }, Input::Typing(TypingCall { id, user, channel }))
             }
