@@ -2,32 +2,26 @@
 //!
 //! A [`Shape`] says what the guild looks like, a [`Script`] what is done to it; a [`Driver`](drive::Driver) does that at its due
 //! times, while the sessions of a [`House`] listen. What the operations' answers say goes into a [`Ledger`](ledger::Ledger), and from
-//! that alone, by the published rule applied in the plainest way ([`rights`]), the [`judge`](judge::judge) works out what each
+//! that alone, by the published rule applied in the plainest way ([`rights`](crate::trial::rights)), the [`judge`](judge::judge) works out what each
 //! session must have heard. All of it lies in a temporary directory. In the last act processes are [killed](kill) at a work of their own, and
 //! what they had acknowledged is looked for.
 
-mod bell;
 mod build;
 mod check;
 mod drive;
 mod ear;
 mod error;
-mod fact;
 mod hamlets;
 mod house;
 mod judge;
-mod latency;
 mod ledger;
 mod population;
 mod record;
 mod report;
-mod rights;
 mod scans;
 mod script;
 mod seat;
-mod shape;
 mod stage;
-mod tamper;
 mod typing;
 
 use std::sync::Arc;
@@ -40,19 +34,19 @@ use crate::bars;
 use crate::checks::{Verdict, peak_memory_bytes};
 use crate::data;
 use crate::kill::{self, Totals};
+use crate::trial::latency::{Kind, Latencies};
+use crate::trial::shape::{CHANNELS, ROLES, Shape};
+use crate::trial::tamper::{Meddler, Overheard};
 use check::{Said, check};
 use hamlets::Hamlets;
 use house::{House, Meddlers};
-use latency::{Kind, Latencies};
 use report::{Checks, MemoryBytes, Report, Seconds};
 use script::Script;
 use seat::{RELAYS, Seats};
-use shape::{CHANNELS, ROLES, Shape};
 use stage::Stage;
-use tamper::Meddler;
 
+pub(crate) use crate::trial::tamper::Tamper;
 pub(crate) use error::DemoError;
-pub(crate) use tamper::Tamper;
 
 /// What a demo is asked to be.
 #[derive(Debug, Clone, Copy)]
@@ -184,7 +178,7 @@ fn meddlers(tamper: Option<Tamper>, shape: Shape, seats: &Seats) -> Result<Meddl
         Some(Tamper::Leaked) => {
             // A channel that stays hidden from somebody who listens to the end.
             let (victim, channel) = seats.kept_out(shape).ok_or(DemoError::NobodyKeptOut)?;
-            let overheard = tamper::Overheard::default();
+            let overheard = Overheard::default();
             let overhear = Meddler::Overhear(channel, Arc::clone(&overheard));
             Ok(vec![(Seats::AUDITOR, overhear), (victim, Meddler::Show(overheard))])
         }

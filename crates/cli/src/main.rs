@@ -28,6 +28,7 @@ mod random;
 mod remote;
 mod replay;
 mod serve;
+mod trial;
 
 use std::io::{self, Write};
 use std::process::ExitCode;

@@ -9,9 +9,9 @@ use guildhall_proto::limits::BULK_MEMBERS_MAX;
 use guildhall_proto::{Actor, CallError, ClientId, Command, Outcome};
 use tokio::time::sleep;
 
-use super::latency::{Kind, Latencies};
-use super::shape::Shape;
 use crate::operations::Operations;
+use crate::trial::latency::{Kind, Latencies};
+use crate::trial::shape::Shape;
 
 /// Creates the guild; calls `imported` with the members of each import that is done.
 pub(crate) async fn build(

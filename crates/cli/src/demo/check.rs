@@ -7,14 +7,14 @@ use tracing::warn;
 use super::drive::Collected;
 use super::house::Heard;
 use super::judge::judge_all;
-use super::latency::Latencies;
 use super::population::{Population, Reached};
 use super::record::Record;
 use super::report::{Checks, MemoryBytes};
-use super::rights::Rights;
 use super::scans;
 use super::seat::Errand;
-use super::shape::{CHANNELS, OPEN_CHANNELS, Shape};
+use crate::trial::latency::Latencies;
+use crate::trial::rights::Rights;
+use crate::trial::shape::{CHANNELS, OPEN_CHANNELS, Shape};
 
 /// What the guild says of itself in the end.
 pub(super) struct Said {

@@ -8,12 +8,12 @@ use guildhall_proto::{CallError, ClientId, Command};
 use tokio::sync::{mpsc, watch};
 use tracing::warn;
 
-use super::bell::Bell;
-use super::latency::{Kind, Latencies};
 use super::ledger::Ledger;
 use super::script::{Operation, Script, Turning};
-use super::shape::Shape;
 use crate::operations::Operations;
+use crate::trial::bell::Bell;
+use crate::trial::latency::{Kind, Latencies};
+use crate::trial::shape::Shape;
 
 /// Begins operations. What was begun goes to [`collect`], in order.
 pub(crate) struct Driver {

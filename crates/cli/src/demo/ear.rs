@@ -8,12 +8,12 @@ use guildhall_proto::{CallError, Event, EventKind, Level, UserId};
 use tokio::sync::watch;
 use tracing::warn;
 
-use super::bell::Belfry;
 use super::record::{Record, Sound};
 use super::seat::{Errand, Sitting};
-use super::shape::Shape;
-use super::tamper::Meddler;
 use crate::checks::Number;
+use crate::trial::bell::Belfry;
+use crate::trial::shape::Shape;
+use crate::trial::tamper::Meddler;
 
 /// What sessions with an errand are told to do, in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

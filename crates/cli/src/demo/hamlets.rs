@@ -11,9 +11,9 @@ use guildhall_proto::{
 use tokio::time::sleep;
 use tracing::warn;
 
-use super::latency::{Kind, Latencies};
-use super::shape::Shape;
 use crate::operations::Operations;
+use crate::trial::latency::{Kind, Latencies};
+use crate::trial::shape::Shape;
 
 /// The small guilds of a demo, with what each must be when it wakes.
 pub(crate) struct Hamlets {

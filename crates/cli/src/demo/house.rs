@@ -10,14 +10,14 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::warn;
 
-use super::bell::Belfry;
 use super::ear::{Cue, Ear, Listened, other, serve};
-use super::latency::{Kind, Latencies};
 use super::record::Record;
 use super::seat::{Errand, RELAYS, Seat, Seats, Service, Sitting};
-use super::shape::Shape;
-use super::tamper::Meddler;
 use crate::checks::Number;
+use crate::trial::bell::Belfry;
+use crate::trial::latency::{Kind, Latencies};
+use crate::trial::shape::Shape;
+use crate::trial::tamper::Meddler;
 
 /// The sessions of a demo.
 pub(crate) struct House {

@@ -10,13 +10,13 @@ use guildhall_proto::{ChannelId, Level, Mentions, RoleId, UserId};
 use serde::Serialize;
 use tracing::info;
 
-use super::fact::Fact;
 use super::ledger::Closed;
 use super::record::{News, Record, Told};
-use super::rights::Touched;
 use super::seat::{Errand, Sitting};
-use super::shape::Shape;
 use crate::checks::Number;
+use crate::trial::fact::Fact;
+use crate::trial::rights::Touched;
+use crate::trial::shape::Shape;
 
 /// What is wrong with what sessions have heard, counted. All zero is as it must be, but for `due`, `gaps`, `missed` and `told`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]

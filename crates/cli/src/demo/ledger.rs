@@ -9,9 +9,9 @@ use std::collections::btree_map::Entry;
 
 use guildhall_proto::UserId;
 
-use super::fact::Fact;
-use super::rights::{Rights, Touched};
 use crate::checks::Number;
+use crate::trial::fact::Fact;
+use crate::trial::rights::{Rights, Touched};
 
 /// A ledger that is being written. Entries come in any order.
 #[derive(Debug)]
@@ -100,8 +100,8 @@ fn index(first: Number, number: Number) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::shape::Shape;
     use super::*;
+    use crate::trial::shape::Shape;
 
     #[test]
     fn every_number_is_explained_once() {

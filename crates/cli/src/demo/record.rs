@@ -3,10 +3,10 @@
 use guildhall_node::{DetachReason, Gap};
 use guildhall_proto::{ChannelId, Ephemeral, EphemeralKind, Epoch, Event, EventKind, Millis, Unread, UserId};
 
-use super::bell::{Belfry, Bell};
-use super::fact::mark_of;
-use super::shape::Shape;
 use crate::checks::{Heard, Noted, Number};
+use crate::trial::bell::{Belfry, Bell};
+use crate::trial::fact::mark_of;
+use crate::trial::shape::Shape;
 
 /// One session's ear.
 #[derive(Debug)]

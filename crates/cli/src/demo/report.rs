@@ -7,9 +7,9 @@ use comfy_table::{CellAlignment, Table};
 use serde::Serialize;
 
 use super::judge::Findings;
-use super::latency::Times;
 use crate::checks::Verdict;
 use crate::kill::Totals;
+use crate::trial::latency::Times;
 
 /// The figures of one demo, in the order in which they are shown.
 #[derive(Debug, Clone, Default, Serialize)]

@@ -9,10 +9,10 @@ use guildhall_node::{Node, Question};
 use guildhall_proto::{CallError, ChannelId, CommandError};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
-use super::latency::{Kind, Latencies};
 use super::population::{Group, Reached};
-use super::shape::{CHANNELS, Shape};
 use crate::random::Random;
+use crate::trial::latency::{Kind, Latencies};
+use crate::trial::shape::{CHANNELS, Shape};
 
 /// Says when it is enough.
 pub(crate) type Enough = Arc<AtomicBool>;

@@ -11,14 +11,14 @@ use guildhall_proto::{
     Payload, Permissions, Publish, RoleEdit, RoleId, SessionId,
 };
 
-use super::bell::Bell;
-use super::fact::Fact;
-use super::latency::Kind;
-use super::rights::Rights;
 use super::seat::{Errand, Seats};
-use super::shape::{CHANNELS, LAPSED, OPEN_CHANNELS, POPULAR, ROLES, STEWARD, Shape};
 use crate::checks::{Number, Spoken};
 use crate::random::Random;
+use crate::trial::bell::Bell;
+use crate::trial::fact::Fact;
+use crate::trial::latency::Kind;
+use crate::trial::rights::Rights;
+use crate::trial::shape::{CHANNELS, LAPSED, OPEN_CHANNELS, POPULAR, ROLES, STEWARD, Shape};
 
 /// The guild as the script has made it so far, and what it may still do.
 pub(crate) struct Script {

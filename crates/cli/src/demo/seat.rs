@@ -3,9 +3,9 @@
 use guildhall_node::Attach;
 use guildhall_proto::{ChannelId, Level, RoleId, SessionId, Status, UserId};
 
-use super::rights::Rights;
-use super::shape::{CHANNELS, OPEN_CHANNELS, Shape};
 use crate::checks::Number;
+use crate::trial::rights::Rights;
+use crate::trial::shape::{CHANNELS, OPEN_CHANNELS, Shape};
 
 /// How a session is served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

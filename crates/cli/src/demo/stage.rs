@@ -11,20 +11,20 @@ use guildhall_store::Store;
 use tokio::sync::watch;
 use tracing::warn;
 
-use super::bell::Bell;
 use super::drive::{Collected, Driver, collect};
 use super::ear::Cue;
 use super::hamlets::{Hamlets, Slept};
 use super::house::House;
-use super::latency::{Kind, Latencies};
 use super::ledger::Ledger;
 use super::scans::{self, Enough};
 use super::script::Script;
-use super::shape::{LAPSED, Shape};
 use super::typing;
 use crate::bars;
 use crate::checks::Waited;
 use crate::operations::Operations;
+use crate::trial::bell::Bell;
+use crate::trial::latency::{Kind, Latencies};
+use crate::trial::shape::{LAPSED, Shape};
 
 /// A guild with sessions that listen.
 pub(super) struct Stage {

@@ -6,12 +6,12 @@ use guildhall_proto::{
     Position, Seq, SessionId, Status, Unread,
 };
 
-use super::super::bell::{Belfry, Bell};
 use super::super::ledger::Ledger;
 use super::super::record::Sound;
-use super::super::rights::Rights;
 use super::super::seat::{Seat, Service};
 use super::*;
+use crate::trial::bell::{Belfry, Bell};
+use crate::trial::rights::Rights;
 
 const EPOCH: Epoch = Epoch(1);
 /// All see the first, and nobody but the owner and its four roles the other.
