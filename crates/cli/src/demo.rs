@@ -28,6 +28,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use guildhall_proto::GuildId;
 use guildhall_store::{EmbeddedConfig, Store};
 
 use crate::bars;
@@ -84,7 +85,7 @@ pub(crate) fn demo(asked: Asked) -> anyhow::Result<Report> {
 
 async fn run(asked: Asked, store: Arc<dyn Store>) -> anyhow::Result<Report> {
     let begun = Instant::now();
-    let shape = Shape { members: asked.members, seed: asked.seed };
+    let shape = Shape { guild: GUILD, members: asked.members, seed: asked.seed };
     let seats = Seats::plan(shape, asked.sessions);
     let meddlers = meddlers(asked.tamper, shape, &seats)?;
     let node = stage::start_node(store)?;
@@ -200,6 +201,8 @@ impl Asked {
     }
 }
 
+/// The guild that is worked.
+const GUILD: GuildId = GuildId::MIN;
 /// The cluster of a demo's directory, which nobody else sees.
 const CLUSTER: u128 = u128::from_be_bytes(*b"guildhall demo..");
 /// Processes killed in the last act.

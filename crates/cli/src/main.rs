@@ -28,6 +28,7 @@ mod random;
 mod remote;
 mod replay;
 mod serve;
+mod tables;
 mod trial;
 
 use std::io::{self, Write};

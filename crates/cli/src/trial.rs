@@ -5,7 +5,9 @@
 
 pub(crate) mod bell;
 pub(crate) mod fact;
+pub(crate) mod findings;
 pub(crate) mod latency;
 pub(crate) mod rights;
 pub(crate) mod shape;
+pub(crate) mod tally;
 pub(crate) mod tamper;

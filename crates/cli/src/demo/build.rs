@@ -9,6 +9,7 @@ use guildhall_proto::limits::BULK_MEMBERS_MAX;
 use guildhall_proto::{Actor, CallError, ClientId, Command, Outcome};
 use tokio::time::sleep;
 
+use super::GUILD;
 use crate::operations::Operations;
 use crate::trial::latency::{Kind, Latencies};
 use crate::trial::shape::Shape;
@@ -24,11 +25,11 @@ pub(crate) async fn build(
     let create =
         Command::CreateGuild { name: Shape::name("demo"), everyone: Shape::everyone(), owner: shape.new_member(0) };
     let call = builder.operations.call(Actor::System, create)?;
-    node.call(Shape::guild(), call).await.context("the guild is not created")?;
+    node.call(GUILD, call).await.context("the guild is not created")?;
     for role in Shape::roles() {
         builder.begin(Command::CreateRole(role)).await?;
     }
-    for (channel, overwrites) in Shape::channels() {
+    for (channel, overwrites) in shape.channels() {
         builder.begin(Command::CreateChannel { channel, overwrites }).await?;
     }
     while builder.settle_one().await?.is_some() {}
@@ -44,7 +45,7 @@ pub(crate) async fn build(
     while !builder.pending.is_empty() {
         builder.settle_import(latencies, &imported).await?;
     }
-    let members = node.view(Shape::guild()).await.context("the guild cannot be read")?.len() as u64;
+    let members = node.view(GUILD).await.context("the guild cannot be read")?.len() as u64;
     ensure!(members == shape.members, "the guild has {members} members instead of {}", shape.members);
     Ok(())
 }
@@ -60,7 +61,7 @@ impl Builder<'_> {
         let call = self.operations.call(Actor::System, command)?;
         let begun = Instant::now();
         loop {
-            match self.node.begin(Shape::guild(), call.clone()) {
+            match self.node.begin(GUILD, call.clone()) {
                 Ok(pending) => {
                     self.pending.push_back((begun, pending));
                     return Ok(());

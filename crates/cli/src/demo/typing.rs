@@ -8,6 +8,7 @@ use guildhall_node::Node;
 use guildhall_proto::CallError;
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::GUILD;
 use super::scans::Enough;
 use crate::random::Random;
 use crate::trial::latency::{Kind, Latencies};
@@ -32,7 +33,7 @@ pub(crate) async fn type_about(
             None => (Shape::owner(), random.below(CHANNELS)),
         };
         let begun = Instant::now();
-        match node.typing(Shape::guild(), user, Shape::channel(idx)).await {
+        match node.typing(GUILD, user, Shape::channel(idx)).await {
             Ok(()) => latencies.note(Kind::Typing, begun.elapsed()),
             // It is over by then.
             Err(CallError::Overloaded { .. }) => {}
