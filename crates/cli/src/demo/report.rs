@@ -9,7 +9,7 @@ use crate::checks::Verdict;
 use crate::kill::Totals;
 use crate::tables::{aligned, grouped, mebibytes, new_table};
 use crate::trial::findings::Findings;
-use crate::trial::latency::Times;
+use crate::trial::latency::{Times, operations_table};
 
 /// The figures of one demo, in the order in which they are shown.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -162,7 +162,7 @@ impl Report {
         let mut text = String::new();
         let tables = [
             self.events_table(),
-            self.operations_table(),
+            operations_table(&self.operations),
             self.memory_table(),
             self.checks_table(),
             self.killed_table(),
@@ -209,16 +209,6 @@ impl Report {
             ("seconds in all", total),
         ] {
             table.add_row([name.to_owned(), format!("{seconds:.3}")]);
-        }
-        aligned(table)
-    }
-
-    fn operations_table(&self) -> Table {
-        let mut table = new_table(&["operation", "count", "p50 \u{b5}s", "p99 \u{b5}s", "max \u{b5}s"]);
-        for (name, times) in &self.operations {
-            let Times { count, p50_us, p99_us, max_us } = times;
-            let micros = |micros: &f64| format!("{micros:.1}");
-            table.add_row([name.replace('_', " "), grouped(*count), micros(p50_us), micros(p99_us), micros(max_us)]);
         }
         aligned(table)
     }

@@ -41,6 +41,10 @@ impl Rights {
         Self { guild, owner, roles: Arc::new(roles), channels: Arc::new(channels) }
     }
 
+    pub(crate) fn owner(&self) -> UserId {
+        self.owner
+    }
+
     /// The overwrites of a channel, if there is such a channel.
     pub(crate) fn overwrites(&self, channel: ChannelId) -> Option<&[Overwrite]> {
         self.channels.get(&channel).map(|overwrites| &**overwrites)

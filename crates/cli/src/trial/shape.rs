@@ -2,8 +2,9 @@
 //!
 //! Members have numbers, 0 for the owner; number and user id follow from each other.
 
+use guildhall_proto::limits::BULK_MEMBERS_MAX;
 use guildhall_proto::{
-    Channel, ChannelId, ChannelKind, GuildId, MemberFlags, Name, NewMember, Nick, Overwrite, OverwriteTarget,
+    Channel, ChannelId, ChannelKind, Command, GuildId, MemberFlags, Name, NewMember, Nick, Overwrite, OverwriteTarget,
     Permissions, Role, RoleId, UserId,
 };
 
@@ -117,6 +118,22 @@ impl Shape {
                 _ => vec![Self::deny(OverwriteTarget::Role(Self::role(idx % 20)))],
             };
             (Self::new_channel(idx), overwrites)
+        })
+    }
+
+    /// What makes the guild of this name, with its owner as its only member: to be carried out in this order, the others one by one or together.
+    pub(crate) fn founding(self, name: &str) -> (Command, impl Iterator<Item = Command>) {
+        let owner = self.new_member(0);
+        let create = Command::CreateGuild { name: Self::name(name), everyone: Self::everyone(), owner };
+        let channels = self.channels().map(|(channel, overwrites)| Command::CreateChannel { channel, overwrites });
+        (create, Self::roles().map(Command::CreateRole).chain(channels))
+    }
+
+    /// What brings in all other members, as many at once as an import may.
+    pub(crate) fn imports(self) -> impl Iterator<Item = Command> {
+        (1..self.members).step_by(BULK_MEMBERS_MAX).map(move |from| {
+            let to = self.members.min(from + BULK_MEMBERS_MAX as u64);
+            Command::ImportMembers((from..to).map(|number| self.new_member(number)).collect())
         })
     }
 
