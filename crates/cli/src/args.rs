@@ -1,5 +1,6 @@
 //! What the command line may say, and its help.
 
+mod load;
 mod pki;
 mod remote;
 mod serve;
@@ -13,6 +14,7 @@ use guildhall_proto::limits::MEMBERS_MAX;
 use crate::demo::{Asked, Tamper};
 use crate::logging::{Format, Level};
 
+pub(crate) use load::LoadArgs;
 pub(crate) use pki::{PkiCommand, PkiInitArgs, PkiIssueArgs, PkiShowArgs};
 pub(crate) use remote::{CanArgs, CreateArgs, ImportArgs, NodeArgs, NodesArgs, RecipientsArgs, Source, SourceArgs};
 pub(crate) use serve::ServeArgs;
@@ -60,6 +62,10 @@ pub(crate) enum Command {
     #[command(after_help = remote::PING_AFTER_HELP)]
     Stats(NodeArgs),
 
+    /// Load guilds at a node that runs with sessions, messages and changes, and check every delivery
+    #[command(long_about = load::ABOUT, after_long_help = load::AFTER_HELP)]
+    Load(LoadArgs),
+
     /// Guilds at nodes that run, or in a directory that no process has open
     #[command(subcommand, after_help = GUILD_AFTER_HELP)]
     Guild(GuildCommand),
@@ -86,7 +92,7 @@ pub(crate) enum Command {
 
     /// The work of a process that is to be killed
     #[command(hide = true)]
-    Load(LoadArgs),
+    Victim(VictimArgs),
 
     /// Print a completion script for a shell
     #[command(after_help = COMPLETIONS_AFTER_HELP)]
@@ -311,7 +317,7 @@ pub(crate) struct CrashArgs {
 }
 
 #[derive(Debug, clap::Args)]
-pub(crate) struct LoadArgs {
+pub(crate) struct VictimArgs {
     /// With this fault in it.
     #[cfg(feature = "defects")]
     #[arg(long)]

@@ -2,57 +2,52 @@
 //!
 //! A [`Shape`] says what the guild looks like, a [`Script`] what is done to it; a [`Driver`](drive::Driver) does that at its due
 //! times, while the sessions of a [`House`] listen. What the operations' answers say goes into a [`Ledger`](ledger::Ledger), and from
-//! that alone, by the published rule applied in the plainest way ([`rights`]), the [`judge`](judge::judge) works out what each
+//! that alone, by the published rule applied in the plainest way ([`rights`](crate::trial::rights)), the [`judge`](judge::judge) works out what each
 //! session must have heard. All of it lies in a temporary directory. In the last act processes are [killed](kill) at a work of their own, and
 //! what they had acknowledged is looked for.
 
-mod bell;
 mod build;
 mod check;
 mod drive;
 mod ear;
 mod error;
-mod fact;
 mod hamlets;
 mod house;
 mod judge;
-mod latency;
 mod ledger;
 mod population;
 mod record;
 mod report;
-mod rights;
 mod scans;
 mod script;
 mod seat;
-mod shape;
 mod stage;
-mod tamper;
 mod typing;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use guildhall_proto::GuildId;
 use guildhall_store::{EmbeddedConfig, Store};
 
 use crate::bars;
 use crate::checks::{Verdict, peak_memory_bytes};
 use crate::data;
 use crate::kill::{self, Totals};
+use crate::trial::latency::{Kind, Latencies};
+use crate::trial::shape::{CHANNELS, ROLES, Shape};
+use crate::trial::tamper::{Meddler, Overheard};
 use check::{Said, check};
 use hamlets::Hamlets;
 use house::{House, Meddlers};
-use latency::{Kind, Latencies};
 use report::{Checks, MemoryBytes, Report, Seconds};
 use script::Script;
 use seat::{RELAYS, Seats};
-use shape::{CHANNELS, ROLES, Shape};
 use stage::Stage;
-use tamper::Meddler;
 
+pub(crate) use crate::trial::tamper::Tamper;
 pub(crate) use error::DemoError;
-pub(crate) use tamper::Tamper;
 
 /// What a demo is asked to be.
 #[derive(Debug, Clone, Copy)]
@@ -90,7 +85,7 @@ pub(crate) fn demo(asked: Asked) -> anyhow::Result<Report> {
 
 async fn run(asked: Asked, store: Arc<dyn Store>) -> anyhow::Result<Report> {
     let begun = Instant::now();
-    let shape = Shape { members: asked.members, seed: asked.seed };
+    let shape = Shape { guild: GUILD, members: asked.members, seed: asked.seed };
     let seats = Seats::plan(shape, asked.sessions);
     let meddlers = meddlers(asked.tamper, shape, &seats)?;
     let node = stage::start_node(store)?;
@@ -184,7 +179,7 @@ fn meddlers(tamper: Option<Tamper>, shape: Shape, seats: &Seats) -> Result<Meddl
         Some(Tamper::Leaked) => {
             // A channel that stays hidden from somebody who listens to the end.
             let (victim, channel) = seats.kept_out(shape).ok_or(DemoError::NobodyKeptOut)?;
-            let overheard = tamper::Overheard::default();
+            let overheard = Overheard::default();
             let overhear = Meddler::Overhear(channel, Arc::clone(&overheard));
             Ok(vec![(Seats::AUDITOR, overhear), (victim, Meddler::Show(overheard))])
         }
@@ -206,6 +201,8 @@ impl Asked {
     }
 }
 
+/// The guild that is worked.
+const GUILD: GuildId = GuildId::MIN;
 /// The cluster of a demo's directory, which nobody else sees.
 const CLUSTER: u128 = u128::from_be_bytes(*b"guildhall demo..");
 /// Processes killed in the last act.

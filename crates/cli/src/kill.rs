@@ -1,6 +1,6 @@
 //! Kills: what a process had acknowledged when it was killed is there when its directory is opened again, once.
 //!
-//! A [child](load::load) works the guilds of a directory with many clients at once, and writes down what they ask for before they ask, and what they are
+//! A [child](victim::victim) works the guilds of a directory with many clients at once, and writes down what they ask for before they ask, and what they are
 //! answered. It is [killed](round::kill) at a moment that it does not know. Then the directory is opened here and
 //! [compared](check::Ledger::check) with the lines. Some children work on a directory one after the other, and every second or so finds it as the
 //! one before left it when it was killed; so what was acknowledged must outlast many kills, those in the middle of opening among them.
@@ -8,10 +8,10 @@
 mod check;
 mod hand;
 mod line;
-mod load;
 mod report;
 mod round;
 mod things;
+mod victim;
 
 use std::fs;
 use std::path::Path;
@@ -27,8 +27,8 @@ use crate::operations::Operations;
 use crate::random::Random;
 use check::Ledger;
 
-pub(crate) use load::load;
 pub(crate) use report::Totals;
+pub(crate) use victim::victim;
 
 /// Kills `kills` children, each started with `child_args`, on one directory as many as [`KILLS_A_DIRECTORY`]; calls `killed` after each. With `state`, the totals are
 /// kept in that file after each directory, and those that stand there are gone on with.
@@ -130,7 +130,7 @@ fn found(path: &Path) -> anyhow::Result<()> {
     }))
 }
 
-/// Who owns a guild of the load, and is none of its hands' users.
+/// Who owns a guild of the child, and is none of its hands' users.
 fn owner(guild: GuildId) -> UserId {
     UserId::new(guild.get()).expect("a guild's number is a user's too")
 }

@@ -20,6 +20,7 @@ mod guild;
 mod input;
 mod irc;
 mod kill;
+mod load;
 mod log;
 mod logging;
 mod operations;
@@ -28,18 +29,21 @@ mod random;
 mod remote;
 mod replay;
 mod serve;
+mod tables;
+mod trial;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
-use args::{Args, Command, CrashArgs, DemoArgs, LoadArgs, ReplayArgs};
+use args::{Args, Command, CrashArgs, DemoArgs, LoadArgs, ReplayArgs, VictimArgs};
 use checks::Verdict;
 use data::DataError;
 use demo::DemoError;
 use input::InputError;
 use irc::IrcError;
+use load::LoadError;
 use logging::Logs;
 
 /// What is freed here was mostly made by another thread.
@@ -58,13 +62,14 @@ fn main() -> ExitCode {
         Command::Serve(args) => serve::serve(&args.config),
         Command::Ping(args) => streamed(|out| remote::ping(&args, out)),
         Command::Stats(args) => streamed(|out| remote::stats(&args, out)),
+        Command::Load(args) => load(&args),
         Command::Guild(command) => streamed(|out| guild::run(&command, out)),
         Command::Log(command) => streamed(|out| log::run(&command, out)),
         Command::Backup(args) => streamed(|out| backup::backup(&args, out)),
         Command::Restore(args) => streamed(|out| backup::restore(&args, out)),
         Command::Pki(command) => streamed(|out| pki::run(&command, out)),
         Command::Crash(args) => crash(&args),
-        Command::Load(args) => load(&args),
+        Command::Victim(args) => victim(&args),
         Command::Completions { shell } => completions(shell),
     };
     logs.finish();
@@ -85,13 +90,19 @@ fn replay(args: ReplayArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn load(args: &LoadArgs) -> anyhow::Result<ExitCode> {
+    let report = load::load(args)?;
+    print(if args.json { report.json()? } else { report.table() }.as_bytes())?;
+    Ok(exit_code(report.verdict()))
+}
+
+fn victim(args: &VictimArgs) -> anyhow::Result<ExitCode> {
     #[cfg(feature = "defects")]
     if let Some(name) = &args.defect {
         let defect = guildhall_proto::Defect::named(name);
         let is_on = defect.is_some_and(guildhall_proto::defects::switch_on_everywhere);
         anyhow::ensure!(is_on, "there is no defect {name:?}");
     }
-    kill::load(&args.data, args.round, args.seed).map(|()| ExitCode::SUCCESS)
+    kill::victim(&args.data, args.round, args.seed).map(|()| ExitCode::SUCCESS)
 }
 
 fn crash(args: &CrashArgs) -> anyhow::Result<ExitCode> {
@@ -155,8 +166,11 @@ fn told(error: &anyhow::Error) -> String {
 fn failed(error: &anyhow::Error) -> ExitCode {
     // There is nobody left to tell if this fails.
     drop(writeln!(io::stderr(), "guildhall: {}", told(error)));
-    let is_input =
-        error.is::<IrcError>() || error.is::<DemoError>() || error.is::<DataError>() || error.is::<InputError>();
+    let is_input = error.is::<IrcError>()
+        || error.is::<DemoError>()
+        || error.is::<LoadError>()
+        || error.is::<DataError>()
+        || error.is::<InputError>();
     ExitCode::from(if is_input { args::EXIT_BAD_INPUT } else { args::EXIT_FAILED })
 }
 

@@ -6,6 +6,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
+use std::thread;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -99,6 +100,98 @@ fn a_guild_is_asked_over_a_link() {
 }
 
 #[test]
+fn a_node_is_loaded_and_every_delivery_is_checked() {
+    let world = World::new();
+    world.issue("backend", "load", "authority", "load");
+    let mut node = world.serve("a");
+    let (rates, active) = (["--messages", "400", "--changes", "400", "--seconds", "3"], ["--active", "50"]);
+    let args = ["--members", "2000", "--sessions", "600", "--backends", "2", "--seed", "4"];
+    let report = load(&node, &[&["1", "2"], &args[..], &rates, &active].concat(), 0);
+    let number = |key: &str| report[key].as_u64().unwrap();
+    assert_eq!((number("guilds"), number("members"), number("sessions"), number("active")), (2, 4_000, 600, 300));
+    for nothing in ["gaps", "missed", "refused", "not_begun"] {
+        assert_eq!(number(nothing), 0, "{nothing}: {report}");
+    }
+    assert_eq!((number("messages"), number("changes")), (1_200, 1_200));
+    // A bell for each guild, at least.
+    assert!(number("events") >= 2_402 && number("due") == number("deliveries"), "{report}");
+    // Of the active sessions half hear of one guild, and most of its messages.
+    assert!(number("deliveries") > 600 * 300 / 4 && number("told") > 0, "{report}");
+    for (kind, least) in
+        [("attach", 600), ("detach", 600), ("publish", 1_200), ("member_change", 1_200), ("deliver", 1_000)]
+    {
+        let times = &report["operations"][kind];
+        assert!(
+            times["count"].as_u64().unwrap() >= least && times["p50_us"].as_f64().unwrap() > 0.0,
+            "{kind}: {times}"
+        );
+    }
+    // The guilds are left as they were but for members, and without sessions.
+    let listed = node.succeed(&["guild", "list", "--json"]);
+    let guilds: Vec<Value> = listed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(guilds.len(), 2);
+    assert!(guilds.iter().all(|guild| (&guild["name"], &guild["online"]) == (&json!("load"), &json!(0))), "{listed}");
+
+    // Loaded again as it is, each session by a task of its own.
+    let report = load(&node, &[&["1", "--streams", "--sessions", "200"], &rates[..], &active].concat(), 0);
+    assert_eq!((&report["members"], &report["gaps"]), (&json!(2_000), &json!(0)), "{report}");
+    assert!(report["deliveries"].as_u64().unwrap() > 1_200 * 100 / 4, "{report}");
+    assert!(node.end("TERM").success());
+}
+
+#[test]
+fn what_is_broken_on_purpose_under_load_is_found_and_nothing_else() {
+    let world = World::new();
+    world.issue("backend", "load", "authority", "load");
+    let mut node = world.serve("a");
+    let args = ["--sessions", "100", "--active", "50", "--messages", "200", "--changes", "200", "--seconds", "1"];
+    let made = ["--members", "300"];
+    let ways = [("lost", &made[..]), ("duplicated", &["--streams"]), ("reordered", &[]), ("leaked", &["--streams"])];
+    for (broken, more) in ways {
+        let report = load(&node, &[&["1", "--tamper", broken], &args[..], more].concat(), 1);
+        for fault in FAULTS {
+            assert_eq!(report[fault], u64::from(fault == broken), "{broken}, {fault}: {report}");
+        }
+    }
+    // Two loads of one guild: each hears what none of its own calls explains.
+    let both = ["1", "--sessions", "10", "--seconds", "2"];
+    let reports = thread::scope(|scope| {
+        let loads = [(); 2].map(|()| scope.spawn(|| load(&node, &both, 1)));
+        loads.map(|load| load.join().unwrap())
+    });
+    assert!(reports.iter().all(|report| report["unexplained"].as_u64().unwrap() > 0), "{reports:?}");
+    assert!(node.end("TERM").success());
+}
+
+#[test]
+fn a_load_that_cannot_be_is_refused_with_the_reason() {
+    let world = World::new();
+    world.issue("backend", "load", "authority", "load");
+    let mut node = world.serve("a");
+    node.json(&["guild", "create", "7", "--name", "Ada's", "--owner", "1", "--nick", "Ada", "--json"]);
+    node.json_of(&["guild", "import", "--json"], &sample());
+    for (who, args, said) in [
+        ("operator", &["7"][..], "the certificate is of the role operator: a load takes a backend's"),
+        ("load", &["7", "--members", "5"], "the guild 7 is there already: leave --members out"),
+        (
+            "load",
+            &["8", "7", "--sessions", "130"],
+            "65 sessions are too many for the guild 7 with 1 members: at most 64",
+        ),
+        ("load", &["7", "--sessions", "2"], "the guild 7 has no channel for messages"),
+        ("load", &["8", "8"], "the guild 8 is named twice"),
+        ("load", &["8", "--tamper", "lost", "--sessions", "5"], "there must be active sessions"),
+        ("load", &["8", "--seconds", "0"], "0 is not in 1..=86400"),
+        ("load", &["8", "--bytes", "23"], "23 is not in 24..=65536"),
+    ] {
+        let output = node.run_as(who, &[&["load"], args].concat(), "");
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(2) && told.contains(said), "{:?} {told}", output.status);
+    }
+    assert!(node.end("TERM").success());
+}
+
+#[test]
 fn what_a_node_refuses_and_a_line_that_is_bad_are_told() {
     let world = World::new();
     let mut node = world.serve("a");
@@ -153,6 +246,26 @@ fn a_configuration_that_is_not_acceptable_is_refused() {
     world.succeed(&["pki", "init", "--cluster", "second", "--to", world.path("second").to_str().unwrap()]);
     world.issue("guild-node", "a", "second", "node-second");
     refused(&text.replace("node-a", "node-second"), "belongs to cluster");
+}
+
+/// Counts of a load's faults: all of them zero if nothing is wrong.
+const FAULTS: [&str; 9] =
+    ["lost", "duplicated", "reordered", "leaked", "altered", "late", "ended", "unexplained", "failed"];
+
+/// Runs a load as a backend, and returns its report.
+fn load(node: &Node<'_>, args: &[&str], exit_code: i32) -> Value {
+    let output = node.run_as("load", &[&["load"], args, &["--json"]].concat(), "");
+    let (stdout, stderr) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert_eq!(output.status.code(), Some(exit_code), "{args:?}: {stdout} {stderr}");
+    let report: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(report["passed"], exit_code == 0, "{report}");
+    if exit_code == 0 {
+        for fault in ["lost", "duplicated", "reordered", "leaked", "altered", "late", "ended", "unexplained", "failed"]
+        {
+            assert_eq!(report[fault], 0, "{fault}: {report}");
+        }
+    }
+    report
 }
 
 /// A guild as an export has it: with a category behind what stands under it, a member's own overwrite, and members of more than one import.

@@ -85,6 +85,7 @@ pub use counters::{Counter, Counters};
 pub use error::{ClientError, ConnectError};
 pub use guild::{Guild, MemberStream, Pieces, Recipients};
 pub use guildhall_proto::call::{Freshness, PageLimit, Piece, Prefix, Users};
+pub use guildhall_relay::{BatchItem, Delivery as DeliveryRef, DetachReason, Gap, Secret};
 pub use guildhall_sessions::{Attach, AttachError, Delivery, Resume, ResumeError, Resumed};
 pub use node::{GuildPage, Pong};
 pub use remote::Remote;

@@ -76,9 +76,20 @@ impl Heard {
         (number.max(self.from)..self.next).filter(|number| self.contains(*number)).count() as u64
     }
 
+    /// A bit for each number, from the first that it may hear on, 64 to a word; words behind the last that it heard may be missing.
+    pub(crate) fn words(&self) -> &[u64] {
+        &self.words
+    }
+
+    /// Keeps no more of the first so many words of numbers: they are before the first that it may hear now.
+    pub(crate) fn forget(&mut self, words: usize) {
+        self.words.drain(..words.min(self.words.len()));
+        self.from += words as u64 * u64::from(u64::BITS);
+    }
+
     /// What the bits take.
     pub(crate) fn bytes(&self) -> usize {
-        size_of_val(&self.words[..])
+        self.words.capacity() * size_of::<u64>()
     }
 
     fn place(&self, number: Number) -> Option<(usize, u64)> {
@@ -100,6 +111,18 @@ mod tests {
         assert_eq!(noted, expected);
         assert_eq!((9..80).filter(|number| heard.contains(*number)).collect::<Vec<_>>(), [10, 12, 75, 76]);
         assert_eq!((heard.count_from(0), heard.count_from(12), heard.count_from(76)), (4, 3, 1));
+    }
+
+    #[test]
+    fn what_was_forgotten_is_early_and_the_rest_stays() {
+        let mut heard = Heard::new(10);
+        [10, 80, 140].iter().for_each(|number| assert_eq!(heard.note(*number), Noted::InOrder));
+        assert_eq!(heard.words(), [1, 1 << 6, 1 << 2]);
+        heard.forget(1);
+        assert_eq!((heard.words(), heard.from(), heard.next()), (&[1 << 6, 1 << 2][..], 74, 141));
+        assert_eq!([73, 80, 81].map(|number| heard.note(number)), [Noted::Early, Noted::Again, Noted::Late]);
+        heard.forget(5);
+        assert_eq!((heard.note(394), heard.words(), heard.contains(394)), (Noted::InOrder, &[1][..], true));
     }
 
     #[test]

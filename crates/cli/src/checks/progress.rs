@@ -38,6 +38,11 @@ impl Progress {
         }
     }
 
+    /// How much was heard so far.
+    pub(crate) fn total(&self) -> u64 {
+        self.heard.load(Ordering::SeqCst)
+    }
+
     /// Waits until as many deliveries were heard, or nothing moves any more. For one task at a time.
     pub(crate) async fn wait_for(&self, wanted: u64) -> Waited {
         self.wanted.store(wanted, Ordering::SeqCst);

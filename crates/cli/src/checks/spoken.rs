@@ -14,8 +14,11 @@ pub(crate) struct Spoken {
 }
 
 impl Spoken {
+    /// Bytes of a message without text.
+    pub(crate) const HEAD_BYTES: usize = 3 * size_of::<u64>();
+
     pub(crate) fn write(self, text: &str) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(HEAD_BYTES + text.len());
+        let mut bytes = Vec::with_capacity(Self::HEAD_BYTES + text.len());
         bytes.extend_from_slice(&[0; FINGERPRINT_BYTES]);
         bytes.extend_from_slice(&self.number.to_le_bytes());
         bytes.extend_from_slice(&self.author.get().to_le_bytes());
@@ -37,7 +40,6 @@ impl Spoken {
 }
 
 const FINGERPRINT_BYTES: usize = size_of::<u64>();
-const HEAD_BYTES: usize = 3 * size_of::<u64>();
 
 #[cfg(test)]
 mod tests {

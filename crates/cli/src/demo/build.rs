@@ -5,13 +5,13 @@ use std::time::Instant;
 
 use anyhow::{Context, ensure};
 use guildhall_node::{Node, Pending};
-use guildhall_proto::limits::BULK_MEMBERS_MAX;
 use guildhall_proto::{Actor, CallError, ClientId, Command, Outcome};
 use tokio::time::sleep;
 
-use super::latency::{Kind, Latencies};
-use super::shape::Shape;
+use super::GUILD;
 use crate::operations::Operations;
+use crate::trial::latency::{Kind, Latencies};
+use crate::trial::shape::Shape;
 
 /// Creates the guild; calls `imported` with the members of each import that is done.
 pub(crate) async fn build(
@@ -21,30 +21,23 @@ pub(crate) async fn build(
     imported: impl Fn(u64),
 ) -> anyhow::Result<()> {
     let mut builder = Builder { node, operations: Operations::of(ClientId::new(BUILDER)?), pending: VecDeque::new() };
-    let create =
-        Command::CreateGuild { name: Shape::name("demo"), everyone: Shape::everyone(), owner: shape.new_member(0) };
+    let (create, rest) = shape.founding("demo");
     let call = builder.operations.call(Actor::System, create)?;
-    node.call(Shape::guild(), call).await.context("the guild is not created")?;
-    for role in Shape::roles() {
-        builder.begin(Command::CreateRole(role)).await?;
-    }
-    for (channel, overwrites) in Shape::channels() {
-        builder.begin(Command::CreateChannel { channel, overwrites }).await?;
+    node.call(GUILD, call).await.context("the guild is not created")?;
+    for command in rest {
+        builder.begin(command).await?;
     }
     while builder.settle_one().await?.is_some() {}
-    let numbers: Vec<u64> = (1..shape.members).step_by(BULK_MEMBERS_MAX).collect();
-    for from in numbers {
-        let to = shape.members.min(from + BULK_MEMBERS_MAX as u64);
-        let members = (from..to).map(|number| shape.new_member(number)).collect();
+    for import in shape.imports() {
         if builder.pending.len() == IMPORTS_AHEAD {
             builder.settle_import(latencies, &imported).await?;
         }
-        builder.begin(Command::ImportMembers(members)).await?;
+        builder.begin(import).await?;
     }
     while !builder.pending.is_empty() {
         builder.settle_import(latencies, &imported).await?;
     }
-    let members = node.view(Shape::guild()).await.context("the guild cannot be read")?.len() as u64;
+    let members = node.view(GUILD).await.context("the guild cannot be read")?.len() as u64;
     ensure!(members == shape.members, "the guild has {members} members instead of {}", shape.members);
     Ok(())
 }
@@ -60,7 +53,7 @@ impl Builder<'_> {
         let call = self.operations.call(Actor::System, command)?;
         let begun = Instant::now();
         loop {
-            match self.node.begin(Shape::guild(), call.clone()) {
+            match self.node.begin(GUILD, call.clone()) {
                 Ok(pending) => {
                     self.pending.push_back((begun, pending));
                     return Ok(());

@@ -4,17 +4,17 @@ use anyhow::Context;
 use guildhall_node::{DetachReason, Node};
 use tracing::warn;
 
+use super::GUILD;
 use super::drive::Collected;
 use super::house::Heard;
 use super::judge::judge_all;
-use super::latency::Latencies;
 use super::population::{Population, Reached};
 use super::record::Record;
 use super::report::{Checks, MemoryBytes};
-use super::rights::Rights;
 use super::scans;
 use super::seat::Errand;
-use super::shape::{CHANNELS, OPEN_CHANNELS, Shape};
+use crate::trial::latency::Latencies;
+use crate::trial::shape::{CHANNELS, OPEN_CHANNELS, Shape};
 
 /// What the guild says of itself in the end.
 pub(super) struct Said {
@@ -27,7 +27,7 @@ pub(super) struct Said {
 
 impl Said {
     pub(super) async fn by(node: &Node) -> anyhow::Result<Self> {
-        let view = node.view(Shape::guild()).await.context("the guild cannot be read")?;
+        let view = node.view(GUILD).await.context("the guild cannot be read")?;
         let memory = view.memory();
         let memory = MemoryBytes {
             pages: memory.pages as u64,
@@ -57,7 +57,7 @@ pub(super) struct Checked {
 pub(super) fn check(shape: Shape, collected: Collected, heard: Heard, removed: u64, said: &Said) -> Checked {
     let Collected { ledger, latencies, failed } = collected;
     let Heard { sessions, pruned, .. } = heard;
-    let ledger = ledger.close(Rights::new(), pruned, removed);
+    let ledger = ledger.close(shape.rights(), pruned, removed);
     let mut checks = Checks { failed, unexplained: ledger.unexplained, ..Checks::default() };
     for (found, (sitting, _)) in judge_all(&ledger, &sessions).iter().zip(&sessions) {
         checks.add(found, sitting.seat.errand == Errand::Stall);
@@ -76,7 +76,7 @@ pub(super) fn check(shape: Shape, collected: Collected, heard: Heard, removed: u
         checks,
         latencies,
         events: ledger.facts.len() as u64,
-        deliveries: records().map(|record| record.deliveries).sum(),
+        deliveries: records().map(|record| record.tally.deliveries).sum(),
         ended: records().filter(|record| record.end == Some(DetachReason::MemberLeft)).count() as u64,
         bytes: (records().map(Record::bytes).sum::<usize>() + size_of_val(&ledger.facts[..])) as u64,
     }

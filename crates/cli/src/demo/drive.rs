@@ -8,12 +8,12 @@ use guildhall_proto::{CallError, ClientId, Command};
 use tokio::sync::{mpsc, watch};
 use tracing::warn;
 
-use super::bell::Bell;
-use super::latency::{Kind, Latencies};
+use super::GUILD;
 use super::ledger::Ledger;
 use super::script::{Operation, Script, Turning};
-use super::shape::Shape;
 use crate::operations::Operations;
+use crate::trial::bell::Bell;
+use crate::trial::latency::{Kind, Latencies};
 
 /// Begins operations. What was begun goes to [`collect`], in order.
 pub(crate) struct Driver {
@@ -104,7 +104,7 @@ impl Driver {
     fn begin(&mut self, operation: Operation, due: Instant) -> anyhow::Result<()> {
         let call = self.operations.call(operation.actor, operation.command.clone())?;
         let pending = loop {
-            match self.node.begin(Shape::guild(), call.clone()) {
+            match self.node.begin(GUILD, call.clone()) {
                 Ok(pending) => break pending,
                 // Nothing was begun meanwhile, so the order is kept.
                 Err(CallError::Overloaded { retry_after }) => {

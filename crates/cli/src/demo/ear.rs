@@ -8,12 +8,13 @@ use guildhall_proto::{CallError, Event, EventKind, Level, UserId};
 use tokio::sync::watch;
 use tracing::warn;
 
-use super::bell::Belfry;
-use super::record::{Record, Sound};
+use super::GUILD;
+use super::record::Record;
 use super::seat::{Errand, Sitting};
-use super::shape::Shape;
-use super::tamper::Meddler;
 use crate::checks::Number;
+use crate::trial::bell::Belfry;
+use crate::trial::tally::Sound;
+use crate::trial::tamper::Meddler;
 
 /// What sessions with an errand are told to do, in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -99,7 +100,7 @@ impl Ear {
         let Self { meddler, record, belfry, .. } = self;
         meddler.pass(event, |event| {
             let sound = Sound::of(event);
-            sound.reach(record);
+            record.hear(&sound);
             if let Some(bell) = sound.bell {
                 belfry.heard(bell, 1);
             }
@@ -123,7 +124,7 @@ impl Ear {
         let begun = Instant::now();
         loop {
             let resume = Resume { attach: seat.attach(), secret, known };
-            match backends[relay].resume(Shape::guild(), resume).await {
+            match backends[relay].resume(GUILD, resume).await {
                 Ok(Resumed { session: stream, .. }) => {
                     let back = Self { stream, backends, sitting, record, meddler, belfry, cues };
                     return Ok((back, begun.elapsed()));
@@ -181,7 +182,7 @@ pub(crate) async fn serve(mut batches: Batches, mut records: Vec<Record>, belfry
         BatchItem::Event { event, tokens } => {
             let sound = Sound::of(event);
             for token in tokens {
-                sound.reach(&mut records[at(*token)]);
+                records[at(*token)].hear(&sound);
             }
             if let Some(bell) = sound.bell {
                 belfry.heard(bell, tokens.len() as u64);

@@ -11,9 +11,10 @@ use guildhall_proto::{
 use tokio::time::sleep;
 use tracing::warn;
 
-use super::latency::{Kind, Latencies};
-use super::shape::Shape;
+use super::GUILD;
 use crate::operations::Operations;
+use crate::trial::latency::{Kind, Latencies};
+use crate::trial::shape::Shape;
 
 /// The small guilds of a demo, with what each must be when it wakes.
 pub(crate) struct Hamlets {
@@ -36,7 +37,7 @@ impl Hamlets {
     pub(crate) async fn found(node: Node, founded: impl Fn(u64)) -> anyhow::Result<Self> {
         let mut hamlets = Self { node, founded: Vec::new() };
         for number in 0..HAMLETS {
-            let guild = GuildId::new(Shape::guild().get() + 1 + number)?;
+            let guild = GuildId::new(GUILD.get() + 1 + number)?;
             // A client's counters are kept apart by each guild.
             let mut operations = Operations::of(ClientId::MIN);
             let (name, everyone) = (Shape::name("hamlet"), Shape::everyone());

@@ -10,14 +10,14 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::warn;
 
-use super::bell::Belfry;
+use super::GUILD;
 use super::ear::{Cue, Ear, Listened, other, serve};
-use super::latency::{Kind, Latencies};
 use super::record::Record;
 use super::seat::{Errand, RELAYS, Seat, Seats, Service, Sitting};
-use super::shape::Shape;
-use super::tamper::Meddler;
 use crate::checks::Number;
+use crate::trial::bell::Belfry;
+use crate::trial::latency::{Kind, Latencies};
+use crate::trial::tamper::Meddler;
 
 /// The sessions of a demo.
 pub(crate) struct House {
@@ -157,7 +157,7 @@ async fn open_relay(
     cues: watch::Receiver<Cue>,
     attached: Arc<dyn Fn(u64) + Send + Sync>,
 ) -> Opened {
-    let (guild, backend) = (Shape::guild(), &backends[relay]);
+    let (guild, backend) = (GUILD, &backends[relay]);
     let (mut latencies, mut streams, mut sittings) = (Latencies::default(), Vec::new(), Vec::new());
     let batch = seats.iter().filter(|(seat, _)| seat.service == Service::Batch).count();
     // It must read from the first session on: attaches that nobody takes over are refused at some time.

@@ -2,45 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
-use std::ops::AddAssign;
 use std::thread;
 
 use guildhall_node::DetachReason;
 use guildhall_proto::{ChannelId, Level, Mentions, RoleId, UserId};
-use serde::Serialize;
 use tracing::info;
 
-use super::fact::Fact;
 use super::ledger::Closed;
 use super::record::{News, Record, Told};
-use super::rights::Touched;
 use super::seat::{Errand, Sitting};
-use super::shape::Shape;
 use crate::checks::Number;
-
-/// What is wrong with what sessions have heard, counted. All zero is as it must be, but for `due`, `gaps`, `missed` and `told`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub(crate) struct Findings {
-    /// Events that had to be heard.
-    pub(crate) due: u64,
-    /// Due, not heard, and under no gap; or the end of a session that it was not told.
-    pub(crate) lost: u64,
-    pub(crate) duplicated: u64,
-    /// Due, and heard after a later one.
-    pub(crate) reordered: u64,
-    /// Heard, or named in a summary, and not due.
-    pub(crate) leaked: u64,
-    /// Not as it was made.
-    pub(crate) altered: u64,
-    /// Gaps that were told.
-    pub(crate) gaps: u64,
-    /// Events under these that were due.
-    pub(crate) missed: u64,
-    /// Gaps under which nothing is missing.
-    pub(crate) needless_gaps: u64,
-    /// Typing and presence that was told.
-    pub(crate) told: u64,
-}
+use crate::trial::fact::Fact;
+use crate::trial::findings::Findings;
+use crate::trial::rights::Touched;
+use crate::trial::shape::Shape;
 
 /// Judges all sessions, on all cores.
 pub(crate) fn judge_all(ledger: &Closed, heard: &[(Sitting, Record)]) -> Vec<Findings> {
@@ -64,7 +39,7 @@ pub(crate) fn judge(ledger: &Closed, sitting: &Sitting, record: &Record) -> Find
     let mut eye = Eye::new(ledger, sitting);
     let session = sitting.seat.session.get();
     let mut marks = 0_u64;
-    let mut missed = vec![0_u64; record.gaps.len()];
+    let mut missed = vec![0_u64; record.tally.gaps.len()];
     let mut news = record.news.iter().peekable();
     // In the order of events, and of what came in between as it came.
     let mut told = record.told.clone();
@@ -74,10 +49,10 @@ pub(crate) fn judge(ledger: &Closed, sitting: &Sitting, record: &Record) -> Find
     let mut doubtful: Vec<&Told> = Vec::new();
     let mut found = Findings {
         told: record.told.len() as u64,
-        duplicated: record.duplicated,
-        leaked: record.early + record.numbers.count_from(ledger.end()),
-        altered: record.altered,
-        gaps: record.gaps.len() as u64,
+        duplicated: record.tally.duplicated,
+        leaked: record.tally.early + record.tally.numbers.count_from(ledger.end()),
+        altered: record.tally.altered,
+        gaps: record.tally.gaps.len() as u64,
         ..Findings::default()
     };
     for (idx, number, fact) in ledger.from(0) {
@@ -88,24 +63,24 @@ pub(crate) fn judge(ledger: &Closed, sitting: &Sitting, record: &Record) -> Find
             doubtful.push(told);
         }
         doubtful.retain(|told| !eye.may_be_told(told));
-        if record.numbers.contains(number) {
+        if record.tally.numbers.contains(number) {
             // What it was told before it heard this, it was told before it came to see more.
             let told = doubtful.extract_if(.., |told| told.behind <= number);
             found.leaked +=
                 told.inspect(|told| info!(session, ?told, "told what is not for the session")).count() as u64;
         }
-        let is_due = eye.hears(idx, number, fact) && number >= record.numbers.from();
+        let is_due = eye.hears(idx, number, fact) && number >= record.tally.numbers.from();
         found.due += u64::from(is_due);
-        if record.numbers.contains(number) {
+        if record.tally.numbers.contains(number) {
             marks = marks.wrapping_add(fact.mark());
             if !is_due {
                 info!(session, number, ?fact, "heard what is not for the session");
                 found.leaked += 1;
-            } else if record.late.contains(&number) {
+            } else if record.tally.late.contains(&number) {
                 found.reordered += 1;
             }
         } else if is_due {
-            match record.gaps.iter().position(|gap| (gap.after + 1..=gap.through).contains(&number)) {
+            match record.tally.gaps.iter().position(|gap| (gap.after + 1..=gap.through).contains(&number)) {
                 Some(gap) => missed[gap] += 1,
                 None => {
                     info!(session, number, ?fact, "not heard what is for the session");
@@ -120,7 +95,7 @@ pub(crate) fn judge(ledger: &Closed, sitting: &Sitting, record: &Record) -> Find
     found.missed = missed.iter().sum();
     found.needless_gaps = missed.iter().filter(|missed| **missed == 0).count() as u64;
     // Every event that was heard is the one that its number says.
-    found.altered += u64::from(marks != record.marks);
+    found.altered += u64::from(marks != record.tally.marks);
     let told_end = record.end == Some(DetachReason::MemberLeft);
     found.lost += u64::from(eye.has_ended && !told_end);
     found.leaked += u64::from(!eye.has_ended && record.end.is_some());
@@ -277,21 +252,6 @@ impl<'a> Eye<'a> {
             }
             Touched::Everything => self.seen.clear(),
         }
-    }
-}
-
-impl AddAssign for Findings {
-    fn add_assign(&mut self, other: Self) {
-        self.due += other.due;
-        self.lost += other.lost;
-        self.duplicated += other.duplicated;
-        self.reordered += other.reordered;
-        self.leaked += other.leaked;
-        self.altered += other.altered;
-        self.gaps += other.gaps;
-        self.missed += other.missed;
-        self.needless_gaps += other.needless_gaps;
-        self.told += other.told;
     }
 }
 

@@ -9,9 +9,9 @@ use std::collections::btree_map::Entry;
 
 use guildhall_proto::UserId;
 
-use super::fact::Fact;
-use super::rights::{Rights, Touched};
 use crate::checks::Number;
+use crate::trial::fact::Fact;
+use crate::trial::rights::{Rights, Touched};
 
 /// A ledger that is being written. Entries come in any order.
 #[derive(Debug)]
@@ -100,8 +100,13 @@ fn index(first: Number, number: Number) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::shape::Shape;
+    use super::super::GUILD;
     use super::*;
+
+    fn rights() -> Rights {
+        Shape { guild: GUILD, members: 10, seed: 1 }.rights()
+    }
+    use crate::trial::shape::Shape;
 
     #[test]
     fn every_number_is_explained_once() {
@@ -113,14 +118,14 @@ mod tests {
             ledger
         };
         let users: Box<[UserId]> = [Shape::user(2)].into();
-        let closed = ledger().close(Rights::new(), vec![(12, users.clone())], 1);
+        let closed = ledger().close(rights(), vec![(12, users.clone())], 1);
         assert_eq!((closed.unexplained, closed.facts.len(), closed.end()), (0, 3, 14));
         assert_eq!(closed.from(12).map(|(idx, number, _)| (idx, number)).collect::<Vec<_>>(), [(1, 12), (2, 13)]);
         assert_eq!(closed.from(0).count(), 3);
 
-        assert_eq!(ledger().close(Rights::new(), Vec::new(), 0).unexplained, 1);
-        assert_eq!(ledger().close(Rights::new(), vec![(12, users.clone())], 2).unexplained, 1);
-        assert_eq!(ledger().close(Rights::new(), vec![(11, users)], 1).unexplained, 2);
+        assert_eq!(ledger().close(rights(), Vec::new(), 0).unexplained, 1);
+        assert_eq!(ledger().close(rights(), vec![(12, users.clone())], 2).unexplained, 1);
+        assert_eq!(ledger().close(rights(), vec![(11, users)], 1).unexplained, 2);
     }
 
     #[test]
@@ -128,7 +133,7 @@ mod tests {
         let mut ledger = Ledger::after(0);
         ledger.enter(1, Fact::Unheard);
         ledger.enter(2, Fact::RoleDeleted { role: Shape::role(0) });
-        let closed = ledger.close(Rights::new(), Vec::new(), 0);
+        let closed = ledger.close(rights(), Vec::new(), 0);
         let versions: Vec<(usize, Touched)> = closed.rights.iter().map(|(idx, _, touched)| (*idx, *touched)).collect();
         assert_eq!(versions, [(0, Touched::Everything), (1, Touched::Everything)]);
         assert!(!closed.last_rights().has_role(Shape::role(0)));

@@ -7,12 +7,12 @@ use std::hash::Hasher;
 use guildhall_proto::{ChannelId, RoleId, UserId};
 use xxhash_rust::xxh3::Xxh3Default;
 
-use super::fact::Fact;
 use super::ledger::Closed;
 use super::record::Record;
-use super::rights::Rights;
 use super::seat::Sitting;
-use super::shape::Shape;
+use crate::trial::fact::Fact;
+use crate::trial::rights::Rights;
+use crate::trial::shape::Shape;
 
 /// The members as the ledger leaves them.
 pub(crate) struct Population<'a> {

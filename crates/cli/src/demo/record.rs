@@ -1,44 +1,22 @@
 //! What one session has heard: numbers and marks, no contents.
 
 use guildhall_node::{DetachReason, Gap};
-use guildhall_proto::{ChannelId, Ephemeral, EphemeralKind, Epoch, Event, EventKind, Millis, Unread, UserId};
+use guildhall_proto::{ChannelId, Ephemeral, EphemeralKind, Epoch, Millis, Unread, UserId};
 
-use super::bell::{Belfry, Bell};
-use super::fact::mark_of;
-use super::shape::Shape;
-use crate::checks::{Heard, Noted, Number};
+use crate::checks::Number;
+use crate::trial::bell::{Belfry, Bell};
+use crate::trial::shape::Shape;
+use crate::trial::tally::{Sound, Tally};
 
 /// One session's ear.
 #[derive(Debug)]
 pub(crate) struct Record {
-    epoch: Epoch,
-    pub(crate) numbers: Heard,
-    /// The sum of the marks of all that was heard, each once.
-    pub(crate) marks: u64,
-    /// Events that arrived, of whatever kind.
-    pub(crate) deliveries: u64,
-    pub(crate) duplicated: u64,
-    /// Numbers that came after a higher one.
-    pub(crate) late: Vec<Number>,
-    /// Numbers from before the session's time.
-    pub(crate) early: u64,
-    /// Events that are not as they were made.
-    pub(crate) altered: u64,
-    pub(crate) gaps: Vec<Missed>,
+    pub(crate) tally: Tally,
     pub(crate) news: Vec<News>,
     /// What was told beside the events, in the order in which it came.
     pub(crate) told: Vec<Told>,
     pub(crate) end: Option<DetachReason>,
     next_bell: usize,
-}
-
-/// What a session was told that it has lost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Missed {
-    /// The last number that it knows.
-    pub(crate) after: Number,
-    /// The last number that may be missing.
-    pub(crate) through: Number,
 }
 
 /// Channels that a session was told to have news in.
@@ -64,46 +42,20 @@ pub(crate) struct Told {
 impl Record {
     /// A session that hears what comes after `accepted`.
     pub(crate) fn new(epoch: Epoch, accepted: Number) -> Self {
-        Self {
-            epoch,
-            numbers: Heard::new(accepted + 1),
-            marks: 0,
-            deliveries: 0,
-            duplicated: 0,
-            late: Vec::new(),
-            early: 0,
-            altered: 0,
-            gaps: Vec::new(),
-            news: Vec::new(),
-            told: Vec::new(),
-            end: None,
-            next_bell: 0,
-        }
+        let tally = Tally::new(epoch, accepted);
+        Self { tally, news: Vec::new(), told: Vec::new(), end: None, next_bell: 0 }
     }
 
-    /// Takes note of an event with the mark that [`mark_of`] gives it. O(1).
-    pub(crate) fn hear(&mut self, event: &Event, mark: Option<u64>) {
-        self.deliveries += 1;
-        let Some(mark) = mark.filter(|_| event.position.epoch == self.epoch && self.end.is_none()) else {
-            self.altered += 1;
-            return;
-        };
-        let number = event.position.seq.0;
-        match self.numbers.note(number) {
-            Noted::InOrder => self.marks = self.marks.wrapping_add(mark),
-            Noted::Late => {
-                self.marks = self.marks.wrapping_add(mark);
-                self.late.push(number);
-            }
-            Noted::Again => self.duplicated += 1,
-            Noted::Early => self.early += 1,
+    /// Takes note of an event. O(1). After its end a session hears nothing that is as it was made.
+    pub(crate) fn hear(&mut self, sound: &Sound<'_>) {
+        self.tally.hear(sound.event, sound.mark.filter(|_| self.end.is_none()));
+        if let Some(bell) = sound.bell {
+            self.bell(bell);
         }
     }
 
     pub(crate) fn gap(&mut self, gap: Gap) {
-        let (after, through) = (gap.after.seq.0, gap.through.seq.0);
-        self.gaps.push(Missed { after, through });
-        self.numbers.pass(through + 1);
+        self.tally.gap(gap);
     }
 
     pub(crate) fn unread(&mut self, unread: &Unread) {
@@ -117,7 +69,7 @@ impl Record {
             EphemeralKind::Typing { channel, user, since } => (user, Some((channel, since))),
             EphemeralKind::Presence { user, .. } => (user, None),
         };
-        self.told.push(Told { at: ephemeral.at.seq.0, behind: self.numbers.next(), user, typing });
+        self.told.push(Told { at: ephemeral.at.seq.0, behind: self.tally.numbers.next(), user, typing });
     }
 
     pub(crate) fn end(&mut self, reason: DetachReason, belfry: &Belfry) {
@@ -126,38 +78,13 @@ impl Record {
     }
 
     /// Takes note of a bell; only then has the session heard it.
-    pub(crate) fn bell(&mut self, bell: Bell) {
+    fn bell(&mut self, bell: Bell) {
         self.next_bell = self.next_bell.max(bell.number() + 1);
     }
 
     /// What the record takes.
     pub(crate) fn bytes(&self) -> usize {
-        size_of::<Self>()
-            + self.numbers.bytes()
-            + size_of_val(&self.late[..])
-            + size_of_val(&self.gaps[..])
-            + size_of_val(&self.news[..])
-            + size_of_val(&self.told[..])
-    }
-}
-
-/// An event as all its hearers take note of it: looked at once, whatever their number.
-pub(crate) struct Sound<'a> {
-    pub(crate) event: &'a Event,
-    mark: Option<u64>,
-    pub(crate) bell: Option<Bell>,
-}
-
-impl<'a> Sound<'a> {
-    pub(crate) fn of(event: &'a Event) -> Self {
-        let bell = if let EventKind::GuildUpdated { after, .. } = &event.kind { Bell::read(&after.name) } else { None };
-        Self { event, mark: mark_of(&event.kind), bell }
-    }
-
-    pub(crate) fn reach(&self, record: &mut Record) {
-        record.hear(self.event, self.mark);
-        if let Some(bell) = self.bell {
-            record.bell(bell);
-        }
+        let own = size_of::<Self>() - size_of::<Tally>();
+        own + self.tally.bytes() + size_of_val(&self.news[..]) + size_of_val(&self.told[..])
     }
 }

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use comfy_table::presets::UTF8_BORDERS_ONLY;
-use comfy_table::{CellAlignment, Table};
+use comfy_table::Table;
 use serde::Serialize;
 
-use super::judge::Findings;
-use super::latency::Times;
 use crate::checks::Verdict;
 use crate::kill::Totals;
+use crate::tables::{aligned, grouped, mebibytes, new_table};
+use crate::trial::findings::Findings;
+use crate::trial::latency::{Times, operations_table};
 
 /// The figures of one demo, in the order in which they are shown.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -162,7 +162,7 @@ impl Report {
         let mut text = String::new();
         let tables = [
             self.events_table(),
-            self.operations_table(),
+            operations_table(&self.operations),
             self.memory_table(),
             self.checks_table(),
             self.killed_table(),
@@ -213,19 +213,8 @@ impl Report {
         aligned(table)
     }
 
-    fn operations_table(&self) -> Table {
-        let mut table = new_table(&["operation", "count", "p50 \u{b5}s", "p99 \u{b5}s", "max \u{b5}s"]);
-        for (name, times) in &self.operations {
-            let Times { count, p50_us, p99_us, max_us } = times;
-            let micros = |micros: &f64| format!("{micros:.1}");
-            table.add_row([name.replace('_', " "), grouped(*count), micros(p50_us), micros(p99_us), micros(max_us)]);
-        }
-        aligned(table)
-    }
-
     fn memory_table(&self) -> Table {
         let mut table = new_table(&["memory", "MiB"]);
-        let mebibytes = |bytes: u64| format!("{:.1}", bytes as f64 / f64::from(1 << 20));
         let MemoryBytes { pages, nick_order, role_sets, presence, overlay, bans, relays, checker } = self.memory_bytes;
         for (name, bytes) in [
             ("members in pages", pages),
@@ -288,33 +277,6 @@ impl Report {
     }
 }
 
-fn new_table(header: &[&str]) -> Table {
-    let mut table = Table::new();
-    table.load_preset(UTF8_BORDERS_ONLY).set_header(header);
-    table
-}
-
-/// Numbers stand at the right.
-fn aligned(mut table: Table) -> Table {
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    table
-}
-
-/// A number in groups of three digits.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
-    for (idx, digit) in digits.chars().enumerate() {
-        if idx > 0 && (digits.len() - idx).is_multiple_of(3) {
-            grouped.push(' ');
-        }
-        grouped.push(digit);
-    }
-    grouped
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -353,10 +315,5 @@ mod tests {
         assert_eq!(checks.strange_gaps, 1);
         checks.add(&Findings::default(), true);
         assert_eq!(checks.untold_gaps, 1);
-    }
-
-    #[test]
-    fn numbers_are_grouped() {
-        assert_eq!([0, 999, 1_000, 1_234_567].map(grouped), ["0", "999", "1 000", "1 234 567"]);
     }
 }

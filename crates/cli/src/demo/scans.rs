@@ -9,10 +9,11 @@ use guildhall_node::{Node, Question};
 use guildhall_proto::{CallError, ChannelId, CommandError};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
-use super::latency::{Kind, Latencies};
+use super::GUILD;
 use super::population::{Group, Reached};
-use super::shape::{CHANNELS, Shape};
 use crate::random::Random;
+use crate::trial::latency::{Kind, Latencies};
+use crate::trial::shape::{CHANNELS, Shape};
 
 /// Says when it is enough.
 pub(crate) type Enough = Arc<AtomicBool>;
@@ -49,8 +50,8 @@ pub(crate) async fn read(node: Node, shape: Shape, enough: Enough) -> anyhow::Re
             let user = Shape::user(random.below(shape.members));
             let channel = Shape::channel(random.below(CHANNELS));
             let begun = Instant::now();
-            let read = node.member(Shape::guild(), user).await;
-            let can = node.can(Shape::guild(), user, Some(channel)).await;
+            let read = node.member(GUILD, user).await;
+            let can = node.can(GUILD, user, Some(channel)).await;
             latencies.note(Kind::Read, begun.elapsed());
             for error in [read.err(), can.err()].into_iter().flatten() {
                 // Some leave on the way.
@@ -77,7 +78,7 @@ pub(crate) async fn reached(node: &Node, channels: &[ChannelId]) -> anyhow::Resu
 
 async fn recipients(node: &Node, question: Question) -> anyhow::Result<Group> {
     loop {
-        match node.recipients(Shape::guild(), question).await {
+        match node.recipients(GUILD, question).await {
             Ok(recipients) => return Ok(Group::of(recipients.all().await.context("a scan failed")?)),
             Err(CallError::Overloaded { retry_after }) => sleep(retry_after).await,
             Err(error) => return Err(error).context("a scan failed"),

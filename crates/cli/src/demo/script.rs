@@ -11,14 +11,15 @@ use guildhall_proto::{
     Payload, Permissions, Publish, RoleEdit, RoleId, SessionId,
 };
 
-use super::bell::Bell;
-use super::fact::Fact;
-use super::latency::Kind;
-use super::rights::Rights;
+use super::GUILD;
 use super::seat::{Errand, Seats};
-use super::shape::{CHANNELS, LAPSED, OPEN_CHANNELS, POPULAR, ROLES, STEWARD, Shape};
 use crate::checks::{Number, Spoken};
 use crate::random::Random;
+use crate::trial::bell::Bell;
+use crate::trial::fact::Fact;
+use crate::trial::latency::Kind;
+use crate::trial::rights::Rights;
+use crate::trial::shape::{CHANNELS, LAPSED, OPEN_CHANNELS, POPULAR, ROLES, STEWARD, Shape};
 
 /// The guild as the script has made it so far, and what it may still do.
 pub(crate) struct Script {
@@ -76,7 +77,7 @@ impl Script {
         Self {
             voices: voices.step_by(3).collect(),
             random: Random::new(shape.seed, SCRIPT),
-            rights: Rights::new(),
+            rights: shape.rights(),
             roles: BTreeMap::new(),
             gone: leaving.iter().copied().collect(),
             staying,
@@ -190,7 +191,7 @@ impl Script {
                 let command = Command::UpdateChannel { channel, edit: ChannelEdit { name, parent: None } };
                 Some(system(Kind::RightsChange, command, Fact::ChannelUpdated { channel }))
             }
-            2 => self.toggle_overwrite(OverwriteTarget::Role(RoleId::everyone(Shape::guild()))),
+            2 => self.toggle_overwrite(OverwriteTarget::Role(RoleId::everyone(GUILD))),
             3..=5 => {
                 let user = Shape::user(*self.random.pick(&self.staying)?);
                 self.toggle_overwrite(OverwriteTarget::User(user))
@@ -212,7 +213,7 @@ impl Script {
                 (Command::CreateRole(role), fact)
             }
             Turning::CreateChannel => {
-                let overwrites = Shape::hidden(CHANNELS);
+                let overwrites = self.shape.hidden(CHANNELS);
                 let fact = Fact::ChannelCreated { channel, overwrites: overwrites.clone().into() };
                 (Command::CreateChannel { channel: Shape::new_channel(CHANNELS), overwrites }, fact)
             }
@@ -243,7 +244,7 @@ impl Script {
     fn toggle_overwrite(&mut self, target: OverwriteTarget) -> Option<Operation> {
         let channel = Shape::channel(OPEN_CHANNELS + self.random.below(CHANNELS - OPEN_CHANNELS));
         let has = self.rights.overwrites(channel)?.iter().any(|overwrite| overwrite.target == target);
-        let allows = self.random.below(2) == 0 && target != OverwriteTarget::Role(RoleId::everyone(Shape::guild()));
+        let allows = self.random.below(2) == 0 && target != OverwriteTarget::Role(RoleId::everyone(GUILD));
         let after = match (has, allows) {
             (true, _) => None,
             (false, true) => Some(Shape::allow(target)),

@@ -3,9 +3,8 @@
 use guildhall_node::Attach;
 use guildhall_proto::{ChannelId, Level, RoleId, SessionId, Status, UserId};
 
-use super::rights::Rights;
-use super::shape::{CHANNELS, OPEN_CHANNELS, Shape};
 use crate::checks::Number;
+use crate::trial::shape::{CHANNELS, OPEN_CHANNELS, Shape};
 
 /// How a session is served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,7 +133,7 @@ impl Seats {
 
     /// An active session that reads for itself, and a channel that it may not see as the guild begins.
     pub(crate) fn kept_out(&self, shape: Shape) -> Option<(usize, ChannelId)> {
-        let rights = Rights::new();
+        let rights = shape.rights();
         let is_fit = |seat: &&(usize, &Seat)| {
             let Seat { member, level, service, errand, .. } = seat.1;
             let stays = *member > 0 && !shape.is_lapsed(*member);
@@ -175,12 +174,13 @@ const _: () = assert!(
 mod tests {
     use std::collections::BTreeMap;
 
+    use super::super::GUILD;
     use super::*;
 
     #[test]
     fn sessions_are_spread_over_members_relays_levels_and_services() {
         for (members, sessions) in [(1, 62), (2, 62), (10, 558), (10, 3), (1_000, 999), (1_000, 5_000)] {
-            let Seats(seats) = Seats::plan(Shape { members, seed: 1 }, sessions);
+            let Seats(seats) = Seats::plan(Shape { guild: GUILD, members, seed: 1 }, sessions);
             assert_eq!(seats.len() as u64, sessions + OWN_SESSIONS);
             let mut of_member: BTreeMap<u64, u64> = BTreeMap::new();
             for seat in &seats[2..] {
@@ -190,7 +190,7 @@ mod tests {
             assert!(of_member.values().all(|count| *count <= most), "{members} {sessions}: {of_member:?}");
             assert!(of_member.keys().all(|member| *member < members));
         }
-        let Seats(seats) = Seats::plan(Shape { members: 10_000, seed: 1 }, 3_000);
+        let Seats(seats) = Seats::plan(Shape { guild: GUILD, members: 10_000, seed: 1 }, 3_000);
         let count = |is: &dyn Fn(&Seat) -> bool| seats[2..].iter().filter(|seat| is(seat)).count();
         assert_eq!(count(&|seat| seat.level == Level::Passive), 2_700);
         assert_eq!(count(&|seat| seat.service == Service::Stream), 600);

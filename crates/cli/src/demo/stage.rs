@@ -11,20 +11,21 @@ use guildhall_store::Store;
 use tokio::sync::watch;
 use tracing::warn;
 
-use super::bell::Bell;
+use super::GUILD;
 use super::drive::{Collected, Driver, collect};
 use super::ear::Cue;
 use super::hamlets::{Hamlets, Slept};
 use super::house::House;
-use super::latency::{Kind, Latencies};
 use super::ledger::Ledger;
 use super::scans::{self, Enough};
 use super::script::Script;
-use super::shape::{LAPSED, Shape};
 use super::typing;
 use crate::bars;
 use crate::checks::Waited;
 use crate::operations::Operations;
+use crate::trial::bell::Bell;
+use crate::trial::latency::{Kind, Latencies};
+use crate::trial::shape::{LAPSED, Shape};
 
 /// A guild with sessions that listen.
 pub(super) struct Stage {
@@ -159,7 +160,7 @@ async fn prune(node: Node, after: Duration) -> anyhow::Result<(u64, Latencies)> 
     let command = Command::PruneMembers(PruneBy::Role(Shape::role(LAPSED)));
     let call = Operations::of(ClientId::new(PRUNER)?).call(Actor::System, command)?;
     let begun = Instant::now();
-    let outcome = node.call(Shape::guild(), call).await.context("the prune failed")?;
+    let outcome = node.call(GUILD, call).await.context("the prune failed")?;
     let mut latencies = Latencies::default();
     latencies.note(Kind::Prune, begun.elapsed());
     match outcome {
@@ -179,7 +180,7 @@ async fn blocking(
 }
 
 pub(super) async fn position(node: &Node) -> anyhow::Result<Position> {
-    Ok(node.view(Shape::guild()).await.context("the guild cannot be read")?.position())
+    Ok(node.view(GUILD).await.context("the guild cannot be read")?.position())
 }
 
 /// Events that each relay's ring holds. The reader that stopped has to be passed by as many.

@@ -8,10 +8,11 @@ use guildhall_node::Node;
 use guildhall_proto::CallError;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::latency::{Kind, Latencies};
+use super::GUILD;
 use super::scans::Enough;
-use super::shape::{CHANNELS, OPEN_CHANNELS, Shape};
 use crate::random::Random;
+use crate::trial::latency::{Kind, Latencies};
+use crate::trial::shape::{CHANNELS, OPEN_CHANNELS, Shape};
 
 /// Has one after the other of `members` type in a channel that all see, and the owner in any, until it is enough.
 pub(crate) async fn type_about(
@@ -32,7 +33,7 @@ pub(crate) async fn type_about(
             None => (Shape::owner(), random.below(CHANNELS)),
         };
         let begun = Instant::now();
-        match node.typing(Shape::guild(), user, Shape::channel(idx)).await {
+        match node.typing(GUILD, user, Shape::channel(idx)).await {
             Ok(()) => latencies.note(Kind::Typing, begun.elapsed()),
             // It is over by then.
             Err(CallError::Overloaded { .. }) => {}

@@ -11,10 +11,10 @@ use tracing::error;
 
 use super::hand::{Hand, HandId, guilds};
 use super::line::{Issued, Line};
-use super::load::{call, operation};
 use super::node_config;
 use super::report::Totals;
 use super::things::{Found, Things};
+use super::victim::{call, operation};
 
 /// All hands of a directory, as the lines of its children have them, and what was seen in its guilds.
 #[derive(Debug, Default)]
@@ -105,7 +105,7 @@ impl Ledger {
     }
 
     fn hand(&mut self, round: u64, number: u64) -> anyhow::Result<&mut Known> {
-        self.hands.get_mut(&HandId { round, number }).context("the load has a hand that nobody knows")
+        self.hands.get_mut(&HandId { round, number }).context("the child has a hand that nobody knows")
     }
 
     /// Compares all guilds with what must be there; finishes what was under way by asking for it again; and compares once more.

@@ -1,4 +1,4 @@
-//! One client of the load: what it asks for, one operation after the other, on things that no other client touches.
+//! One client of the child: what it asks for, one operation after the other, on things that no other client touches.
 //!
 //! Two processes go through the same hand: the one that is killed asks for its operations, the one that checks goes through them again by
 //! the lines that were written. So a hand draws from its seed and from what it was told of its own operations alone.

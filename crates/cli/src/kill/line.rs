@@ -11,7 +11,7 @@ use guildhall_proto::{Epoch, GuildId, Millis, Position, Seq};
 /// One line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Line {
-    /// The store is open, and the load begins.
+    /// The store is open, and the child begins.
     Begun,
     /// A hand asks for a step.
     Issued(Issued),
@@ -35,7 +35,7 @@ pub(super) struct Issued {
 
 /// A line that no child writes.
 #[derive(Debug, thiserror::Error)]
-#[error("the load wrote a line that means nothing: {0:?}")]
+#[error("the child wrote a line that means nothing: {0:?}")]
 pub(super) struct Strange(String);
 
 impl fmt::Display for Line {

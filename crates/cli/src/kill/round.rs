@@ -1,4 +1,4 @@
-//! One kill: a child at its load, killed at a moment that it does not know, and the lines that it wrote until then.
+//! One kill: a child at its work, killed at a moment that it does not know, and the lines that it wrote until then.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -40,14 +40,14 @@ pub(super) fn kill(path: &Path, round: u64, seed: u64, args: &[String], random: 
     };
     let binary = std::env::current_exe().context("this program's own file is not known")?;
     let mut child = Command::new(binary)
-        .args(["load", "--data"])
+        .args(["victim", "--data"])
         .arg(path)
         .args(["--round", &round.to_string(), "--seed", &seed.to_string()])
         .args(args)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()
-        .context("the load does not start")?;
+        .context("the child does not start")?;
     let started = Instant::now();
     let stdout = child.stdout.take().expect("it was asked for a pipe");
     let (told, lines) = mpsc::channel();
@@ -62,7 +62,7 @@ pub(super) fn kill(path: &Path, round: u64, seed: u64, args: &[String], random: 
     let killed = watch(&mut child, &lines, moment, started);
     // Whatever happened: no child outlives its round.
     drop(child.kill());
-    child.wait().context("the load does not end")?;
+    child.wait().context("the child does not end")?;
     reading.join().expect("reading lines does not panic");
     let (mut read, was_alive) = killed?;
     for line in lines.try_iter() {
@@ -98,8 +98,8 @@ fn watch(
             Err(RecvTimeoutError::Disconnected) => return Ok((read, false)),
         }
     }
-    let was_alive = child.try_wait().context("the load cannot be looked at")?.is_none();
-    child.kill().context("the load cannot be killed")?;
+    let was_alive = child.try_wait().context("the child cannot be looked at")?.is_none();
+    child.kill().context("the child cannot be killed")?;
     Ok((read, was_alive))
 }
 

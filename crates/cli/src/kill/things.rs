@@ -32,7 +32,7 @@ pub(super) enum Found {
     Wrong,
 }
 
-/// Carries out a command that the guild accepts, of those that the load makes.
+/// Carries out a command that the guild accepts, of those that the child makes.
 pub(super) fn apply(places: &mut Places, guild: GuildId, command: &Command) {
     if let Command::CreateGuild { owner, .. } = command {
         let mut things = Things::default();
@@ -44,7 +44,7 @@ pub(super) fn apply(places: &mut Places, guild: GuildId, command: &Command) {
         places.insert(guild, None);
         return;
     }
-    let things = places.get_mut(&guild).and_then(Option::as_mut).expect("the load acts in guilds that live");
+    let things = places.get_mut(&guild).and_then(Option::as_mut).expect("the child acts in guilds that live");
     things.apply(command);
 }
 
@@ -54,7 +54,7 @@ impl Things {
             Command::AddMember(member) => self.join(member),
             Command::ImportMembers(members) => members.iter().for_each(|member| self.join(member)),
             Command::UpdateMember { user, edit } => {
-                let (nick, roles) = self.members.get_mut(user).expect("the load changes members that are there");
+                let (nick, roles) = self.members.get_mut(user).expect("the child changes members that are there");
                 if let Some(new) = &edit.nick {
                     *nick = new.to_string();
                 }
@@ -73,7 +73,7 @@ impl Things {
             Command::Unban { user } => self.bans.retain(|banned| banned != user),
             Command::CreateRole(role) => drop(self.roles.insert(role.id, role.name.to_string())),
             Command::UpdateRole { role, edit } => {
-                let name = edit.name.as_ref().expect("the load renames roles");
+                let name = edit.name.as_ref().expect("the child renames roles");
                 self.roles.insert(*role, name.to_string());
             }
             Command::DeleteRole { role } => {
@@ -93,7 +93,7 @@ impl Things {
             | Command::RemoveOverwrite { .. }
             | Command::Publish(_)
             | Command::PruneMembers(PruneBy::Role(_) | PruneBy::Idle { .. }) => {
-                unreachable!("the load makes no such command within a guild: {command:?}")
+                unreachable!("the child makes no such command within a guild: {command:?}")
             }
         }
     }

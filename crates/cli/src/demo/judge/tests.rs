@@ -6,12 +6,17 @@ use guildhall_proto::{
     Position, Seq, SessionId, Status, Unread,
 };
 
-use super::super::bell::{Belfry, Bell};
+use super::super::GUILD;
 use super::super::ledger::Ledger;
-use super::super::record::Sound;
-use super::super::rights::Rights;
 use super::super::seat::{Seat, Service};
 use super::*;
+use crate::trial::bell::{Belfry, Bell};
+use crate::trial::rights::Rights;
+use crate::trial::tally::Sound;
+
+fn rights() -> Rights {
+    Shape { guild: GUILD, members: 10, seed: 1 }.rights()
+}
 
 const EPOCH: Epoch = Epoch(1);
 /// All see the first, and nobody but the owner and its four roles the other.
@@ -30,7 +35,7 @@ fn history() -> Closed {
     let after = Some(Shape::deny(target));
     ledger.enter(4, Fact::OverwriteChanged { channel: Shape::channel(OPEN), target, after });
     ledger.enter(5, message(OPEN, 3, None));
-    ledger.close(Rights::new(), Vec::new(), 0)
+    ledger.close(rights(), Vec::new(), 0)
 }
 
 fn sitting(member: u64, level: Level) -> Sitting {
@@ -53,7 +58,7 @@ fn heard(ledger: &Closed, numbers: &[Number]) -> Record {
     let mut record = Record::new(EPOCH, 0);
     for number in numbers {
         let (_, _, fact) = ledger.from(*number).next().unwrap();
-        record.hear(&event(*number), Some(fact.mark()));
+        record.tally.hear(&event(*number), Some(fact.mark()));
     }
     record
 }
@@ -98,13 +103,13 @@ fn every_kind_of_fault_is_found_by_its_name() {
 
     let ledger = history();
     let mut record = heard(&ledger, &[1, 3, 4]);
-    record.hear(&event(5), Some(ledger.facts[0].mark()));
+    record.tally.hear(&event(5), Some(ledger.facts[0].mark()));
     assert_eq!(judge(&ledger, &active, &record), Findings { altered: 1, ..right });
     let mut record = heard(&ledger, &[1, 3, 4, 5]);
-    record.hear(&event(6), Some(7));
+    record.tally.hear(&event(6), Some(7));
     assert_eq!(judge(&ledger, &active, &record).leaked, 1);
     let mut record = heard(&ledger, &[1, 3, 4, 5]);
-    record.hear(&event(5), None);
+    record.tally.hear(&event(5), None);
     assert_eq!(judge(&ledger, &active, &record), Findings { altered: 1, ..right });
 }
 
@@ -117,7 +122,7 @@ fn what_is_under_a_gap_is_missed_and_not_lost() {
         let mut record = heard(&ledger, &[1]);
         record.gap(Gap { after: at(after), through: at(through) });
         for number in [4, 5] {
-            record.hear(&event(number), Some(ledger.from(number).next().unwrap().2.mark()));
+            record.tally.hear(&event(number), Some(ledger.from(number).next().unwrap().2.mark()));
         }
         judge(&ledger, &active, &record)
     };
@@ -140,15 +145,15 @@ fn a_session_ends_with_its_member_and_hears_so() {
     let mut ledger = Ledger::after(0);
     ledger.enter(1, Fact::Left { user: left.user });
     ledger.enter(2, Fact::Bell { bell: Bell::new(0) });
-    let ledger = ledger.close(Rights::new(), Vec::new(), 0);
+    let ledger = ledger.close(rights(), Vec::new(), 0);
     let hears = |ends: bool, and_more: bool| {
         let mut record = Record::new(EPOCH, 0);
         let kind = EventKind::MemberLeft { member: left.clone() };
-        Sound::of(&Event { kind, ..event(1) }).reach(&mut record);
+        record.hear(&Sound::of(&Event { kind, ..event(1) }));
         if and_more {
             let settings = |name| GuildSettings { name, owner: Shape::owner() };
             let (before, after) = (settings(Shape::name("demo")), settings(Bell::new(0).name()));
-            Sound::of(&Event { kind: EventKind::GuildUpdated { before, after }, ..event(2) }).reach(&mut record);
+            record.hear(&Sound::of(&Event { kind: EventKind::GuildUpdated { before, after }, ..event(2) }));
         }
         if ends {
             record.end(DetachReason::MemberLeft, &Belfry::new());
@@ -197,14 +202,14 @@ fn what_is_told_late_is_held_to_the_rights_of_then() {
     let mut ledger = Ledger::after(0);
     ledger.enter(1, change(Some(Shape::deny(target))));
     ledger.enter(2, change(None));
-    let ledger = ledger.close(Rights::new(), Vec::new(), 0);
+    let ledger = ledger.close(rights(), Vec::new(), 0);
     // Accepted while the channel was hidden, and told before or after it came to be seen again.
     let told_after = |heard_before: &[Number], heard_then: &[Number]| {
         let mut record = heard(&ledger, heard_before);
         let kind = EphemeralKind::Typing { channel: Shape::channel(OPEN), user: Shape::user(9), since: Millis(1) };
         record.tell(&Ephemeral { at: Position { epoch: EPOCH, seq: Seq(1) }, kind });
         for number in heard_then {
-            record.hear(&event(*number), Some(ledger.from(*number).next().unwrap().2.mark()));
+            record.tally.hear(&event(*number), Some(ledger.from(*number).next().unwrap().2.mark()));
         }
         judge(&ledger, &sitting(7, Level::Active), &record)
     };

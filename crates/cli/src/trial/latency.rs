@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use comfy_table::Table;
 use hdrhistogram::Histogram;
 use serde::Serialize;
+
+use crate::tables::{aligned, grouped, new_table};
 
 /// What was done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -12,9 +15,12 @@ pub(crate) enum Kind {
     /// Ten thousand members of an import.
     Import,
     Attach,
+    Detach,
     /// A session that was cut comes back.
     Resume,
     Publish,
+    /// A message is heard, counted for each session that hears it.
+    Deliver,
     /// A message of those that push the reader which stopped out of its ring: as many at once as the guild takes.
     Burst,
     /// A member changes, comes, goes, or is banned.
@@ -41,11 +47,13 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 16] = [
+    pub(crate) const ALL: [Self; 18] = [
         Self::Import,
         Self::Attach,
+        Self::Detach,
         Self::Resume,
         Self::Publish,
+        Self::Deliver,
         Self::Burst,
         Self::MemberChange,
         Self::RightsChange,
@@ -65,8 +73,10 @@ impl Kind {
         match self {
             Self::Import => "import",
             Self::Attach => "attach",
+            Self::Detach => "detach",
             Self::Resume => "resume",
             Self::Publish => "publish",
+            Self::Deliver => "deliver",
             Self::Burst => "publish_burst",
             Self::MemberChange => "member_change",
             Self::RightsChange => "rights_change",
@@ -98,11 +108,16 @@ pub(crate) struct Times {
 
 impl Latencies {
     pub(crate) fn note(&mut self, kind: Kind, taken: Duration) {
+        self.note_times(kind, taken, 1);
+    }
+
+    /// Notes the same time so many times.
+    pub(crate) fn note_times(&mut self, kind: Kind, taken: Duration, times: u64) {
         let nanos = u64::try_from(taken.as_nanos()).unwrap_or(u64::MAX);
         let histogram = self.0.entry(kind).or_insert_with(|| {
             Histogram::new_with_max(NANOS_MAX, DIGITS).expect("three digits up to an hour are few buckets")
         });
-        histogram.saturating_record(nanos.max(1));
+        histogram.saturating_record_n(nanos.max(1), times);
     }
 
     pub(crate) fn add(&mut self, other: Self) {
@@ -125,6 +140,17 @@ impl Latencies {
             max_us: micros(histogram.max()),
         })
     }
+}
+
+/// Times by kind, for people.
+pub(crate) fn operations_table(operations: &BTreeMap<&'static str, Times>) -> Table {
+    let mut table = new_table(&["operation", "count", "p50 \u{b5}s", "p99 \u{b5}s", "max \u{b5}s"]);
+    for (name, times) in operations {
+        let Times { count, p50_us, p99_us, max_us } = times;
+        let micros = |micros: &f64| format!("{micros:.1}");
+        table.add_row([name.replace('_', " "), grouped(*count), micros(p50_us), micros(p99_us), micros(max_us)]);
+    }
+    aligned(table)
 }
 
 const NANOS_MAX: u64 = 3_600_000_000_000;

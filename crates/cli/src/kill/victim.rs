@@ -21,7 +21,7 @@ use crate::operations::now;
 ///
 /// # Errors
 /// If the directory cannot be opened, or a line not be written; if its disk fails.
-pub(crate) fn load(path: &Path, round: u64, seed: u64) -> anyhow::Result<()> {
+pub(crate) fn victim(path: &Path, round: u64, seed: u64) -> anyhow::Result<()> {
     let running = data::open(path, CLUSTER, &store_config())?;
     let store = Arc::clone(running.store()) as Arc<dyn Store>;
     running.run(Box::pin(async {

@@ -1,26 +1,25 @@
-//! What the guild of a demo looks like: roles, channels, and who holds what, all from a seed and from nothing else.
+//! What a guild on trial looks like: roles, channels, and who holds what, all from a seed and from nothing else.
 //!
 //! Members have numbers, 0 for the owner; number and user id follow from each other.
 
+use guildhall_proto::limits::BULK_MEMBERS_MAX;
 use guildhall_proto::{
-    Channel, ChannelId, ChannelKind, GuildId, MemberFlags, Name, NewMember, Nick, Overwrite, OverwriteTarget,
+    Channel, ChannelId, ChannelKind, Command, GuildId, MemberFlags, Name, NewMember, Nick, Overwrite, OverwriteTarget,
     Permissions, Role, RoleId, UserId,
 };
 
+use super::rights::Rights;
 use crate::random::Random;
 
 /// The guild as it begins.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Shape {
+    pub(crate) guild: GuildId,
     pub(crate) members: u64,
     pub(crate) seed: u64,
 }
 
 impl Shape {
-    pub(crate) fn guild() -> GuildId {
-        GuildId::MIN
-    }
-
     pub(crate) fn owner() -> UserId {
         Self::user(0)
     }
@@ -44,7 +43,7 @@ impl Shape {
         ChannelId::new(CHANNELS_FROM + idx).expect("far from both ends")
     }
 
-    /// The number of a channel of the demo, those made later among them.
+    /// The number of a channel of this shape, those made later among them.
     pub(crate) fn channel_idx(channel: ChannelId) -> usize {
         let idx = channel.get().saturating_sub(CHANNELS_FROM);
         usize::try_from(idx).expect("channels are few")
@@ -91,7 +90,7 @@ impl Shape {
     }
 
     pub(crate) fn name(text: &str) -> Name {
-        Name::parse(text).expect("the demo's names are short words")
+        Name::parse(text).expect("the names of a trial are short words")
     }
 
     pub(crate) fn roles() -> impl Iterator<Item = Role> {
@@ -111,15 +110,39 @@ impl Shape {
 
     /// The first [`OPEN_CHANNELS`] are everyone's, for ever. Of the others every second is hidden from all but four roles, and the
     /// rest is hidden from one role.
-    pub(crate) fn channels() -> impl Iterator<Item = (Channel, Vec<Overwrite>)> {
-        (0..CHANNELS).map(|idx| {
+    pub(crate) fn channels(self) -> impl Iterator<Item = (Channel, Vec<Overwrite>)> {
+        (0..CHANNELS).map(move |idx| {
             let overwrites = match idx {
                 0..OPEN_CHANNELS => Vec::new(),
-                _ if idx % 2 == 1 => Self::hidden(idx),
+                _ if idx % 2 == 1 => self.hidden(idx),
                 _ => vec![Self::deny(OverwriteTarget::Role(Self::role(idx % 20)))],
             };
             (Self::new_channel(idx), overwrites)
         })
+    }
+
+    /// What makes the guild of this name, with its owner as its only member: to be carried out in this order, the others one by one or together.
+    pub(crate) fn founding(self, name: &str) -> (Command, impl Iterator<Item = Command>) {
+        let owner = self.new_member(0);
+        let create = Command::CreateGuild { name: Self::name(name), everyone: Self::everyone(), owner };
+        let channels = self.channels().map(|(channel, overwrites)| Command::CreateChannel { channel, overwrites });
+        (create, Self::roles().map(Command::CreateRole).chain(channels))
+    }
+
+    /// What brings in all other members, as many at once as an import may.
+    pub(crate) fn imports(self) -> impl Iterator<Item = Command> {
+        (1..self.members).step_by(BULK_MEMBERS_MAX).map(move |from| {
+            let to = self.members.min(from + BULK_MEMBERS_MAX as u64);
+            Command::ImportMembers((from..to).map(|number| self.new_member(number)).collect())
+        })
+    }
+
+    /// Who may see what, as the guild begins.
+    pub(crate) fn rights(self) -> Rights {
+        let everyone = (RoleId::everyone(self.guild), Self::everyone());
+        let roles = Self::roles().map(|role| (role.id, role.permissions));
+        let channels = self.channels().map(|(channel, overwrites)| (channel.id, overwrites.into()));
+        Rights::new(self.guild, Self::owner(), roles.chain([everyone]), channels)
     }
 
     pub(crate) fn new_channel(idx: u64) -> Channel {
@@ -128,8 +151,8 @@ impl Shape {
     }
 
     /// Hidden from everyone but four roles, popular and rare ones.
-    pub(crate) fn hidden(idx: u64) -> Vec<Overwrite> {
-        let everyone = Self::deny(OverwriteTarget::Role(RoleId::everyone(Self::guild())));
+    pub(crate) fn hidden(self, idx: u64) -> Vec<Overwrite> {
+        let everyone = Self::deny(OverwriteTarget::Role(RoleId::everyone(self.guild)));
         let mut shown = [idx % 12, idx % 12 + 12 + idx % 7, 40 + idx, 150 + idx % 90].map(Self::role).to_vec();
         shown.sort_unstable();
         shown.dedup();
@@ -182,7 +205,7 @@ mod tests {
 
     #[test]
     fn roles_are_shared_unevenly_and_one_in_ten_lapses() {
-        let shape = Shape { members: 10_000, seed: 1 };
+        let shape = Shape { guild: GuildId::MIN, members: 10_000, seed: 1 };
         let holders = |idx| (0..10_000).filter(|number| shape.roles_of(*number).contains(&Shape::role(idx))).count();
         let (popular, lapsed) = (holders(POPULAR), holders(LAPSED));
         assert!(popular > 2_000 && popular > 5 * holders(100), "{popular}");

@@ -22,8 +22,13 @@ struct Bells {
 
 impl Bell {
     pub(crate) fn new(number: usize) -> Self {
-        assert!(number < BELLS_MAX, "a demo rings fewer bells");
+        assert!(number < BELLS_MAX, "a trial has fewer bells");
         Self(number)
+    }
+
+    /// The one behind it; behind the last comes the first.
+    pub(crate) fn next(self) -> Self {
+        Self((self.0 + 1) % BELLS_MAX)
     }
 
     pub(crate) fn number(self) -> usize {
@@ -74,7 +79,7 @@ impl Belfry {
 }
 
 const PREFIX: &str = "bell ";
-/// Bells of one demo, at most.
+/// Bells that differ.
 const BELLS_MAX: usize = 64;
 
 #[cfg(test)]
@@ -84,6 +89,7 @@ mod tests {
     #[test]
     fn a_bell_is_known_by_its_name() {
         assert_eq!(Bell::read(&Bell::new(7).name()), Some(Bell(7)));
+        assert_eq!((Bell(6).next(), Bell(BELLS_MAX - 1).next()), (Bell(7), Bell(0)));
         for other in ["bell", "bell 64", "bell x", "guild"] {
             assert_eq!(Bell::read(&Name::parse(other).unwrap()), None);
         }

@@ -7,14 +7,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use guildhall_proto::{ChannelId, Overwrite, OverwriteTarget, Permissions, RoleId, UserId};
+use guildhall_proto::{ChannelId, GuildId, Overwrite, OverwriteTarget, Permissions, RoleId, UserId};
 
 use super::fact::Fact;
-use super::shape::Shape;
 
 /// Roles, channels and overwrites at one moment. Versions share what they have in common.
 #[derive(Debug, Clone)]
 pub(crate) struct Rights {
+    guild: GuildId,
+    owner: UserId,
+    /// The everyone role among them.
     roles: Arc<BTreeMap<RoleId, Permissions>>,
     channels: Arc<BTreeMap<ChannelId, Arc<[Overwrite]>>>,
 }
@@ -28,11 +30,19 @@ pub(crate) enum Touched {
 }
 
 impl Rights {
-    /// As a guild begins.
-    pub(crate) fn new() -> Self {
-        let roles = Shape::roles().map(|role| (role.id, role.permissions));
-        let channels = Shape::channels().map(|(channel, overwrites)| (channel.id, overwrites.into()));
-        Self { roles: Arc::new(roles.collect()), channels: Arc::new(channels.collect()) }
+    /// Of a guild with these roles, everyone's among them, and these channels.
+    pub(crate) fn new(
+        guild: GuildId,
+        owner: UserId,
+        roles: impl IntoIterator<Item = (RoleId, Permissions)>,
+        channels: impl IntoIterator<Item = (ChannelId, Arc<[Overwrite]>)>,
+    ) -> Self {
+        let (roles, channels) = (roles.into_iter().collect(), channels.into_iter().collect());
+        Self { guild, owner, roles: Arc::new(roles), channels: Arc::new(channels) }
+    }
+
+    pub(crate) fn owner(&self) -> UserId {
+        self.owner
     }
 
     /// The overwrites of a channel, if there is such a channel.
@@ -50,19 +60,26 @@ impl Rights {
 
     /// Whether a member with these roles sees a channel.
     pub(crate) fn sees(&self, user: UserId, roles: &[RoleId], channel: ChannelId) -> bool {
+        self.can(user, roles, channel).contains(Permissions::VIEW_CHANNEL)
+    }
+
+    /// What a member with these roles may do in a channel; nothing in one that there is not.
+    pub(crate) fn can(&self, user: UserId, roles: &[RoleId], channel: ChannelId) -> Permissions {
         let Some(overwrites) = self.overwrites(channel) else {
-            return false;
+            return Permissions::NONE;
         };
-        if user == Shape::owner() {
-            return true;
+        if user == self.owner {
+            return Permissions::ALL;
         }
+        let everyone = RoleId::everyone(self.guild);
         let held = || roles.iter().filter_map(|role| Some((*role, *self.roles.get(role)?)));
-        let mut can = held().fold(Shape::everyone(), |can, (_, permissions)| can | permissions);
+        let begin = self.roles.get(&everyone).copied().unwrap_or(Permissions::NONE);
+        let mut can = held().fold(begin, |can, (_, permissions)| can | permissions);
         if can.contains(Permissions::ADMINISTRATOR) {
-            return true;
+            return Permissions::ALL;
         }
         let find = |target| overwrites.iter().find(|overwrite| overwrite.target == target);
-        if let Some(everyone) = find(OverwriteTarget::Role(RoleId::everyone(Shape::guild()))) {
+        if let Some(everyone) = find(OverwriteTarget::Role(everyone)) {
             can = (can - everyone.deny) | everyone.allow;
         }
         let (mut deny, mut allow) = (Permissions::NONE, Permissions::NONE);
@@ -74,7 +91,7 @@ impl Rights {
         if let Some(own) = find(OverwriteTarget::User(user)) {
             can = (can - own.deny) | own.allow;
         }
-        can.contains(Permissions::VIEW_CHANNEL)
+        can
     }
 
     /// Brings the rights from just before a fact to just after it.
@@ -120,12 +137,12 @@ impl Rights {
 
 #[cfg(test)]
 mod tests {
-    use super::super::shape::POPULAR;
+    use super::super::shape::{POPULAR, Shape};
     use super::*;
 
     #[test]
     fn the_rule_is_the_published_one() {
-        let mut rights = Rights::new();
+        let mut rights = Shape { guild: GuildId::MIN, members: 10, seed: 1 }.rights();
         let (user, owner) = (Shape::user(7), Shape::owner());
         let (open, hidden) = (Shape::channel(0), Shape::channel(11));
         assert!(rights.sees(user, &[], open) && !rights.sees(user, &[], hidden) && rights.sees(owner, &[], hidden));

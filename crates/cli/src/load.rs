@@ -1,0 +1,259 @@
+//! Loads guilds at a node that runs, as a backend node would, and checks every delivery.
+//!
+//! Each guild is [found](found) as it is, or made; sessions are [seated](seat) among its members, [attached](house), and [hear](ear). [Calls](drive) of a
+//! [script](script) begin when they are due. What the answers say goes into a [ledger](ledger). Now and then a bell is [rung](watch) that all
+//! sessions hear; what they have heard before it is then [judged](judge) by the ledger and the plain rule, and forgotten.
+
+mod drive;
+mod ear;
+mod error;
+mod found;
+mod house;
+mod judge;
+mod ledger;
+mod report;
+mod script;
+mod seat;
+mod watch;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use guildhall_client::{Backend, Client, ClientConfig, Counter};
+use guildhall_proto::{Actor, Command, GuildEdit, Level};
+use guildhall_transport::Role;
+use tokio::runtime::Handle;
+use tokio::sync::watch as signal;
+use tokio::task::JoinSet;
+
+use crate::args::LoadArgs;
+use crate::bars;
+use crate::checks::{Verdict, peak_memory_bytes};
+use crate::pki;
+use crate::trial::findings::Findings;
+use crate::trial::latency::{Kind, Latencies};
+use crate::trial::shape::Shape;
+use drive::{Calls, Count};
+use ear::{Ears, Pace};
+use found::{Found, Spread};
+use house::House;
+use judge::Judge;
+use ledger::Ledger;
+use report::{Checks, Counted, Report, Seconds};
+use script::{Changer, Operation, Speaker};
+use watch::Watch;
+
+pub(crate) use error::LoadError;
+
+/// One guild under load.
+struct Hall {
+    found: Found,
+    calls: Arc<Calls>,
+    ears: Arc<Ears>,
+}
+
+/// What the work on all guilds came to.
+#[derive(Default)]
+struct Worked {
+    found: Findings,
+    late: u64,
+}
+
+/// Runs a load.
+///
+/// # Errors
+/// [`InputError`](crate::input::InputError) and [`LoadError`] if it cannot be as it is asked to be; anything else is a failure of the load or the node.
+pub(crate) fn load(args: &LoadArgs) -> anyhow::Result<Report> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.context("the runtime does not start")?.block_on(Box::pin(run(args)))
+}
+
+async fn run(args: &LoadArgs) -> anyhow::Result<Report> {
+    let begun = Instant::now();
+    let (clients, backends) = connect(args).await?;
+    let client = &clients[0];
+    let halls = open(client, args).await?;
+    let found = begun.elapsed();
+
+    let sessions = halls.iter().map(|hall| hall.ears.seats.len() as u64).sum();
+    let bar = bars::bar(sessions, "sessions attached");
+    let (mut latencies, mut houses) = (Latencies::default(), Vec::new());
+    for hall in &halls {
+        let guild = hall.found.id;
+        houses.push(House::open(guild, &backends, &hall.ears, args.streams, &mut latencies, &bar).await?);
+    }
+    bar.finish_and_clear();
+    let attached = begun.elapsed();
+
+    let worked = work(args, &halls).await?;
+    let ran = begun.elapsed();
+    let relays = backends.iter().map(Backend::memory_bytes).sum::<usize>() as u64;
+    let mut report = report(args, &halls, &worked, &mut latencies);
+
+    for (hall, house) in halls.iter().zip(houses) {
+        house.close(&mut latencies).await?;
+        let edit = GuildEdit { name: Some(hall.found.name.clone()) };
+        hall.found
+            .guild
+            .call(Actor::System, Command::UpdateGuild(edit))
+            .await
+            .context("the guild keeps another name")?;
+        latencies.add(hall.calls.take_latencies());
+    }
+    let counter = |counter| clients.iter().map(|client| client.counters().of(counter)).sum();
+    report.counted = Counted {
+        relay_resyncs: counter(Counter::RelayResyncs),
+        sessions_cut: counter(Counter::SessionsCut),
+        sessions_resumed: counter(Counter::SessionsResumed),
+    };
+    for client in &clients {
+        client.close().await;
+    }
+    let seconds = |from: Duration, to: Duration| (to.saturating_sub(from).as_millis() as f64) / 1_000.0;
+    report.operations = Kind::ALL.iter().filter_map(|kind| Some((kind.name(), latencies.times(*kind)?))).collect();
+    report.deliveries_per_second = (report.deliveries as f64 / (ran - attached).as_secs_f64()) as u64;
+    report.memory_bytes.relays = relays;
+    report.peak_memory_bytes = peak_memory_bytes();
+    let end = begun.elapsed();
+    report.seconds = Seconds {
+        find: seconds(Duration::ZERO, found),
+        attach: seconds(found, attached),
+        run: seconds(attached, ran),
+        detach: seconds(ran, end),
+        total: seconds(Duration::ZERO, end),
+    };
+    Ok(report)
+}
+
+/// The backend nodes that this process is.
+async fn connect(args: &LoadArgs) -> anyhow::Result<(Vec<Client>, Vec<Backend>)> {
+    let (mut clients, mut backends) = (Vec::new(), Vec::new());
+    for _ in 0..args.backends {
+        let credentials = pki::credentials(&args.at.credentials)?;
+        let role = credentials.identity().role;
+        if role != Role::Backend {
+            return Err(LoadError::NoBackend { role: role.to_string() }.into());
+        }
+        let mut config = ClientConfig::new(args.at.node.clone(), credentials);
+        config.deadline = Duration::from_secs(args.at.within);
+        let client = Client::connect(config).await?;
+        backends.push(client.backend().context("a backend that is linked has no keys of sessions")?);
+        clients.push(client);
+    }
+    Ok((clients, backends))
+}
+
+/// Makes the guilds, if that is asked for, and shares the sessions out among them.
+async fn open(client: &Client, args: &LoadArgs) -> anyhow::Result<Vec<Hall>> {
+    let mut named = BTreeSet::new();
+    if let Some(guild) = args.guilds.iter().find(|guild| !named.insert(**guild)) {
+        return Err(LoadError::NamedTwice { guild: *guild }.into());
+    }
+    let mut halls = Vec::new();
+    let (guilds, mut first) = (args.guilds.len() as u64, first_session()?);
+    for (idx, guild) in (0..).zip(&args.guilds) {
+        if let Some(members) = args.members {
+            found::make(client, Shape { guild: *guild, members, seed: args.seed }).await?;
+        }
+        let sessions = args.sessions * (idx + 1) / guilds - args.sessions * idx / guilds;
+        let mut found = Found::read(client, *guild, Spread { sessions, active: args.active, first }).await?;
+        first += sessions;
+        let meddlers = match args.tamper {
+            // One delivery is broken, and so only one guild's.
+            Some(tamper) if idx == 0 => found.meddlers(tamper)?,
+            Some(_) | None => Vec::new(),
+        };
+        let ears = Arc::new(Ears::new(std::mem::take(&mut found.seats), found.at, meddlers));
+        let calls = Arc::new(Calls::new(found.guild.clone(), Ledger::after(found.at.seq.0)));
+        halls.push(Hall { found, calls, ears });
+    }
+    Ok(halls)
+}
+
+/// Does everything that is done while sessions listen, until all have heard the last of it.
+async fn work(args: &LoadArgs, halls: &[Hall]) -> anyhow::Result<Worked> {
+    let (time, begin) = (Duration::from_secs(args.seconds), Instant::now());
+    let pace = |rate: u64| Pace { begin, every_ns: 1e9 * halls.len() as f64 / rate as f64 };
+    let bytes = usize::try_from(args.bytes).context("messages longer than memory")?;
+    let (over, is_over) = signal::channel(false);
+    let (mut watching, mut driving) = (JoinSet::new(), JoinSet::new());
+    for (idx, Hall { found, calls, ears }) in (0..).zip(halls) {
+        let seed = args.seed.wrapping_add(idx);
+        let mut speaker = Speaker::new(found, &ears.seats, seed, bytes);
+        let mut changer = Changer::new(found, &ears.seats, seed);
+        let judge = Judge::new(found.rights.clone(), found.channels.clone(), &ears.seats);
+        let watch = Watch::new(Arc::clone(calls), Arc::clone(ears), judge, &found.name);
+        watching.spawn(watch.watch(is_over.clone()));
+        let drive = |rate: u64, next: Box<dyn FnMut(u64) -> Option<Operation> + Send>| {
+            let (calls, runtime, pace) = (Arc::clone(calls), Handle::current(), pace(rate));
+            move || calls.drive(&runtime, pace, time, next)
+        };
+        ears.pace.get_or_init(|| pace(args.messages));
+        if args.messages > 0 {
+            driving.spawn_blocking(drive(args.messages, Box::new(move |number| Some(speaker.publish(number)))));
+        }
+        if args.changes > 0 {
+            driving.spawn_blocking(drive(args.changes, Box::new(move |number| changer.change(number))));
+        }
+    }
+    driving.spawn(bars::fill(time, "seconds of load"));
+    while let Some(driven) = driving.join_next().await {
+        driven.context("a driver failed")?;
+    }
+    over.send_replace(true);
+    let mut worked = Worked::default();
+    while let Some(watched) = watching.join_next().await {
+        let (found, late) = watched.context("a watch failed")??;
+        worked.found += found;
+        worked.late += late;
+    }
+    Ok(worked)
+}
+
+/// What was counted, but for what is known only in the end.
+fn report(args: &LoadArgs, halls: &[Hall], worked: &Worked, latencies: &mut Latencies) -> Report {
+    let mut report = Report {
+        guilds: halls.len() as u64,
+        backends: args.backends,
+        streams: args.streams,
+        seed: args.seed,
+        ..Report::default()
+    };
+    let Findings { due, lost, reordered, leaked, missed, .. } = worked.found;
+    report.checks = Checks { due, lost, reordered, leaked, missed, late: worked.late, ..Checks::default() };
+    for Hall { found, calls, ears } in halls {
+        let (sums, delays) = ears.sums();
+        latencies.add(delays);
+        let ledger = calls.ledger.lock();
+        report.members += found.members;
+        report.sessions += ears.seats.len() as u64;
+        report.active += ears.seats.iter().filter(|seat| seat.level == Level::Active).count() as u64;
+        report.messages += calls.count(Count::Messages);
+        report.changes += calls.count(Count::Changes);
+        report.refused += calls.count(Count::Refused);
+        report.not_begun += calls.count(Count::NotBegun);
+        report.events += ledger.next() - found.at.seq.0 - 1;
+        report.deliveries += sums.deliveries;
+        report.memory_bytes.checker += sums.bytes;
+        report.checks.gaps += sums.gaps;
+        report.checks.told += sums.told;
+        report.checks.duplicated += sums.duplicated;
+        report.checks.altered += sums.altered;
+        report.checks.ended += sums.ended;
+        // Beyond all that happened.
+        report.checks.leaked += ears.heard_from(ledger.next());
+        report.checks.unexplained += ledger.unexplained;
+        report.checks.failed += calls.count(Count::Failed);
+    }
+    report.passed = report.verdict() == Verdict::Passed;
+    report
+}
+
+/// The first of sessions whose ids nobody else has, but for a chance of one in some billions.
+fn first_session() -> anyhow::Result<u64> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).context("the system gives no randomness")?;
+    Ok(1 + u64::from_le_bytes(bytes) / 4)
+}

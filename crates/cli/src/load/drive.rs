@@ -1,0 +1,134 @@
+//! Calls at a steady rate, whatever the answers do.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use guildhall_client::{ClientError, Guild};
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout_at;
+use tracing::warn;
+
+use super::ear::Pace;
+use super::ledger::Ledger;
+use super::script::Operation;
+use crate::trial::latency::{Kind, Latencies};
+
+/// The calls to one guild, and what they came to.
+pub(super) struct Calls {
+    guild: Guild,
+    pub(super) ledger: Mutex<Ledger>,
+    latencies: Mutex<Latencies>,
+    open: Arc<Semaphore>,
+    /// Set when no more are to begin.
+    over: AtomicBool,
+    counts: [AtomicU64; Count::ALL],
+}
+
+/// What is counted.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Count {
+    Messages,
+    Changes,
+    /// Not carried out for want of room or time.
+    Refused,
+    /// Due, and not begun in time.
+    NotBegun,
+    /// Refused for another reason, or with an outcome that is not known.
+    Failed,
+}
+
+impl Count {
+    const ALL: usize = Self::Failed as usize + 1;
+}
+
+impl Calls {
+    pub(super) fn new(guild: Guild, ledger: Ledger) -> Self {
+        let open = Arc::new(Semaphore::new(OPEN_MAX as usize));
+        let (ledger, latencies) = (Mutex::new(ledger), Mutex::default());
+        Self { guild, ledger, latencies, open, over: AtomicBool::new(false), counts: Default::default() }
+    }
+
+    pub(super) fn count(&self, what: Count) -> u64 {
+        self.counts[what as usize].load(Ordering::Relaxed)
+    }
+
+    pub(super) fn take_latencies(&self) -> Latencies {
+        std::mem::take(&mut *self.latencies.lock())
+    }
+
+    /// Begins no more calls.
+    pub(super) fn stop(&self) {
+        self.over.store(true, Ordering::Relaxed);
+    }
+
+    /// Begins one call after the other, each when it is due, for that time; those that `next` does not have are left out. Blocks its thread: a
+    /// thread wakes some 60 µs late, a task up to a millisecond.
+    pub(super) fn drive(
+        self: &Arc<Self>,
+        runtime: &Handle,
+        pace: Pace,
+        time: Duration,
+        mut next: impl FnMut(u64) -> Option<Operation>,
+    ) {
+        let end = pace.begin + time;
+        for number in 0.. {
+            let due = pace.due(number);
+            if due >= end {
+                return;
+            }
+            thread::sleep(due.saturating_duration_since(Instant::now()));
+            let open = Arc::clone(&self.open).try_acquire_owned().ok().or_else(|| {
+                let open = timeout_at(end.into(), Arc::clone(&self.open).acquire_owned());
+                runtime.block_on(open).ok()?.ok()
+            });
+            let (Some(permit), false) = (open, self.over.load(Ordering::Relaxed)) else {
+                let left = end.saturating_duration_since(due).as_nanos() as f64 / pace.every_ns;
+                self.add(Count::NotBegun, left.ceil() as u64);
+                return;
+            };
+            if let Some(operation) = next(number) {
+                runtime.spawn(Arc::clone(self).carry_out(operation, due, permit));
+            }
+        }
+    }
+
+    /// Waits until no call is open.
+    pub(super) async fn settle(&self) {
+        // Never closed.
+        drop(self.open.acquire_many(OPEN_MAX).await);
+    }
+
+    /// Carries one operation out; at which number.
+    pub(super) async fn call(&self, operation: Operation, due: Instant) -> Result<u64, ClientError> {
+        let Operation { kind, actor, command, fact } = operation;
+        let at = self.guild.call(actor, command).await?.at().seq.0;
+        self.latencies.lock().note(kind, due.elapsed());
+        self.ledger.lock().enter(at, fact);
+        Ok(at)
+    }
+
+    async fn carry_out(self: Arc<Self>, operation: Operation, due: Instant, _open: OwnedSemaphorePermit) {
+        let done = if operation.kind == Kind::Publish { Count::Messages } else { Count::Changes };
+        match self.call(operation, due).await {
+            Ok(_) => self.add(done, 1),
+            Err(ClientError::Overloaded { .. } | ClientError::Late | ClientError::Unavailable) => {
+                self.add(Count::Refused, 1);
+            }
+            Err(error) => {
+                self.add(Count::Failed, 1);
+                warn!(%error, "a call came to nothing");
+            }
+        }
+    }
+
+    fn add(&self, what: Count, by: u64) {
+        self.counts[what as usize].fetch_add(by, Ordering::Relaxed);
+    }
+}
+
+/// Calls of one guild that are open at a time: as many as the guild keeps outcomes of a client.
+const OPEN_MAX: u32 = guildhall_proto::limits::CLIENT_OUTCOMES_MAX as u32;

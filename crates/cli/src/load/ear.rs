@@ -1,0 +1,239 @@
+//! The sessions at work: who hears what, noted in a record each; by a task for each session, or by one for all of a guild at a backend node.
+
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use guildhall_client::{BatchItem, Batches, DeliveryRef, DetachReason, Gap, SessionStream};
+use guildhall_proto::{CallError, ChannelId, Event, EventKind, Position, Unread};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tracing::warn;
+
+use super::seat::Seat;
+use crate::checks::{Number, Progress, Spoken};
+use crate::trial::latency::{Kind, Latencies};
+use crate::trial::tally::{Sound, Tally};
+use crate::trial::tamper::Meddler;
+
+/// All sessions of one guild, with what they have heard.
+pub(super) struct Ears {
+    pub(super) seats: Vec<Seat>,
+    pub(super) records: Vec<Mutex<Record>>,
+    /// Who meddles with which session.
+    meddlers: Vec<(usize, Mutex<Meddler>)>,
+    /// Bells heard by all together.
+    pub(super) bells: Progress,
+    /// Set before the first message.
+    pub(super) pace: OnceLock<Pace>,
+    /// How long after it was due a message was heard. Several, so that tasks seldom wait for each other.
+    delays: [Mutex<Latencies>; DELAYS],
+}
+
+/// What one session has heard and was not judged on yet, and some sums.
+#[derive(Debug)]
+pub(super) struct Record {
+    pub(super) tally: Tally,
+    /// The sum of the marks of all that it heard and was judged on.
+    pub(super) explained: u64,
+    pub(super) news: Vec<News>,
+    gaps: u32,
+    /// Times that it was told that somebody is there or not.
+    told: u32,
+    end: Option<DetachReason>,
+}
+
+/// Channels that a session was told to have news in.
+#[derive(Debug, Clone)]
+pub(super) struct News {
+    pub(super) at: Number,
+    /// One list for all that were told the same.
+    pub(super) channels: Arc<[ChannelId]>,
+}
+
+/// When what happens at a steady rate is due.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pace {
+    pub(super) begin: Instant,
+    /// From one to the next.
+    pub(super) every_ns: f64,
+}
+
+/// What all sessions have heard and were told.
+#[derive(Debug, Default)]
+pub(super) struct Sums {
+    pub(super) deliveries: u64,
+    pub(super) duplicated: u64,
+    pub(super) altered: u64,
+    pub(super) gaps: u64,
+    pub(super) told: u64,
+    /// Sessions that have ended.
+    pub(super) ended: u64,
+    pub(super) bytes: u64,
+}
+
+impl Pace {
+    /// When the one of this number is due.
+    pub(super) fn due(self, number: u64) -> Instant {
+        self.begin + Duration::from_nanos((self.every_ns * number as f64) as u64)
+    }
+}
+
+impl Ears {
+    /// Of sessions that hear what comes after a position.
+    pub(super) fn new(seats: Vec<Seat>, at: Position, meddlers: Vec<(usize, Meddler)>) -> Self {
+        let records = seats.iter().map(|_| Mutex::new(Record::new(at))).collect();
+        let meddlers = meddlers.into_iter().map(|(of, meddler)| (of, Mutex::new(meddler))).collect();
+        Self { seats, records, meddlers, bells: Progress::new(), pace: OnceLock::new(), delays: Default::default() }
+    }
+
+    /// How many sessions have heard nothing yet from the number on.
+    pub(super) fn behind(&self, number: Number) -> u64 {
+        self.records.iter().filter(|record| record.lock().tally.numbers.next() <= number).count() as u64
+    }
+
+    /// Listens for all batch sessions of a backend node, each under its place here as its token, until the last of them is gone.
+    pub(super) async fn serve(self: Arc<Self>, mut batches: Batches) {
+        let at = |token: u64| usize::try_from(token).expect("tokens are places");
+        let visit = |item: BatchItem<'_>| match item {
+            BatchItem::Event { event, tokens } => {
+                let sound = Sound::of(event);
+                tokens.iter().for_each(|token| self.hear(at(*token), event, &sound));
+                self.heard(&sound, tokens.len() as u64, 0);
+            }
+            BatchItem::Gap { gap, tokens } => tokens.iter().for_each(|token| self.gap(at(*token), gap)),
+            BatchItem::Unread { unread, tokens } => {
+                let news = News::of(unread);
+                tokens.iter().for_each(|token| self.records[at(*token)].lock().news.push(news.clone()));
+            }
+            BatchItem::Ephemeral { tokens, .. } => {
+                tokens.iter().for_each(|token| self.records[at(*token)].lock().told += 1);
+            }
+            BatchItem::Detached { reason, token } => self.end(at(token), reason),
+        };
+        let mut visit = visit;
+        while batches.read(EVENTS_AT_ONCE, &mut visit).await {}
+    }
+
+    /// Listens for one session, until it has ended; detaches it when it is time. How long that took, if it was.
+    pub(super) async fn listen(
+        self: Arc<Self>,
+        idx: usize,
+        mut stream: SessionStream,
+        mut goodbye: watch::Receiver<bool>,
+    ) -> Option<Duration> {
+        let mut took = None;
+        let visit = |delivery: DeliveryRef<'_>| match delivery {
+            DeliveryRef::Event(event) => {
+                let sound = Sound::of(event);
+                self.hear(idx, event, &sound);
+                self.heard(&sound, 1, idx % DELAYS);
+            }
+            DeliveryRef::Gap(gap) => self.gap(idx, gap),
+            DeliveryRef::Unread(unread) => self.records[idx].lock().news.push(News::of(unread)),
+            DeliveryRef::Ephemeral(_) => self.records[idx].lock().told += 1,
+            DeliveryRef::Detached(reason) => self.end(idx, reason),
+        };
+        let mut visit = visit;
+        loop {
+            tokio::select! {
+                biased;
+                // Whoever sends it waits for all of these.
+                Ok(()) = goodbye.changed(), if took.is_none() => {
+                    let begun = Instant::now();
+                    loop {
+                        match stream.detach().await {
+                            Ok(_) => break,
+                            Err(CallError::Overloaded { retry_after }) => tokio::time::sleep(retry_after).await,
+                            Err(error) => {
+                                warn!(%error, "a session is not detached");
+                                return None;
+                            }
+                        }
+                    }
+                    took = Some(begun.elapsed());
+                }
+                goes_on = stream.read(DELIVERIES_AT_ONCE, &mut visit) => if !goes_on {
+                    return took;
+                }
+            }
+        }
+    }
+
+    /// What was heard and told so far, and how late messages came. What was told twice, or is older than what was judged, is duplicated.
+    pub(super) fn sums(&self) -> (Sums, Latencies) {
+        let mut sums = Sums::default();
+        for record in &self.records {
+            let record = record.lock();
+            let Record { tally, explained, gaps, told, end, news } = &*record;
+            sums.deliveries += tally.deliveries;
+            sums.duplicated += tally.duplicated + tally.early;
+            // Every event that was heard is the one that its number says.
+            sums.altered += tally.altered + u64::from(tally.marks != *explained);
+            sums.gaps += u64::from(*gaps);
+            sums.told += u64::from(*told);
+            sums.ended += u64::from(end.is_some());
+            sums.bytes += (size_of::<Record>() - size_of::<Tally>() + tally.bytes() + size_of_val(&news[..])) as u64;
+        }
+        let mut latencies = Latencies::default();
+        self.delays.iter().for_each(|delays| latencies.add(std::mem::take(&mut *delays.lock())));
+        (sums, latencies)
+    }
+
+    /// What sessions have heard from a number on, behind all that happened.
+    pub(super) fn heard_from(&self, number: Number) -> u64 {
+        self.records.iter().map(|record| record.lock().tally.numbers.count_from(number)).sum()
+    }
+
+    fn hear(&self, idx: usize, event: &Arc<Event>, sound: &Sound<'_>) {
+        let mut record = self.records[idx].lock();
+        match self.meddlers.iter().find(|(of, _)| *of == idx) {
+            None => record.tally.hear(sound.event, sound.mark),
+            Some((_, meddler)) => meddler.lock().pass(Arc::clone(event), |event| {
+                let sound = Sound::of(event);
+                record.tally.hear(sound.event, sound.mark);
+            }),
+        }
+    }
+
+    /// So many sessions have taken note of that.
+    fn heard(&self, sound: &Sound<'_>, sessions: u64, of: usize) {
+        if sound.bell.is_some() {
+            self.bells.add(sessions);
+        }
+        if let EventKind::MessagePublished(message) = &sound.event.kind
+            && let (Some(spoken), Some(pace)) = (Spoken::read(message.payload.bytes()), self.pace.get())
+        {
+            let delay = pace.due(spoken.number).elapsed();
+            self.delays[of].lock().note_times(Kind::Deliver, delay, sessions);
+        }
+    }
+
+    fn gap(&self, idx: usize, gap: Gap) {
+        let mut record = self.records[idx].lock();
+        record.tally.gap(gap);
+        record.gaps += 1;
+    }
+
+    fn end(&self, idx: usize, reason: DetachReason) {
+        self.records[idx].lock().end = Some(reason);
+    }
+}
+
+impl Record {
+    /// Of a session that hears what comes after a position.
+    pub(super) fn new(at: Position) -> Self {
+        Self { tally: Tally::new(at.epoch, at.seq.0), explained: 0, news: Vec::new(), gaps: 0, told: 0, end: None }
+    }
+}
+
+impl News {
+    fn of(unread: &Unread) -> Self {
+        Self { at: unread.at.seq.0, channels: unread.channels.as_slice().into() }
+    }
+}
+
+/// Events that a batch consumer takes before it lets others run.
+const EVENTS_AT_ONCE: usize = 64;
+/// As many for a session.
+const DELIVERIES_AT_ONCE: usize = 64;
+const DELAYS: usize = 16;
