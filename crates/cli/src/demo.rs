@@ -1,12 +1,11 @@
 //! The demo: a large guild, built, listened to, worked hard, and checked in the end.
 //!
-//! A [`Shape`] says what the guild looks like, a [`Script`] what is done to it; a [`Driver`](drive::Driver) does that at its due
-//! times, while the sessions of a [`House`] listen. What the operations' answers say goes into a [`Ledger`](ledger::Ledger), and from
+//! A [`Town`] has guild nodes and backend nodes, and links between them. A [`Shape`] says what the guild looks like, a [`Script`] what is done to it;
+//! a [`Driver`](drive::Driver) does that at its due times, while the sessions of a [`House`] listen. What the operations' answers say goes into a [`Ledger`](ledger::Ledger), and from
 //! that alone, by the published rule applied in the plainest way ([`rights`](crate::trial::rights)), the [`judge`](judge::judge) works out what each
 //! session must have heard. All of it lies in a temporary directory. In the last act processes are [killed](kill) at a work of their own, and
 //! what they had acknowledged is looked for.
 
-mod build;
 mod check;
 mod drive;
 mod ear;
@@ -22,6 +21,7 @@ mod scans;
 mod script;
 mod seat;
 mod stage;
+mod town;
 mod typing;
 
 use std::sync::Arc;
@@ -29,12 +29,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use guildhall_proto::GuildId;
-use guildhall_store::{EmbeddedConfig, Store};
+use guildhall_store::{EmbeddedConfig, EmbeddedStore};
 
 use crate::bars;
 use crate::checks::{Verdict, peak_memory_bytes};
 use crate::data;
 use crate::kill::{self, Totals};
+use crate::trial::founding;
 use crate::trial::latency::{Kind, Latencies};
 use crate::trial::shape::{CHANNELS, ROLES, Shape};
 use crate::trial::tamper::{Meddler, Overheard};
@@ -45,6 +46,7 @@ use report::{Checks, MemoryBytes, Report, Seconds};
 use script::Script;
 use seat::{RELAYS, Seats};
 use stage::Stage;
+use town::Town;
 
 pub(crate) use crate::trial::tamper::Tamper;
 pub(crate) use error::DemoError;
@@ -67,7 +69,7 @@ pub(crate) fn demo(asked: Asked) -> anyhow::Result<Report> {
     asked.check()?;
     let directory = tempfile::tempdir().context("there is no temporary directory")?;
     let running = data::open(directory.path(), CLUSTER, &EmbeddedConfig::default())?;
-    let store = Arc::clone(running.store()) as Arc<dyn Store>;
+    let store = Arc::clone(running.store());
     let mut report = running.run(Box::pin(run(asked, store)))?;
 
     // What is broken on purpose is to be found without help.
@@ -83,45 +85,51 @@ pub(crate) fn demo(asked: Asked) -> anyhow::Result<Report> {
     Ok(report)
 }
 
-async fn run(asked: Asked, store: Arc<dyn Store>) -> anyhow::Result<Report> {
+async fn run(asked: Asked, store: Arc<EmbeddedStore>) -> anyhow::Result<Report> {
     let begun = Instant::now();
     let shape = Shape { guild: GUILD, members: asked.members, seed: asked.seed };
     let seats = Seats::plan(shape, asked.sessions);
     let meddlers = meddlers(asked.tamper, shape, &seats)?;
-    let node = stage::start_node(store)?;
+    let town = Arc::new(Town::open(store).await?);
 
     let mut latencies = Latencies::default();
     let bar = bars::bar(shape.members - 1, "members imported");
-    build::build(&node, shape, &mut latencies, |members| bar.inc(members)).await?;
+    let imported = |members, took| {
+        latencies.note(Kind::Import, took);
+        bar.inc(members);
+    };
+    founding::found(&town.guild(0, GUILD), shape, "demo", imported).await?;
     bar.finish_and_clear();
     let bar = bars::bar(hamlets::HAMLETS, "small guilds founded");
-    let hamlets = Hamlets::found(node.clone(), |guilds| bar.inc(guilds)).await?;
+    let hamlets = Hamlets::found(Arc::clone(&town), |guilds| bar.inc(guilds)).await?;
     bar.finish_and_clear();
     let built = begun.elapsed();
 
     let script = Script::new(shape, &seats);
-    let at = stage::position(&node).await?;
+    let at = stage::position(&town).await?;
     let bar = bars::bar(seats.0.len() as u64, "sessions attached");
     let attached = {
         let bar = bar.clone();
         Arc::new(move |sessions| bar.inc(sessions))
     };
-    let house = House::open(&node, seats, at, meddlers, &mut latencies, attached).await?;
+    let house = House::open(town.backends()?, seats, at, meddlers, &mut latencies, attached).await?;
     bar.finish_and_clear();
     let attached = begun.elapsed();
 
-    let mut stage = Stage { node, shape, house, late: 0 };
+    let mut stage = Stage { town, shape, house, late: 0 };
     let worked = stage.work(Duration::from_secs(asked.seconds), script, at, hamlets).await?;
     let ran = begun.elapsed();
 
     let bar = bars::bar(1, "checking");
-    let Stage { node, shape, house, late } = stage;
-    let said = Said::by(&node).await?;
+    let Stage { town, shape, house, late } = stage;
+    let said = Said::by(town.node_of(GUILD)?, &town.guild(0, GUILD)).await?;
+    let ((refused, redirected), nodes) = (town.sent_again(), town.nodes() as u64);
     let relays = house.relay_bytes() as u64;
     let sessions = house.sessions;
-    // Every session's stream ends with the node.
-    node.stop().await;
+    // Every session's stream ends with its backend node.
+    town.close_backends().await;
     let mut heard = house.close().await?;
+    Arc::into_inner(town).context("somebody still uses the nodes")?.stop().await;
     let resumed = heard.resumed;
     latencies.add(std::mem::take(&mut heard.latencies));
     let checked = check(shape, worked.collected, heard, worked.removed, &said);
@@ -139,6 +147,7 @@ async fn run(asked: Asked, store: Arc<dyn Store>) -> anyhow::Result<Report> {
         sessions,
         roles: ROLES,
         channels: CHANNELS,
+        nodes,
         relays: RELAYS as u64,
         seed: shape.seed,
         messages: worked.messages,
@@ -148,9 +157,11 @@ async fn run(asked: Asked, store: Arc<dyn Store>) -> anyhow::Result<Report> {
         pruned: worked.removed,
         ended: checked.ended,
         resumed,
-        refused: worked.refused,
+        refused,
+        redirected,
         slept: worked.slept,
         woken: worked.woken,
+        moved: worked.moved,
         checks,
         operations,
         seconds: Seconds {

@@ -6,6 +6,7 @@
 pub(crate) mod bell;
 pub(crate) mod fact;
 pub(crate) mod findings;
+pub(crate) mod founding;
 pub(crate) mod latency;
 pub(crate) mod rights;
 pub(crate) mod shape;

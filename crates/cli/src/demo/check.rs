@@ -1,7 +1,8 @@
 //! The check of a demo: what was heard and said, beside what must have been.
 
 use anyhow::Context;
-use guildhall_node::{DetachReason, Node};
+use guildhall_client::{DetachReason, Guild};
+use guildhall_node::Node;
 use tracing::warn;
 
 use super::GUILD;
@@ -26,7 +27,8 @@ pub(super) struct Said {
 }
 
 impl Said {
-    pub(super) async fn by(node: &Node) -> anyhow::Result<Self> {
+    /// By the node that owns it, and to one that calls it.
+    pub(super) async fn by(node: &Node, guild: &Guild) -> anyhow::Result<Self> {
         let view = node.view(GUILD).await.context("the guild cannot be read")?;
         let memory = view.memory();
         let memory = MemoryBytes {
@@ -38,7 +40,7 @@ impl Said {
             bans: memory.bans as u64,
             ..MemoryBytes::default()
         };
-        let reached = scans::reached(node, &ASKED_CHANNELS.map(Shape::channel)).await?;
+        let reached = scans::reached(guild, &ASKED_CHANNELS.map(Shape::channel)).await?;
         Ok(Self { members: view.len() as u64, reached, memory })
     }
 }

@@ -1,35 +1,48 @@
 //! Operations at their due time: begun by a thread of its own, whatever the guild's answers do, and noted as they are answered.
+//!
+//! Calls over links come as they come. So whatever depends on each other is done by one *hand*, one after the other: what is about the same member, and all that
+//! changes rights. A message depends on nothing. What everything may depend on, a role that goes say, has all that was begun before answered first, and
+//! is answered before anything else begins.
 
+use std::mem::replace;
+use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use guildhall_node::{Node, Pending};
-use guildhall_proto::{CallError, ClientId, Command};
-use tokio::sync::{mpsc, watch};
+use anyhow::Context;
+use guildhall_client::Guild;
+use guildhall_proto::Command;
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tracing::warn;
 
-use super::GUILD;
 use super::ledger::Ledger;
-use super::script::{Operation, Script, Turning};
-use crate::operations::Operations;
+use super::script::{After, Operation, Script, Turning};
 use crate::trial::bell::Bell;
 use crate::trial::latency::{Kind, Latencies};
 
-/// Begins operations. What was begun goes to [`collect`], in order.
+/// Begins operations. What they come to goes to whoever waits for [`Collected`].
 pub(crate) struct Driver {
-    node: Node,
     script: Script,
-    operations: Operations,
-    begun: mpsc::Sender<Begun>,
-    /// Times that an operation was refused for want of room, and tried again.
-    refused: u64,
+    runtime: Handle,
+    caller: Arc<Caller>,
+    hands: Vec<mpsc::Sender<Begun>>,
+    open: Arc<Semaphore>,
 }
 
-/// An operation that has its place in the guild's order.
-pub(crate) struct Begun {
+/// What calls, and notes the answers.
+struct Caller {
+    guild: Guild,
+    collected: Mutex<Collected>,
+    role_deleted: watch::Sender<bool>,
+}
+
+/// An operation that is under way.
+struct Begun {
     operation: Operation,
     due: Instant,
-    pending: Pending,
+    _open: OwnedSemaphorePermit,
 }
 
 /// What operations have come to.
@@ -41,9 +54,23 @@ pub(crate) struct Collected {
 }
 
 impl Driver {
-    pub(crate) fn new(node: Node, script: Script) -> (Self, mpsc::Receiver<Begun>) {
-        let (begun, answered) = mpsc::channel(AHEAD_MAX);
-        (Self { node, script, operations: Operations::of(ClientId::MIN), begun, refused: 0 }, answered)
+    /// Must be called within a runtime. What it returns says when the deletion of the role is answered.
+    pub(crate) fn new(guild: Guild, script: Script, ledger: Ledger) -> (Self, watch::Receiver<bool>) {
+        let (role_deleted, is_role_deleted) = watch::channel(false);
+        let collected = Mutex::new(Collected::new(ledger));
+        let caller = Arc::new(Caller { guild, collected, role_deleted });
+        let hands = (0..HANDS).map(|_| {
+            let (hand, mut begun) = mpsc::channel(OPEN_MAX as usize);
+            let caller = Arc::clone(&caller);
+            tokio::spawn(async move {
+                while let Some(next) = begun.recv().await {
+                    caller.carry_out(next).await;
+                }
+            });
+            hand
+        });
+        let (hands, open) = (hands.collect(), Arc::new(Semaphore::new(OPEN_MAX as usize)));
+        (Self { script, runtime: Handle::current(), caller, hands, open }, is_role_deleted)
     }
 
     /// Does for that time all that happens at a steady rate, and once on the way what happens once. Blocks its thread.
@@ -87,8 +114,10 @@ impl Driver {
         self.script.messages()
     }
 
-    pub(crate) fn refused(&self) -> u64 {
-        self.refused
+    /// What all has come to, once it is answered.
+    pub(crate) async fn collect(self) -> anyhow::Result<Collected> {
+        let _all = self.open.acquire_many(OPEN_MAX).await?;
+        Ok(replace(&mut *self.caller.collected.lock(), Collected::new(Ledger::after(0))))
     }
 
     fn next(&mut self, beat: Beat) -> Option<Operation> {
@@ -101,52 +130,57 @@ impl Driver {
         }
     }
 
-    fn begin(&mut self, operation: Operation, due: Instant) -> anyhow::Result<()> {
-        let call = self.operations.call(operation.actor, operation.command.clone())?;
-        let pending = loop {
-            match self.node.begin(GUILD, call.clone()) {
-                Ok(pending) => break pending,
-                // Nothing was begun meanwhile, so the order is kept.
-                Err(CallError::Overloaded { retry_after }) => {
-                    self.refused += 1;
-                    sleep(retry_after);
-                }
-                Err(error) => return Err(anyhow::Error::new(error).context("an operation was not taken")),
+    fn begin(&self, operation: Operation, due: Instant) -> anyhow::Result<()> {
+        let after = operation.after;
+        let places = if after == After::All { OPEN_MAX } else { 1 };
+        // Whoever has to wait for a place is late, which its time tells.
+        let open = self.runtime.block_on(Arc::clone(&self.open).acquire_many_owned(places))?;
+        let begun = Begun { operation, due, _open: open };
+        let caller = Arc::clone(&self.caller);
+        match after {
+            After::Nothing => drop(self.runtime.spawn(async move { caller.carry_out(begun).await })),
+            After::All => self.runtime.block_on(caller.carry_out(begun)),
+            After::Of(subject) => {
+                let hand = &self.hands[subject as usize % self.hands.len()];
+                hand.blocking_send(begun).ok().context("a hand has ended")?;
             }
-        };
-        // A collector that is gone has failed, and says why.
-        drop(self.begun.blocking_send(Begun { operation, due, pending }));
+        }
         Ok(())
     }
 }
 
-/// Notes what is answered until the driver is gone, and says when the deletion of the role is. How long an operation took counts from when
-/// it was due.
-pub(crate) async fn collect(
-    mut begun: mpsc::Receiver<Begun>,
-    ledger: Ledger,
-    role_deleted: watch::Sender<bool>,
-) -> Collected {
-    let mut collected = Collected { ledger, latencies: Latencies::default(), failed: 0 };
-    while let Some(Begun { operation, due, pending }) = begun.recv().await {
-        match pending.answer().await {
+impl Collected {
+    fn new(ledger: Ledger) -> Self {
+        Self { ledger, latencies: Latencies::default(), failed: 0 }
+    }
+}
+
+impl Caller {
+    /// How long it took counts from when it was due.
+    async fn carry_out(&self, begun: Begun) {
+        let Begun { operation, due, _open } = begun;
+        let Operation { kind, actor, command, facts, .. } = operation;
+        let deletes_role = matches!(command, Command::DeleteRole { .. });
+        let answer = self.guild.call(actor, command).await;
+        let mut collected = self.collected.lock();
+        match answer {
             Ok(outcome) => {
-                collected.latencies.note(operation.kind, due.elapsed());
+                collected.latencies.note(kind, due.elapsed());
                 let last = outcome.at().seq.0;
-                if matches!(operation.command, Command::DeleteRole { .. }) {
-                    role_deleted.send_replace(true);
-                }
-                for (back, fact) in operation.facts.into_iter().rev().enumerate() {
+                for (back, fact) in facts.into_iter().rev().enumerate() {
                     collected.ledger.enter(last.saturating_sub(back as u64), fact);
                 }
             }
             Err(error) => {
                 collected.failed += 1;
-                warn!(%error, ?operation, "an operation was not carried out");
+                warn!(%error, ?kind, ?facts, "an operation was not carried out");
             }
         }
+        drop(collected);
+        if deletes_role {
+            self.role_deleted.send_replace(true);
+        }
     }
-    collected
 }
 
 /// What happens at a steady rate.
@@ -183,6 +217,8 @@ const TURNINGS: [(u32, Turning); 4] =
     [(25, Turning::DeleteRole), (35, Turning::CreateChannel), (60, Turning::CreateRole), (70, Turning::DeleteChannel)];
 
 /// Operations begun and not answered: fewer than a client may hold open.
-const AHEAD_MAX: usize = 512;
+const OPEN_MAX: u32 = 512;
+/// Each carries out one operation at a time, which the disk may take milliseconds for.
+const HANDS: usize = 64;
 
-const _: () = assert!(AHEAD_MAX < guildhall_proto::limits::CLIENT_OUTCOMES_MAX);
+const _: () = assert!((OPEN_MAX as usize) < guildhall_proto::limits::CLIENT_OUTCOMES_MAX);

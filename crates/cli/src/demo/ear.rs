@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use guildhall_node::{AttachError, Backend, BatchItem, Batches, Delivery, Resume, ResumeError, Resumed, SessionStream};
+use guildhall_client::{
+    AttachError, Backend, BatchItem, Batches, Delivery, Resume, ResumeError, Resumed, SessionStream,
+};
 use guildhall_proto::{CallError, Event, EventKind, Level, UserId};
 use tokio::sync::watch;
 use tracing::warn;

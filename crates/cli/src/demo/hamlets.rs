@@ -1,24 +1,23 @@
-//! Small guilds that sleep and wake while the large one is busy.
+//! Small guilds that sleep and wake while the large one is busy; some of them wake at another node.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use guildhall_node::Node;
-use guildhall_proto::{
-    Actor, CallError, Channel, ChannelKind, ClientId, Command, GuildId, MemberFlags, NewMember, Outcome, Position,
-    UserId,
-};
+use guildhall_client::Guild;
+use guildhall_proto::{Actor, Channel, ChannelKind, Command, GuildId, MemberFlags, NewMember, Position, UserId};
+use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tracing::warn;
 
 use super::GUILD;
-use crate::operations::Operations;
+use super::town::Town;
 use crate::trial::latency::{Kind, Latencies};
 use crate::trial::shape::Shape;
 
 /// The small guilds of a demo, with what each must be when it wakes.
 pub(crate) struct Hamlets {
-    node: Node,
+    town: Arc<Town>,
     founded: Vec<(GuildId, Position)>,
 }
 
@@ -28,44 +27,43 @@ pub(crate) struct Slept {
     pub(crate) latencies: Latencies,
     pub(crate) slept: u64,
     pub(crate) woken: u64,
+    /// Guilds that were placed with another node while they slept.
+    pub(crate) moved: u64,
     /// Guilds that are not as they were, or were not asleep.
     pub(crate) wrong: u64,
 }
 
 impl Hamlets {
     /// Founds them; calls `founded` for each.
-    pub(crate) async fn found(node: Node, founded: impl Fn(u64)) -> anyhow::Result<Self> {
-        let mut hamlets = Self { node, founded: Vec::new() };
+    pub(crate) async fn found(town: Arc<Town>, founded: impl Fn(u64)) -> anyhow::Result<Self> {
+        let (mut hamlets, mut founding) = (Self { town, founded: Vec::new() }, JoinSet::new());
         for number in 0..HAMLETS {
-            let guild = GuildId::new(GUILD.get() + 1 + number)?;
-            // A client's counters are kept apart by each guild.
-            let mut operations = Operations::of(ClientId::MIN);
-            let (name, everyone) = (Shape::name("hamlet"), Shape::everyone());
-            let channel = Channel {
-                id: Shape::channel(0),
-                name: name.clone(),
-                kind: ChannelKind::Text,
-                parent: None,
-                position: 0,
-            };
-            let create = Command::CreateGuild { name, everyone, owner: member(number, 0) };
-            hamlets.call(guild, &mut operations, create).await?;
-            hamlets.call(guild, &mut operations, Command::CreateChannel { channel, overwrites: Vec::new() }).await?;
-            let others = (1..MEMBERS).map(|idx| member(number, idx)).collect();
-            let outcome = hamlets.call(guild, &mut operations, Command::ImportMembers(others)).await?;
-            hamlets.founded.push((guild, outcome.at()));
+            if founding.len() >= FOUNDING_AT_ONCE
+                && let Some(done) = founding.join_next().await
+            {
+                hamlets.founded.push(done.context("a small guild is not founded")??);
+                founded(1);
+            }
+            let id = GuildId::new(GUILD.get() + 1 + number)?;
+            let backend = usize::try_from(number)?;
+            founding.spawn(found(hamlets.town.guild(backend, id), id, number));
+        }
+        while let Some(done) = founding.join_next().await {
+            hamlets.founded.push(done.context("a small guild is not founded")??);
             founded(1);
         }
+        hamlets.founded.sort_unstable();
         Ok(hamlets)
     }
 
-    /// Has all fall asleep, and wakes one after the other within `time`.
+    /// Has all fall asleep, places some elsewhere, and wakes one after the other within `time`.
     pub(crate) async fn sleep_and_wake(self, time: Duration) -> anyhow::Result<Slept> {
+        let Self { town, founded } = self;
         let mut slept = Slept::default();
-        let awake = self.node.awake();
-        for (guild, _) in &self.founded {
+        let awake = town.awake();
+        for (guild, _) in &founded {
             let begun = Instant::now();
-            match self.node.sleep(*guild).await {
+            match town.node_of(*guild)?.sleep(*guild).await {
                 Ok(()) => {
                     slept.latencies.note(Kind::Sleep, begun.elapsed());
                     slept.slept += 1;
@@ -73,32 +71,37 @@ impl Hamlets {
                 Err(error) => warn!(%guild, %error, "a guild stays awake"),
             }
         }
-        let asleep = awake.saturating_sub(self.node.awake());
+        let asleep = awake.saturating_sub(town.awake());
         slept.wrong += (asleep as u64).abs_diff(HAMLETS);
+        for (guild, _) in founded.iter().step_by(MOVED_ONE_IN) {
+            town.move_on(*guild)?;
+            slept.moved += 1;
+        }
         let begun = Instant::now();
-        for ((guild, position), number) in self.founded.into_iter().zip(0_u32..) {
+        for ((guild, position), number) in founded.into_iter().zip(0_u32..) {
             let due = begun + time * number / u32::try_from(HAMLETS)?;
             sleep(due.saturating_duration_since(Instant::now())).await;
             let woken = Instant::now();
-            let view = self.node.view(guild).await.context("a guild does not wake")?;
+            let pieces = town.guild(0, guild).show().await.context("a guild does not wake")?;
             slept.latencies.note(Kind::Wake, woken.elapsed());
             slept.woken += 1;
             // Whoever owns it now counts on from where it stood.
-            let is_same = view.position().seq == position.seq && view.len() as u64 == MEMBERS;
+            let is_same = pieces.as_of().at.seq == position.seq && u64::from(pieces.members()) == MEMBERS;
             slept.wrong += u64::from(!is_same);
         }
         Ok(slept)
     }
+}
 
-    async fn call(&self, guild: GuildId, operations: &mut Operations, command: Command) -> anyhow::Result<Outcome> {
-        let call = operations.call(Actor::System, command)?;
-        loop {
-            match self.node.call(guild, call.clone()).await {
-                Err(CallError::Overloaded { retry_after }) => sleep(retry_after).await,
-                answered => return answered.context("a small guild is not founded"),
-            }
-        }
-    }
+async fn found(guild: Guild, id: GuildId, number: u64) -> anyhow::Result<(GuildId, Position)> {
+    let (name, everyone) = (Shape::name("hamlet"), Shape::everyone());
+    let (id_of_channel, kind) = (Shape::channel(0), ChannelKind::Text);
+    let channel = Channel { id: id_of_channel, name: name.clone(), kind, parent: None, position: 0 };
+    let create = Command::CreateGuild { name, everyone, owner: member(number, 0) };
+    guild.call(Actor::System, create).await?;
+    guild.call(Actor::System, Command::CreateChannel { channel, overwrites: Vec::new() }).await?;
+    let others = (1..MEMBERS).map(|idx| member(number, idx)).collect();
+    Ok((id, guild.call(Actor::System, Command::ImportMembers(others)).await?.at()))
 }
 
 fn member(hamlet: u64, idx: u64) -> NewMember {
@@ -110,3 +113,7 @@ fn member(hamlet: u64, idx: u64) -> NewMember {
 /// How many there are.
 pub(crate) const HAMLETS: u64 = 1_000;
 const MEMBERS: u64 = 20;
+/// Of so many, one is placed elsewhere while it sleeps.
+const MOVED_ONE_IN: usize = 3;
+/// Founded at a time: each waits for the disk.
+const FOUNDING_AT_ONCE: usize = 32;

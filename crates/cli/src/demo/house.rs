@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Context;
-use guildhall_node::{AttachError, Backend, BatchSession, Node};
+use guildhall_client::{AttachError, Backend, BatchSession};
 use guildhall_proto::{CallError, Level, Position, Status, UserId};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -51,7 +51,7 @@ pub(crate) type Meddlers = Vec<(usize, Meddler)>;
 impl House {
     /// Attaches all, while the guild rests `at` a position; calls `attached` for each.
     pub(crate) async fn open(
-        node: &Node,
+        backends: Arc<[Backend]>,
         seats: Seats,
         at: Position,
         mut meddlers: Meddlers,
@@ -62,7 +62,6 @@ impl House {
         let (cues, _) = watch::channel(Cue::Listen);
         let sessions = seats.0.len() as u64;
         let mut opening = Vec::new();
-        let backends: Arc<[Backend]> = (0..RELAYS).map(|_| node.backend()).collect();
         let mut of_relay: Vec<Vec<(Seat, Meddler)>> = (0..RELAYS).map(|_| Vec::new()).collect();
         for (idx, seat) in seats.0.into_iter().enumerate() {
             let meddler = meddlers.iter().position(|(of, _)| *of == idx).map(|at| meddlers.swap_remove(at).1);
@@ -123,7 +122,7 @@ impl House {
         self.backends.iter().map(Backend::memory_bytes).sum()
     }
 
-    /// Collects what was heard, once the node has stopped.
+    /// Collects what was heard, once the backend nodes are closed.
     pub(crate) async fn close(self) -> anyhow::Result<Heard> {
         let (sessions, pruned) = (Vec::new(), Vec::new());
         let mut heard = Heard { sessions, pruned, resumed: 0, latencies: Latencies::default() };

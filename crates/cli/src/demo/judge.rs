@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::thread;
 
-use guildhall_node::DetachReason;
+use guildhall_client::DetachReason;
 use guildhall_proto::{ChannelId, Level, Mentions, RoleId, UserId};
 use tracing::info;
 

@@ -1,6 +1,6 @@
 //! What one session has heard: numbers and marks, no contents.
 
-use guildhall_node::{DetachReason, Gap};
+use guildhall_client::{DetachReason, Gap};
 use guildhall_proto::{ChannelId, Ephemeral, EphemeralKind, Epoch, Millis, Unread, UserId};
 
 use crate::checks::Number;

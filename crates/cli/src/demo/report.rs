@@ -19,6 +19,9 @@ pub(crate) struct Report {
     pub(crate) sessions: u64,
     pub(crate) roles: u64,
     pub(crate) channels: u64,
+    /// Guild nodes.
+    pub(crate) nodes: u64,
+    /// Each at a backend node of its own.
     pub(crate) relays: u64,
     pub(crate) seed: u64,
     pub(crate) messages: u64,
@@ -34,11 +37,14 @@ pub(crate) struct Report {
     pub(crate) ended: u64,
     /// Sessions that were cut, and came back.
     pub(crate) resumed: u64,
-    /// Operations refused for want of room, and begun again.
+    /// Calls that nodes refused for want of room, and that were made again.
     pub(crate) refused: u64,
-    /// Small guilds that fell asleep, and that woke.
+    /// Calls that came to a node that did not have their guild, and were made again where it was.
+    pub(crate) redirected: u64,
+    /// Small guilds that fell asleep, that woke, and of them those that woke at another node.
     pub(crate) slept: u64,
     pub(crate) woken: u64,
+    pub(crate) moved: u64,
     #[serde(flatten)]
     pub(crate) checks: Checks,
     /// Processes killed at their work, and what was found of that.
@@ -183,7 +189,8 @@ impl Report {
         for (name, number) in [
             ("members", self.members),
             ("sessions, nine in ten passive", self.sessions),
-            ("relays", self.relays),
+            ("guild nodes", self.nodes),
+            ("backend nodes, with a relay each", self.relays),
             ("roles", self.roles),
             ("channels", self.channels),
             ("messages", self.messages),
@@ -195,7 +202,9 @@ impl Report {
             ("sessions cut and resumed", self.resumed),
             ("small guilds that fell asleep", self.slept),
             ("small guilds that woke", self.woken),
-            ("operations refused, and begun again", self.refused),
+            ("of them at another node", self.moved),
+            ("calls refused for want of room, and made again", self.refused),
+            ("calls sent on to the node that has the guild", self.redirected),
         ] {
             table.add_row([name.to_owned(), grouped(number)]);
         }

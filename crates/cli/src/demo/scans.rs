@@ -5,11 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use guildhall_node::{Node, Question};
-use guildhall_proto::{CallError, ChannelId, CommandError};
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use guildhall_client::{ClientError, Guild};
+use guildhall_proto::{ChannelId, CommandError, Question};
+use tokio::time::{MissedTickBehavior, interval};
 
-use super::GUILD;
 use super::population::{Group, Reached};
 use crate::random::Random;
 use crate::trial::latency::{Kind, Latencies};
@@ -19,7 +18,7 @@ use crate::trial::shape::{CHANNELS, Shape};
 pub(crate) type Enough = Arc<AtomicBool>;
 
 /// Asks who is reached by `@everyone` and `@here`, channel by channel, until it is enough.
-pub(crate) async fn scan(node: Node, shape: Shape, enough: Enough) -> anyhow::Result<Latencies> {
+pub(crate) async fn scan(guild: Guild, shape: Shape, enough: Enough) -> anyhow::Result<Latencies> {
     let mut latencies = Latencies::default();
     let mut random = Random::new(shape.seed, SCANS);
     let mut ticks = interval(SCAN_EVERY);
@@ -31,7 +30,7 @@ pub(crate) async fn scan(node: Node, shape: Shape, enough: Enough) -> anyhow::Re
             [(Kind::ScanEveryone, Question::Everyone { channel }), (Kind::ScanHere, Question::Here { channel })]
         {
             let begun = Instant::now();
-            recipients(&node, question).await?;
+            recipients(&guild, question).await?;
             latencies.note(kind, begun.elapsed());
         }
     }
@@ -39,7 +38,7 @@ pub(crate) async fn scan(node: Node, shape: Shape, enough: Enough) -> anyhow::Re
 }
 
 /// Reads members and their rights, a few at a time, until it is enough.
-pub(crate) async fn read(node: Node, shape: Shape, enough: Enough) -> anyhow::Result<Latencies> {
+pub(crate) async fn read(guild: Guild, shape: Shape, enough: Enough) -> anyhow::Result<Latencies> {
     let mut latencies = Latencies::default();
     let mut random = Random::new(shape.seed, READS);
     let mut ticks = interval(READ_EVERY);
@@ -50,12 +49,12 @@ pub(crate) async fn read(node: Node, shape: Shape, enough: Enough) -> anyhow::Re
             let user = Shape::user(random.below(shape.members));
             let channel = Shape::channel(random.below(CHANNELS));
             let begun = Instant::now();
-            let read = node.member(GUILD, user).await;
-            let can = node.can(GUILD, user, Some(channel)).await;
+            let read = guild.member(user).await;
+            let can = guild.can(user, Some(channel)).await;
             latencies.note(Kind::Read, begun.elapsed());
             for error in [read.err(), can.err()].into_iter().flatten() {
                 // Some leave on the way.
-                if !matches!(error, CallError::Refused(CommandError::UnknownMember { .. })) {
+                if !matches!(error, ClientError::Refused(CommandError::UnknownMember { .. })) {
                     return Err(error).context("a read failed");
                 }
             }
@@ -65,25 +64,24 @@ pub(crate) async fn read(node: Node, shape: Shape, enough: Enough) -> anyhow::Re
 }
 
 /// Whom the pings of channels reach.
-pub(crate) async fn reached(node: &Node, channels: &[ChannelId]) -> anyhow::Result<Vec<Reached>> {
+pub(crate) async fn reached(guild: &Guild, channels: &[ChannelId]) -> anyhow::Result<Vec<Reached>> {
     let mut reached = Vec::new();
     for channel in channels.iter().copied() {
         reached.push(Reached {
-            everyone: recipients(node, Question::Everyone { channel }).await?,
-            here: recipients(node, Question::Here { channel }).await?,
+            everyone: recipients(guild, Question::Everyone { channel }).await?,
+            here: recipients(guild, Question::Here { channel }).await?,
         });
     }
     Ok(reached)
 }
 
-async fn recipients(node: &Node, question: Question) -> anyhow::Result<Group> {
-    loop {
-        match node.recipients(GUILD, question).await {
-            Ok(recipients) => return Ok(Group::of(recipients.all().await.context("a scan failed")?)),
-            Err(CallError::Overloaded { retry_after }) => sleep(retry_after).await,
-            Err(error) => return Err(error).context("a scan failed"),
-        }
+async fn recipients(guild: &Guild, question: Question) -> anyhow::Result<Group> {
+    let mut recipients = guild.recipients(question).await.context("a scan failed")?;
+    let mut users = Vec::new();
+    while let Some(chunk) = recipients.next().await.context("a scan failed")? {
+        users.extend(chunk);
     }
+    Ok(Group::of(users))
 }
 
 /// Both questions, as often as a large and busy guild pings.

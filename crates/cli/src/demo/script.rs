@@ -1,7 +1,7 @@
 //! What is done to the guild, one operation after the other, and what must follow from each.
 //!
-//! The script knows the guild as it has made it, for the owner handles operations in the order in which they are begun: so every one
-//! is allowed, and changes something. The one thing that it does not know is how far the prune has come; it leaves those alone who
+//! The script knows the guild as it has made it, for each operation says what has to be done before it: so every one is allowed, and
+//! changes something. The one thing that it does not know is how far the prune has come; it leaves those alone who
 //! are pruned.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -48,7 +48,18 @@ pub(crate) struct Operation {
     pub(crate) kind: Kind,
     pub(crate) actor: Actor,
     pub(crate) command: Command,
+    pub(crate) after: After,
     pub(crate) facts: Vec<Fact>,
+}
+
+/// What has to be answered before an operation begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum After {
+    Nothing,
+    /// What was begun before about the same: a member's number, or [`RIGHTS`].
+    Of(u64),
+    /// All that was begun before; and nothing else begins before it is answered itself.
+    All,
 }
 
 /// What happens once on the way.
@@ -116,7 +127,7 @@ impl Script {
         let payload = Payload::new(Spoken { number, author }.write(TEXT)).expect("the text is short");
         let command = Command::Publish(Publish { channel, payload, mentions, session, echo });
         let fact = Fact::Message { channel, number, except: session.filter(|_| !echo), call };
-        Operation { kind: Kind::Publish, actor: Actor::User(author), command, facts: vec![fact] }
+        Operation { kind: Kind::Publish, actor: Actor::User(author), command, after: After::Nothing, facts: vec![fact] }
     }
 
     /// Another nick and a role more or less for a member; one in four has a session. `None` if there is nobody to be changed.
@@ -141,7 +152,7 @@ impl Script {
         let fact = Fact::Changed { user, roles: roles.clone().into() };
         let nick = Nick::parse(&format!("n{:x}", self.changes)).expect("letters and digits are a nick");
         let edit = MemberEdit { nick: Some(nick), roles: Some(roles), flags: None };
-        Some(system(Kind::MemberChange, Command::UpdateMember { user, edit }, fact))
+        Some(member_change(number, Command::UpdateMember { user, edit }, fact))
     }
 
     /// A new member comes.
@@ -154,7 +165,7 @@ impl Script {
         let user = Shape::user(number);
         let fact = Fact::Joined { user, roles: roles.clone().into() };
         let new = NewMember { user, nick: Shape::nick(number), roles, flags: MemberFlags::NONE };
-        Some(system(Kind::MemberChange, Command::AddMember(new), fact))
+        Some(member_change(number, Command::AddMember(new), fact))
     }
 
     /// Somebody goes: of those with a session a few, else who came lately; or is banned, or unbanned.
@@ -166,18 +177,18 @@ impl Script {
             && let Some(number) = self.banned.pop()
         {
             let command = Command::Unban { user: Shape::user(number) };
-            return Some(system(Kind::MemberChange, command, Fact::Unheard));
+            return Some(member_change(number, command, Fact::Unheard));
         }
         let number = with_session.or_else(|| self.guests.pop())?;
         self.gone.insert(number);
         let user = Shape::user(number);
         if !self.changes.is_multiple_of(3) {
-            return Some(system(Kind::MemberChange, Command::RemoveMember { user }, Fact::Left { user }));
+            return Some(member_change(number, Command::RemoveMember { user }, Fact::Left { user }));
         }
         self.banned.push(number);
         let facts = vec![Fact::Left { user }, Fact::Unheard];
         let command = Command::Ban { user, reason: None };
-        Some(Operation { kind: Kind::MemberChange, actor: Actor::System, command, facts })
+        Some(Operation { kind: Kind::MemberChange, actor: Actor::System, command, after: After::Of(number), facts })
     }
 
     /// An overwrite more or less, a channel's name, or an administrator's role that is one no more.
@@ -189,7 +200,7 @@ impl Script {
                 let channel = Shape::channel(self.random.below(CHANNELS));
                 let name = Some(Shape::name(&format!("channel {}", self.changes)));
                 let command = Command::UpdateChannel { channel, edit: ChannelEdit { name, parent: None } };
-                Some(system(Kind::RightsChange, command, Fact::ChannelUpdated { channel }))
+                Some(rights_change(After::Of(RIGHTS), command, Fact::ChannelUpdated { channel }))
             }
             2 => self.toggle_overwrite(OverwriteTarget::Role(RoleId::everyone(GUILD))),
             3..=5 => {
@@ -220,13 +231,13 @@ impl Script {
             Turning::DeleteChannel => (Command::DeleteChannel { channel }, Fact::ChannelDeleted { channel }),
         };
         self.rights.apply(&fact);
-        system(Kind::RightsChange, command, fact)
+        rights_change(After::All, command, fact)
     }
 
     /// A change that every session hears.
     pub(crate) fn ring(bell: Bell) -> Operation {
         let command = Command::UpdateGuild(GuildEdit { name: Some(bell.name()) });
-        system(Kind::RightsChange, command, Fact::Bell { bell })
+        rights_change(After::All, command, Fact::Bell { bell })
     }
 
     fn toggle_steward(&mut self) -> Option<Operation> {
@@ -238,7 +249,7 @@ impl Script {
         let fact = Fact::RoleSet { role, permissions };
         self.rights.apply(&fact);
         let edit = RoleEdit { permissions: Some(permissions), ..RoleEdit::default() };
-        Some(system(Kind::RightsChange, Command::UpdateRole { role, edit }, fact))
+        Some(rights_change(After::Of(RIGHTS), Command::UpdateRole { role, edit }, fact))
     }
 
     fn toggle_overwrite(&mut self, target: OverwriteTarget) -> Option<Operation> {
@@ -256,7 +267,7 @@ impl Script {
             Some(overwrite) => Command::SetOverwrite { channel, overwrite },
             None => Command::RemoveOverwrite { channel, target },
         };
-        Some(system(Kind::RightsChange, command, fact))
+        Some(rights_change(After::Of(RIGHTS), command, fact))
     }
 
     /// Whom a message of the owner calls: mostly nobody.
@@ -295,9 +306,17 @@ impl Script {
     }
 }
 
-fn system(kind: Kind, command: Command, fact: Fact) -> Operation {
-    Operation { kind, actor: Actor::System, command, facts: vec![fact] }
+fn member_change(number: u64, command: Command, fact: Fact) -> Operation {
+    let after = After::Of(number);
+    Operation { kind: Kind::MemberChange, actor: Actor::System, command, after, facts: vec![fact] }
 }
+
+fn rights_change(after: After, command: Command, fact: Fact) -> Operation {
+    Operation { kind: Kind::RightsChange, actor: Actor::System, command, after, facts: vec![fact] }
+}
+
+/// What all changes of rights are about. No member has this number.
+const RIGHTS: u64 = u64::MAX;
 
 /// Brings a message to 300 bytes, of which 24 are its mark.
 const TEXT: &str = match std::str::from_utf8(&[b'.'; 276]) {

@@ -1,6 +1,6 @@
 //! Who sits where: each session with what decides on what it must hear.
 
-use guildhall_node::Attach;
+use guildhall_client::Attach;
 use guildhall_proto::{ChannelId, Level, RoleId, SessionId, Status, UserId};
 
 use crate::checks::Number;

@@ -4,11 +4,9 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use guildhall_node::Node;
-use guildhall_proto::CallError;
+use guildhall_client::{ClientError, Guild};
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::GUILD;
 use super::scans::Enough;
 use crate::random::Random;
 use crate::trial::latency::{Kind, Latencies};
@@ -16,7 +14,7 @@ use crate::trial::shape::{CHANNELS, OPEN_CHANNELS, Shape};
 
 /// Has one after the other of `members` type in a channel that all see, and the owner in any, until it is enough.
 pub(crate) async fn type_about(
-    node: Node,
+    guild: Guild,
     shape: Shape,
     members: Vec<u64>,
     enough: Enough,
@@ -33,10 +31,10 @@ pub(crate) async fn type_about(
             None => (Shape::owner(), random.below(CHANNELS)),
         };
         let begun = Instant::now();
-        match node.typing(GUILD, user, Shape::channel(idx)).await {
+        match guild.typing(user, Shape::channel(idx)).await {
             Ok(()) => latencies.note(Kind::Typing, begun.elapsed()),
             // It is over by then.
-            Err(CallError::Overloaded { .. }) => {}
+            Err(ClientError::Overloaded { .. }) => {}
             Err(error) => return Err(error).context("typing failed"),
         }
     }

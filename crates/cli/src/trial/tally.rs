@@ -1,6 +1,6 @@
 //! What one session has heard of numbered events: their numbers, and the sum of their marks, but not their contents.
 
-use guildhall_node::Gap;
+use guildhall_client::Gap;
 use guildhall_proto::{Epoch, Event, EventKind};
 
 use super::bell::Bell;

@@ -1,6 +1,6 @@
 //! A few sessions and a short history, heard rightly and wrongly.
 
-use guildhall_node::Gap;
+use guildhall_client::Gap;
 use guildhall_proto::{
     Ephemeral, EphemeralKind, Epoch, Event, EventKind, GuildSettings, Member, MemberFlags, Millis, OverwriteTarget,
     Position, Seq, SessionId, Status, Unread,
