@@ -171,6 +171,7 @@ fn input(failed: &Failed) -> Input {
                 CallError::Unavailable { .. } => Input::Unavailable,
                 CallError::Stopping => Input::Unsent,
                 CallError::OutcomeUnknown => Input::Lost,
+                CallError::Denied { .. } => Input::Answered,
             },
             CallFault::Moved { node, grant } => Input::Moved(Place { node: *node, grant: *grant }),
             CallFault::TooLate => Input::TooLate,
@@ -193,7 +194,7 @@ impl From<Failed> for ClientError {
                 CallFault::Call(CallError::Unavailable { .. } | CallError::Stopping) | CallFault::Moved { .. } => {
                     Self::Unavailable
                 }
-                CallFault::Denied => Self::Denied,
+                CallFault::Denied | CallFault::Call(CallError::Denied { .. }) => Self::Denied,
                 CallFault::Malformed(malformed) => Self::Malformed(malformed),
                 CallFault::TooLate => Self::Late,
                 CallFault::FeedsFull { max } => Self::FeedsFull { max },

@@ -406,6 +406,7 @@ fn after(lost: bool, error: CallError) -> CallError {
         | CallError::Stopping
         | CallError::Unavailable { .. }
         | CallError::OutcomeUnknown
+        | CallError::Denied { .. }
         | CallError::Refused(_) => error,
     }
 }

@@ -199,6 +199,7 @@ fn faults() -> Vec<Sample> {
         Sample::variant("", CallError::Stopping),
         Sample::variant("", CallError::Unavailable { reason: String::from("the store is busy") }),
         Sample::variant("longest", CallError::Unavailable { reason: "r".repeat(CallError::REASON_BYTES_MAX) }),
+        Sample::variant("", CallError::Denied { reason: String::from("that is not for this role") }),
         Sample::variant("", CallFault::Call(overloaded)),
         Sample::variant("", CallFault::Moved { node: NodeId::new(7).unwrap(), grant: Grant(300) }),
         Sample::variant("", CallFault::Denied),
@@ -237,7 +238,7 @@ pub(crate) fn guild() -> GuildId {
 }
 
 pub(crate) fn feed_request() -> Request {
-    Request::Feed { guild: guild(), feed: FeedId(300), past: 4_096 }
+    Request::Feed { guild: guild(), feed: FeedId(300), past: 4_096, told_since: Some(position(3, 1_000)) }
 }
 
 pub(crate) fn as_of() -> AsOf {

@@ -110,6 +110,7 @@ fn every_fault_fits() {
         CallError::OutcomeUnknown,
         CallError::Stopping,
         CallError::Unavailable { reason: "\u{1f3db}".repeat(10_000) },
+        CallError::Denied { reason: "\u{1f3db}".repeat(10_000) },
     ];
     let mut faults = vec![
         CallFault::Moved { node: NodeId::new(u64::MAX - 1).unwrap(), grant: Grant(u64::MAX) },

@@ -9,15 +9,24 @@ use tokio::sync::Notify;
 use super::open::OpenFeed;
 
 /// One list, of which one task takes. Who puts a feed there sees to it that it is not there yet.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Ready {
-    feeds: Mutex<VecDeque<Arc<OpenFeed>>>,
+    /// `None` once the link has ended: a feed that was put there then would keep its list, and that the feed.
+    feeds: Mutex<Option<VecDeque<Arc<OpenFeed>>>>,
     news: Notify,
+}
+
+impl Default for Ready {
+    fn default() -> Self {
+        Self { feeds: Mutex::new(Some(VecDeque::new())), news: Notify::new() }
+    }
 }
 
 impl Ready {
     pub(super) fn push(&self, feed: Arc<OpenFeed>) {
-        self.feeds.lock().push_back(feed);
+        if let Some(feeds) = &mut *self.feeds.lock() {
+            feeds.push_back(feed);
+        }
         self.news.notify_one();
     }
 
@@ -33,16 +42,17 @@ impl Ready {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.feeds.lock().is_empty()
+        self.feeds.lock().as_ref().is_none_or(VecDeque::is_empty)
     }
 
-    pub(super) fn clear(&self) {
-        let feeds = std::mem::take(&mut *self.feeds.lock());
+    /// Lets go of all that stand there, and of all that come.
+    pub(super) fn end(&self) {
+        let feeds = self.feeds.lock().take();
         // Without the lock: who is dropped may be the last to hold a guild.
         drop(feeds);
     }
 
     fn pop(&self) -> Option<Arc<OpenFeed>> {
-        self.feeds.lock().pop_front()
+        self.feeds.lock().as_mut()?.pop_front()
     }
 }
