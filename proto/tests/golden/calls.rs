@@ -32,7 +32,7 @@ variants!(Answer:
 variants!(Reply: Outcome, Attached, Accepted);
 variants!(Piece: Settings, Role, Channel, Ban, Event, Member);
 variants!(CallFault: Call, Moved, Denied, Malformed, TooLate, FeedsFull);
-variants!(CallError: Refused, Overloaded, OutcomeUnknown, Stopping, Unavailable);
+variants!(CallError: Refused, Overloaded, OutcomeUnknown, Stopping, Unavailable, Denied);
 variants!(Malformed: Request, Chunks, Chunk, FeedIdInUse);
 variants!(ChunkFlaw: Undecodable, Misplaced, Disordered, TooMany, Incomplete);
 variants!(News: Event, Ended);
