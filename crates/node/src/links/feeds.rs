@@ -35,9 +35,9 @@ pub(super) struct Feeds {
     feeds_max: u32,
     table: Mutex<Table>,
     /// Those with events, maybe.
-    events: Arc<Ready>,
+    events: Arc<Ready<Arc<OpenFeed>>>,
     /// Those of which something is told, maybe.
-    told: Arc<Ready>,
+    told: Arc<Ready<Arc<OpenFeed>>>,
 }
 
 #[derive(Debug, Default)]

@@ -29,8 +29,8 @@ pub(super) struct OpenFeed {
     /// Whether it stands on the list of those with events, and on that of those of which something is told.
     is_called: AtomicBool,
     is_told: AtomicBool,
-    events: Arc<Ready>,
-    told: Arc<Ready>,
+    events: Arc<Ready<Arc<OpenFeed>>>,
+    told: Arc<Ready<Arc<OpenFeed>>>,
 }
 
 struct Place {
@@ -64,7 +64,12 @@ pub(super) enum Looked {
 }
 
 impl OpenFeed {
-    pub(super) fn new(id: FeedId, beginning: Beginning, to_send: Arc<Ready>, to_tell: Arc<Ready>) -> Self {
+    pub(super) fn new(
+        id: FeedId,
+        beginning: Beginning,
+        to_send: Arc<Ready<Arc<OpenFeed>>>,
+        to_tell: Arc<Ready<Arc<OpenFeed>>>,
+    ) -> Self {
         let Beginning { listening, events, told: through, told_since } = beginning;
         // An owner that began since has told its relays nothing before they came.
         let since = told_since.filter(|since| since.epoch == listening.live().feed.epoch);
