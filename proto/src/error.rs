@@ -304,6 +304,12 @@ pub enum CallError {
         /// By which leave; a lower one than the caller knows is old news.
         grant: Grant,
     },
+    /// Whoever asks may not, or is not understood, and will not be however often it asks; nothing happened.
+    #[error("asked in vain: {reason}")]
+    Denied {
+        /// Why.
+        reason: String,
+    },
 }
 
 impl CallError {
@@ -334,26 +340,32 @@ impl Encode for CallError {
                 node.encode(encoder)?;
                 grant.encode(encoder)
             }
+            Self::Denied { reason } => {
+                6_u32.encode(encoder)?;
+                reason[..reason.floor_char_boundary(Self::REASON_BYTES_MAX)].encode(encoder)
+            }
         }
     }
 }
 
 impl<Context> Decode<Context> for CallError {
     fn decode<D: Decoder<Context = Context>>(decoder: &mut D) -> Result<Self, DecodeError> {
+        let reason = |decoder: &mut D| {
+            let reason = String::decode(decoder)?;
+            if reason.len() > Self::REASON_BYTES_MAX {
+                return Err(DecodeError::Other("a reason of more than 512 bytes"));
+            }
+            Ok(reason)
+        };
         match u32::decode(decoder)? {
             0 => Ok(Self::Refused(CommandError::decode(decoder)?)),
             1 => Ok(Self::Overloaded { retry_after: from_wire_millis(u32::decode(decoder)?) }),
             2 => Ok(Self::OutcomeUnknown),
             3 => Ok(Self::Stopping),
-            4 => {
-                let reason = String::decode(decoder)?;
-                if reason.len() > Self::REASON_BYTES_MAX {
-                    return Err(DecodeError::Other("a reason of more than 512 bytes"));
-                }
-                Ok(Self::Unavailable { reason })
-            }
+            4 => Ok(Self::Unavailable { reason: reason(decoder)? }),
             5 => Ok(Self::Moved { node: NodeId::decode(decoder)?, grant: Grant::decode(decoder)? }),
-            6.. => Err(DecodeError::Other("no such error of a call")),
+            6 => Ok(Self::Denied { reason: reason(decoder)? }),
+            7.. => Err(DecodeError::Other("no such error of a call")),
         }
     }
 }

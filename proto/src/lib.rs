@@ -23,6 +23,7 @@
 pub mod call;
 pub mod codec;
 mod command;
+mod counters;
 #[cfg(feature = "defects")]
 pub mod defects;
 mod ephemeral;

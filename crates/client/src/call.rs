@@ -172,6 +172,7 @@ fn input(failed: &Failed) -> Input {
                 CallError::Stopping => Input::Unsent,
                 CallError::OutcomeUnknown => Input::Lost,
                 CallError::Moved { node, grant } => Input::Moved(Place { node: *node, grant: *grant }),
+                CallError::Denied { .. } => Input::Answered,
             },
             CallFault::TooLate => Input::TooLate,
             CallFault::Denied | CallFault::Malformed(_) | CallFault::FeedsFull { .. } => Input::Answered,
@@ -193,7 +194,7 @@ impl From<Failed> for ClientError {
                 CallFault::Call(CallError::Unavailable { .. } | CallError::Stopping | CallError::Moved { .. }) => {
                     Self::Unavailable
                 }
-                CallFault::Denied => Self::Denied,
+                CallFault::Denied | CallFault::Call(CallError::Denied { .. }) => Self::Denied,
                 CallFault::Malformed(malformed) => Self::Malformed(malformed),
                 CallFault::TooLate => Self::Late,
                 CallFault::FeedsFull { max } => Self::FeedsFull { max },

@@ -1,51 +1,25 @@
 //! What a client counts, pulled.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
+use guildhall_proto::{counter_cells, counters};
 use guildhall_sessions::Counted;
 
-/// What is counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Counter {
+counters! {
     /// Relays that fell out of their feeds, or met a new owner, and began again from a view.
-    RelayResyncs,
+    RelayResyncs: "relay_resyncs_total",
     /// Sessions that ended because they were dropped without a detach, and did not come back in time.
-    SessionsAbandoned,
+    SessionsAbandoned: "relay_sessions_abandoned_total",
     /// Sessions that were dropped without a detach, and may come back.
-    SessionsCut,
+    SessionsCut: "relay_sessions_cut_total",
     /// Sessions that came back.
-    SessionsResumed,
+    SessionsResumed: "relay_sessions_resumed_total",
     /// Of these, those that were told a gap first.
-    SessionsResumedWithGap,
+    SessionsResumedWithGap: "relay_sessions_resumed_with_gap_total",
     /// Subjects that left a relay's full keep-latest map for newer ones.
-    EphemeralsPushedOut,
+    EphemeralsPushedOut: "ephemerals_dropped_total{reason=\"map_full\"}",
 }
 
-/// A client's counters.
-#[derive(Debug, Default)]
-pub struct Counters([AtomicU64; Counter::ALL.len()]);
-
-impl Counter {
-    /// All of them.
-    pub const ALL: [Self; 6] = [
-        Self::RelayResyncs,
-        Self::SessionsAbandoned,
-        Self::SessionsCut,
-        Self::SessionsResumed,
-        Self::SessionsResumedWithGap,
-        Self::EphemeralsPushedOut,
-    ];
-}
-
-impl Counters {
-    pub(crate) fn add(&self, counter: Counter, by: u64) {
-        self.0[counter as usize].fetch_add(by, Ordering::Relaxed);
-    }
-
-    /// How often that has happened.
-    pub fn of(&self, counter: Counter) -> u64 {
-        self.0[counter as usize].load(Ordering::Relaxed)
-    }
+counter_cells! {
+    /// A client's counters.
 }
 
 impl From<Counted> for Counter {

@@ -94,11 +94,11 @@ impl From<ClientError> for CallError {
             ClientError::Overloaded { retry_after } => Self::Overloaded { retry_after },
             ClientError::OutcomeUnknown => Self::OutcomeUnknown,
             ClientError::Closed => Self::Stopping,
+            // However often it is asked.
+            ClientError::Denied | ClientError::Malformed(_) => Self::Denied { reason: error.to_string() },
             ClientError::Unavailable
             | ClientError::Late
-            | ClientError::Denied
             | ClientError::FeedsFull { .. }
-            | ClientError::Malformed(_)
             | ClientError::Unread
             | ClientError::Answer(_) => Self::Unavailable { reason: error.to_string() },
         }
@@ -136,4 +136,20 @@ impl Failed {
 /// What was answered is no answer to the call.
 pub(crate) fn unfit(answer: &Answer) -> ClientError {
     ClientError::Answer(format!("{answer:?} in answer to another call"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_to_the_same_however_often_it_is_asked_is_not_taken_for_what_may_be_asked_again() {
+        for error in [ClientError::Denied, ClientError::Malformed(Malformed::Request)] {
+            let reason = error.to_string();
+            assert_eq!(CallError::from(error), CallError::Denied { reason });
+        }
+        for error in [ClientError::Late, ClientError::Unavailable, ClientError::FeedsFull { max: 1 }] {
+            assert!(matches!(CallError::from(error), CallError::Unavailable { .. }));
+        }
+    }
 }

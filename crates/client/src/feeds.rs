@@ -59,12 +59,13 @@ impl Feeds {
         }
     }
 
-    /// The feed that goes on behind `at`; `None` if the link has ended, or what it has brought does not go on there.
+    /// The feed that goes on behind `at`; `None` if the link has ended, or what it has brought does not go on there. If that has passed the ring already,
+    /// whoever reads it from there is told the gap: to ask again would come to the same as long as so much comes.
     pub(crate) fn open(&self, id: FeedId, at: Position) -> Option<Arc<Feed>> {
         let filled = self.find(id)?;
         let mut pen = filled.pen.lock();
         let ring = self.begin(&filled, &mut pen, at.epoch, Cursor::after(at.seq));
-        let goes_on = ring.tail() <= Cursor::after(at.seq) && ring.head() >= Cursor::after(at.seq);
+        let goes_on = ring.head() >= Cursor::after(at.seq);
         // Looked for again: a link that ended before there was a feed could not end it.
         self.find(id)?;
         filled.feed.get().filter(|_| goes_on).cloned()
@@ -188,5 +189,34 @@ async fn pour(linked: &Linked, mut lane: LaneReceiver) {
             linked.dialed.close(CloseReason::Broken);
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use guildhall_proto::{EventKind, Millis, Seq};
+    use guildhall_ring::ReadError;
+
+    use super::*;
+
+    #[test]
+    fn a_feed_that_its_ring_has_passed_before_it_is_opened_begins_with_the_gap() {
+        let ring = RingConfig { entries_max: 4, bytes_max: 1 << 20 };
+        let feeds = Feeds::new(ring, LatestConfig::default(), Arc::new(Rings::new(1 << 20, || ())));
+        let (id, epoch) = (FeedId(1), Epoch(3));
+        feeds.expect(id);
+        for number in 11..=30 {
+            let position = Position { epoch, seq: Seq(number) };
+            let event = Arc::new(Event { position, at: Millis(1), kind: EventKind::GuildDeleted });
+            feeds.take(FeedNews { feed: id, news: News::Event(event) });
+        }
+        let feed = feeds.open(id, Position { epoch, seq: Seq(10) }).expect("to ask again would come to the same");
+        let mut cursor = Cursor::after(Seq(10));
+        let read = feed.events.read(&mut cursor, |_, _| std::ops::ControlFlow::Continue(()));
+        assert!(matches!(read, Err(ReadError::Gap(_))), "{read:?}");
+        // What does not reach back to there is none that goes on.
+        feeds.expect(FeedId(2));
+        feeds.take(FeedNews { feed: FeedId(2), news: News::Ended(FeedEnd::OwnerEnded) });
+        assert!(feeds.open(FeedId(2), Position { epoch, seq: Seq(10) }).is_none());
     }
 }

@@ -29,7 +29,7 @@ pub struct Guild {
     freshness: Freshness,
 }
 
-/// Pieces of a guild, as they come.
+/// Pieces of a guild, as they come. To be read on: of what nothing is read for some seconds a node gives the rest up ([`ClientError::Unread`]).
 #[derive(Debug)]
 pub struct Pieces {
     as_of: AsOf,
@@ -39,14 +39,14 @@ pub struct Pieces {
     rest: Option<(LaneReceiver, PieceRun)>,
 }
 
-/// Members, as they come.
+/// Members, as they come. To be read on, as [`Pieces`].
 #[derive(Debug)]
 pub struct MemberStream {
     pieces: Pieces,
     came: VecDeque<Member>,
 }
 
-/// Whom a ping reaches, as it comes.
+/// Whom a ping reaches, as it comes. To be read on, as [`Pieces`].
 #[derive(Debug)]
 pub struct Recipients {
     as_of: AsOf,

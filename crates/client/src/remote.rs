@@ -68,7 +68,13 @@ impl Guilds for Remote {
     type Listening = Listening;
     type Members = Asked;
 
-    async fn open(&self, guild: GuildId, past_max: usize, mut users: Vec<UserId>) -> Result<Opening<Self>, Error> {
+    async fn open(
+        &self,
+        guild: GuildId,
+        past_max: usize,
+        mut users: Vec<UserId>,
+        was_at: Option<Position>,
+    ) -> Result<Opening<Self>, Error> {
         users.sort_unstable();
         users.dedup();
         let chunks: Arc<Vec<Vec<u8>>> = Arc::new(chunks_of(&users)?);
@@ -76,11 +82,11 @@ impl Guilds for Remote {
         let within = self.held.config.deadline;
         let opened = self.held.call(self.terms(guild), |linked, left| {
             let chunks = Arc::clone(&chunks);
-            async move { open_at(linked, guild, past, &chunks, left, within).await }
+            async move { open_at(linked, guild, (past, was_at), &chunks, left, within).await }
         });
         let Fed { listening, at, sponsor, rights, past, members } = opened.await?;
         let events = Cursor::after(at.seq);
-        // What was told before the answer came is in its members' and the guild's state, or is told again: from the beginning of what came here.
+        // What comes before the answer belongs to it too: from the beginning of what came here.
         let told = Version::default();
         Ok(Opening { listening, at, rights, past, members: Asked(members), events, told, sponsor })
     }
@@ -143,17 +149,19 @@ impl Guilds for Remote {
 async fn open_at(
     linked: Arc<Linked>,
     guild: GuildId,
-    past: u32,
+    (past, told_since): (u32, Option<Position>),
     chunks: &[Vec<u8>],
     within: Within,
     closing: Duration,
 ) -> Result<Fed, Failed> {
     let id = linked.next_feed();
-    let request = Request::Feed { guild, feed: id, past };
+    let request = Request::Feed { guild, feed: id, past, told_since };
     let course = request.course().expect("a feed begins with pieces");
     // Before it is asked for: news may come before the answer. From here on, whatever fails or is cancelled, the drop closes it.
     linked.feeds.expect(id);
-    let mut expected = Expected { linked: Arc::clone(&linked), id, is_handed_on: false, within: closing };
+    let runtime = Handle::current();
+    let mut expected =
+        Expected { linked: Arc::clone(&linked), id, is_handed_on: false, within: closing, runtime: runtime.clone() };
     let (answer, mut lane) = linked.send(&Ask { within, request }, chunks).await?;
     let Answer::Fed { at, sponsor } = answer else {
         return Err(Failed::Answer(format!("{answer:?} in place of a feed")));
@@ -180,7 +188,7 @@ async fn open_at(
     let rights = Rights::restore(guild, settings, roles, channels);
     let feed = linked.feeds.open(id, at).ok_or(Failed::Lost)?;
     expected.is_handed_on = true;
-    let listening = Listening { feed, id, linked, runtime: Handle::current(), within: closing };
+    let listening = Listening { feed, id, linked, runtime, within: closing };
     Ok(Fed { listening, at, sponsor, rights, past: events, members })
 }
 
@@ -190,12 +198,14 @@ struct Expected {
     id: FeedId,
     is_handed_on: bool,
     within: Duration,
+    /// Where it is closed, wherever it is dropped.
+    runtime: Handle,
 }
 
 impl Drop for Expected {
     fn drop(&mut self) {
         if !self.is_handed_on {
-            close(&self.linked, self.id, self.within, &Handle::current());
+            close(&self.linked, self.id, self.within, &self.runtime);
         }
     }
 }

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use guildhall_members::View;
-use guildhall_proto::{CallError, GuildId, Member, Millis, Reply, SessionId, SessionRequest, Sponsor, UserId};
+use guildhall_proto::{
+    CallError, GuildId, Member, Millis, Position, Reply, SessionId, SessionRequest, Sponsor, UserId,
+};
 use guildhall_relay::SecretKeys;
 use guildhall_ring::Cursor;
 use guildhall_sessions::{Counted, Guilds, Members, Opening, Returning, Rings};
@@ -26,8 +28,14 @@ impl Guilds for Node {
     type Listening = Listening;
     type Members = ViewRef;
 
-    /// The members are those of a view, which knows all: `users` does not matter.
-    async fn open(&self, guild: GuildId, past_max: usize, _users: Vec<UserId>) -> Result<Opening<Self>, CallError> {
+    /// The members are those of a view, which knows all: `users` does not matter. Nor does where a relay was: of one owner it listens on to the same feed.
+    async fn open(
+        &self,
+        guild: GuildId,
+        past_max: usize,
+        _users: Vec<UserId>,
+        _was_at: Option<Position>,
+    ) -> Result<Opening<Self>, CallError> {
         let live = self.live(guild).await?;
         // Before the view: what is told from here on may be missing from it.
         let told = live.feed.told.head();

@@ -22,8 +22,28 @@ use crate::node::Node;
 pub(crate) struct Confirmations {
     store: Arc<dyn Store>,
     counters: Arc<Counters>,
-    /// What is being asked, with those who came since it was.
-    under_way: Mutex<HashMap<Owner, Vec<Waiting>>>,
+    /// What is being asked.
+    under_way: Mutex<HashMap<Owner, UnderWay>>,
+}
+
+/// A question that the store has not answered.
+#[derive(Debug)]
+struct UnderWay {
+    /// Those who came since it was asked.
+    waiting: Vec<Waiting>,
+    stage: Stage,
+}
+
+/// How far a question is. A store may answer while it is asked: then whoever asks it asks the next one behind that, not within it, however many
+/// come one after another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// It is being handed to the store.
+    Asking,
+    /// It has been answered meanwhile.
+    Answered,
+    /// The store has it.
+    Asked,
 }
 
 /// Whom a question is about.
@@ -47,11 +67,11 @@ impl Confirmations {
         let (asker, answer) = oneshot::channel();
         let first = match self.under_way.lock().entry(owner) {
             Entry::Vacant(place) => {
-                place.insert(Vec::new());
+                place.insert(UnderWay { waiting: Vec::new(), stage: Stage::Asking });
                 Some(asker)
             }
             Entry::Occupied(mut place) => {
-                let waiting = place.get_mut();
+                let waiting = &mut place.get_mut().waiting;
                 if waiting.len() == waiting.capacity() {
                     // Who went away meanwhile takes no room, however long the store takes.
                     waiting.retain(|asker| !asker.is_closed());
@@ -66,21 +86,53 @@ impl Confirmations {
         answer.await.unwrap_or_else(|_| Err(untold()))
     }
 
+    /// Asks, and asks again for those who have come meanwhile, until the store takes its time or nobody has come.
     fn ask(self: &Arc<Self>, owner: Owner, askers: Vec<Waiting>) {
-        self.counters.bump(Counter::Confirmations);
-        let question = Question { confirmations: Arc::clone(self), owner, askers };
         let (guild, epoch) = owner;
-        self.store.confirm(guild, epoch, Box::new(move |answer| question.answer(answer)));
+        let mut next = Some(askers);
+        while let Some(askers) = next {
+            self.counters.bump(Counter::Confirmations);
+            let question = Question { confirmations: Arc::clone(self), owner, askers };
+            self.store.confirm(guild, epoch, Box::new(move |answer| question.answer(answer)));
+            next = self.asked(owner);
+        }
+    }
+
+    /// The store has been handed a question. Those for whom the next one is asked at once, for it is answered already.
+    fn asked(&self, owner: Owner) -> Option<Vec<Waiting>> {
+        let mut under_way = self.under_way.lock();
+        let question = under_way.get_mut(&owner)?;
+        match question.stage {
+            Stage::Asking => {
+                question.stage = Stage::Asked;
+                None
+            }
+            Stage::Answered | Stage::Asked => Self::next(&mut under_way, owner),
+        }
+    }
+
+    /// A question is answered. Those for whom the next one is to be asked, unless whoever asked this one sees to that.
+    fn answered(&self, owner: Owner) -> Option<Vec<Waiting>> {
+        let mut under_way = self.under_way.lock();
+        let question = under_way.get_mut(&owner)?;
+        match question.stage {
+            Stage::Asking => {
+                question.stage = Stage::Answered;
+                None
+            }
+            Stage::Answered | Stage::Asked => Self::next(&mut under_way, owner),
+        }
     }
 
     /// Those who came while the last question was under way; if there are none, nothing is asked any more.
-    fn next(&self, owner: Owner) -> Vec<Waiting> {
-        let mut under_way = self.under_way.lock();
-        let waiting = under_way.get_mut(&owner).map(take).unwrap_or_default();
-        if waiting.is_empty() {
+    fn next(under_way: &mut HashMap<Owner, UnderWay>, owner: Owner) -> Option<Vec<Waiting>> {
+        let question = under_way.get_mut(&owner)?;
+        if question.waiting.is_empty() {
             under_way.remove(&owner);
+            return None;
         }
-        waiting
+        question.stage = Stage::Asking;
+        Some(take(&mut question.waiting))
     }
 }
 
@@ -100,8 +152,7 @@ impl Question {
 impl Drop for Question {
     fn drop(&mut self) {
         self.tell(&Err(untold()));
-        let next = self.confirmations.next(self.owner);
-        if !next.is_empty() {
+        if let Some(next) = self.confirmations.answered(self.owner) {
             self.confirmations.ask(self.owner, next);
         }
     }

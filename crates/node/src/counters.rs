@@ -7,28 +7,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use guildhall_proto::call::Call;
-
-macro_rules! counters {
-    ($($(#[doc = $doc:literal])* $name:ident: $text:literal,)*) => {
-        /// What is counted.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub enum Counter {
-            $($(#[doc = $doc])* $name,)*
-        }
-
-        impl Counter {
-            /// All of them.
-            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
-
-            /// The metric's name, reason included.
-            pub const fn name(self) -> &'static str {
-                match self {
-                    $(Self::$name => $text,)*
-                }
-            }
-        }
-    };
-}
+use guildhall_proto::counters;
 
 counters! {
     /// Guilds loaded: created, woken, or reloaded after a retirement.

@@ -428,6 +428,7 @@ fn after(lost: bool, error: CallError) -> CallError {
         | CallError::Unavailable { .. }
         | CallError::Moved { .. }
         | CallError::OutcomeUnknown
+        | CallError::Denied { .. }
         | CallError::Refused(_) => error,
     }
 }

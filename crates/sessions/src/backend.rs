@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use guildhall_proto::{CallError, Ephemeral, GuildId, Level, SessionId, Status, Unread, UserId};
 use guildhall_relay::{DetachReason, Gap, RelayConfig};
 use parking_lot::Mutex;
-use tokio::sync::OnceCell;
+use tokio::sync::watch;
 
 use crate::batch::{BatchSession, Batches};
 use crate::guilds::Guilds;
@@ -31,8 +31,13 @@ pub(crate) struct Slot<G: Guilds> {
     shared: Arc<Shared<G>>,
     guild: GuildId,
     leases: AtomicUsize,
-    pub(crate) relay: OnceCell<Arc<LocalRelay<G>>>,
+    pub(crate) relay: OnceLock<Arc<LocalRelay<G>>>,
+    /// What all who came since it was begun wait for, while it is being opened.
+    opening: Mutex<Option<Opening<G>>>,
 }
+
+/// Tells what became of the opening of a relay.
+type Opening<G> = watch::Receiver<Option<Result<Arc<LocalRelay<G>>, CallError>>>;
 
 /// Keeps a guild's relay: the last one to go closes it. One pointer, for each session has one.
 pub(crate) struct Lease<G: Guilds>(pub(crate) Arc<Slot<G>>);
@@ -140,8 +145,7 @@ impl<G: Guilds> Backend<G> {
     pub(crate) async fn relay(&self, guild: GuildId) -> Result<(Arc<LocalRelay<G>>, Lease<G>), CallError> {
         loop {
             let lease = self.lease(guild);
-            let open = || LocalRelay::open(self.shared.guilds.clone(), guild, self.shared.config);
-            let relay = Arc::clone(lease.0.relay.get_or_try_init(open).await?);
+            let relay = lease.opened().await?;
             if !relay.is_closed() {
                 return Ok((relay, lease));
             }
@@ -161,12 +165,51 @@ impl<G: Guilds> Backend<G> {
 impl<G: Guilds> Slot<G> {
     /// One that is in the map as long as somebody has a lease of it, and no longer: so it does not keep the backend by itself.
     fn of(shared: &Arc<Shared<G>>, guild: GuildId) -> Arc<Self> {
-        let (shared, leases, relay) = (Arc::clone(shared), AtomicUsize::new(0), OnceCell::new());
-        Arc::new(Self { shared, guild, leases, relay })
+        let (shared, leases, relay) = (Arc::clone(shared), AtomicUsize::new(0), OnceLock::new());
+        Arc::new(Self { shared, guild, leases, relay, opening: Mutex::default() })
     }
 }
 
 impl<G: Guilds> Lease<G> {
+    /// The relay, once it is opened. One opening is for all who wait meanwhile, also if it comes to nothing: who comes then begins the next.
+    async fn opened(&self) -> Result<Arc<LocalRelay<G>>, CallError> {
+        let mut opening = {
+            let mut opening = self.0.opening.lock();
+            if let Some(relay) = self.0.relay.get() {
+                return Ok(Arc::clone(relay));
+            }
+            match opening.as_ref().filter(|under_way| under_way.has_changed().is_ok()) {
+                Some(under_way) => under_way.clone(),
+                None => opening.insert(self.open()).clone(),
+            }
+        };
+        match opening.wait_for(Option::is_some).await {
+            Ok(opened) => opened.clone().expect("it is waited for"),
+            Err(_) => {
+                Err(CallError::Unavailable { reason: String::from("the opening of the guild's relay broke off") })
+            }
+        }
+    }
+
+    /// Opens the relay in a task of its own, which keeps it until then: whoever came first may go away meanwhile.
+    fn open(&self) -> Opening<G> {
+        let (tell, opening) = watch::channel(None);
+        let lease = self.clone();
+        tokio::spawn(async move {
+            let Slot { shared, guild, .. } = &*lease.0;
+            let opened = LocalRelay::open(shared.guilds.clone(), *guild, shared.config).await;
+            {
+                let mut opening = lease.0.opening.lock();
+                *opening = None;
+                if let Ok(relay) = &opened {
+                    lease.0.relay.get_or_init(|| Arc::clone(relay));
+                }
+            }
+            tell.send_replace(Some(opened));
+        });
+        opening
+    }
+
     fn forget(&self) {
         self.take_out(&mut self.0.shared.relays.lock());
     }

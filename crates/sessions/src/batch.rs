@@ -95,7 +95,8 @@ impl<G: Guilds> BatchSession<G> {
     /// while it waits, the owner may have detached the session all the same: detach again, or drop it.
     ///
     /// # Errors
-    /// `Overloaded`, `Stopping` or `Unavailable`; the session is then attached as before.
+    /// `Overloaded`, `Stopping`, `Denied` or `Unavailable`: the session is then attached as before. `OutcomeUnknown` if the owner may have detached it: detach
+    /// it again, which then does no harm and ends it here too, or drop it.
     pub async fn detach(&mut self) -> Result<Position, CallError> {
         self.seat.detach().await
     }

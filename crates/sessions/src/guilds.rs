@@ -21,22 +21,23 @@ pub trait Guilds: Clone + Send + Sync + 'static {
     type Members: Members;
 
     /// Begins to listen to a guild as it is now, with at most `past_max` of the events before that, and with the members of those `users`
-    /// who are some. Waits for a guild that sleeps, or has no owner now.
+    /// who are some. To a relay that `was_at` a position before, and has heard nothing since, is told who has come and gone from there on. Waits for a guild that sleeps, or has no owner now.
     ///
     /// # Errors
-    /// `Refused` if there is no such guild; `Stopping` if it is in vain for good; otherwise it may be tried again.
+    /// `Refused` if there is no such guild; `Stopping` or `Denied` if it is in vain for good; otherwise it may be tried again.
     fn open(
         &self,
         guild: GuildId,
         past_max: usize,
         users: Vec<UserId>,
+        was_at: Option<Position>,
     ) -> impl Future<Output = Result<Opening<Self>, CallError>> + Send;
 
     /// Asks a guild's owner something about a session, as often as owners come and go meanwhile: it may be asked twice. What is answered is what
     /// the request calls for.
     ///
     /// # Errors
-    /// As the owner answers; `Stopping` if it is in vain for good.
+    /// As the owner answers; `Stopping` or `Denied` if it is in vain for good.
     fn session(
         &self,
         guild: GuildId,

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Waker;
 use std::time::Duration;
 
-use guildhall_proto::{CallError, GuildId, Position, Sponsor, UserId};
+use guildhall_proto::{CallError, GuildId, Position, Sponsor};
 use guildhall_relay::{ApplyError, Batch, Relay, RelayConfig, SessionKey, TellError};
 use guildhall_ring::{Cursor, ReadError, Version};
 use parking_lot::Mutex;
@@ -111,7 +111,7 @@ impl<G: Guilds> Holder for LocalRelay<G> {
 impl<G: Guilds> LocalRelay<G> {
     /// Opens a relay of the guild as it is now, with as much of its past as there is, and starts its task.
     pub(crate) async fn open(guilds: G, guild: GuildId, config: RelayConfig) -> Result<Arc<Self>, CallError> {
-        let opening = guilds.open(guild, config.ring.entries_max, Vec::new()).await?;
+        let opening = guilds.open(guild, config.ring.entries_max, Vec::new(), None).await?;
         let Opening { listening, at, rights, past, members: _, events, told, sponsor } = opening;
         let (relay, batch) = Relay::with_past(guilds.rings().budget(), config, rights, at, &past);
         let core = Core {
@@ -163,6 +163,11 @@ impl<G: Guilds> LocalRelay<G> {
             }
             progress.await;
         }
+    }
+
+    /// Word of the relay's next change: from when this is called, if it is enabled at once.
+    pub(crate) fn changes(&self) -> Notified<'_> {
+        self.progress.notified()
     }
 
     /// Wakes whom the calls on the relay since the last time have named.
@@ -327,15 +332,15 @@ impl<G: Guilds> LocalRelay<G> {
 
     /// Asks for the guild as it is now, with the members of all sessions that there are; none is placed until that has come.
     async fn open_again(&self) -> Result<Option<Opening<G>>, Over> {
-        let users: Vec<UserId> = {
+        let (users, was_at) = {
             let mut core = self.core.lock();
             core.is_opening = true;
-            core.seats.users()
+            (core.seats.users(), core.relay.position())
         };
         let opened = tokio::select! {
             biased;
             () = self.over.notified() => return Err(Over::Stopping),
-            opened = self.guilds.open(self.guild, 0, users) => opened,
+            opened = self.guilds.open(self.guild, 0, users, Some(was_at)) => opened,
         };
         // An owner of an earlier epoch has been taken over, and does not know it yet.
         let opened = opened.and_then(|opening| match opening.at.epoch < self.core.lock().relay.position().epoch {
@@ -351,6 +356,10 @@ impl<G: Guilds> LocalRelay<G> {
                     CallError::Refused(_) => Err(Over::GuildIsGone),
                     // Of a guild that is another node's nothing is to be had here, and its sessions are to come back where it is.
                     CallError::Stopping | CallError::Moved { .. } => Err(Over::Stopping),
+                    CallError::Denied { .. } => {
+                        tracing::error!(guild = %self.guild, %error, "guild given up by its relay");
+                        Err(Over::Stopping)
+                    }
                     CallError::Unavailable { .. } | CallError::Overloaded { .. } | CallError::OutcomeUnknown => {
                         tracing::warn!(guild = %self.guild, %error, "guild not available to its relay");
                         Ok(None)

@@ -35,7 +35,8 @@ pub enum ResumeError {
     #[error(transparent)]
     Secret(#[from] SecretError),
     /// The guild, or the relay, did not take the session. `Refused` is by `SessionSuperseded` if the secret was used before,
-    /// `UnknownSession` if the session was detached, or cut for too long, or if its owner has ended unclean since the secret's session
+    /// `UnknownSession` if the session was detached, or cut for too long, or if its backend had no link to the owner's node for too long, or if its owner has
+    /// ended unclean since the secret's session
     /// was attached or came back (what that owner knew of used secrets is lost), or if the relay had no room for it for some seconds
     /// after the owner had taken it; `UnknownMember`, `UnknownGuild` if these are gone; `PositionAhead` if `known` is of the future.
     #[error(transparent)]

@@ -40,6 +40,10 @@ pub(crate) struct Owner {
     rights: Rights,
     /// The users that were asked for, look by look.
     asked: Vec<Vec<UserId>>,
+    /// Whether whoever looks may not.
+    pub(crate) denies: bool,
+    /// By how many events what is answered about sessions is ahead of the feed.
+    pub(crate) ahead: u64,
     /// Looks from now on that fail.
     pub(crate) failing: usize,
     /// Requests of sessions from now on that fail.
@@ -77,6 +81,8 @@ impl Scripted {
             ring,
             rights,
             asked: Vec::new(),
+            denies: false,
+            ahead: 0,
             failing: 0,
             failing_sessions: 0,
             zombie: None,
@@ -143,7 +149,8 @@ impl Owner {
             return Err(CallError::OutcomeUnknown);
         }
         self.requests.push(request);
-        let at = self.feed.head();
+        let head = self.feed.head();
+        let at = Position { seq: Seq(head.seq.0 + self.ahead), ..head };
         match request {
             SessionRequest::Attach { user, .. }
             | SessionRequest::Resume { user, .. }
@@ -188,10 +195,19 @@ impl Guilds for Scripted {
     type Listening = Held;
     type Members = All;
 
-    async fn open(&self, _guild: GuildId, max: usize, users: Vec<UserId>) -> Result<Opening<Self>, CallError> {
+    async fn open(
+        &self,
+        _guild: GuildId,
+        max: usize,
+        users: Vec<UserId>,
+        _was_at: Option<Position>,
+    ) -> Result<Opening<Self>, CallError> {
         self.0.owner.lock().asked.push(users);
         self.0.looks.acquire().await.unwrap().forget();
         let mut owner = self.0.owner.lock();
+        if owner.denies {
+            return Err(CallError::Denied { reason: String::from("as the test says") });
+        }
         if owner.failing > 0 {
             owner.failing -= 1;
             return Err(CallError::Unavailable { reason: String::from("as the test says") });

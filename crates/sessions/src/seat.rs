@@ -1,6 +1,7 @@
 //! What both kinds of session have in common: a place at the owner and at the relay, given back at the end.
 
 use std::mem::replace;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -72,16 +73,23 @@ impl<G: Guilds> Seat<G> {
         let held = Held { session, user, tenure, known: Known::NOT_YET };
         let mut seat = Self { held, is_placed: false, needs_detach: true, is_over: false, lease };
         let mut accepted = seat.attach(status, Before::No).await?;
-        for _ in 0..PLACINGS_MAX {
-            if seat.relay().is_closed() {
+        let deadline = Instant::now() + PLACING_MAX;
+        loop {
+            // Listening begins before the look, so that nothing that comes between the two is missed.
+            let mut changes = pin!(relay.changes());
+            changes.as_mut().enable();
+            if relay.is_closed() {
                 return Err(CallError::Stopping.into());
             }
             let roles = &accepted.member.roles;
             let attach = relay::Attach { session, accepted: accepted.at, user, roles, members, level, status };
             match seat.place(accepted.member.joined_at, |core| place(core, attach)) {
                 Ok(placed) => return Ok((seat, placed)),
+                Err(_) if Instant::now() >= deadline => {
+                    return Err(CallError::Overloaded { retry_after: LAGGING_RETRY_AFTER }.into());
+                }
                 Err(error) => match Later::of(error) {
-                    Later::PlaceAgain => tokio::task::yield_now().await,
+                    Later::PlaceAgain => drop(timeout_at(deadline, changes).await),
                     Later::Opened => relay.opened().await,
                     Later::AttachAgain => {
                         tokio::task::yield_now().await;
@@ -91,7 +99,6 @@ impl<G: Guilds> Seat<G> {
                 },
             }
         }
-        Err(CallError::Overloaded { retry_after: LAGGING_RETRY_AFTER }.into())
     }
 
     /// Has a session come back at the owner, which knows it as `generation`, and at the relay by `place`. To be run to its end: once
@@ -144,7 +151,8 @@ impl<G: Guilds> Seat<G> {
     ) -> Result<(T, Option<Gap>), ResumeError> {
         let Resume { attach: Attach { session, user, status, members, level }, known, .. } = resume;
         let deadline = Instant::now() + COMING_BACK_MAX;
-        for turn in 0_usize.. {
+        let relay = Arc::clone(self.relay());
+        loop {
             // Its roles are taken back by events that the relay has to know.
             let reached = timeout_at(deadline, self.relay().reached(accepted.at)).await;
             if self.relay().is_closed() {
@@ -153,6 +161,8 @@ impl<G: Guilds> Seat<G> {
             if reached.is_err() {
                 break;
             }
+            let mut changes = pin!(relay.changes());
+            changes.as_mut().enable();
             let Attached { at, member, deleted_roles, deletions_unknown_to, .. } = &accepted;
             let attach = relay::Attach { session, accepted: *at, user, roles: &member.roles, members, level, status };
             let deletions_unknown_to = *deletions_unknown_to;
@@ -172,8 +182,8 @@ impl<G: Guilds> Seat<G> {
                 break;
             }
             match later {
-                Later::PlaceAgain if turn < PLACINGS_MAX => tokio::task::yield_now().await,
-                Later::PlaceAgain | Later::WithRoom(_) => sleep(LAGGING_RETRY_AFTER).await,
+                Later::PlaceAgain => drop(timeout_at(deadline, changes).await),
+                Later::WithRoom(_) => sleep(LAGGING_RETRY_AFTER).await,
                 Later::Opened => drop(timeout_at(deadline, self.relay().opened()).await),
                 Later::AttachAgain => match self.attach(status, Before::Yes).await {
                     Ok(again) => accepted = again,
@@ -251,7 +261,8 @@ impl<G: Guilds> Seat<G> {
                     CallError::Overloaded { .. }
                     | CallError::Stopping
                     | CallError::Unavailable { .. }
-                    | CallError::Moved { .. } => {
+                    | CallError::Moved { .. }
+                    | CallError::Denied { .. } => {
                         before == Before::No && !self.relay().core.lock().seats.was_retold(session, tenure)
                     }
                     CallError::OutcomeUnknown => false,
@@ -331,7 +342,7 @@ impl<G: Guilds> Seat<G> {
     ) -> Result<Position, CallError> {
         let Held { session, user, .. } = self.held;
         let generation = self.generation();
-        for _ in 0..PLACINGS_MAX {
+        for _ in 0..LEVELS_ASKED_MAX {
             let at = match self.relay().ask(session, SessionRequest::SetLevel { user, level, generation }).await {
                 Ok(Reply::Accepted(at)) => at,
                 Ok(reply @ (Reply::Attached(_) | Reply::Outcome(_))) => {
@@ -423,6 +434,7 @@ enum NotPlaced<E> {
 /// What has to come before a session can be placed that the relay did not take.
 #[derive(Debug)]
 enum Later {
+    /// The relay has to have come further.
     PlaceAgain,
     AttachAgain,
     /// The relay has to have begun again.
@@ -458,9 +470,10 @@ enum Before {
     No,
 }
 
-/// Turns that an attach leaves to the relay's task to come where the attach can be placed. A relay whose guild is not available does
-/// not come there, and must not keep a thread busy meanwhile.
-const PLACINGS_MAX: usize = 1_000;
+/// How long an attach leaves the relay to come where the attach can be placed. One whose guild is not available does not come there.
+const PLACING_MAX: Duration = Duration::from_secs(5);
+/// How often an owner is asked for a position that the relay has not passed.
+const LEVELS_ASKED_MAX: usize = 100;
 /// A lagging relay applies thousands of events in this time, or resyncs.
 pub(crate) const LAGGING_RETRY_AFTER: Duration = Duration::from_millis(20);
 /// How long a session that its owner has taken waits for the relay to take it: a relay that lags for longer is as good as gone, and a

@@ -1,6 +1,7 @@
 //! The sessions of one relay as they are to be at the guild's owner, whoever that is.
 //!
-//! An owner forgets its sessions when it ends; what is kept here is told to the next one. One errand at a time tells an owner of a
+//! An owner forgets its sessions when it ends, or when their backend was away from it for too long; what is kept here is told to the next one, or to it
+//! again. One errand at a time tells an owner of a
 //! session, and goes on until it has told what is kept: so a detach or a change of status that meets a change of owners is not undone
 //! by it. A session whose connection broke keeps its seat until it comes back, or its time is over; a new owner is not told of it, for it
 //! may have come back elsewhere, or ended, without this backend's knowing.

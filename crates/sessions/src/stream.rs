@@ -204,7 +204,9 @@ impl<G: Guilds> SessionStream<G> {
     /// it waits, the owner may have detached the session all the same: detach again, or drop the stream.
     ///
     /// # Errors
-    /// `Overloaded`, `Stopping` or `Unavailable`; the session is then attached as before.
+    /// `Overloaded`, `Stopping`, `Denied` or `Unavailable`: the session is then attached as before. `OutcomeUnknown` if the owner may have detached it: it is
+    /// still attached here and hears on, and a change of its status or level may be refused by `UnknownSession`. Detach it again, which then does no harm
+    /// and ends it here too, or drop it.
     pub async fn detach(&mut self) -> Result<Position, CallError> {
         self.seat.detach().await
     }

@@ -324,10 +324,24 @@ impl Store for EmbeddedStore {
     }
 
     fn list(&self, after: Option<GuildId>, limit: usize) -> Result<Vec<GuildId>, StoreError> {
-        let rows = self.shared.rows();
-        let behind = rows.guilds.range((after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded));
-        let there = behind.map(|(guild, _)| *guild).filter(|guild| rows.known(*guild) == Known::Something);
-        Ok(there.take(limit).collect())
+        let (mut after, mut listed) = (after, Vec::new());
+        loop {
+            // A few at a time: every claim and batch of the node waits for the rows.
+            let rows = self.shared.rows();
+            let behind = rows.guilds.range((after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded));
+            let mut looks = 0;
+            for (guild, _) in behind.take(LIST_LOOKS) {
+                if listed.len() == limit {
+                    return Ok(listed);
+                }
+                looks += 1;
+                after = Some(*guild);
+                listed.extend((rows.known(*guild) == Known::Something).then_some(*guild));
+            }
+            if looks < LIST_LOOKS {
+                return Ok(listed);
+            }
+        }
     }
 
     /// One process has the directory, so what it remembers is what the disk would say.
@@ -429,3 +443,6 @@ fn refused_by<T>(refused: Refused<T>) -> (StoreError, T) {
 fn record_bytes(record: &guildhall_proto::Record) -> usize {
     size_of_val(record) + record.event.as_ref().map_or(0, |event| event.weight_bytes())
 }
+
+/// Guilds looked at under one hold of the rows' lock, to list them: some 50 µs.
+const LIST_LOOKS: usize = 256;

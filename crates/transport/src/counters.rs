@@ -1,34 +1,9 @@
 //! What an endpoint counts, each refusal under its reason. The names are a closed list: those of proto's and this crate's error enums.
 
-use std::collections::BTreeMap;
-use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use guildhall_proto::frame::FrameError;
+use guildhall_proto::{counter_cells, counters};
 
 use crate::{Closed, DialError, IdentityError};
-
-macro_rules! counters {
-    ($($(#[doc = $doc:literal])* $name:ident: $text:literal,)*) => {
-        /// What is counted.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub enum Counter {
-            $($(#[doc = $doc])* $name,)*
-        }
-
-        impl Counter {
-            /// All of them.
-            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
-
-            /// The metric's name, reason included.
-            pub const fn name(self) -> &'static str {
-                match self {
-                    $(Self::$name => $text,)*
-                }
-            }
-        }
-    };
-}
 
 counters! {
     /// Links that this end dialed.
@@ -115,34 +90,13 @@ counters! {
     LanePaused: "lanes_refused_total{reason=\"paused\"}",
 }
 
-/// One endpoint's counters. They are bumped for handshakes, links and refusals, never for a frame that is well: so one cell each does.
-pub struct Counters([AtomicU64; Counter::ALL.len()]);
+counter_cells! {
+    /// One endpoint's counters. They are bumped for handshakes, links and refusals, never for a frame that is well.
+}
 
 impl Counters {
     pub(crate) fn bump(&self, counter: Counter) {
-        self.0[counter as usize].fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// How often that was counted.
-    pub fn of(&self, counter: Counter) -> u64 {
-        self.0[counter as usize].load(Ordering::Relaxed)
-    }
-
-    /// All of them by name.
-    pub fn pull(&self) -> BTreeMap<&'static str, u64> {
-        Counter::ALL.iter().map(|counter| (counter.name(), self.of(*counter))).collect()
-    }
-}
-
-impl Default for Counters {
-    fn default() -> Self {
-        Self(std::array::from_fn(|_| AtomicU64::new(0)))
-    }
-}
-
-impl fmt::Debug for Counters {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_map().entries(self.pull()).finish()
+        self.add(counter, 1);
     }
 }
 

@@ -87,7 +87,7 @@ impl CallFault {
             Self::Call(CallError::Stopping) => "stopping",
             Self::Call(CallError::Unavailable { .. }) => "unavailable",
             Self::Call(CallError::Moved { .. }) => "moved",
-            Self::Denied => "denied",
+            Self::Denied | Self::Call(CallError::Denied { .. }) => "denied",
             Self::Malformed(Malformed::Request) => "malformed_request",
             Self::Malformed(Malformed::Chunks) => "malformed_chunks",
             Self::Malformed(Malformed::Chunk(_)) => "malformed_chunk",

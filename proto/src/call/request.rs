@@ -100,6 +100,9 @@ pub enum Request {
         feed: FeedId,
         /// How many past events the relay can use; it gets as many of them as the owner has.
         past: u32,
+        /// Where a relay goes on that listened before: what was told of users' presence there or later under that epoch is told again, for it may not have
+        /// heard of it.
+        told_since: Option<Position>,
     },
     /// To end a feed; also if there is none of this name (any more). [`Answer::FeedClosed`].
     CloseFeed {

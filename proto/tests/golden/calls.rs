@@ -32,7 +32,7 @@ variants!(Answer:
 variants!(Reply: Outcome, Attached, Accepted);
 variants!(Piece: Settings, Role, Channel, Ban, Event, Member);
 variants!(CallFault: Call, Denied, Malformed, TooLate, FeedsFull);
-variants!(CallError: Refused, Overloaded, OutcomeUnknown, Stopping, Unavailable, Moved);
+variants!(CallError: Refused, Overloaded, OutcomeUnknown, Stopping, Unavailable, Moved, Denied);
 variants!(Malformed: Request, Chunks, Chunk, FeedIdInUse);
 variants!(ChunkFlaw: Undecodable, Misplaced, Disordered, TooMany, Incomplete);
 variants!(News: Event, Ended);
@@ -200,6 +200,7 @@ fn faults() -> Vec<Sample> {
         Sample::variant("", CallError::Unavailable { reason: String::from("the store is busy") }),
         Sample::variant("longest", CallError::Unavailable { reason: "r".repeat(CallError::REASON_BYTES_MAX) }),
         Sample::variant("", CallError::Moved { node: NodeId::new(7).unwrap(), grant: Grant(300) }),
+        Sample::variant("", CallError::Denied { reason: String::from("that is not for this role") }),
         Sample::variant("", CallFault::Call(overloaded)),
         Sample::variant("", CallFault::Denied),
         Sample::variant("", CallFault::Malformed(Malformed::Request)),
@@ -237,7 +238,7 @@ pub(crate) fn guild() -> GuildId {
 }
 
 pub(crate) fn feed_request() -> Request {
-    Request::Feed { guild: guild(), feed: FeedId(300), past: 4_096 }
+    Request::Feed { guild: guild(), feed: FeedId(300), past: 4_096, told_since: Some(position(3, 1_000)) }
 }
 
 pub(crate) fn as_of() -> AsOf {

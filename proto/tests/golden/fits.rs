@@ -111,6 +111,7 @@ fn every_fault_fits() {
         CallError::Stopping,
         CallError::Unavailable { reason: "\u{1f3db}".repeat(10_000) },
         CallError::Moved { node: NodeId::new(u64::MAX - 1).unwrap(), grant: Grant(u64::MAX) },
+        CallError::Denied { reason: "\u{1f3db}".repeat(10_000) },
     ];
     let mut faults = vec![
         CallFault::Malformed(Malformed::Chunk(ChunkFault { at: u64::MAX, flaw: ChunkFlaw::TooMany { max: u32::MAX } })),

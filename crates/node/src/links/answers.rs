@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use guildhall_proto::call::{Answer, CallFault, FeedId, Freshness, Read, Request};
 use guildhall_proto::limits::MEMBERS_MAX;
-use guildhall_proto::{CallError, CommandError, GuildId, Name, Outcome, Reply, UserId};
+use guildhall_proto::{CallError, CommandError, GuildId, Name, Outcome, Position, Reply, UserId};
 use guildhall_sessions::{Guilds, Opening};
 use guildhall_transport::LaneSender;
 use tokio::sync::OwnedSemaphorePermit;
@@ -95,14 +95,14 @@ impl Dialer {
                 let (current, previous) = (keys.current().clone(), keys.previous().cloned());
                 Ok(Prepared::Whole(Answer::SecretKeys { current, previous }))
             }
-            Request::Feed { guild, feed, past } => {
+            Request::Feed { guild, feed, past, told_since } => {
                 let (users, place) = incoming.users().await?;
                 let past = usize::try_from(past).unwrap_or(usize::MAX);
-                unless_left(answer, deadline, self.open(guild, feed, past, (users, place))).await
+                unless_left(answer, deadline, self.open(guild, feed, (past, told_since), (users, place))).await
             }
             Request::CloseFeed { feed } => {
                 incoming.nothing().await?;
-                self.feeds.close(feed);
+                self.feeds.close_for_good(feed);
                 Ok(Prepared::Whole(Answer::FeedClosed))
             }
         }
@@ -156,18 +156,18 @@ impl Dialer {
         &self,
         guild: GuildId,
         feed: FeedId,
-        past: usize,
+        (past, told_since): (usize, Option<Position>),
         (users, place): (Vec<UserId>, Place),
     ) -> Result<Prepared, Unanswered> {
         let node = &self.served.node;
         self.feeds.check(guild, feed)?;
-        let opening = node.open(guild, past, Vec::new()).await?;
+        let opening = node.open(guild, past, Vec::new(), told_since).await?;
         let Opening { listening, at, rights: _, past, members: view, events, told, sponsor: _ } = opening;
         let of = Readable::Live(Arc::clone(listening.live()));
         let members = Members::Of(users.into_iter());
         let pieces = Pieces::of(node, &of, view, members)?.with_rights().with_past(past, place);
         // From here on the cursor is there, so nothing is missed that comes while this is answered.
-        let opened = self.feeds.open(guild, feed, Beginning { listening, events, told })?;
+        let opened = self.feeds.open(guild, feed, Beginning { listening, events, told, told_since })?;
         node.counters().bump(Counter::FeedsOpened);
         Ok(Prepared::Fed(Answer::Fed { at, sponsor: self.sponsoring.sponsor() }, pieces, opened))
     }

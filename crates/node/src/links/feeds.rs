@@ -13,13 +13,13 @@ mod open;
 mod ready;
 mod sender;
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
 use std::mem::take;
 use std::sync::Arc;
 
-use guildhall_proto::GuildId;
 use guildhall_proto::call::{CallFault, FeedId, Malformed};
+use guildhall_proto::{GuildId, Position};
 use guildhall_ring::{Cursor, Version};
 use parking_lot::Mutex;
 
@@ -35,15 +35,17 @@ pub(super) struct Feeds {
     feeds_max: u32,
     table: Mutex<Table>,
     /// Those with events, maybe.
-    events: Arc<Ready>,
+    events: Arc<Ready<Arc<OpenFeed>>>,
     /// Those of which something is told, maybe.
-    told: Arc<Ready>,
+    told: Arc<Ready<Arc<OpenFeed>>>,
 }
 
 #[derive(Debug, Default)]
 struct Table {
     by_id: HashMap<FeedId, Arc<OpenFeed>>,
     by_guild: HashMap<GuildId, FeedId>,
+    /// Closed while there was none, the highest ids of these: a close may overtake what it closes, for each is a call of its own.
+    closed_before: BTreeSet<FeedId>,
     has_ended: bool,
 }
 
@@ -53,8 +55,10 @@ pub(super) struct Beginning {
     pub(super) listening: Listening,
     /// The first event to be sent.
     pub(super) events: Cursor,
-    /// What was told up to here is not sent.
+    /// What was told up to here is not sent,
     pub(super) told: Version,
+    /// but for who is there, from this position on.
+    pub(super) told_since: Option<Position>,
 }
 
 /// A feed whose opening is being answered: closed again if that comes to nothing.
@@ -90,6 +94,9 @@ impl Feeds {
                 return Err(Unanswered::Left);
             }
             table.check(guild, id, self.feeds_max)?;
+            if table.closed_before.remove(&id) {
+                return Err(Unanswered::Left);
+            }
             let replaced = table.by_guild.insert(guild, id).and_then(|before| table.by_id.remove(&before));
             table.by_id.insert(id, Arc::clone(&feed));
             replaced
@@ -101,12 +108,17 @@ impl Feeds {
         Ok(Opened { feeds: Arc::clone(self), id, is_kept: false })
     }
 
-    /// Closes a feed, if there is one.
-    pub(super) fn close(&self, id: FeedId) {
-        let closed = self.table.lock().remove(id);
-        if let Some(closed) = closed {
-            closed.close();
+    /// Closes a feed as its dialer asks; if there is none (yet), none is opened of this id.
+    pub(super) fn close_for_good(&self, id: FeedId) {
+        if !self.close(id) {
+            self.table.lock().note_closed(id);
         }
+    }
+
+    /// Closes a feed; whether there was one.
+    pub(super) fn close(&self, id: FeedId) -> bool {
+        let closed = self.table.lock().remove(id);
+        closed.map(|closed| closed.close()).is_some()
     }
 
     /// Closes all, for the link has ended.
@@ -118,8 +130,8 @@ impl Feeds {
             take(&mut table.by_id)
         };
         feeds.into_values().for_each(|feed| feed.close());
-        self.events.clear();
-        self.told.clear();
+        self.events.end();
+        self.told.end();
     }
 }
 
@@ -134,6 +146,14 @@ impl Table {
             return Err(CallFault::FeedsFull { max: feeds_max });
         }
         Ok(())
+    }
+
+    fn note_closed(&mut self, id: FeedId) {
+        self.closed_before.insert(id);
+        if self.closed_before.len() > CLOSED_BEFORE_MAX {
+            // Ids ascend, so the lowest has been on its way for longest.
+            self.closed_before.pop_first();
+        }
     }
 
     fn remove(&mut self, id: FeedId) -> Option<Arc<OpenFeed>> {
@@ -159,5 +179,24 @@ impl Drop for Opened {
         if !self.is_kept {
             self.feeds.close(self.id);
         }
+    }
+}
+
+/// Most are of feeds that had ended by themselves. More than calls that are under way on a link at a time, so that one that has overtaken its feed is still
+/// there when that comes; some 20 bytes each.
+const CLOSED_BEFORE_MAX: usize = 4_096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn closes_of_feeds_that_never_come_are_bounded_and_the_latest_stay() {
+        let mut table = Table::default();
+        for id in 0..10 * CLOSED_BEFORE_MAX as u64 {
+            table.note_closed(FeedId(id));
+        }
+        assert_eq!(table.closed_before.len(), CLOSED_BEFORE_MAX);
+        assert!(table.closed_before.contains(&FeedId(10 * CLOSED_BEFORE_MAX as u64 - 1)));
     }
 }

@@ -20,7 +20,8 @@ async fn open(
     (past, users): (u32, &[u64]),
 ) -> Result<(Position, Vec<Piece>), CallFault> {
     let users: Vec<_> = users.iter().copied().map(user).collect();
-    let answered = dialer.ask_with(Request::Feed { guild, feed: FeedId(feed), past }, &ids(&users)).await?;
+    let answered =
+        dialer.ask_with(Request::Feed { guild, feed: FeedId(feed), past, told_since: None }, &ids(&users)).await?;
     match answered.answer {
         Answer::Fed { at, .. } => Ok((at, answered.pieces)),
         answer => panic!("{answer:?}"),
@@ -313,7 +314,7 @@ async fn a_feed_whose_opening_nobody_reads_is_closed_again() {
     let world = World::new();
     let guild = world.found(1, 100_000).await;
     let dialer = world.dial(Role::Backend).await;
-    let request = Request::Feed { guild, feed: FeedId(1), past: 0 };
+    let request = Request::Feed { guild, feed: FeedId(1), past: 0, told_since: None };
     let users: Vec<_> = (1..=100_000).map(user).collect();
     let within = guildhall_proto::call::Within::new(Duration::from_secs(2)).unwrap();
     let (send, receive) = dialer.begin(guildhall_proto::call::Ask { within, request }, &ids(&users)).await;
@@ -327,4 +328,67 @@ async fn a_feed_whose_opening_nobody_reads_is_closed_again() {
         }
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_feed_that_was_closed_before_it_came_is_not_opened() {
+    let world = World::new();
+    let guild = world.found(1, 1).await;
+    let dialer = world.dial(Role::Backend).await;
+    assert_eq!(dialer.ask(Request::CloseFeed { feed: FeedId(5) }).await.unwrap().answer, Answer::FeedClosed);
+    let request = Request::Feed { guild, feed: FeedId(5), past: 0, told_since: None };
+    let ask = guildhall_proto::call::Ask { within: guildhall_proto::call::Within::MAX, request };
+    let (send, receive) = dialer.begin(ask, &[]).await;
+    soon(send.finish()).await.unwrap();
+    crate::world::broken(receive).await;
+    // Nothing is left of it that keeps the guild awake.
+    world.node.sleep(guild).await.unwrap();
+    open(&dialer, guild, 6, (0, &[])).await.unwrap();
+    assert_eq!(world.count(Counter::FeedsOpened), 1);
+}
+
+#[tokio::test]
+async fn who_has_come_and_gone_since_a_feed_was_last_open_is_told_and_nothing_else() {
+    let world = World::new();
+    let guild = world.found(1, 10).await;
+    let dialer = world.dial(Role::Backend).await;
+    let attach = |number: u64| {
+        let (session, user) = (guildhall_proto::SessionId::new(number).unwrap(), user(number));
+        let request = guildhall_proto::SessionRequest::Attach { user, status: guildhall_proto::Status::Online };
+        dialer.ask(Request::Session { guild, session, request })
+    };
+    let before = world.node.view(guild).await.unwrap().position();
+    attach(3).await.unwrap();
+    world.ask(guild, message(1)).await;
+    let since = world.node.view(guild).await.unwrap().position();
+    attach(4).await.unwrap();
+    world.node.typing(guild, user(ADA), channel_id(CHANNEL)).await.unwrap();
+    let mut lane = None;
+    for (feed, told_since, expected) in
+        [(1, Some(before), &[3, 4][..]), (2, Some(since), &[4]), (3, Some(Position::default()), &[]), (4, None, &[])]
+    {
+        let request = Request::Feed { guild, feed: FeedId(feed), past: 0, told_since };
+        dialer.ask_with(request, &[]).await.unwrap();
+        // Told from here on, whatever was told before.
+        world.node.typing(guild, user(4 + feed), channel_id(CHANNEL)).await.unwrap();
+        let lane = match &mut lane {
+            Some(lane) => lane,
+            None => lane.insert(soon(dialer.next_push()).await.unwrap()),
+        };
+        let mut there = Vec::new();
+        loop {
+            let frame = soon(lane.next()).await.unwrap().expect("the lane goes on");
+            assert_eq!(frame.kind, Kind::Ephemeral);
+            let Told { feed: of, ephemeral } = codec::decode(&frame.body).unwrap();
+            assert_eq!(of, FeedId(feed));
+            match ephemeral.kind {
+                EphemeralKind::Presence { user, .. } => there.push(user.get()),
+                EphemeralKind::Typing { user: typist, .. } => {
+                    assert_eq!(typist, user(4 + feed));
+                    break;
+                }
+            }
+        }
+        assert_eq!(there, expected, "since {told_since:?}");
+    }
 }

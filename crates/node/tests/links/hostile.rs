@@ -55,7 +55,7 @@ async fn what_is_no_call_is_told_so_and_counted_and_nothing_has_happened() {
     let fault = ChunkFault { at: 1, flaw: ChunkFlaw::Undecodable };
     let told = sent(&dialer, &[(Kind::Request, import()), chunk(&line), chunk(&cut), end()]).await;
     assert_eq!(told, Malformed::Chunk(fault).into());
-    let feed = asked(Request::Feed { guild, feed: FeedId(1), past: 0 });
+    let feed = asked(Request::Feed { guild, feed: FeedId(1), past: 0, told_since: None });
     let fault = ChunkFault { at: 0, flaw: ChunkFlaw::Undecodable };
     let told = sent(&dialer, &[(Kind::Request, feed), (Kind::Chunk, Bytes::from_static(&[1; 7])), end()]).await;
     assert_eq!(told, Malformed::Chunk(fault).into());

@@ -26,10 +26,23 @@ fn requests(world: &World, guild: GuildId) -> Vec<Request> {
         Request::Recipients { guild, freshness, question: Question::All },
         Request::Session { guild, session, request: SessionRequest::Detach { user: ada } },
         Request::SecretKeys,
-        Request::Feed { guild, feed: FeedId(1), past: 0 },
+        Request::Feed { guild, feed: FeedId(1), past: 0, told_since: None },
         Request::CloseFeed { feed: FeedId(1) },
         Request::Export { guild, freshness },
     ]
+}
+
+/// Who may, of guild node, backend, operator and observer: the table of ARCHITECTURE.md.
+fn allowed(call: Call) -> [bool; 4] {
+    let text = include_str!("../../../../ARCHITECTURE.md");
+    let row = text.lines().find(|line| line.starts_with(&format!("| `{call:?}` |"))).unwrap();
+    let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+    let allowed = |cell: usize| match cells[cell] {
+        "yes" => true,
+        "no" => false,
+        other => panic!("{other:?} is neither yes nor no"),
+    };
+    [1, 2, 3, 4].map(allowed)
 }
 
 #[tokio::test]
@@ -37,7 +50,8 @@ async fn each_role_is_allowed_and_denied_each_call_as_the_table_says() {
     let world = World::new();
     let guild = world.found(1, 3).await;
     let (mut denied, mut asked) = (0, BTreeSet::new());
-    for role in Role::ALL {
+    let roles = [Role::GuildNode, Role::Backend, Role::Operator, Role::Observer];
+    for (column, role) in roles.into_iter().enumerate() {
         let dialer = world.dial(role).await;
         for request in requests(&world, guild) {
             let call = request.call();
@@ -49,7 +63,7 @@ async fn each_role_is_allowed_and_denied_each_call_as_the_table_says() {
             };
             let before = world.node.view(guild).await.unwrap().position();
             let answered = dialer.ask_with(request, &chunks).await;
-            if role.may_ask(call) {
+            if allowed(call)[column] {
                 assert_ne!(answered, Err(CallFault::Denied), "{role} asks for {call:?}");
             } else {
                 assert_eq!(answered, Err(CallFault::Denied), "{role} asks for {call:?}");

@@ -30,7 +30,7 @@ async fn attach(dialer: &Dialer, guild: GuildId, number: u64) -> Attached {
 
 /// Whom the guild's owner takes the word of a link for.
 async fn sponsor(dialer: &Dialer, guild: GuildId, feed: u64) -> Sponsor {
-    let request = Request::Feed { guild, feed: FeedId(feed), past: 0 };
+    let request = Request::Feed { guild, feed: FeedId(feed), past: 0, told_since: None };
     match dialer.ask_with(request, &ids(&[])).await.unwrap().answer {
         Answer::Fed { sponsor, .. } => sponsor,
         answer => panic!("{answer:?}"),

@@ -179,3 +179,84 @@ async fn a_guild_that_ends_again_and_again_is_loaded_at_a_falling_pace() {
     tokio::time::advance(2 * REOPEN_PAUSE_MAX).await;
     assert_eq!(pace.pause(), Duration::ZERO);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_opening_that_fails_fails_for_all_who_waited_and_who_comes_then_begins_the_next() {
+    let guilds = Scripted::new();
+    let backend = guilds.backend();
+    guilds.0.looks.forget_permits(Semaphore::MAX_PERMITS);
+    guilds.0.owner.lock().failing = 1;
+    let attach = |number| {
+        let backend = backend.clone();
+        tokio::spawn(async move { backend.attach(GuildId::MIN, attach_of(number)).await })
+    };
+    let first = attach(1);
+    settle().await;
+    let others = [2, 3, 4].map(attach);
+    settle().await;
+    // Who came first goes away: the others wait for the same.
+    first.abort();
+    settle().await;
+    guilds.0.looks.add_permits(1);
+    for waiting in others {
+        assert!(waiting.await.unwrap().is_err());
+    }
+    assert_eq!((guilds.asked().len(), backend.relays()), (1, 0));
+    guilds.0.looks.add_permits(1);
+    attach(5).await.unwrap().unwrap();
+    assert_eq!(guilds.asked().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_relay_that_is_opened_for_nobody_any_more_closes() {
+    let guilds = Scripted::new();
+    let backend = guilds.backend();
+    guilds.0.looks.forget_permits(Semaphore::MAX_PERMITS);
+    let only = tokio::spawn({
+        let backend = backend.clone();
+        async move { backend.attach(GuildId::MIN, attach_of(1)).await.map(drop) }
+    });
+    settle().await;
+    only.abort();
+    settle().await;
+    assert_eq!(backend.relays(), 1, "it is being opened");
+    guilds.0.looks.add_permits(1);
+    settle().await;
+    assert_eq!((backend.relays(), guilds.asked().len()), (0, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attach_waits_for_what_its_relay_has_yet_to_hear() {
+    let guilds = Scripted::new();
+    let backend = guilds.backend();
+    let mut session = backend.attach(GuildId::MIN, attach_of(1)).await.unwrap();
+    // As over a link: what is answered is ahead of what the feed has brought.
+    guilds.0.owner.lock().ahead = 1;
+    session.detach().await.unwrap();
+    let again = tokio::spawn({
+        let backend = backend.clone();
+        async move { backend.attach(GuildId::MIN, attach_of(1)).await }
+    });
+    for _ in 0..100 {
+        settle().await;
+    }
+    assert!(!again.is_finished(), "the relay has it still");
+    guilds.0.owner.lock().ahead = 0;
+    guilds.rename(1);
+    assert!(again.await.unwrap().is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_relay_that_may_not_listen_any_more_ends_and_who_comes_is_told_why() {
+    let guilds = Scripted::new();
+    let backend = guilds.backend();
+    let mut session = backend.attach(GuildId::MIN, attach_of(1)).await.unwrap();
+    guilds.0.owner.lock().denies = true;
+    guilds.next_owner();
+    let ended = tokio::time::timeout(Duration::from_secs(60), session.next()).await;
+    assert!(matches!(ended, Ok(None)), "it listens still");
+    assert_eq!(guilds.asked().len(), 2, "it is asked once");
+    let refused = backend.attach(GuildId::MIN, attach_of(2)).await.unwrap_err();
+    let denied = CallError::Denied { reason: String::from("as the test says") };
+    assert_eq!(refused, crate::AttachError::Call(denied));
+}

@@ -70,6 +70,24 @@ fn a_deleted_guild_is_known_as_such_once_somebody_has_looked() {
 }
 
 #[test]
+fn guilds_are_listed_in_order_however_many_there_are_and_however_few_of_them_have_something() {
+    let disk = Disk::with_store(&tiny());
+    let mut opened = disk.open(&tiny()).unwrap();
+    // More than are looked at under one hold of the lock.
+    for number in 1..=700 {
+        let epoch = opened.claim(guild(number), 1).unwrap().epoch;
+        if number % 3 == 0 {
+            opened.append_now(guild(number), epoch, vec![record(epoch, 1, 1, 1)]).unwrap();
+        }
+    }
+    let thirds: Vec<_> = (1..=700).filter(|number| number % 3 == 0).map(guild).collect();
+    assert_eq!(opened.store.list(None, 1_000), Ok(thirds.clone()));
+    assert_eq!(opened.store.list(None, 100), Ok(thirds[..100].to_vec()));
+    assert_eq!(opened.store.list(Some(thirds[99]), 1_000), Ok(thirds[100..].to_vec()));
+    assert_eq!(opened.store.list(None, 0), Ok(vec![]));
+}
+
+#[test]
 fn a_claim_shuts_earlier_owners_out_at_once_and_an_older_grant_is_refused_over_a_restart() {
     let disk = Disk::with_store(&tiny());
     let mut opened = disk.open(&tiny()).unwrap();

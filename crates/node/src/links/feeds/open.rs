@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Wake, Waker};
 
-use guildhall_proto::GuildId;
 use guildhall_proto::call::{FeedEnd, FeedId, FeedNews, News, Told};
 use guildhall_proto::frame::Kind;
+use guildhall_proto::{Ephemeral, EphemeralKind, GuildId, Position};
 use guildhall_ring::{Cursor, ReadError, Version};
 use guildhall_transport::{LaneError, LaneSender};
 use parking_lot::Mutex;
@@ -29,16 +29,25 @@ pub(super) struct OpenFeed {
     /// Whether it stands on the list of those with events, and on that of those of which something is told.
     is_called: AtomicBool,
     is_told: AtomicBool,
-    events: Arc<Ready>,
-    told: Arc<Ready>,
+    events: Arc<Ready<Arc<OpenFeed>>>,
+    told: Arc<Ready<Arc<OpenFeed>>>,
 }
 
 struct Place {
     listening: Listening,
     events: Cursor,
     told: Version,
+    again: Option<Again>,
     /// The guild's next news.
     news: Pin<Box<dyn Future<Output = ()> + Send>>,
+}
+
+/// What is told though it was told before.
+struct Again {
+    /// What was told up to here,
+    through: Version,
+    /// of who is there, from this position on.
+    since: Position,
 }
 
 /// What came of a look at a feed's events.
@@ -55,14 +64,23 @@ pub(super) enum Looked {
 }
 
 impl OpenFeed {
-    pub(super) fn new(id: FeedId, beginning: Beginning, to_send: Arc<Ready>, to_tell: Arc<Ready>) -> Self {
-        let Beginning { listening, events, told } = beginning;
+    pub(super) fn new(
+        id: FeedId,
+        beginning: Beginning,
+        to_send: Arc<Ready<Arc<OpenFeed>>>,
+        to_tell: Arc<Ready<Arc<OpenFeed>>>,
+    ) -> Self {
+        let Beginning { listening, events, told: through, told_since } = beginning;
+        // An owner that began since has told its relays nothing before they came.
+        let since = told_since.filter(|since| since.epoch == listening.live().feed.epoch);
+        let again = since.map(|since| Again { through, since });
+        let told = if again.is_some() { Version::default() } else { through };
         let guild = listening.live().guild;
         let news = news(listening.live());
         Self {
             id,
             guild,
-            place: Mutex::new(Some(Place { listening, events, told, news })),
+            place: Mutex::new(Some(Place { listening, events, told, again, news })),
             is_called: AtomicBool::new(false),
             is_told: AtomicBool::new(false),
             events: to_send,
@@ -156,11 +174,14 @@ impl OpenFeed {
                 return Ok(0);
             };
             let told = &open.listening.live().feed.told;
-            told.read(&mut open.told, |_, ephemeral| {
+            let again = &open.again;
+            told.read(&mut open.told, |version, ephemeral| {
                 if run.len() == RUN_TOLD {
                     return ControlFlow::Break(());
                 }
-                run.push(*ephemeral);
+                if again.as_ref().is_none_or(|again| again.tells(version, ephemeral)) {
+                    run.push(*ephemeral);
+                }
                 ControlFlow::Continue(())
             });
             if run.len() == RUN_TOLD {
@@ -171,6 +192,13 @@ impl OpenFeed {
             lane.append_value(Kind::Ephemeral, &Told { feed: self.id, ephemeral: *ephemeral })?;
         }
         Ok(run.len() as u64)
+    }
+}
+
+impl Again {
+    fn tells(&self, version: Version, told: &Ephemeral) -> bool {
+        let is_there = matches!(told.kind, EphemeralKind::Presence { .. });
+        version > self.through || is_there && told.at >= self.since
     }
 }
 

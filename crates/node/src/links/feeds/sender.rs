@@ -26,7 +26,9 @@ pub(in crate::links) async fn send_events(feeds: Arc<Feeds>, node: Node, mut lan
             Looked::AtHead(_) | Looked::Closed => {}
             // Behind those that wait.
             Looked::More(_) => feed.call(),
-            Looked::Ended(..) => feeds.close(feed.id()),
+            Looked::Ended(..) => {
+                feeds.close(feed.id());
+            }
         }
         count(looked, node.counters());
         if (lane.gathered_bytes() >= RUN_BYTES || feeds.events.is_empty())
