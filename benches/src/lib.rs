@@ -10,11 +10,14 @@
 //!
 //! Micro-benchmarks, for work on one function, are beside this in `micro/`, and run by `cargo bench`.
 
+pub mod bare;
+pub mod hearing;
 pub mod latency;
 pub mod limits;
 pub mod machine;
 pub mod owner;
 pub mod peers;
+pub mod processes;
 pub mod report;
 pub mod row;
 pub mod rows;

@@ -3,6 +3,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use rustix::time::{ClockId, clock_gettime};
 
 /// What is said above the table.
@@ -40,18 +41,39 @@ fn clock(clock: ClockId) -> Duration {
     )
 }
 
+/// What another process has taken of the processors, in hundredths of a second.
+fn cpu_of(process: u32) -> Duration {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).expect("a process that runs");
+    // Its name, in brackets, may have spaces in it.
+    let (_, fields) = stat.rsplit_once(')').expect("a name in brackets");
+    let ticks = fields.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap_or(0));
+    Duration::from_millis(ticks.sum::<u64>() * 10)
+}
+
 /// Sees how much of the machine is left to this process.
 #[derive(Debug)]
 pub struct Watch {
     since: Instant,
     idle: Duration,
     own: Duration,
+    /// Others that belong to it.
+    with: Vec<u32>,
 }
 
 impl Watch {
     /// Begins to watch.
     pub fn begin() -> Self {
-        Self { since: Instant::now(), idle: idle(), own: cpu() }
+        Self::begin_with(&[])
+    }
+
+    /// Begins to watch what is left to this process and these others.
+    pub fn begin_with(others: &[u32]) -> Self {
+        let with = others.to_vec();
+        Self { since: Instant::now(), idle: idle(), own: Self::own(&with), with }
+    }
+
+    fn own(with: &[u32]) -> Duration {
+        cpu() + with.iter().map(|process| cpu_of(*process)).sum::<Duration>()
     }
 
     /// The share of all processors' time since then that others had: other processes, the system for them, and the machine's host.
@@ -59,8 +81,8 @@ impl Watch {
     pub fn others(&self) -> f64 {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let all = self.since.elapsed().as_secs_f64() * cores as f64;
-        let [idle, own] =
-            [(idle(), self.idle), (cpu(), self.own)].map(|(now, then)| now.saturating_sub(then).as_secs_f64());
+        let [idle, own] = [(idle(), self.idle), (Self::own(&self.with), self.own)]
+            .map(|(now, then)| now.saturating_sub(then).as_secs_f64());
         ((all - idle - own) / all).max(0.0)
     }
 }
@@ -74,7 +96,19 @@ fn idle() -> Duration {
 
 /// Resident bytes of this process.
 pub fn resident() -> u64 {
-    let rss = field("/proc/self/smaps_rollup", "Rss").expect("Linux tells what is resident");
+    resident_of(std::process::id())
+}
+
+/// Stops a process where it stands, or has it go on.
+pub fn hold(process: u32, is_held: bool) {
+    let pid = i32::try_from(process).ok().and_then(Pid::from_raw).expect("the number of a process");
+    let signal = if is_held { Signal::STOP } else { Signal::CONT };
+    kill_process(pid, signal).expect("it is a child of this one");
+}
+
+/// Resident bytes of a process.
+pub fn resident_of(process: u32) -> u64 {
+    let rss = field(&format!("/proc/{process}/smaps_rollup"), "Rss").expect("Linux tells what is resident");
     rss.split_whitespace().next().and_then(|kib| kib.parse::<u64>().ok()).expect("a number of KiB") * 1024
 }
 
@@ -101,6 +135,13 @@ mod tests {
         let before = thread_cpu();
         std::thread::sleep(Duration::from_millis(50));
         assert!(thread_cpu() - before < Duration::from_millis(40));
+    }
+
+    #[test]
+    fn another_process_is_looked_at_as_this_one_is() {
+        let own = std::process::id();
+        assert!(cpu_of(own).abs_diff(cpu()) <= Duration::from_millis(100));
+        assert!(resident_of(own).abs_diff(resident()) < 16 << 20);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use guildhall_benches::processes;
 use guildhall_benches::rows::{BENCHES, UnknownName, choose, named};
 use guildhall_benches::run::{self, Options};
 
@@ -37,6 +38,12 @@ enum Order {
     },
     /// Lists the names of all rows.
     List,
+    /// Is another process of a row, as standard input says.
+    #[command(hide = true)]
+    Process {
+        /// Which.
+        what: String,
+    },
     /// Measures rows of one bench in this process, for `run`.
     #[command(hide = true)]
     Rows {
@@ -62,6 +69,13 @@ fn main() -> ExitCode {
             list().for_each(|name| println!("{name}"));
             ExitCode::SUCCESS
         }
+        Order::Process { what } => match processes::be(&what) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("{what}: {error:#}");
+                ExitCode::FAILURE
+            }
+        },
         Order::Rows { names, quick } => match named(&names) {
             Err(unknown) => refuse(&unknown),
             Ok(chosen) => {

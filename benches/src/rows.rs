@@ -3,6 +3,7 @@
 mod durable;
 mod fan_out;
 mod isolation;
+mod links;
 mod members;
 mod memory;
 mod owner;
@@ -62,6 +63,12 @@ pub const BENCHES: &[Bench] = &[
     durable::CHANGES,
     durable::CALL,
     durable::COLD,
+    links::CALLS,
+    links::DURABLE,
+    links::DELIVERIES,
+    links::BYTES,
+    links::SCANS,
+    links::STOPPED,
 ];
 
 /// A name that is a part of no row's.

@@ -119,6 +119,9 @@ pub fn random_roles(random: &mut Random) -> Vec<RoleId> {
 /// Cohorts of sessions to deliver to.
 pub const COHORTS: u64 = 1_000;
 
+/// The roles that sessions' cohorts are made of.
+pub const COHORT_ROLES: u64 = 80;
+
 /// Two roles of the first 64: a role set of its own for each cohort.
 pub fn cohort_roles(number: u64) -> Vec<RoleId> {
     let cohort = number % COHORTS;

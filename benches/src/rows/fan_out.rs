@@ -17,23 +17,19 @@
 //! Deliveries are counted by the sessions themselves, in lumps.
 
 use std::collections::VecDeque;
-use std::hint::black_box;
-use std::ops::RangeInclusive;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use guildhall_node::{Backend, BatchItem, BatchSession, DeliveryRef, Pending, SessionStream};
-use guildhall_proto::{Level, RoleId};
-use tokio::runtime::{Handle, Runtime};
-use tokio::sync::Notify;
+use guildhall_node::{Backend, Pending};
+use guildhall_proto::RoleId;
+use tokio::runtime::Runtime;
 
 use super::{Bench, Run, alone, count, sample, with_peers};
+use crate::hearing::{Heard, LUMP, LUMPS_AHEAD, attach_batches, attach_streams};
 use crate::limits;
 use crate::machine::thread_cpu;
 use crate::row::{Measured, Sample, Unit};
-use crate::shell::{Caller, World, attach, foundation, guild_id, runtime, side_by_side};
-use crate::worlds::{COHORTS, cohort_roles, role};
+use crate::shell::{Caller, World, foundation, guild_id, runtime};
+use crate::worlds::{COHORT_ROLES, COHORTS, cohort_roles, role};
 
 /// Ten thousand sessions.
 pub(super) const TEN_K: Bench = Bench {
@@ -136,51 +132,6 @@ impl Stage {
     }
 }
 
-/// How many lumps of messages all have heard, and a bell for who waits for that.
-struct Heard {
-    /// Sessions, or consumers.
-    parties: u64,
-    /// How many of them have heard a lump, for those that some have: nobody is ahead by as many lumps as there are slots.
-    slots: [AtomicU64; 4 * LUMPS_AHEAD as usize],
-    complete: AtomicU64,
-    due: AtomicU64,
-    reached: Notify,
-}
-
-impl Heard {
-    fn by(parties: u64) -> Arc<Self> {
-        let slots = std::array::from_fn(|_| AtomicU64::new(0));
-        let (complete, due) = (AtomicU64::new(0), AtomicU64::new(0));
-        Arc::new(Self { parties, slots, complete, due, reached: Notify::new() })
-    }
-
-    fn complete(&self) -> u64 {
-        self.complete.load(Ordering::SeqCst)
-    }
-
-    /// One of them has heard the lump of this number.
-    fn add(&self, lump: u64) {
-        let slot = &self.slots[usize::try_from(lump % self.slots.len() as u64).expect("an index")];
-        if slot.fetch_add(1, Ordering::SeqCst) + 1 < self.parties {
-            return;
-        }
-        slot.store(0, Ordering::SeqCst);
-        if self.complete.fetch_add(1, Ordering::SeqCst) + 1 == self.due.load(Ordering::SeqCst) {
-            self.reached.notify_one();
-        }
-    }
-
-    /// Waits until so many lumps were heard by all.
-    fn wait_for(&self, lumps: u64, handle: &Handle) {
-        self.due.store(lumps, Ordering::SeqCst);
-        while self.complete() < lumps {
-            // A bell of an earlier wait may have been left over.
-            let bell = async { tokio::time::timeout(WAITED_MAX, self.reached.notified()).await };
-            handle.block_on(bell).expect("sessions that lose events are told a gap, and end this row");
-        }
-    }
-}
-
 fn fan_out(run: &mut Run, [publish, batches, streams]: [&str; 3], full: u64) {
     let sessions = run.size(full);
     let sizes = format!(
@@ -280,90 +231,9 @@ fn own_roles(number: u64) -> Vec<RoleId> {
     vec![role(number % 32), role(32 + number / 32 % 32), role(64 + number / 1_024 % 16)]
 }
 
-/// Attaches these sessions and has one consumer serve them.
-fn attach_batches(
-    runtime: &Runtime,
-    backend: &Backend,
-    numbers: RangeInclusive<u64>,
-    heard: &Arc<Heard>,
-) -> Vec<BatchSession> {
-    let first = *numbers.start();
-    runtime.block_on(consume(backend, numbers.clone().count(), Arc::clone(heard)));
-    side_by_side(runtime, ATTACHING, numbers, |number| {
-        let (backend, attach) = (backend.clone(), attach(number, Level::Active));
-        async move { backend.attach_batch(guild_id(1), attach, number - first).await.expect("there is room") }
-    })
-}
-
-/// Attaches so many sessions, and has a task read each.
-fn attach_streams(runtime: &Runtime, backend: &Backend, sessions: u64, heard: &Arc<Heard>) {
-    side_by_side(runtime, ATTACHING, 1..=sessions, |number| {
-        let (backend, heard) = (backend.clone(), Arc::clone(heard));
-        async move {
-            let stream = backend.attach(guild_id(1), attach(number, Level::Active)).await.expect("there is room");
-            tokio::spawn(listen(stream, heard));
-        }
-    });
-}
-
-async fn consume(backend: &Backend, sessions: usize, heard: Arc<Heard>) {
-    let batches = backend.batches(guild_id(1)).await.expect("the guild is there");
-    let mut batches = batches.expect("it is the only consumer");
-    tokio::spawn(async move {
-        let mut touched = vec![0_u64; sessions];
-        let (mut told, mut deliveries) = (0, 0);
-        loop {
-            let goes_on = batches.read(READ_AT_ONCE, |item| match item {
-                BatchItem::Event { tokens, .. } => {
-                    for token in tokens {
-                        touched[*token as usize] += 1;
-                    }
-                    deliveries += tokens.len() as u64;
-                }
-                BatchItem::Gap { gap, .. } => panic!("the consumer keeps up here, but {gap:?}"),
-                BatchItem::Unread { .. } | BatchItem::Ephemeral { .. } | BatchItem::Detached { .. } => {}
-            });
-            if !goes_on.await {
-                return;
-            }
-            while (told + 1) * LUMP * sessions as u64 <= deliveries {
-                heard.add(told);
-                told += 1;
-            }
-        }
-    });
-}
-
-async fn listen(mut stream: SessionStream, heard: Arc<Heard>) {
-    let (mut told, mut events) = (0, 0_u64);
-    loop {
-        let goes_on = stream.read(READ_AT_ONCE, |delivery| match delivery {
-            DeliveryRef::Event(event) => {
-                black_box(event.position);
-                events += 1;
-            }
-            DeliveryRef::Gap(gap) => panic!("sessions keep up here, but {gap:?}"),
-            DeliveryRef::Unread(_) | DeliveryRef::Ephemeral(_) | DeliveryRef::Detached(_) => {}
-        });
-        if !goes_on.await {
-            return;
-        }
-        while (told + 1) * LUMP <= events {
-            heard.add(told);
-            told += 1;
-        }
-    }
-}
-
 const PUBLISHED: &str = "processor's time of the owner's thread for each message published: mailbox, guild, gate, ring, the relays' wake-ups, answer; hundreds under way, while all sessions hear them through batch consumers";
-/// Messages that a session tells of at once.
-const LUMP: u64 = 64;
 /// Messages under way at a time.
 const UNDER_WAY: usize = 512;
-/// How far the slowest session may be behind: half of its relay's ring.
-const LUMPS_AHEAD: u64 = 16;
-/// Events that a session, or a batch consumer, reads at once.
-const READ_AT_ONCE: usize = 64;
 /// Deliveries of a run; but where sessions are many, as many messages for a batch consumer as can be offered without a stop, and a
 /// lump for streams.
 const BATCH_DELIVERIES: u64 = 200_000_000;
@@ -371,41 +241,9 @@ const STREAM_DELIVERIES: u64 = 40_000_000;
 const LUMPS_MAX: u64 = 200;
 /// Rounds of the bare channels and vectors.
 const LIMIT_BURST: usize = 16;
-/// The roles that [`cohort_roles`] and [`own_roles`] draw on.
-const COHORT_ROLES: u64 = 80;
-/// Attaches under way at a time.
-const ATTACHING: usize = 1_024;
 const RELAYS_MANY: u64 = 100;
 const CHANNELS_MANY: u64 = 1_000;
 /// Members and sessions where it is not them that are many.
 const SOME: u64 = 1_000;
 /// Lumps where it is not deliveries that count.
 const LUMPS: u64 = 100;
-const WAITED_MAX: Duration = Duration::from_secs(120);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_lump_is_heard_once_the_slowest_has_it() {
-        let heard = Heard::by(2);
-        (0..3).for_each(|lump| heard.add(lump));
-        assert_eq!(heard.complete(), 0);
-        heard.add(0);
-        assert_eq!(heard.complete(), 1);
-        heard.add(1);
-        heard.add(2);
-        assert_eq!(heard.complete(), 3);
-    }
-
-    #[test]
-    fn who_waits_for_a_lump_is_called_when_it_comes() {
-        let (heard, runtime) = (Heard::by(1), runtime(1));
-        let hearing = Arc::clone(&heard);
-        let listener = runtime.spawn(async move { (0..200).for_each(|lump| hearing.add(lump)) });
-        heard.wait_for(200, runtime.handle());
-        assert_eq!(heard.complete(), 200);
-        runtime.block_on(listener).unwrap();
-    }
-}

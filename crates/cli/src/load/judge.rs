@@ -183,11 +183,15 @@ impl Judge {
     /// How many channels the session was told to have news in, up to the window's end, of which it may not know: nobody spoke there, it does
     /// not see them, or it is active. Who had other roles at some time may have seen them then.
     fn not_news(&mut self, window: &Window, seat: &Seat, record: &mut Record) -> u64 {
+        if record.news.is_empty() {
+            return 0;
+        }
         let has_changed = self.changed.contains_key(&seat.user) || window.changes.contains_key(&seat.user);
+        let seen = (!has_changed).then(|| self.seen(seat.user, &seat.roles));
         let is_news = |channel: &ChannelId| {
             let idx = self.channels.binary_search(channel);
-            let may_see = || has_changed || self.rights.sees(seat.user, &seat.roles, *channel);
-            seat.level == Level::Passive && idx.is_ok_and(|idx| has(&self.spoken, idx)) && may_see()
+            let may_see = |idx| has(&self.spoken, idx) && seen.as_ref().is_none_or(|seen| has(seen, idx));
+            seat.level == Level::Passive && idx.is_ok_and(may_see)
         };
         let mut wrong = 0;
         for news in record.news.extract_if(.., |news| news.at < window.end()) {
