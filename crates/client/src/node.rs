@@ -36,6 +36,15 @@ pub struct GuildPage {
 impl Client {
     /// Whether a node answers, and how soon.
     ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/node.rs"));
+    /// # fn main() -> node::Done { node::with_backend(async |client| {
+    /// let pong = client.ping().await?;
+    /// assert!(pong.started <= pong.now);
+    /// println!("node {} answered in {:?}", pong.node, pong.took);
+    /// # Ok(()) }) }
+    /// ```
+    ///
     /// # Errors
     /// [`ClientError`].
     pub async fn ping(&self) -> Result<Pong, ClientError> {
@@ -47,6 +56,15 @@ impl Client {
 
     /// A node's counters, by name. For operators and observers, as the next.
     ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/node.rs"));
+    /// # fn main() -> node::Done { node::with_operator(async |client| {
+    /// for (name, count) in client.stats().await? {
+    ///     println!("{} {count}", name.as_str());
+    /// }
+    /// # Ok(()) }) }
+    /// ```
+    ///
     /// # Errors
     /// [`ClientError`].
     pub async fn stats(&self) -> Result<Vec<(Name, u64)>, ClientError> {
@@ -56,6 +74,24 @@ impl Client {
     }
 
     /// The guilds that a node has, ascending, behind `after`.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/node.rs"));
+    /// # fn main() -> node::Done { node::with_operator(async |client| {
+    /// use guildhall_client::PageLimit;
+    ///
+    /// let (mut after, mut count) = (None, 0);
+    /// loop {
+    ///     let page = client.guilds(after, PageLimit::MAX).await?;
+    ///     count += page.guilds.len();
+    ///     after = page.guilds.last().copied();
+    ///     if !page.more {
+    ///         break;
+    ///     }
+    /// }
+    /// assert_eq!(count, 1);
+    /// # Ok(()) }) }
+    /// ```
     ///
     /// # Errors
     /// [`ClientError`].

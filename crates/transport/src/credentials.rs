@@ -4,8 +4,9 @@
 //! authority's, for this use and in its time, rustls verifies in the handshake; whose it is, [`Identity`] says once that is over, and
 //! before anything else is said. Host names are not looked at.
 
-use std::fmt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::{fmt, fs, io};
 
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -29,6 +30,14 @@ pub struct Credentials {
 /// Why files are no credentials.
 #[derive(Debug, thiserror::Error)]
 pub enum CredentialsError {
+    /// A file cannot be read.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// A file has no such thing in it, or one that is damaged.
     #[error("no {what} can be read: {error}")]
     Unreadable {
@@ -46,6 +55,19 @@ pub enum CredentialsError {
 }
 
 impl Credentials {
+    /// Reads the directory that `guildhall pki issue` has made for somebody: the files [`CERTIFICATE_FILE`], [`KEY_FILE`] and [`AUTHORITY_FILE`], as
+    /// [`from_pem`](Self::from_pem) takes them.
+    ///
+    /// # Errors
+    /// [`CredentialsError`].
+    pub fn read(dir: &Path) -> Result<Self, CredentialsError> {
+        let [certificate, key, authority] = [CERTIFICATE_FILE, KEY_FILE, AUTHORITY_FILE].map(|name| {
+            let path = dir.join(name);
+            fs::read(&path).map_err(|source| CredentialsError::File { path, source })
+        });
+        Self::from_pem(&certificate?, &key?, &authority?)
+    }
+
     /// Reads what is in three PEM files: the certificate, followed by those between it and the authority; its key; the authority's certificate, or
     /// several while one takes the place of another.
     ///
@@ -176,6 +198,13 @@ fn certificates(what: &'static str, pem: &[u8]) -> Result<Vec<CertificateDer<'st
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }
+
+/// In the directory of somebody's credentials: the certificate.
+pub const CERTIFICATE_FILE: &str = "certificate.pem";
+/// The certificate's key.
+pub const KEY_FILE: &str = "key.pem";
+/// The cluster's authority, by which others are judged.
+pub const AUTHORITY_FILE: &str = "authority.pem";
 
 const TLS: &[&rustls::SupportedProtocolVersion] = &[&rustls::version::TLS13];
 
