@@ -71,7 +71,7 @@ pub use guildhall_ring::{LatestConfig, RingConfig};
 pub use guildhall_sessions::{Attach, AttachError, Delivery, Resume, ResumeError, Resumed, Returning};
 pub use guildhall_transport::{BackoffConfig, Credentials, CredentialsError, TransportConfig};
 pub use import::{Import, ImportError, Imported};
-pub use node::{GuildPage, Pong};
+pub use node::{Archive, GuildPage, Pong};
 pub use remote::Remote;
 
 /// Sessions of a backend node: for each guild that some attach to, a relay beside them. Its methods: [`guildhall_sessions::Backend`].

@@ -4,9 +4,10 @@
 //! role does not allow is refused before anything else ([`Role::may_ask`]); then a call has as long as its caller waits.
 //!
 //! Bounds: of links and of the calls of each, transport's; of feeds [`ServeConfig::feeds_max`] a link; of long requests
-//! [`ServeConfig::long_requests_max`] a node. What nobody reads stays with whoever would send it, until the caller's time is over.
+//! [`ServeConfig::long_requests_max`] a node; of backups one a node. What nobody reads stays with whoever would send it, until the caller's time is over.
 
 mod answers;
+mod archive;
 mod calls;
 mod feeds;
 mod freshness;
@@ -63,6 +64,8 @@ struct Served {
     links: Arc<LinkCounters>,
     /// Leave to take in a request of more than one chunk.
     long_requests: Arc<Semaphore>,
+    /// Leave to write a backup.
+    backups: Arc<Semaphore>,
 }
 
 /// Whoever dialed one link.
@@ -82,6 +85,7 @@ impl Node {
             since: self.time(),
             links: Arc::clone(acceptor.counters()),
             long_requests: Arc::new(Semaphore::new(config.long_requests_max.min(Semaphore::MAX_PERMITS))),
+            backups: Arc::new(Semaphore::new(archive::BACKUPS_MAX)),
             config,
         });
         Serving { stop, accepting: tokio::spawn(accept(served, acceptor, stopped)) }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
 #![expect(clippy::wildcard_enum_match_arm, reason = "whatever else is answered fails the test")]
 
+mod backup;
 mod calls;
 mod feeds;
 mod hostile;
