@@ -7,6 +7,12 @@ mod backup;
 mod calls;
 mod feeds;
 mod hostile;
+#[path = "../../../transport/tests/transport/raw.rs"]
+#[expect(dead_code, reason = "the tests of endpoints use more of it")]
+mod raw;
 mod reads;
 mod roles;
+#[path = "../../../transport/tests/transport/table.rs"]
+#[expect(dead_code, reason = "the tests of endpoints use more of it")]
+mod table;
 mod world;
