@@ -6,12 +6,16 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use std::{fmt, fs, io};
 
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use quinn::{ConnectionId, ConnectionIdGenerator, EndpointConfig};
+use ring::hmac;
+use ring::rand::{SecureRandom, SystemRandom};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, verify_server_cert_signed_by_trust_anchor};
-use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, ring, verify_tls13_signature};
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::{NoServerSessionStorage, ParsedCertificate, WebPkiClientVerifier};
@@ -126,6 +130,41 @@ impl Credentials {
     }
 }
 
+impl Credentials {
+    /// With what the next run of a node tells those who were linked to this one that it knows nothing of their links: it comes from the node's key, which no
+    /// other has. Were it drawn in each run, they would not believe the next, and wait until their links have been idle for too long.
+    pub(crate) fn endpoint(&self) -> EndpointConfig {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, self.key.secret_der());
+        let resets = hmac::sign(&key, b"guildhall: stateless resets");
+        let mut endpoint = EndpointConfig::new(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, resets.as_ref())));
+        endpoint.cid_generator(|| Box::new(AnyIds));
+        endpoint
+    }
+}
+
+/// Connections are named by any 8 bytes. The library's own names bear a mark of their run, and those of an earlier one are left unanswered.
+struct AnyIds;
+
+impl ConnectionIdGenerator for AnyIds {
+    fn generate_cid(&mut self) -> ConnectionId {
+        let mut id = [0; Self::BYTES];
+        SystemRandom::new().fill(&mut id).expect("the system gave randomness when its endpoint was made");
+        ConnectionId::new(&id)
+    }
+
+    fn cid_len(&self) -> usize {
+        Self::BYTES
+    }
+
+    fn cid_lifetime(&self) -> Option<Duration> {
+        None
+    }
+}
+
+impl AnyIds {
+    const BYTES: usize = 8;
+}
+
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Credentials").field("identity", &self.identity).finish_non_exhaustive()
@@ -196,7 +235,7 @@ fn certificates(what: &'static str, pem: &[u8]) -> Result<Vec<CertificateDer<'st
 }
 
 fn provider() -> Arc<CryptoProvider> {
-    Arc::new(ring::default_provider())
+    Arc::new(rustls::crypto::ring::default_provider())
 }
 
 /// In the directory of somebody's credentials: the certificate.
