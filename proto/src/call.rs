@@ -6,7 +6,7 @@
 //! | `Answer` | an [`Answer`] |
 //! | `Error` | a [`CallFault`] |
 //! | `Chunk` of a request | a run of users ([`EncodedIds`], [`IdRun`]), or of an import's lines, by [`Request::chunks`] |
-//! | `Chunk` of an answer | a run of users, or of [`Piece`]s, by [`Answer::chunks`] |
+//! | `Chunk` of an answer | a run of users, of [`Piece`]s, or of bytes, by [`Answer::chunks`] |
 //! | `Feed` | [`FeedNews`], in which an event that was encoded before may stand as it is ([`EncodedEvent`]) |
 //! | `Ephemeral` | [`Told`] |
 //!

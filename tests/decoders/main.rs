@@ -4,6 +4,8 @@
 
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
 
+mod change;
+mod fuzz;
 mod targets;
 
 use std::fs;
@@ -12,6 +14,7 @@ use std::path::Path;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use crate::change::{Change, EDGES, changed};
 use crate::targets::TARGETS;
 
 #[test]
@@ -55,21 +58,8 @@ proptest! {
     }
 }
 
-/// What may happen to bytes; places are taken modulo what is there.
-#[derive(Debug, Clone)]
-enum Change {
-    Set(usize, u8),
-    Flip(usize, u8),
-    Insert(usize, Vec<u8>),
-    Remove(usize, usize),
-    Repeat(usize, usize),
-    /// The end of another file of the corpus in place of one's own.
-    Splice(usize, usize),
-    Cut(usize),
-}
-
 fn change() -> impl Strategy<Value = Change> {
-    let edge = prop::sample::select(vec![0, 1, 127, 128, 250, 251, 252, 253, 254, 255]);
+    let edge = prop::sample::select(&EDGES);
     prop_oneof![
         (any::<usize>(), prop_oneof![edge, any::<u8>()]).prop_map(|(at, byte)| Change::Set(at, byte)),
         (any::<usize>(), 0_u8..8).prop_map(|(at, bit)| Change::Flip(at, bit)),
@@ -79,44 +69,6 @@ fn change() -> impl Strategy<Value = Change> {
         (any::<usize>(), any::<usize>()).prop_map(|(at, from)| Change::Splice(at, from)),
         any::<usize>().prop_map(Change::Cut),
     ]
-}
-
-fn changed(bytes: &[u8], also: &[u8], changes: &[Change]) -> Vec<u8> {
-    let mut bytes = bytes.to_vec();
-    for change in changes {
-        let place = |at: usize| at % (bytes.len() + 1);
-        let run = |at: usize, count: usize| place(at)..(place(at) + count).min(bytes.len());
-        match change {
-            Change::Set(at, byte) => {
-                let at = place(*at);
-                bytes.splice(at..(at + 1).min(bytes.len()), [*byte]);
-            }
-            Change::Flip(at, bit) => {
-                let at = place(*at);
-                if let Some(byte) = bytes.get_mut(at) {
-                    *byte ^= 1 << bit;
-                }
-            }
-            Change::Insert(at, inserted) => {
-                let at = place(*at);
-                bytes.splice(at..at, inserted.iter().copied());
-            }
-            Change::Remove(at, count) => {
-                bytes.drain(run(*at, *count));
-            }
-            Change::Repeat(at, count) => {
-                let run = run(*at, *count);
-                let repeated = bytes[run.clone()].to_vec();
-                bytes.splice(run.end..run.end, repeated);
-            }
-            Change::Splice(at, from) => {
-                bytes.truncate(place(*at));
-                bytes.extend_from_slice(&also[from % (also.len() + 1)..]);
-            }
-            Change::Cut(at) => bytes.truncate(place(*at)),
-        }
-    }
-    bytes
 }
 
 /// The files of one target, by name.

@@ -74,7 +74,7 @@ pub(crate) enum Command {
     #[command(subcommand, after_help = LOG_AFTER_HELP)]
     Log(LogCommand),
 
-    /// Write all guilds of a directory that no process has open into one file
+    /// Write all guilds of a node that runs, or of a directory that no process has open, into one file
     #[command(after_help = BACKUP_AFTER_HELP)]
     Backup(BackupArgs),
 
@@ -264,9 +264,8 @@ pub(crate) struct CatArgs {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct BackupArgs {
-    /// The directory of guilds' data
-    #[arg(long, value_name = "DIR")]
-    pub(crate) data: PathBuf,
+    #[command(flatten)]
+    pub(crate) from: SourceArgs,
 
     /// The file to write, which must not be there yet
     #[arg(long, value_name = "FILE")]
@@ -531,8 +530,11 @@ repair with --accept, which is not carried out while anything is damaged: then i
 whose it was is counted; a guild whose last records or checkpoint that was comes back without them.";
 
 const BACKUP_AFTER_HELP: &str = "\
-The file is checksummed throughout, and is there only when it is whole. A guild that
-is damaged is left out and named, there and by the restore; the others are saved.
+The file is checksummed throughout, read once more when it is written, and there only
+when it is whole. A guild that is damaged is left out and named, there and by the
+restore; the others are saved. A node goes on while it is saved, and each guild is
+as it was stored when its turn came; with --node, --within is for how long nothing
+of it may be taken.
 
 Examples:
   guildhall backup --data DIR --to guilds.backup

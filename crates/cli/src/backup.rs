@@ -1,19 +1,22 @@
-//! All guilds of a directory in one file, and a directory made of such a file.
+//! All guilds of a directory, or of a node that runs, in one file; and a directory made of such a file.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufReader, BufWriter, Write};
+use std::io::{BufReader, BufWriter, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
+use guildhall_client::Client;
 use guildhall_proto::NodeId;
 use guildhall_store::{Alone, ArchiveError, BackupReport, EmbeddedConfig, RestoreError};
 use serde::Serialize;
 
-use crate::args::{BackupArgs, RestoreArgs};
+use crate::args::{BackupArgs, NodesArgs, RestoreArgs, Source};
 use crate::data::{self, DataError};
+use crate::input::InputError;
 use crate::operations::now;
+use crate::remote::with;
 
 #[derive(Serialize)]
 struct Line {
@@ -30,22 +33,58 @@ struct LeftOut {
     why: String,
 }
 
-/// Writes a backup. The file is written under another name, synced, and then renamed: it is there only when it is whole.
+/// Writes a backup. The file is written under another name, synced, read once more, and then renamed: it is there only when it is whole.
 ///
 /// # Errors
-/// [`DataError`] for a directory that is not there, or a file that is; anything else if one cannot be read or the other written.
+/// [`DataError`] for a directory that is not there, or a file that is; [`InputError`] for more than one node; anything else if one cannot be read
+/// or asked, or the other written.
 pub(crate) fn backup(args: &BackupArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
-    let inspection = data::inspect(&args.data)?;
+    match args.from.source() {
+        Source::Data(path) => {
+            let inspection = data::inspect(path)?;
+            write(args, out, |archive| Ok(inspection.backup(archive, now()?)?))
+        }
+        Source::Nodes(NodesArgs { node, .. }) if node.len() > 1 => {
+            Err(InputError::OneNode { nodes: node.len() }.into())
+        }
+        Source::Nodes(nodes) => write(args, out, |archive| with(&nodes, async |client| copy(client, archive).await)),
+    }
+}
+
+/// Copies the archive that a node writes.
+async fn copy(client: &Client, to: &mut dyn Write) -> anyhow::Result<BackupReport> {
+    let mut archive = client.backup().await?;
+    while let Some(bytes) = archive.next().await? {
+        to.write_all(&bytes)?;
+    }
+    // What the node knows of it stands in it.
+    Ok(BackupReport::default())
+}
+
+fn write(
+    args: &BackupArgs,
+    out: &mut dyn Write,
+    fill: impl FnOnce(&mut dyn Write) -> anyhow::Result<BackupReport>,
+) -> anyhow::Result<ExitCode> {
     if args.to.exists() {
         return Err(DataError::FileExists { path: args.to.clone() }.into());
     }
     let beside = beside(&args.to)?;
-    let file = OpenOptions::new().write(true).create_new(true).open(&beside);
+    let file = OpenOptions::new().read(true).write(true).create_new(true).open(&beside);
     let file = file.map_err(|source| DataError::Unreadable { path: beside.clone(), source })?;
     let written = (|| {
         let mut archive = BufWriter::with_capacity(BUFFER_BYTES, file);
-        let report = inspection.backup(&mut archive, now()?)?;
-        archive.into_inner().map_err(|error| error.into_error())?.sync_all()?;
+        let told = fill(&mut archive)?;
+        let mut file = archive.into_inner().map_err(|error| error.into_error())?;
+        file.sync_all()?;
+        file.rewind()?;
+        let mut report = guildhall_store::prove(&mut BufReader::with_capacity(BUFFER_BYTES, file))?;
+        for (guild, why) in &mut report.left_out {
+            // Whoever has written it knows more than what stands in it.
+            if let Some((_, known)) = told.left_out.iter().find(|(left_out, _)| left_out == guild) {
+                why.clone_from(known);
+            }
+        }
         fs::rename(&beside, &args.to)?;
         sync_parent(&args.to)?;
         anyhow::Ok(report)

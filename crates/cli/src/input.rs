@@ -24,6 +24,10 @@ pub(crate) enum InputError {
     Config { path: PathBuf, why: String },
     #[error("{} makes this {identity}, which is not a guild node", path.display())]
     NotGuildNode { path: PathBuf, identity: Identity },
+    #[error("{}: {why}; without it, no session of before comes back", path.display())]
+    Keys { path: PathBuf, why: String },
+    #[error("{nodes} nodes are named: a backup is of one")]
+    OneNode { nodes: usize },
     #[error("line {line}: {why}")]
     Line { line: usize, why: String },
     #[error("the guild {guild} is there already, with another name or owner")]

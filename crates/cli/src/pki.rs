@@ -13,7 +13,7 @@ use std::time::Duration;
 use anyhow::Context;
 use guildhall_proto::Millis;
 use guildhall_transport::pki::{self, Authority, Shown, Subject, Validity};
-use guildhall_transport::{Credentials, Identity};
+use guildhall_transport::{AUTHORITY_FILE, CERTIFICATE_FILE, Credentials, CredentialsError, Identity, KEY_FILE};
 use serde::Serialize;
 
 use crate::args::{EXIT_FAILED, PkiCommand, PkiInitArgs, PkiIssueArgs, PkiShowArgs};
@@ -38,9 +38,12 @@ pub(crate) fn run(command: &PkiCommand, out: &mut dyn Write) -> anyhow::Result<E
 /// # Errors
 /// [`InputError`].
 pub(crate) fn credentials(dir: &Path) -> Result<Credentials, InputError> {
-    let [certificate, key, authority] = [CERTIFICATE, KEY, AUTHORITY].map(|name| read(&dir.join(name)));
-    let credentials = Credentials::from_pem(certificate?.as_bytes(), key?.as_bytes(), authority?.as_bytes());
-    credentials.map_err(|source| InputError::Credentials { path: dir.into(), source })
+    Credentials::read(dir).map_err(|error| match error {
+        CredentialsError::File { path, source } => InputError::Unreadable { path, source },
+        source @ (CredentialsError::Unreadable { .. }
+        | CredentialsError::Identity(_)
+        | CredentialsError::Unusable(_)) => InputError::Credentials { path: dir.into(), source },
+    })
 }
 
 /// Until when the certificate in such a directory is good, in milliseconds since 1970.
@@ -48,19 +51,19 @@ pub(crate) fn credentials(dir: &Path) -> Result<Credentials, InputError> {
 /// # Errors
 /// [`InputError`].
 pub(crate) fn expires_at(dir: &Path) -> Result<u64, InputError> {
-    let path = dir.join(CERTIFICATE);
+    let path = dir.join(CERTIFICATE_FILE);
     let shown = pki::show(&read(&path)?).map_err(|source| InputError::Certificate { path, source })?;
     Ok(shown.expires_at.0)
 }
 
 fn init(args: &PkiInitArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
     let (_, issued) = Authority::create(args.cluster.clone(), validity(now()?, args.days))?;
-    install(&args.to, &[(AUTHORITY, &issued.certificate), (AUTHORITY_KEY, &issued.key)])?;
-    tell(&args.to.join(AUTHORITY), args.json, out)
+    install(&args.to, &[(AUTHORITY_FILE, &issued.certificate), (AUTHORITY_KEY, &issued.key)])?;
+    tell(&args.to.join(AUTHORITY_FILE), args.json, out)
 }
 
 fn issue(args: &PkiIssueArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
-    let (path, key) = (args.authority.join(AUTHORITY), args.authority.join(AUTHORITY_KEY));
+    let (path, key) = (args.authority.join(AUTHORITY_FILE), args.authority.join(AUTHORITY_KEY));
     let refused = |source| InputError::Certificate { path: path.clone(), source };
     let authority = Authority::open(&read(&path)?, &read(&key)?).map_err(refused)?;
     let until = pki::show(authority.certificate()).map_err(refused)?.expires_at;
@@ -71,9 +74,10 @@ fn issue(args: &PkiIssueArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
     }
     let (cluster, role, name) = (authority.cluster().clone(), args.role, args.name.clone());
     let issued = authority.issue(Identity { cluster, role, name }, validity)?;
-    let files = [(CERTIFICATE, &*issued.certificate), (KEY, &issued.key), (AUTHORITY, authority.certificate())];
+    let files =
+        [(CERTIFICATE_FILE, &*issued.certificate), (KEY_FILE, &issued.key), (AUTHORITY_FILE, authority.certificate())];
     install(&args.to, &files)?;
-    tell(&args.to.join(CERTIFICATE), args.json, out)
+    tell(&args.to.join(CERTIFICATE_FILE), args.json, out)
 }
 
 fn show(args: &PkiShowArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
@@ -88,10 +92,10 @@ fn show(args: &PkiShowArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
 
 /// The certificate that a path names: itself, or the one that a directory is there for.
 fn certificate_at(path: &Path) -> PathBuf {
-    let of_somebody = path.join(CERTIFICATE);
+    let of_somebody = path.join(CERTIFICATE_FILE);
     match (path.is_dir(), of_somebody.exists()) {
         (true, true) => of_somebody,
-        (true, false) => path.join(AUTHORITY),
+        (true, false) => path.join(AUTHORITY_FILE),
         (false, _) => path.into(),
     }
 }
@@ -194,10 +198,6 @@ fn read(path: &Path) -> Result<String, InputError> {
     fs::read_to_string(path).map_err(|source| InputError::Unreadable { path: path.into(), source })
 }
 
-/// The cluster's authority, by which others are judged.
-const AUTHORITY: &str = "authority.pem";
 const AUTHORITY_KEY: &str = "authority.key";
-const CERTIFICATE: &str = "certificate.pem";
-const KEY: &str = "key.pem";
 const GOOD: &str = "good";
 const CLOCKS_APART: Duration = Duration::from_secs(300);

@@ -4,6 +4,7 @@
 //! nobody has to hand out numbers, and two nodes have the same by a chance of one in 2^64.
 
 mod config;
+mod keys;
 mod section;
 
 use std::io::{self, Write};
@@ -21,6 +22,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 use crate::input::InputError;
+use crate::operations::now;
 use crate::{data, pki};
 use config::Config;
 
@@ -30,13 +32,15 @@ use config::Config;
 /// [`InputError`] or [`DataError`](crate::data::DataError) for a configuration that is not acceptable; anything else if the node does not start, its
 /// disk fails, or it was told to end again before all was stored.
 pub(crate) fn serve(path: &Path) -> anyhow::Result<ExitCode> {
-    let config = Config::read(path)?;
+    let mut config = Config::read(path)?;
     let credentials = pki::credentials(&config.credentials)?;
     let identity = credentials.identity().clone();
     if identity.role != Role::GuildNode {
         return Err(InputError::NotGuildNode { path: config.credentials, identity }.into());
     }
     let running = data::open_as(&config.data, cluster(&identity.cluster), node_id(&identity), &config.store)?;
+    let resume = &mut config.node.resume;
+    resume.keys = Some(keys::open(&config.data, now()?, resume.secret_lifetime)?);
     let store = Arc::clone(running.store());
     running.run(Box::pin(work(config, credentials, store)))?;
     Ok(ExitCode::SUCCESS)

@@ -268,6 +268,41 @@ fn load(node: &Node<'_>, args: &[&str], exit_code: i32) -> Value {
     report
 }
 
+#[test]
+fn a_node_that_runs_is_saved_and_what_is_restored_is_served() {
+    let world = World::new();
+    let mut node = world.serve("a");
+    node.json_of(&["guild", "import", "--json"], &sample());
+    node.json(&["guild", "create", "7", "--name", "Ada's", "--owner", "1", "--nick", "Ada", "--json"]);
+    let before = (node.succeed(&["guild", "list", "--json"]), node.succeed(&["guild", "export", "8"]));
+    let backup = world.path("running.backup");
+    let to = backup.to_str().unwrap();
+    let saved = node.json(&["backup", "--to", to, "--json"]);
+    assert_eq!((&saved["guilds"], &saved["bytes"]), (&json!(2), &json!(fs::metadata(&backup).unwrap().len())));
+    let again = node.run(&["backup", "--to", to]);
+    assert_eq!(again.status.code(), Some(2), "a file that is there is left alone");
+
+    // Who may not is denied, and leaves no file behind.
+    world.issue("backend", "chat", "authority", "chat");
+    let denied = node.run_as("chat", &["backup", "--to", world.path("other.backup").to_str().unwrap()], "");
+    let told = String::from_utf8(denied.stderr).unwrap();
+    assert!(denied.status.code() == Some(1) && told.contains("not for the role"), "{told}");
+    assert!(!fs::read_dir(&world.dir).unwrap().any(|entry| {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        name.starts_with("other") || name.ends_with(".unfinished")
+    }));
+    assert!(node.end("TERM").success());
+
+    // Another node of the cluster goes on with it.
+    world.prepare("b");
+    let restored = world.guildhall(&["restore", "--from", to, "--data", world.path("b/data").to_str().unwrap()]);
+    assert!(restored.status.success(), "{}", String::from_utf8_lossy(&restored.stderr));
+    let mut node = world.serve("b");
+    assert_eq!(lasting(&node.succeed(&["guild", "list", "--json"])), lasting(&before.0));
+    assert!(lasting(&node.succeed(&["guild", "export", "8"])) == lasting(&before.1));
+    assert!(node.end("TERM").success());
+}
+
 /// A guild as an export has it: with a category behind what stands under it, a member's own overwrite, and members of more than one import.
 fn sample() -> String {
     let mut lines = vec![

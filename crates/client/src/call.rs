@@ -118,10 +118,15 @@ impl Shared {
 impl Linked {
     /// Makes one call without chunks, once.
     pub(crate) async fn ask(&self, within: Duration, request: Request) -> Result<Answer, Failed> {
+        Ok(self.begin(within, request).await?.0)
+    }
+
+    /// The same, with what follows the answer.
+    pub(crate) async fn begin(&self, within: Duration, request: Request) -> Result<Answered, Failed> {
         let within = Within::new(within).ok_or(Failed::Unsent)?;
         let ask = Ask { within, request };
         let asked = tokio::time::timeout(within.duration(), self.send(&ask, &[])).await;
-        Ok(asked.map_err(|_| Failed::Lost)??.0)
+        asked.map_err(|_| Failed::Lost)?
     }
 
     /// Makes one call, once: with the bodies of the chunks behind its request, if it has some.

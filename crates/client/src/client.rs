@@ -66,6 +66,21 @@ impl Client {
     /// Dials the nodes, and waits until one of them is linked, at most as long as a call may take. Links that end are dialed anew, for
     /// as long as the client is there. Needs a tokio runtime.
     ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/node.rs"));
+    /// # fn main() -> node::Done { node::served(async |address, credentials| {
+    /// use std::time::Duration;
+    ///
+    /// use guildhall_client::{Client, ClientConfig};
+    ///
+    /// // `Credentials::read` finds these in the directory that `guildhall pki issue backend NAME` has made.
+    /// let mut config = ClientConfig::new(vec![address], credentials);
+    /// config.deadline = Duration::from_secs(5);
+    /// let client = Client::connect(config).await?;
+    /// # client.close().await;
+    /// # Ok(()) }) }
+    /// ```
+    ///
     /// # Errors
     /// [`ConnectError`].
     pub async fn connect(config: ClientConfig) -> Result<Self, ConnectError> {
@@ -107,6 +122,20 @@ impl Client {
 
     /// Sessions of this backend node, always the same: one feed for each guild that some attach to, with its relay here. `None` if this is no
     /// backend, by its certificate.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/node.rs"));
+    /// # fn main() -> node::Done { node::with_backend(async |client| {
+    /// use guildhall_client::proto::{GuildId, Level, SessionId, Status, UserId};
+    /// use guildhall_client::Attach;
+    ///
+    /// let backend = client.backend().expect("the certificate is a backend's");
+    /// let (session, user) = (SessionId::new(9)?, UserId::new(3)?);
+    /// let attach = Attach { session, user, status: Status::Online, members: false, level: Level::Active };
+    /// let session = backend.attach(GuildId::new(1)?, attach).await?;
+    /// assert_eq!((backend.relays(), session.session()), (1, attach.session));
+    /// # Ok(()) }) }
+    /// ```
     pub fn backend(&self) -> Option<Backend<Remote>> {
         self.held.keys.get()?;
         let backend = || Backend::new(Remote::new(self.held.clone()), self.held.config.relay);
@@ -114,11 +143,33 @@ impl Client {
     }
 
     /// What the client counts.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/node.rs"));
+    /// # fn main() -> node::Done { node::with_backend(async |client| {
+    /// use guildhall_client::Counter;
+    ///
+    /// let told: Vec<String> = Counter::ALL.map(|counter| format!("{counter:?} {}", client.counters().of(counter))).into();
+    /// assert!(told.contains(&"SessionsCut 0".to_owned()));
+    /// # Ok(()) }) }
+    /// ```
     pub fn counters(&self) -> &Counters {
         &self.held.counters
     }
 
     /// Closes all links, and tells the nodes. Sessions are cut.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/node.rs"));
+    /// # fn main() -> node::Done { node::with_backend(async |client| {
+    /// use guildhall_client::proto::{GuildId, UserId};
+    /// use guildhall_client::ClientError;
+    ///
+    /// client.close().await;
+    /// let asked = client.guild(GuildId::new(1)?).member(UserId::new(1)?).await;
+    /// assert_eq!(asked.unwrap_err(), ClientError::Closed);
+    /// # Ok(()) }) }
+    /// ```
     pub async fn close(&self) {
         self.held.closed.send_replace(true);
         self.held.endpoint.close().await;

@@ -21,6 +21,9 @@ use crate::error::{ClientError, unfit};
 use crate::remote::next_chunk;
 
 /// One guild, to be called. Cheap to make: nothing is asked by that.
+///
+/// A call ends by its deadline ([`within`](Self::within)), and a call that is dropped is given up: nothing more is sent of it, a read ends at the node
+/// too, and a command that has been sent may be carried out all the same.
 #[derive(Debug, Clone)]
 pub struct Guild {
     held: Held,
@@ -56,6 +59,17 @@ pub struct Recipients {
 
 impl Client {
     /// A guild, wherever it is.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/node.rs"));
+    /// # fn main() -> node::Done { node::with_backend(async |client| {
+    /// use guildhall_client::proto::{GuildId, UserId};
+    ///
+    /// let guild = client.guild(GuildId::new(1)?);
+    /// let (_, member) = guild.member(UserId::new(3)?).await?;
+    /// assert_eq!(member.nick.as_str(), "Cy");
+    /// # Ok(()) }) }
+    /// ```
     pub fn guild(&self, guild: GuildId) -> Guild {
         let within = self.held.config.deadline;
         Guild { held: self.held.clone(), guild, within, freshness: Freshness::Latest }
@@ -64,6 +78,20 @@ impl Client {
 
 impl Guild {
     /// The same, where calls may take that long: at most 10 minutes.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/node.rs"));
+    /// # fn main() -> node::Done { node::with_backend(async |client| {
+    /// use std::time::Duration;
+    ///
+    /// use guildhall_client::proto::GuildId;
+    /// use guildhall_client::ClientError;
+    ///
+    /// // Nothing is answered in no time at all.
+    /// let guild = client.guild(GuildId::new(1)?).within(Duration::ZERO);
+    /// assert_eq!(guild.show().await.unwrap_err(), ClientError::Late);
+    /// # Ok(()) }) }
+    /// ```
     #[must_use]
     pub fn within(mut self, within: Duration) -> Self {
         self.within = within;
@@ -71,6 +99,23 @@ impl Guild {
     }
 
     /// The same, where reads are as fresh as that.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/node.rs"));
+    /// # fn main() -> node::Done { node::with_backend(async |client| {
+    /// use guildhall_client::proto::{Actor, Command, GuildId, MemberEdit, Nick, UserId};
+    /// use guildhall_client::Freshness;
+    ///
+    /// let (guild, cy) = (client.guild(GuildId::new(1)?), UserId::new(3)?);
+    /// let edit = MemberEdit { nick: Some(Nick::parse("Cyrus")?), ..MemberEdit::default() };
+    /// let outcome = guild.call(Actor::User(UserId::new(1)?), Command::UpdateMember { user: cy, edit }).await?;
+    /// // Who has written reads it, on any link, also in another process that is told the position.
+    /// let (as_of, member) = guild.clone().fresh(Freshness::AtLeast(outcome.at())).member(cy).await?;
+    /// assert!(as_of.at >= outcome.at() && member.nick.as_str() == "Cyrus");
+    /// // Whatever anybody was told before now is seen, and no owner that was replaced answers.
+    /// guild.clone().fresh(Freshness::Strong).can(cy, None).await?;
+    /// # Ok(()) }) }
+    /// ```
     #[must_use]
     pub fn fresh(mut self, freshness: Freshness) -> Self {
         self.freshness = freshness;
@@ -79,6 +124,39 @@ impl Guild {
 
     /// Carries a command out, under a new operation id: at most once, however often it has to be sent. Of a message no more is sent once it may
     /// have come through.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/node.rs"));
+    /// # fn main() -> node::Done { node::with_backend(async |client| {
+    /// use guildhall_client::proto::{
+    ///     Actor, ChannelId, Command, CommandError, GuildId, Mentions, NewMember, Payload, Permissions, Publish, Role, RoleId, UserId,
+    /// };
+    /// # use guildhall_client::proto::{MemberFlags, Name, Nick};
+    /// use guildhall_client::ClientError;
+    ///
+    /// let (guild, ada, cy) = (client.guild(GuildId::new(1)?), UserId::new(1)?, UserId::new(3)?);
+    /// // As the system, whom no permissions hold back: what the chat backend has decided itself.
+    /// let zoe = NewMember { user: UserId::new(26)?, nick: Nick::parse("Zoe")?, roles: vec![], flags: MemberFlags::NONE };
+    /// guild.call(Actor::System, Command::AddMember(zoe)).await?;
+    /// // On behalf of a user, who must be allowed to.
+    /// let role = Role {
+    ///     id: RoleId::new(21)?,
+    ///     name: Name::parse("moderators")?,
+    ///     position: 1,
+    ///     permissions: Permissions::KICK_MEMBERS,
+    ///     hoist: true,
+    ///     mentionable: true,
+    /// };
+    /// let refused = guild.call(Actor::User(cy), Command::CreateRole(role.clone())).await.unwrap_err();
+    /// assert!(matches!(refused, ClientError::Refused(CommandError::MissingPermissions { .. })), "{refused}");
+    /// guild.call(Actor::User(ada), Command::CreateRole(role)).await?;
+    /// // Messages too.
+    /// let (channel, payload, mentions) = (ChannelId::new(2)?, Payload::new(&b"hello"[..])?, Mentions::default());
+    /// let publish = Publish { channel, payload, mentions, session: None, echo: false };
+    /// let published = guild.call(Actor::User(cy), Command::Publish(publish)).await?;
+    /// println!("said at {}", published.at());
+    /// # Ok(()) }) }
+    /// ```
     ///
     /// # Errors
     /// [`ClientError`].
@@ -93,6 +171,24 @@ impl Guild {
     /// The same under an operation id of the caller's, which a retry bears again, also in another process. Those that [`call`](Self::call) makes are
     /// of a name that was drawn when the client began.
     ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/node.rs"));
+    /// # fn main() -> node::Done { node::with_backend(async |client| {
+    /// use std::time::{SystemTime, UNIX_EPOCH};
+    ///
+    /// use guildhall_client::proto::{Actor, ClientId, Command, GuildId, Millis, OpId, UserId};
+    ///
+    /// let guild = client.guild(GuildId::new(1)?);
+    /// // A name that is written down with the job that it is for, before that is begun.
+    /// let issued_at = Millis(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis() as u64);
+    /// let op = OpId { client: ClientId::new(77)?, counter: 1, issued_at };
+    /// let kick = Command::RemoveMember { user: UserId::new(9)? };
+    /// let first = guild.call_as(op, Actor::System, kick.clone()).await?;
+    /// // Whoever finds the job unfinished does it again: it is answered as before, and not carried out twice.
+    /// assert_eq!(guild.call_as(op, Actor::System, kick).await?, first);
+    /// # Ok(()) }) }
+    /// ```
+    ///
     /// # Errors
     /// [`ClientError`].
     pub async fn call_as(&self, op: OpId, actor: Actor, command: Command) -> Result<Outcome, ClientError> {
@@ -105,6 +201,15 @@ impl Guild {
 
     /// Tells that a member types.
     ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/node.rs"));
+    /// # fn main() -> node::Done { node::with_backend(async |client| {
+    /// use guildhall_client::proto::{ChannelId, GuildId, UserId};
+    ///
+    /// client.guild(GuildId::new(1)?).typing(UserId::new(3)?, ChannelId::new(2)?).await?;
+    /// # Ok(()) }) }
+    /// ```
+    ///
     /// # Errors
     /// [`ClientError`].
     pub async fn typing(&self, user: UserId, channel: ChannelId) -> Result<(), ClientError> {
@@ -113,6 +218,20 @@ impl Guild {
     }
 
     /// A member, with when that is true.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/node.rs"));
+    /// # fn main() -> node::Done { node::with_backend(async |client| {
+    /// use guildhall_client::proto::{CommandError, GuildId, UserId};
+    /// use guildhall_client::ClientError;
+    ///
+    /// let (guild, nobody) = (client.guild(GuildId::new(1)?), UserId::new(99)?);
+    /// let (as_of, member) = guild.member(UserId::new(3)?).await?;
+    /// println!("{} since {:?}, as of {}", member.nick.as_str(), member.joined_at, as_of.at);
+    /// let refused = guild.member(nobody).await.unwrap_err();
+    /// assert_eq!(refused, ClientError::Refused(CommandError::UnknownMember { user: nobody }));
+    /// # Ok(()) }) }
+    /// ```
     ///
     /// # Errors
     /// [`ClientError`].
@@ -123,6 +242,16 @@ impl Guild {
 
     /// What a member may do, in a channel or in the guild as a whole.
     ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/node.rs"));
+    /// # fn main() -> node::Done { node::with_backend(async |client| {
+    /// use guildhall_client::proto::{ChannelId, GuildId, Permissions, UserId};
+    ///
+    /// let (_, may) = client.guild(GuildId::new(1)?).can(UserId::new(3)?, Some(ChannelId::new(2)?)).await?;
+    /// assert!(may.contains(Permissions::SEND_MESSAGES) && !may.contains(Permissions::MANAGE_CHANNELS));
+    /// # Ok(()) }) }
+    /// ```
+    ///
     /// # Errors
     /// [`ClientError`].
     pub async fn can(&self, user: UserId, channel: Option<ChannelId>) -> Result<(AsOf, Permissions), ClientError> {
@@ -132,6 +261,27 @@ impl Guild {
 
     /// The guild's settings, roles and channels with their overwrites.
     ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/node.rs"));
+    /// # fn main() -> node::Done { node::with_backend(async |client| {
+    /// use guildhall_client::proto::GuildId;
+    /// use guildhall_client::Piece;
+    ///
+    /// let mut pieces = client.guild(GuildId::new(1)?).show().await?;
+    /// println!("{} members, {} of them online", pieces.members(), pieces.online());
+    /// while let Some(some) = pieces.next().await? {
+    ///     for piece in some {
+    ///         match piece {
+    ///             Piece::Settings(settings) => println!("{}, owned by {}", settings.name, settings.owner),
+    ///             Piece::Role(role) => println!("role {}", role.name),
+    ///             Piece::Channel(channel, overwrites) => println!("channel {}, {overwrites:?}", channel.name),
+    ///             Piece::Ban(_) | Piece::Member(_) | Piece::Event(_) => unreachable!("not asked for"),
+    ///         }
+    ///     }
+    /// }
+    /// # Ok(()) }) }
+    /// ```
+    ///
     /// # Errors
     /// [`ClientError`].
     pub async fn show(&self) -> Result<Pieces, ClientError> {
@@ -139,6 +289,21 @@ impl Guild {
     }
 
     /// The whole guild, but for what is kept of operations: for operators.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/node.rs"));
+    /// # fn main() -> node::Done { node::with_operator(async |client| {
+    /// use guildhall_client::proto::GuildId;
+    /// use guildhall_client::Piece;
+    ///
+    /// let mut export = client.guild(GuildId::new(1)?).export().await?;
+    /// let mut members = 0;
+    /// while let Some(pieces) = export.next().await? {
+    ///     members += pieces.iter().filter(|piece| matches!(piece, Piece::Member(_))).count();
+    /// }
+    /// assert_eq!(members, export.members() as usize);
+    /// # Ok(()) }) }
+    /// ```
     ///
     /// # Errors
     /// [`ClientError`].
@@ -148,6 +313,24 @@ impl Guild {
 
     /// Members in the order of their ids, after `after`, at most `limit`; all of one moment.
     ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/node.rs"));
+    /// # fn main() -> node::Done { node::with_backend(async |client| {
+    /// use guildhall_client::proto::GuildId;
+    ///
+    /// let guild = client.guild(GuildId::new(1)?);
+    /// let (mut members, mut nicks) = (guild.members(None, Some(3)).await?, Vec::new());
+    /// let mut last = None;
+    /// while let Some(member) = members.next().await? {
+    ///     last = Some(member.user);
+    ///     nicks.push(member.nick.as_str().to_owned());
+    /// }
+    /// assert_eq!(nicks, ["Ada", "Bo", "Cy"]);
+    /// // The next page.
+    /// assert_eq!(guild.members(last, None).await?.next().await?.expect("there are nine").nick.as_str(), "Di");
+    /// # Ok(()) }) }
+    /// ```
+    ///
     /// # Errors
     /// [`ClientError`].
     pub async fn members(&self, after: Option<UserId>, limit: Option<u32>) -> Result<MemberStream, ClientError> {
@@ -155,6 +338,19 @@ impl Guild {
     }
 
     /// The members among these users.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/node.rs"));
+    /// # fn main() -> node::Done { node::with_backend(async |client| {
+    /// use guildhall_client::proto::{GuildId, UserId};
+    /// use guildhall_client::Users;
+    ///
+    /// let asked = Users::new(vec![UserId::new(99)?, UserId::new(3)?])?;
+    /// let mut members = client.guild(GuildId::new(1)?).members_by_id(asked).await?;
+    /// assert_eq!(members.next().await?.expect("Cy is a member").user, UserId::new(3)?);
+    /// assert_eq!(members.next().await?, None);
+    /// # Ok(()) }) }
+    /// ```
     ///
     /// # Errors
     /// [`ClientError`].
@@ -164,6 +360,19 @@ impl Guild {
 
     /// Members whose nick begins so, whatever the case, in the order of their nicks.
     ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/node.rs"));
+    /// # fn main() -> node::Done { node::with_backend(async |client| {
+    /// use guildhall_client::proto::GuildId;
+    /// use guildhall_client::{PageLimit, Prefix};
+    ///
+    /// let limit = PageLimit::new(10).expect("10 is at most 1,000");
+    /// let mut members = client.guild(GuildId::new(1)?).members_by_prefix(Prefix::new("a")?, limit).await?;
+    /// assert_eq!(members.next().await?.expect("Ada is a member").nick.as_str(), "Ada");
+    /// assert_eq!(members.next().await?, None);
+    /// # Ok(()) }) }
+    /// ```
+    ///
     /// # Errors
     /// [`ClientError`].
     pub async fn members_by_prefix(&self, prefix: Prefix, limit: PageLimit) -> Result<MemberStream, ClientError> {
@@ -171,6 +380,26 @@ impl Guild {
     }
 
     /// Whom a ping reaches.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/node.rs"));
+    /// # fn main() -> node::Done { node::with_backend(async |client| {
+    /// use guildhall_client::proto::{ChannelId, GuildId, Question, RoleId};
+    ///
+    /// let (id, channel) = (GuildId::new(1)?, ChannelId::new(2)?);
+    /// let guild = client.guild(id);
+    /// let everyone = Question::Everyone { channel };
+    /// let here = Question::Here { channel }; // Of these, who is online.
+    /// let role = Question::Role { role: RoleId::everyone(id), channel: None };
+    /// for (question, count) in [(everyone, 9), (here, 0), (role, 9)] {
+    ///     let (mut recipients, mut users) = (guild.recipients(question).await?, Vec::new());
+    ///     while let Some(chunk) = recipients.next().await? {
+    ///         users.extend(chunk);
+    ///     }
+    ///     assert_eq!(users.len(), count);
+    /// }
+    /// # Ok(()) }) }
+    /// ```
     ///
     /// # Errors
     /// [`ClientError`].

@@ -5,35 +5,14 @@
 //! feed comes over the link, and a relay here hands each session what it may hear.
 //!
 //! ```
-//! use guildhall_client::{Attach, Client, ClientConfig, Delivery, Freshness};
-//! use guildhall_proto::{
+//! use guildhall_client::proto::{
 //!     Actor, Channel, ChannelId, ChannelKind, Command, GuildId, Level, MemberFlags, Mentions, Name, NewMember, Nick, Payload,
 //!     Permissions, Publish, SessionId, Status, UserId,
 //! };
-//! # use std::sync::Arc;
-//! # use std::time::{Duration, SystemTime, UNIX_EPOCH};
-//! # use guildhall_node::{Node, NodeConfig, ServeConfig};
-//! # use guildhall_proto::{Hello, Instance, Millis, NodeId, Versions};
-//! # use guildhall_store::MemoryStore;
-//! # use guildhall_transport::pki::{Authority, Issued, Validity};
-//! # use guildhall_transport::{Credentials, Endpoint, TransportConfig};
-//!
-//! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # let now = Millis(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis() as u64);
-//! # let validity = Validity { from: now, lifetime: Duration::from_secs(3600) };
-//! # let (authority, _) = Authority::create("main".parse()?, validity)?;
-//! # let credentials = |uri: &str| -> Result<Credentials, Box<dyn std::error::Error>> {
-//! #     let Issued { certificate, key } = authority.issue(uri.parse()?, validity)?;
-//! #     Ok(Credentials::from_pem(certificate.as_bytes(), key.as_bytes(), authority.certificate().as_bytes())?)
-//! # };
-//! # let node = Node::start(NodeConfig::default(), Arc::new(MemoryStore::default()))?;
-//! # let hello = Hello { versions: Versions::SUPPORTED, node: NodeId::new(1)?, instance: Instance(1) };
-//! # let guild_node = credentials("spiffe://main/guild-node/a")?;
-//! # let (endpoint, acceptor) = Endpoint::listening("127.0.0.1:0".parse()?, &guild_node, hello, TransportConfig::default())?;
-//! # let serving = node.serve(acceptor, ServeConfig::new(hello.node, hello.instance));
-//! # let (address, credentials) = (endpoint.address()?, credentials("spiffe://main/backend/chat-1")?);
-//! // The address of a guild node, and a certificate of the cluster's for a backend.
+//! use guildhall_client::{Attach, Client, ClientConfig, Delivery, Freshness};
+//! # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/node.rs"));
+//! # fn main() -> node::Done { node::served(async |address, credentials| {
+//! // The address of a guild node, and what `Credentials::read` finds in the directory that `guildhall pki issue backend NAME` has made.
 //! let client = Client::connect(ClientConfig::new(vec![address], credentials)).await?;
 //! let (guild, channel, ada) = (client.guild(GuildId::new(1)?), ChannelId::new(2)?, UserId::new(7)?);
 //!
@@ -59,11 +38,10 @@
 //! }
 //! session.detach().await?;
 //! client.close().await;
-//! # serving.stop().await;
-//! # node.stop().await;
-//! # Ok(())
-//! # }
+//! # Ok(()) }) }
 //! ```
+//!
+//! `examples/backend.rs` is a chat backend in small, and each call has its own example.
 
 #![warn(missing_docs)]
 
@@ -74,6 +52,7 @@ mod counters;
 mod error;
 mod feeds;
 mod guild;
+mod import;
 mod links;
 mod node;
 mod operations;
@@ -84,17 +63,143 @@ pub use config::{ClientConfig, RelayConfig};
 pub use counters::{Counter, Counters};
 pub use error::{ClientError, ConnectError};
 pub use guild::{Guild, MemberStream, Pieces, Recipients};
+pub use guildhall_cluster::{BudgetConfig, RetryConfig, RoutesConfig};
+pub use guildhall_proto as proto;
 pub use guildhall_proto::call::{Freshness, PageLimit, Piece, Prefix, Users};
-pub use guildhall_relay::{BatchItem, Delivery as DeliveryRef, DetachReason, Gap, Secret};
-pub use guildhall_sessions::{Attach, AttachError, Delivery, Resume, ResumeError, Resumed};
-pub use node::{GuildPage, Pong};
+pub use guildhall_relay::{BatchItem, Delivery as DeliveryRef, DetachReason, Gap, Secret, SecretError};
+pub use guildhall_ring::{LatestConfig, RingConfig};
+pub use guildhall_sessions::{Attach, AttachError, Delivery, Resume, ResumeError, Resumed, Returning};
+pub use guildhall_transport::{BackoffConfig, Credentials, CredentialsError, TransportConfig};
+pub use import::{Import, ImportError, Imported};
+pub use node::{Archive, GuildPage, Pong};
 pub use remote::Remote;
 
-/// Sessions of a backend node.
+/// Sessions of a backend node: for each guild that some attach to, a relay beside them. Its methods: [`guildhall_sessions::Backend`].
+///
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/node.rs"));
+/// # fn main() -> node::Done { node::with_backend(async |client| {
+/// # use guildhall_client::proto::{Actor, ChannelId, Command, EventKind, Level, Mentions, Payload, Position, Publish, SessionId, Status, UserId};
+/// # use guildhall_client::Client;
+/// use guildhall_client::proto::GuildId;
+/// use guildhall_client::{Attach, Resume, Resumed, Secret};
+///
+/// # async fn say(client: &Client, text: &'static str) -> Result<Position, Box<dyn std::error::Error>> {
+/// #     let (channel, payload, mentions) = (ChannelId::new(2)?, Payload::new(text.as_bytes())?, Mentions::default());
+/// #     let publish = Command::Publish(Publish { channel, payload, mentions, session: None, echo: false });
+/// #     Ok(client.guild(GuildId::new(1)?).call(Actor::User(UserId::new(1)?), publish).await?.at())
+/// # }
+/// # let at = |session, user| -> Result<Attach, Box<dyn std::error::Error>> {
+/// #     let (session, user) = (SessionId::new(session)?, UserId::new(user)?);
+/// #     Ok(Attach { session, user, status: Status::Online, members: false, level: Level::Active })
+/// # };
+/// let (backend, guild) = (client.backend().expect("the certificate is a backend's"), GuildId::new(1)?);
+/// let attach: Attach = at(31, 3)?; // Session 31, of user 3.
+/// let session = backend.attach(guild, attach).await?;
+/// // What a user's connection keeps, to come back with when it breaks: at this backend node, or at another.
+/// let (secret, known) = (session.secret().to_string(), session.known());
+/// drop(session);
+///
+/// say(&client, "while nobody listened").await?;
+/// let secret: Secret = secret.parse()?;
+/// let Resumed { mut session, gap } = backend.resume(guild, Resume { attach, secret, known }).await?;
+/// assert_eq!(gap, None);
+/// println!("{:?}", session.next().await);
+/// session.detach().await?;
+/// # Ok(()) }) }
+/// ```
 pub type Backend = guildhall_sessions::Backend<Remote>;
-/// A session of a backend node, which reads for itself.
+/// A session of a backend node, which reads for itself. Its methods: [`guildhall_sessions::SessionStream`].
+///
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/node.rs"));
+/// # fn main() -> node::Done { node::with_backend(async |client| {
+/// # use guildhall_client::proto::{Actor, ChannelId, Command, EventKind, Level, Mentions, Payload, Position, Publish, SessionId, Status, UserId};
+/// # use guildhall_client::Client;
+/// use guildhall_client::proto::GuildId;
+/// use guildhall_client::{Attach, Delivery, DeliveryRef, DetachReason};
+///
+/// # async fn say(client: &Client, text: &'static str) -> Result<Position, Box<dyn std::error::Error>> {
+/// #     let (channel, payload, mentions) = (ChannelId::new(2)?, Payload::new(text.as_bytes())?, Mentions::default());
+/// #     let publish = Command::Publish(Publish { channel, payload, mentions, session: None, echo: false });
+/// #     Ok(client.guild(GuildId::new(1)?).call(Actor::User(UserId::new(1)?), publish).await?.at())
+/// # }
+/// # let at = |session, user| -> Result<Attach, Box<dyn std::error::Error>> {
+/// #     let (session, user) = (SessionId::new(session)?, UserId::new(user)?);
+/// #     Ok(Attach { session, user, status: Status::Online, members: false, level: Level::Active })
+/// # };
+/// let backend = client.backend().expect("the certificate is a backend's");
+/// let mut session = backend.attach(GuildId::new(1)?, at(31, 3)?).await?;
+/// let said = say(&client, "one").await?;
+/// match session.next().await {
+///     Some(Delivery::Event(event)) => assert_eq!(event.position, said),
+///     Some(Delivery::Gap(gap)) => println!("read the guild anew: all up to {} may be lost", gap.through),
+///     Some(other) => println!("{other:?}"),
+///     None => println!("it has ended"),
+/// }
+/// assert_eq!(session.known(), said);
+/// // Many at once, shown where they lie.
+/// say(&client, "two").await?;
+/// let mut seen = 0;
+/// while seen == 0 && session.read(64, |delivery| seen += usize::from(matches!(delivery, DeliveryRef::Event(_)))).await {}
+/// // The user looks at another guild, and then goes away.
+/// session.set_level(Level::Passive).await?;
+/// session.set_status(Status::Idle).await?;
+/// session.detach().await?;
+/// while let Some(delivery) = session.next().await {
+///     if let Delivery::Detached(reason) = delivery {
+///         assert_eq!(reason, DetachReason::Requested);
+///     }
+/// }
+/// # Ok(()) }) }
+/// ```
 pub type SessionStream = guildhall_sessions::SessionStream<Remote>;
-/// A session of a backend node, which [`Batches`] serves.
+/// A session of a backend node, which [`Batches`] serves. Its methods: [`guildhall_sessions::BatchSession`].
 pub type BatchSession = guildhall_sessions::BatchSession<Remote>;
-/// What all batch sessions of one guild at a backend node hear.
+/// What all batch sessions of one guild at a backend node hear, for one task that writes to all their connections. Its method:
+/// [`guildhall_sessions::Batches::read`].
+///
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/node.rs"));
+/// # fn main() -> node::Done { node::with_backend(async |client| {
+/// # use guildhall_client::proto::{Actor, ChannelId, Command, EventKind, Level, Mentions, Payload, Position, Publish, SessionId, Status, UserId};
+/// # use guildhall_client::Client;
+/// use guildhall_client::proto::GuildId;
+/// use guildhall_client::{Attach, BatchItem, BatchSession, Resume};
+///
+/// # async fn say(client: &Client, text: &'static str) -> Result<Position, Box<dyn std::error::Error>> {
+/// #     let (channel, payload, mentions) = (ChannelId::new(2)?, Payload::new(text.as_bytes())?, Mentions::default());
+/// #     let publish = Command::Publish(Publish { channel, payload, mentions, session: None, echo: false });
+/// #     Ok(client.guild(GuildId::new(1)?).call(Actor::User(UserId::new(1)?), publish).await?.at())
+/// # }
+/// # let at = |session, user| -> Result<Attach, Box<dyn std::error::Error>> {
+/// #     let (session, user) = (SessionId::new(session)?, UserId::new(user)?);
+/// #     Ok(Attach { session, user, status: Status::Online, members: false, level: Level::Active })
+/// # };
+/// let (backend, guild) = (client.backend().expect("the certificate is a backend's"), GuildId::new(1)?);
+/// let mut batches = backend.batches(guild).await?.expect("nobody else reads them");
+/// // Each is named by a token of one's own: the number of its connection, say.
+/// let bo = backend.attach_batch(guild, at(32, 2)?, 0).await?;
+/// let mut cy: BatchSession = backend.attach_batch(guild, at(33, 3)?, 1).await?;
+///
+/// say(&client, "to both").await?;
+/// let mut told = Vec::new();
+/// while told.len() < 2 {
+///     let goes_on = batches.read(1_000, |item| match item {
+///         BatchItem::Event { event: _, tokens } => told.extend_from_slice(tokens),
+///         BatchItem::Gap { .. } | BatchItem::Unread { .. } | BatchItem::Ephemeral { .. } | BatchItem::Detached { .. } => {}
+///     });
+///     assert!(goes_on.await);
+/// }
+/// told.sort();
+/// assert_eq!(told, [0, 1]);
+///
+/// // Bo's connection breaks, and is there again as number 2; Cy says goodbye.
+/// let resume = Resume { attach: at(32, 2)?, secret: bo.secret(), known: say(&client, "and again").await? };
+/// drop(bo);
+/// let resumed = backend.resume_batch(guild, resume, 2).await?;
+/// assert_eq!((resumed.gap, resumed.session.session()), (None, SessionId::new(32)?));
+/// cy.detach().await?;
+/// # Ok(()) }) }
+/// ```
 pub type Batches = guildhall_sessions::Batches<Remote>;

@@ -5,10 +5,11 @@
 //!
 //! Bounds: of links and of the calls of each, transport's; of feeds [`ServeConfig::feeds_max`] a link; of long requests
 //! [`ServeConfig::long_requests_max`] a node and [`ServeConfig::link_long_requests_max`] a link; of answers that workers look for
-//! [`ServeConfig::link_answers_max`] a link. What nobody reads stays with whoever would send it, until the caller's time is over, or nothing has been read
-//! for too long.
+//! [`ServeConfig::link_answers_max`] a link; of backups one a node. What nobody reads stays with whoever would send it, until the caller's time is over, or
+//! nothing has been read for too long.
 
 mod answers;
+mod archive;
 mod calls;
 mod feeds;
 mod freshness;
@@ -85,6 +86,8 @@ struct Served {
     links: Arc<LinkCounters>,
     /// Leave to take in a request of more than one chunk.
     long_requests: Arc<Semaphore>,
+    /// Leave to write a backup.
+    backups: Arc<Semaphore>,
 }
 
 /// Whoever dialed one link.
@@ -110,6 +113,7 @@ impl Node {
             since: self.time(),
             links: Arc::clone(acceptor.counters()),
             long_requests: places(config.long_requests_max),
+            backups: places(archive::BACKUPS_MAX),
             config,
         });
         Serving { stop, accepting: tokio::spawn(accept(served, acceptor, stopped)) }

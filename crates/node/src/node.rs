@@ -351,6 +351,10 @@ impl Node {
         self.shared.registry.stored(after, limit)
     }
 
+    pub(crate) fn store(&self) -> &Arc<dyn Store> {
+        self.shared.registry.store()
+    }
+
     pub(crate) fn confirmations(&self) -> &Arc<Confirmations> {
         &self.shared.confirmations
     }

@@ -351,14 +351,17 @@ pub(crate) fn pool(name: &'static str, threads: usize) -> Result<ThreadPool, Thr
         .num_threads(threads)
         .thread_name(move |idx| format!("{name}-{idx}"))
         // Beside two scan threads of equal priority, calls had a p99 of 12-17 times the idle one; beside nice ones about one.
-        .start_handler(|_| {
-            if let Err(error) = rustix::process::setpriority_process(None, NICE) {
-                tracing::warn!(%error, "a worker keeps its priority");
-            }
-        })
+        .start_handler(|_| at_lowest_priority())
         // What jobs do is caught; this is for what they drop.
         .panic_handler(|panic| tracing::error!(panic = %JobPanicked::of(panic), "a drop on a worker panicked"))
         .build()
+}
+
+/// Has the thread that calls this run at the lowest priority from now on.
+pub(crate) fn at_lowest_priority() {
+    if let Err(error) = rustix::process::setpriority_process(None, NICE) {
+        tracing::warn!(%error, "a worker keeps its priority");
+    }
 }
 
 /// Times that an order is brought up to the latest fold. Each takes a tenth of what it took to make the order, so the folds that come

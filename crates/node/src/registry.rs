@@ -195,6 +195,11 @@ impl Registry {
         self.places.forget_lasts(self.places.round(), None);
     }
 
+    /// Where guilds are stored.
+    pub(crate) fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
     /// The guilds that the store has, awake or not: a page of them, and whether there are more.
     pub(crate) fn stored(&self, after: Option<GuildId>, limit: usize) -> Result<(Vec<GuildId>, bool), CallError> {
         let mut guilds = self.store.list(after, limit + 1).map_err(unavailable)?;

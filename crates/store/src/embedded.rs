@@ -75,7 +75,7 @@ pub use identity::{FORMAT, Identity, IdentityError};
 pub use inspection::{Inspection, StoredGuild, Verification};
 pub use mending::{Logs, OfEach, Seen};
 pub use record_writer::RecordWriter;
-pub use restore::{RestoreError, restore};
+pub use restore::{RestoreError, prove, restore};
 pub use workers::{Alone, Workers};
 
 use checkpoint_writer::{Job, WrittenOut};
@@ -275,14 +275,6 @@ impl EmbeddedStore {
         StoredGuild::read(&self.shared, guild)
     }
 
-    /// Writes all guilds into an archive, each as it is stored when its turn comes, while owners go on. Waits for the disk.
-    ///
-    /// # Errors
-    /// [`BackupError`]: what was written is no archive.
-    pub fn backup(&self, archive: &mut dyn io::Write, made_at: Millis) -> Result<BackupReport, BackupError> {
-        backup::write(&self.shared, archive, made_at)
-    }
-
     /// What it has done so far.
     pub fn counts(&self) -> EmbeddedCounts {
         self.shared.counters.counts()
@@ -403,6 +395,10 @@ impl Store for EmbeddedStore {
             }
             Err(error) => stored(Err(error)),
         }
+    }
+
+    fn backup(&self, archive: &mut dyn io::Write, made_at: Millis) -> Result<BackupReport, BackupError> {
+        backup::write(&self.shared, archive, made_at)
     }
 
     fn has_room(&self) -> bool {

@@ -81,14 +81,16 @@ mod embedded;
 mod memory;
 pub mod structure;
 
+use std::io;
+
 use guildhall_members::Base;
-use guildhall_proto::{Epoch, EventKind, Grant, GuildId, Record, Standing, Structure};
+use guildhall_proto::{Epoch, EventKind, Grant, GuildId, Millis, Record, Standing, Structure};
 
 pub use coordinator::EmbeddedCoordinator;
 pub use embedded::{
     Alone, ArchiveError, BackupError, BackupReport, CheckpointWriter, Directory, DirectoryError, EmbeddedConfig,
     EmbeddedCounts, EmbeddedStore, FORMAT, Identity, IdentityError, Inspection, Logs, OfEach, OpenError, OpenReport,
-    PendingClaim, RecordWriter, RestoreError, Seen, StoreFailure, StoredGuild, Verification, Workers, restore,
+    PendingClaim, RecordWriter, RestoreError, Seen, StoreFailure, StoredGuild, Verification, Workers, prove, restore,
 };
 pub use memory::MemoryStore;
 
@@ -145,6 +147,15 @@ pub trait Store: Send + Sync + 'static {
     /// Whether there is room for records. Never waits: it is asked in every turn. While there is none, an owner refuses durable
     /// commands before it applies them, and puts no guild to sleep; claims go on, and checkpoints while there is room for them.
     fn has_room(&self) -> bool;
+
+    /// Writes all guilds into an archive, each as it is stored when its turn comes, while owners go on: [`restore`] makes a store of it, and [`prove`] says
+    /// whether it came through whole. Waits for the disk, and for whoever takes the archive.
+    ///
+    /// # Errors
+    /// [`BackupError`]: what was written is no archive. A store that keeps nothing for longer than a process has none to give.
+    fn backup(&self, _archive: &mut dyn io::Write, _made_at: Millis) -> Result<BackupReport, BackupError> {
+        Err(BackupError::NothingLasts)
+    }
 }
 
 /// Told once, when a batch or a checkpoint is stored, or an epoch confirmed, or that is known not to be. Dropped untold, the outcome is unknown.

@@ -4,13 +4,18 @@
 //! authority's, for this use and in its time, rustls verifies in the handshake; whose it is, [`Identity`] says once that is over, and
 //! before anything else is said. Host names are not looked at.
 
-use std::fmt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
+use std::{fmt, fs, io};
 
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use quinn::{ConnectionId, ConnectionIdGenerator, EndpointConfig};
+use ring::hmac;
+use ring::rand::{SecureRandom, SystemRandom};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, verify_server_cert_signed_by_trust_anchor};
-use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, ring, verify_tls13_signature};
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::{NoServerSessionStorage, ParsedCertificate, WebPkiClientVerifier};
@@ -29,6 +34,14 @@ pub struct Credentials {
 /// Why files are no credentials.
 #[derive(Debug, thiserror::Error)]
 pub enum CredentialsError {
+    /// A file cannot be read.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// A file has no such thing in it, or one that is damaged.
     #[error("no {what} can be read: {error}")]
     Unreadable {
@@ -46,6 +59,19 @@ pub enum CredentialsError {
 }
 
 impl Credentials {
+    /// Reads the directory that `guildhall pki issue` has made for somebody: the files [`CERTIFICATE_FILE`], [`KEY_FILE`] and [`AUTHORITY_FILE`], as
+    /// [`from_pem`](Self::from_pem) takes them.
+    ///
+    /// # Errors
+    /// [`CredentialsError`].
+    pub fn read(dir: &Path) -> Result<Self, CredentialsError> {
+        let [certificate, key, authority] = [CERTIFICATE_FILE, KEY_FILE, AUTHORITY_FILE].map(|name| {
+            let path = dir.join(name);
+            fs::read(&path).map_err(|source| CredentialsError::File { path, source })
+        });
+        Self::from_pem(&certificate?, &key?, &authority?)
+    }
+
     /// Reads what is in three PEM files: the certificate, followed by those between it and the authority; its key; the authority's certificate, or
     /// several while one takes the place of another.
     ///
@@ -102,6 +128,41 @@ impl Credentials {
         tls.send_tls13_tickets = 0;
         Ok(QuicServerConfig::try_from(tls).expect("ring has the cipher suite of QUIC's first packets"))
     }
+}
+
+impl Credentials {
+    /// With what the next run of a node tells those who were linked to this one that it knows nothing of their links: it comes from the node's key, which no
+    /// other has. Were it drawn in each run, they would not believe the next, and wait until their links have been idle for too long.
+    pub(crate) fn endpoint(&self) -> EndpointConfig {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, self.key.secret_der());
+        let resets = hmac::sign(&key, b"guildhall: stateless resets");
+        let mut endpoint = EndpointConfig::new(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, resets.as_ref())));
+        endpoint.cid_generator(|| Box::new(AnyIds));
+        endpoint
+    }
+}
+
+/// Connections are named by any 8 bytes. The library's own names bear a mark of their run, and those of an earlier one are left unanswered.
+struct AnyIds;
+
+impl ConnectionIdGenerator for AnyIds {
+    fn generate_cid(&mut self) -> ConnectionId {
+        let mut id = [0; Self::BYTES];
+        SystemRandom::new().fill(&mut id).expect("the system gave randomness when its endpoint was made");
+        ConnectionId::new(&id)
+    }
+
+    fn cid_len(&self) -> usize {
+        Self::BYTES
+    }
+
+    fn cid_lifetime(&self) -> Option<Duration> {
+        None
+    }
+}
+
+impl AnyIds {
+    const BYTES: usize = 8;
 }
 
 impl fmt::Debug for Credentials {
@@ -174,8 +235,15 @@ fn certificates(what: &'static str, pem: &[u8]) -> Result<Vec<CertificateDer<'st
 }
 
 fn provider() -> Arc<CryptoProvider> {
-    Arc::new(ring::default_provider())
+    Arc::new(rustls::crypto::ring::default_provider())
 }
+
+/// In the directory of somebody's credentials: the certificate.
+pub const CERTIFICATE_FILE: &str = "certificate.pem";
+/// The certificate's key.
+pub const KEY_FILE: &str = "key.pem";
+/// The cluster's authority, by which others are judged.
+pub const AUTHORITY_FILE: &str = "authority.pem";
 
 const TLS: &[&rustls::SupportedProtocolVersion] = &[&rustls::version::TLS13];
 

@@ -7,11 +7,12 @@
 mod acceptor;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 
 use guildhall_proto::frame::{Kind, Lane, Side};
 use guildhall_proto::{Hello, HelloAnswer, Version, Versions, codec};
+use quinn::TokioRuntime;
 use tokio::time::{Instant, timeout_at};
 
 use crate::counters::{Counter, Counters};
@@ -127,7 +128,9 @@ impl Endpoint {
             .max_incoming(INCOMING_MAX)
             .incoming_buffer_size(INCOMING_BYTES_MAX)
             .incoming_buffer_size_total(INCOMING_TOTAL_BYTES_MAX);
-        let endpoint = Self::new(quinn::Endpoint::server(server, address)?, credentials, hello, config)?;
+        let socket = UdpSocket::bind(address)?;
+        let quic = quinn::Endpoint::new(credentials.endpoint(), Some(server), socket, Arc::new(TokioRuntime))?;
+        let endpoint = Self::new(quic, credentials, hello, config)?;
         let acceptor = Acceptor::new(Arc::clone(&endpoint.shared));
         Ok((endpoint, acceptor))
     }

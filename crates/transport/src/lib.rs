@@ -79,7 +79,7 @@ pub use backoff::{Backoff, BackoffConfig};
 pub use close::{CloseReason, Closed};
 pub use config::{ConfigError, TransportConfig};
 pub use counters::{Counter, Counters};
-pub use credentials::{Credentials, CredentialsError};
+pub use credentials::{AUTHORITY_FILE, CERTIFICATE_FILE, Credentials, CredentialsError, KEY_FILE};
 pub use endpoint::{Acceptor, BindError, DialError, Endpoint};
 pub use identity::{Identity, IdentityError, Label, Role};
 pub use lane::{LaneError, LaneReceiver, LaneSender, Priority};

@@ -71,6 +71,8 @@ pub enum Answer {
     },
     /// There is no such feed any more.
     FeedClosed,
+    /// The bytes of an archive follow, in chunks.
+    Archive,
 }
 
 impl Answer {
@@ -79,6 +81,7 @@ impl Answer {
         match self {
             Self::Pieces { .. } | Self::Fed { .. } => Some(AnswerChunks::Pieces),
             Self::Recipients(_) => Some(AnswerChunks::Users),
+            Self::Archive => Some(AnswerChunks::Bytes),
             Self::Pong { .. }
             | Self::Stats(_)
             | Self::Guilds { .. }

@@ -1,7 +1,7 @@
 //! What is too long for one frame: runs of chunks behind a request or an answer.
 //!
-//! There are three kinds of run: users as bare numbers ([`EncodedIds`], [`IdRun`]), the pieces of a guild ([`Piece`], [`PieceRun`]), the lines of an
-//! import ([`LineRun`]). Of pieces and lines a chunk holds whole ones, one behind the other ([`Packer`]), so that each can be read as it comes.
+//! There are four kinds of run: users as bare numbers ([`EncodedIds`], [`IdRun`]), the pieces of a guild ([`Piece`], [`PieceRun`]), the lines of an
+//! import ([`LineRun`]), and bare bytes, of an archive, which has its own form and sums. Of pieces and lines a chunk holds whole ones, one behind the other ([`Packer`]), so that each can be read as it comes.
 //!
 //! Invariant: what a reader of a run gives out is in the order that the run must have, and within its bounds; memory is never taken for more than
 //! the bytes of one chunk.
@@ -35,6 +35,8 @@ pub enum AnswerChunks {
     Pieces,
     /// Users, ascending: [`IdRun`].
     Users,
+    /// Bytes, cut anywhere.
+    Bytes,
 }
 
 /// Takes the next value of a chunk; `None` at its end. `taken` have been good before it.

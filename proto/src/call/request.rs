@@ -116,6 +116,8 @@ pub enum Request {
         /// As of when.
         freshness: Freshness,
     },
+    /// All guilds that the node's store has, as one archive to make a store of, each as it is stored when its turn comes. [`Answer::Archive`].
+    Backup,
 }
 
 /// As of when a read must be true.
@@ -184,6 +186,7 @@ impl Request {
             Self::Session { .. } | Self::SecretKeys => Call::Sessions,
             Self::Feed { .. } | Self::CloseFeed { .. } => Call::Feed,
             Self::Export { .. } => Call::Export,
+            Self::Backup => Call::Backup,
         }
     }
 
@@ -198,7 +201,12 @@ impl Request {
             | Self::Session { guild, .. }
             | Self::Feed { guild, .. }
             | Self::Export { guild, .. } => Some(*guild),
-            Self::Ping | Self::Stats | Self::Guilds { .. } | Self::SecretKeys | Self::CloseFeed { .. } => None,
+            Self::Ping
+            | Self::Stats
+            | Self::Guilds { .. }
+            | Self::SecretKeys
+            | Self::CloseFeed { .. }
+            | Self::Backup => None,
         }
     }
 
@@ -217,7 +225,8 @@ impl Request {
             | Self::Session { .. }
             | Self::SecretKeys
             | Self::CloseFeed { .. }
-            | Self::Export { .. } => None,
+            | Self::Export { .. }
+            | Self::Backup => None,
         }
     }
 
@@ -242,7 +251,8 @@ impl Request {
             | Self::Recipients { .. }
             | Self::Session { .. }
             | Self::SecretKeys
-            | Self::CloseFeed { .. } => None,
+            | Self::CloseFeed { .. }
+            | Self::Backup => None,
         }
     }
 
@@ -276,6 +286,7 @@ impl Request {
             Self::Feed { .. } => matches!(answer, Answer::Fed { .. }),
             Self::CloseFeed { .. } => matches!(answer, Answer::FeedClosed),
             Self::Export { .. } => matches!(answer, Answer::Pieces { .. }),
+            Self::Backup => matches!(answer, Answer::Archive),
         }
     }
 }

@@ -21,13 +21,14 @@ use crate::values::{
 
 variants!(Request:
     Ping, Stats, Guilds, Command, Import, Typing, Read, Recipients, Session, SecretKeys, Feed, CloseFeed, Export,
+    Backup,
 );
 variants!(Freshness: Latest, AtLeast, Strong);
 variants!(Read: Member, Can, Show, Members, MembersById, MembersByPrefix);
 variants!(Question: All, Everyone, Here, Role);
 variants!(SessionRequest: Attach, Resume, Reattach, SetStatus, SetLevel, Detach, Release);
 variants!(Answer:
-    Pong, Stats, Guilds, Reply, SecretKeys, Member, Can, Pieces, Recipients, Fed, FeedClosed,
+    Pong, Stats, Guilds, Reply, SecretKeys, Member, Can, Pieces, Recipients, Fed, FeedClosed, Archive,
 );
 variants!(Reply: Outcome, Attached, Accepted);
 variants!(Piece: Settings, Role, Channel, Ban, Event, Member);
@@ -81,6 +82,7 @@ fn asked() -> Vec<(&'static str, Request)> {
         ("", feed_request()),
         ("", Request::CloseFeed { feed: FeedId(300) }),
         ("", Request::Export { guild, freshness: Freshness::Strong }),
+        ("", Request::Backup),
     ]
 }
 
@@ -165,6 +167,7 @@ fn answers() -> Vec<Sample> {
         Sample::variant("", Answer::Recipients(as_of)),
         Sample::variant("", Answer::Fed { at, sponsor: Sponsor(300) }),
         Sample::variant("", Answer::FeedClosed),
+        Sample::variant("", Answer::Archive),
     ]
 }
 

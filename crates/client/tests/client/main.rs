@@ -2,8 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
+#[path = "../../examples/backend.rs"]
+#[expect(dead_code, reason = "the example's own beginning is for who runs it")]
+mod backend;
 mod blips;
 mod calls;
+mod example;
+mod import;
 mod placement;
 mod sessions;
 mod wire;

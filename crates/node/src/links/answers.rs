@@ -14,6 +14,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::Dialer;
+use super::archive::Archive;
 use super::calls::Prepared;
 use super::feeds::Beginning;
 use super::pieces::{Members, Pieces, Users};
@@ -88,6 +89,12 @@ impl Dialer {
                     Ok(Prepared::Pieces(head, pieces))
                 };
                 unless_left(answer, deadline, export).await
+            }
+            Request::Backup => {
+                incoming.nothing().await?;
+                let (store, places) = (Arc::clone(node.store()), &self.served.backups);
+                let archive = Archive::begin(store, node.time(), places, incoming.within)?;
+                Ok(Prepared::Archive(Answer::Archive, archive))
             }
             Request::SecretKeys => {
                 incoming.nothing().await?;

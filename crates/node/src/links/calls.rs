@@ -13,6 +13,7 @@ use guildhall_transport::{LaneReceiver, LaneSender};
 use tokio::time::{Instant, timeout_at};
 
 use super::Dialer;
+use super::archive::Archive;
 use super::feeds::Opened;
 use super::pieces::{Pieces, Users};
 use super::requests::Incoming;
@@ -27,6 +28,8 @@ pub(super) enum Prepared {
     Pieces(Answer, Pieces),
     /// And then users.
     Users(Answer, Users),
+    /// And then the bytes of an archive.
+    Archive(Answer, Archive),
     /// And then the pieces with which a feed begins.
     Fed(Answer, Pieces, Opened),
 }
@@ -75,10 +78,15 @@ impl Dialer {
             return Err(CallFault::Denied.into());
         }
         self.served.node.counters().bump(Counter::of_call(call));
-        let deadline = came + within.duration();
+        let within = within.duration();
+        let deadline = came + within;
         let places = [&self.long_requests, &self.served.long_requests];
-        let mut incoming = Incoming { lane: request, places, deadline };
+        let mut incoming = Incoming { lane: request, places, within, deadline };
         let prepared = Box::pin(self.prepare(asked, &mut incoming, answer)).await?;
+        if let Prepared::Archive(..) = prepared {
+            // It has no deadline but each of its parts, as its last.
+            return prepared.send(answer).await.map(|()| Instant::now() + within);
+        }
         let sent = timeout_at(deadline, prepared.send(answer)).await;
         sent.unwrap_or(Err(Unanswered::Unread)).map(|()| deadline)
     }
@@ -95,6 +103,10 @@ impl Prepared {
             Self::Users(answer, users) => {
                 lane.append_value(Kind::Answer, &answer)?;
                 users.send(lane).await?;
+            }
+            Self::Archive(answer, archive) => {
+                lane.append_value(Kind::Answer, &answer)?;
+                archive.send(lane).await?;
             }
             Self::Fed(answer, pieces, opened) => {
                 lane.append_value(Kind::Answer, &answer)?;

@@ -1,6 +1,7 @@
 //! What comes behind a request: a run of chunks, or nothing. Nothing is begun before all of it has come.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use guildhall_proto::UserId;
 use guildhall_proto::call::{CallFault, ChunkFault, IdRun, LineRun, Malformed};
@@ -17,6 +18,8 @@ pub(super) struct Incoming<'a> {
     pub(super) lane: LaneReceiver,
     /// Leave to take in more than one chunk: of the link, and of the node.
     pub(super) places: [&'a Arc<Semaphore>; 2],
+    /// How long that was from the beginning.
+    pub(super) within: Duration,
     pub(super) deadline: Instant,
 }
 

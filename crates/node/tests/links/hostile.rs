@@ -4,10 +4,12 @@ use bytes::Bytes;
 use guildhall_node::Counter;
 use guildhall_proto::call::{Ask, CallFault, ChunkFault, ChunkFlaw, FeedId, Malformed, Read, Request, Within};
 use guildhall_proto::codec;
-use guildhall_proto::frame::Kind;
+use guildhall_proto::frame::{Kind, Lane, Side};
 use guildhall_proto::{Actor, GuildId};
 use guildhall_transport::{LaneError, Role};
 
+use crate::raw::{self, framed, greeted};
+use crate::table::cases;
 use crate::world::{Dialer, World, answered, lines, new_member, read, soon};
 
 /// Sends these frames and the end of the lane, and reads what comes back.
@@ -61,6 +63,35 @@ async fn what_is_no_call_is_told_so_and_counted_and_nothing_has_happened() {
     assert_eq!(told, Malformed::Chunk(fault).into());
     assert_eq!(world.count(Counter::CallsFailedMalformedChunk), 2);
     assert_eq!(world.node.view(guild).await.unwrap().position(), before);
+}
+
+#[tokio::test]
+async fn whatever_is_wrong_on_a_lane_is_counted_under_its_reason_and_the_others_are_served() {
+    let world = World::new();
+    let guild = world.found(1, 1).await;
+    let peer = raw::raw(&world.authority, "spiffe://main/backend/raw");
+    let connection = greeted(&peer, world.address).await;
+    let dialer = world.dial(Role::Backend).await;
+    // Behind a request that is none nothing is read.
+    let line = lines([new_member(9)].into_iter()).remove(0);
+    let body = |kind| match kind {
+        Kind::Request => asked(Request::Import { guild, op: world.op(), actor: Actor::System }).to_vec(),
+        Kind::Chunk => line.to_vec(),
+        other => unreachable!("{other:?} stands ahead of nothing that is asked"),
+    };
+    let mut known = world.endpoint.counters().pull();
+    for case in cases(&[Lane::Call(Side::Opener)], body) {
+        let (_send, mut receive) = raw::sent(&connection, &case.bytes, true).await;
+        // An answer, a fault, or the lane's end: by then it has been counted.
+        drop(soon(receive.read_to_end(1024)).await);
+        if let Some(counter) = case.refused {
+            *known.get_mut(counter.name()).unwrap() += 1;
+        }
+        assert_eq!(world.endpoint.counters().pull(), known, "{}", case.name);
+        assert!(dialer.ask(read(guild, Read::Show)).await.is_ok(), "{}", case.name);
+    }
+    let (_send, mut receive) = raw::sent(&connection, &framed(Kind::Request, &asked(Request::Ping)), true).await;
+    assert!(soon(receive.read_to_end(1024)).await.is_ok(), "the link did not outlive them");
 }
 
 #[tokio::test]

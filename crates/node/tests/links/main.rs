@@ -3,11 +3,18 @@
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
 #![expect(clippy::wildcard_enum_match_arm, reason = "whatever else is answered fails the test")]
 
+mod backup;
 mod calls;
 mod feeds;
 mod hostile;
+#[path = "../../../transport/tests/transport/raw.rs"]
+#[expect(dead_code, reason = "the tests of endpoints use more of it")]
+mod raw;
 mod reads;
 mod roles;
 mod sponsors;
 mod stalls;
+#[path = "../../../transport/tests/transport/table.rs"]
+#[expect(dead_code, reason = "the tests of endpoints use more of it")]
+mod table;
 mod world;

@@ -17,7 +17,7 @@ use guildhall_proto::{
     Actor, Channel, ChannelId, ChannelKind, ClientId, Command, GuildId, Hello, Instance, MemberFlags, Mentions, Millis,
     Name, NewMember, Nick, NodeId, OpId, Outcome, Payload, Permissions, Position, Publish, Reply, UserId, Versions,
 };
-use guildhall_store::MemoryStore;
+use guildhall_store::{MemoryStore, Store};
 use guildhall_transport::pki::{Authority, Issued, Validity};
 use guildhall_transport::{
     CloseReason, Credentials, Dialed, Endpoint, LaneError, LaneReceiver, LaneSender, Role, TransportConfig,
@@ -29,9 +29,9 @@ pub(crate) struct World {
     pub(crate) store: Arc<MemoryStore>,
     pub(crate) serving: Serving,
     /// Links stand as long as it does.
-    _endpoint: Endpoint,
-    address: SocketAddr,
-    authority: Authority,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) address: SocketAddr,
+    pub(crate) authority: Authority,
     dialers: AtomicU64,
     operations: AtomicU64,
 }
@@ -48,6 +48,7 @@ pub(crate) struct Answered {
     pub(crate) answer: Answer,
     pub(crate) users: Vec<UserId>,
     pub(crate) pieces: Vec<Piece>,
+    pub(crate) bytes: Vec<u8>,
 }
 
 /// The channel that every guild here has, and all its members see.
@@ -63,10 +64,26 @@ impl World {
     }
 
     pub(crate) fn with(change: impl FnOnce(&mut NodeConfig, &mut ServeConfig)) -> Self {
-        Self::with_links(TransportConfig::default(), change)
+        Self::made(|store| store, TransportConfig::default(), change)
     }
 
     pub(crate) fn with_links(
+        transport: TransportConfig,
+        change: impl FnOnce(&mut NodeConfig, &mut ServeConfig),
+    ) -> Self {
+        Self::made(|store| store, transport, change)
+    }
+
+    /// Over a store that is `made` of one in memory.
+    pub(crate) fn over<S: Store>(
+        made: impl FnOnce(Arc<MemoryStore>) -> Arc<S>,
+        change: impl FnOnce(&mut NodeConfig, &mut ServeConfig),
+    ) -> Self {
+        Self::made(made, TransportConfig::default(), change)
+    }
+
+    fn made<S: Store>(
+        made: impl FnOnce(Arc<MemoryStore>) -> Arc<S>,
         transport: TransportConfig,
         change: impl FnOnce(&mut NodeConfig, &mut ServeConfig),
     ) -> Self {
@@ -75,7 +92,7 @@ impl World {
         config.offload.threads = 2;
         let mut serve = ServeConfig::new(NodeId::new(NODE).unwrap(), INSTANCE);
         change(&mut config, &mut serve);
-        let node = Node::start(config, Arc::clone(&store) as Arc<_>).unwrap();
+        let node = Node::start(config, made(Arc::clone(&store))).unwrap();
         let authority = Authority::create("main".parse().unwrap(), today()).unwrap().0;
         let credentials = credentials(&authority, Role::GuildNode);
         let hello = hello(NODE, INSTANCE);
@@ -83,7 +100,7 @@ impl World {
         let address = endpoint.address().unwrap();
         let serving = node.serve(acceptor, serve);
         let (dialers, operations) = (AtomicU64::new(NODE), AtomicU64::new(0));
-        Self { node, store, serving, _endpoint: endpoint, address, authority, dialers, operations }
+        Self { node, store, serving, endpoint, address, authority, dialers, operations }
     }
 
     /// Another dialer, of this role.
@@ -212,7 +229,7 @@ pub(crate) async fn answered(asked: &Request, mut receive: LaneReceiver) -> Resu
         other => panic!("{other:?} in place of an answer"),
     };
     assert!(asked.is_answered_by(&answer), "{answer:?} to {asked:?}");
-    let mut whole = Answered { users: Vec::new(), pieces: Vec::new(), answer };
+    let mut whole = Answered { users: Vec::new(), pieces: Vec::new(), bytes: Vec::new(), answer };
     let mut ids = IdRun::new(usize::MAX);
     let mut pieces = asked.course().map(PieceRun::new);
     let mut is_whole = whole.answer.chunks().is_none();
@@ -222,6 +239,7 @@ pub(crate) async fn answered(asked: &Request, mut receive: LaneReceiver) -> Resu
             (Kind::Chunk, Some(AnswerChunks::Pieces)) => {
                 pieces.as_mut().unwrap().take(&frame.body, &mut whole.pieces).unwrap();
             }
+            (Kind::Chunk, Some(AnswerChunks::Bytes)) => whole.bytes.extend_from_slice(&frame.body),
             (Kind::End, Some(_)) => is_whole = true,
             (Kind::Error, Some(_)) => return Err(codec::decode(&frame.body).unwrap()),
             other => panic!("{other:?} behind an answer"),
@@ -267,12 +285,12 @@ fn hello(node: u64, instance: Instance) -> Hello {
     Hello { versions: Versions::SUPPORTED, node: NodeId::new(node).unwrap(), instance }
 }
 
-fn any() -> SocketAddr {
+pub(crate) fn any() -> SocketAddr {
     "127.0.0.1:0".parse().unwrap()
 }
 
 /// From an hour ago, for two hours.
-fn today() -> Validity {
+pub(crate) fn today() -> Validity {
     Validity { from: now().minus(Duration::from_secs(3_600)), lifetime: Duration::from_secs(7_200) }
 }
 

@@ -132,10 +132,13 @@ impl<'r> FrameReader<'r> {
         Ok((frame, body))
     }
 
-    /// That nothing follows.
-    pub(crate) fn end(self) -> Result<(), ArchiveError> {
+    /// That nothing follows; how many bytes there were.
+    pub(crate) fn end(self) -> Result<u64, ArchiveError> {
         let mut byte = [0];
-        if self.archive.read(&mut byte)? == 0 { Ok(()) } else { Err(self.damaged("something follows the end")) }
+        match self.archive.read(&mut byte)? {
+            0 => Ok(self.offset),
+            _ => Err(self.damaged("something follows the end")),
+        }
     }
 
     /// Something is wrong with the frame that was read last.

@@ -41,6 +41,9 @@ pub enum BackupError {
         /// Why.
         error: StoreError,
     },
+    /// The store has nothing that outlasts its process.
+    #[error("this store keeps nothing that could be saved")]
+    NothingLasts,
     /// The archive cannot be written.
     #[error("writing the archive: {0}")]
     Io(#[from] io::Error),

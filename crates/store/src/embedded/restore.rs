@@ -13,7 +13,7 @@ use xxhash_rust::xxh3::xxh3_128_with_seed;
 use super::archive::{ArchiveError, Frame, FrameReader};
 use super::backup::BackupReport;
 use super::batch;
-use super::bytes::{Cursor, Malformed};
+use super::bytes::Cursor;
 use super::checkpoint_writer::{MANIFEST, PART, WHOLE};
 use super::config::EmbeddedConfig;
 use super::directory::{CHECKPOINTS, Directory, RECORDS};
@@ -80,17 +80,13 @@ pub fn restore(
                 (highest, granted) = (highest.max(epoch), granted.max(grant));
             }
             Frame::LeftOut => {
-                let mut cursor = Cursor::new(&body);
-                let left = (|| Ok::<_, Malformed>((cursor.u64()?, cursor.u64()?)))();
-                let (guild, reached) = left.map_err(|error| frames.damaged(error))?;
-                let guild = GuildId::new(guild).map_err(|error| frames.damaged(error))?;
+                let (guild, reached) = left_out(&frames, &body)?;
                 identity.reached.insert(guild, reached);
-                into.report.left_out.push((guild, "it was damaged when the backup was made".to_owned()));
+                into.report.left_out.push((guild, DAMAGED_BEFORE.to_owned()));
             }
             Frame::End => {
-                let mut cursor = Cursor::new(&body);
-                let end = (|| Ok::<_, Malformed>((cursor.u64()?, Epoch(cursor.u64()?))))();
-                break end.map_err(|error| frames.damaged(error))?;
+                let [guilds, epoch] = numbers(&frames, &body)?;
+                break (guilds, Epoch(epoch));
             }
             Frame::Head | Frame::Part | Frame::Chunk => return Err(frames.damaged("it does not belong here").into()),
         }
@@ -98,7 +94,7 @@ pub fn restore(
     if guilds != into.report.guilds {
         return Err(frames.damaged("there are not as many guilds as it says").into());
     }
-    frames.end()?;
+    into.report.bytes = frames.end()?;
     into.records.commit()?;
     into.checkpoints.commit()?;
     identity.raise(highest.max(given), now);
@@ -106,6 +102,43 @@ pub fn restore(
     identity.is_ready = true;
     identity.write(&*directory.root).map_err(OpenError::from)?;
     Ok(into.report)
+}
+
+/// Reads an archive to its end: what was cut, changed or left out on its way shows. That its guilds can be brought back was looked at when it was
+/// written, and is again by [`restore`]. A part of one guild is in memory at a time.
+///
+/// # Errors
+/// [`ArchiveError`].
+pub fn prove(archive: &mut dyn io::Read) -> Result<BackupReport, ArchiveError> {
+    let mut frames = FrameReader::begin(archive)?;
+    if frames.frame()?.0 != Frame::Head {
+        return Err(frames.damaged("it is not the head"));
+    }
+    let mut report = BackupReport::default();
+    let guilds = loop {
+        let (frame, body) = frames.frame()?;
+        match frame {
+            Frame::Guild => {
+                let [_guild, _epoch, _grant, _checkpoint_epoch, n_parts, n_chunks] = numbers(&frames, &body)?;
+                for _ in 0..n_parts {
+                    part(&mut frames)?;
+                }
+                for _ in 0..n_chunks {
+                    let records = batch::decode(&chunk(&mut frames)?.1).map_err(|error| frames.damaged(error))?;
+                    report.records += records.len() as u64;
+                }
+                report.guilds += 1;
+            }
+            Frame::LeftOut => report.left_out.push((left_out(&frames, &body)?.0, DAMAGED_BEFORE.to_owned())),
+            Frame::End => break numbers::<2>(&frames, &body)?[0],
+            Frame::Head | Frame::Part | Frame::Chunk => return Err(frames.damaged("it does not belong here")),
+        }
+    };
+    if guilds != report.guilds {
+        return Err(frames.damaged("there are not as many guilds as it says"));
+    }
+    report.bytes = frames.end()?;
+    Ok(report)
 }
 
 struct Restoring {
@@ -128,16 +161,7 @@ struct Target {
 impl Restoring {
     /// Takes a guild over, and returns its epoch and grant.
     fn guild(&mut self, frames: &mut FrameReader<'_>, body: &[u8]) -> Result<(Epoch, Grant), RestoreError> {
-        let mut cursor = Cursor::new(body);
-        let numbers = (|| {
-            let mut numbers = [0; 6];
-            for number in &mut numbers {
-                *number = cursor.u64()?;
-            }
-            Ok::<_, Malformed>(numbers)
-        })();
-        let [guild, epoch, grant, checkpoint_epoch, n_parts, n_chunks] =
-            numbers.map_err(|error| frames.damaged(error))?;
+        let [guild, epoch, grant, checkpoint_epoch, n_parts, n_chunks] = numbers(frames, body)?;
         let guild = GuildId::new(guild).map_err(|error| frames.damaged(error))?;
         let (epoch, grant) = (Epoch(epoch), Grant(grant));
         let head = |kind, epoch: Epoch, seq| Head { kind, guild: guild.get(), epoch: epoch.0, seq };
@@ -221,6 +245,22 @@ impl Target {
     }
 }
 
+/// The numbers with which a frame's body begins.
+fn numbers<const N: usize>(frames: &FrameReader<'_>, body: &[u8]) -> Result<[u64; N], ArchiveError> {
+    let mut cursor = Cursor::new(body);
+    let mut numbers = [0; N];
+    for number in &mut numbers {
+        *number = cursor.u64().map_err(|error| frames.damaged(error))?;
+    }
+    Ok(numbers)
+}
+
+/// A guild that is not in the archive, and the number of its last record.
+fn left_out(frames: &FrameReader<'_>, body: &[u8]) -> Result<(GuildId, u64), ArchiveError> {
+    let [guild, reached] = numbers(frames, body)?;
+    Ok((GuildId::new(guild).map_err(|error| frames.damaged(error))?, reached))
+}
+
 fn part(frames: &mut FrameReader<'_>) -> Result<(Of, Vec<u8>), ArchiveError> {
     let (frame, mut body) = frames.frame()?;
     if frame != Frame::Part || body.is_empty() {
@@ -241,3 +281,6 @@ fn chunk(frames: &mut FrameReader<'_>) -> Result<(u64, Vec<u8>), ArchiveError> {
 
 /// Bytes that are written before they are synced.
 const GROUP_BYTES: usize = 4 * 1024 * 1024;
+
+/// Why a guild is not in an archive; what exactly was damaged was said when that was written.
+const DAMAGED_BEFORE: &str = "it was damaged when the backup was made";

@@ -6,7 +6,7 @@ use guildhall_log::files::{Failure, Fault, Files, Site};
 use guildhall_proto::{Epoch, Millis, NodeId, Record};
 use guildhall_store::{
     Alone, ArchiveError, BackupReport, EmbeddedConfig, EmbeddedStore, IdentityError, Inspection, Known, OpenError,
-    RestoreError, Store, StoreError, restore,
+    RestoreError, Store, StoreError, prove, restore,
 };
 
 use crate::world::{Disk, Opened, assert_same, checkpoint, guild, record, tiny};
@@ -50,6 +50,7 @@ fn a_store_restored_from_a_backup_made_while_it_runs_has_all_guilds_under_higher
     let now = Millis(1_700_000_000_000);
     let (disk, report) = restored(&archive, now).unwrap();
     assert_eq!(report.guilds, 3);
+    assert_eq!(prove(&mut &*archive).unwrap(), report);
     let mut opened = disk.open(&tiny()).unwrap();
     assert_eq!(opened.store.identity().cluster, 1);
     assert_eq!(opened.store.identity().node, NodeId::new(9).unwrap());
@@ -117,8 +118,12 @@ fn a_damaged_archive_is_refused_and_leaves_no_store() {
         flipped[at] ^= 1 << (at % 8);
         assert!(matches!(restored(&flipped, Millis(5)), Err(RestoreError::Archive(_))), "byte {at}");
         assert!(matches!(restored(&archive[..at], Millis(5)), Err(RestoreError::Archive(_))), "cut at {at}");
+        assert!(prove(&mut &*flipped).is_err() && prove(&mut &archive[..at]).is_err(), "byte {at}");
     }
+    let proved = prove(&mut &*archive).unwrap();
+    assert_eq!((proved.guilds, proved.records, proved.bytes), (1, 6, archive.len() as u64));
     archive.push(0);
+    assert!(matches!(prove(&mut &*archive), Err(ArchiveError::Damaged { .. })));
     assert!(matches!(restored(&archive, Millis(5)), Err(RestoreError::Archive(ArchiveError::Damaged { .. }))));
 
     let disk = Disk::default();

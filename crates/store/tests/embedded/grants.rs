@@ -5,7 +5,7 @@ use std::sync::Arc;
 use guildhall_cluster::{Coordinator, Peer, Placement, Shard};
 use guildhall_log::files::{Failure, Fault, Site};
 use guildhall_proto::{Grant, GuildId, Instance, Millis, NodeId};
-use guildhall_store::{Alone, EmbeddedCoordinator, StoreError, restore};
+use guildhall_store::{Alone, EmbeddedCoordinator, Store, StoreError, restore};
 
 use crate::world::{Disk, Opened, checkpoint, guild, record, tiny};
 

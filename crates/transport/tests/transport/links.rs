@@ -9,7 +9,9 @@ use guildhall_transport::{
 };
 use tokio::time::timeout;
 
-use crate::world::{PATIENCE, Pair, any, authority, backend, counted, credentials, hello, node, pair, until_counted};
+use crate::world::{
+    PATIENCE, Pair, any, authority, backend, counted, credentials, hello, node, node_with, pair, until_counted,
+};
 
 #[tokio::test]
 async fn both_ends_know_who_the_other_is() {
@@ -235,4 +237,40 @@ async fn refuse_one(node: &mut crate::world::Node, counter: Counter) {
 
 fn version(number: u8) -> Version {
     Version::new(number).unwrap()
+}
+
+#[tokio::test]
+async fn who_was_linked_to_a_node_that_was_killed_is_told_so_by_its_next_run() {
+    let authority = authority("main");
+    let credentials = credentials(&authority, "spiffe://main/guild-node/a");
+    // A run in a runtime of its own, which ends without a word to anybody.
+    let run = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let node = {
+        let _run = run.enter();
+        node_with(&credentials, TransportConfig::default())
+    };
+    let (address, backend) = (node.address, backend(&authority, 2));
+    run.spawn(async move {
+        let mut node = node;
+        let _accepted = node.acceptor.accept().await;
+        std::future::pending::<()>().await;
+    });
+    let dialed = backend.dial(address).await.unwrap();
+    run.shutdown_background();
+    let next = async {
+        loop {
+            match Endpoint::listening(address, &credentials, hello(1), TransportConfig::default()) {
+                Ok(next) => break next,
+                Err(BindError::Address(_)) => tokio::task::yield_now().await,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    };
+    let _next = timeout(PATIENCE, next).await.unwrap();
+    let (mut ask, _answer) = dialed.call().await.unwrap();
+    ask.append(Kind::Request, b"?").unwrap();
+    ask.flush().await.unwrap();
+    // Long before it would be given up as silent.
+    let within = TransportConfig::default().idle / 2;
+    assert_eq!(timeout(within, dialed.closed()).await, Ok(Closed::Forgotten));
 }

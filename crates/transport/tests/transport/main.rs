@@ -11,4 +11,5 @@ mod lanes;
 mod links;
 mod pki;
 mod raw;
+mod table;
 mod world;

@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use guildhall_proto::Version;
 use guildhall_proto::frame::{self, Kind};
+use guildhall_proto::{Hello, Instance, NodeId, Version, Versions};
 use guildhall_transport::pki::{Authority, Issued};
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{Connection, ConnectionError, RecvStream, SendStream};
@@ -14,7 +14,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{DigitallySignedStruct, SignatureScheme};
 
-use crate::world::{any, hello, today};
+use crate::world::{any, today};
 
 pub(crate) const VERSION: Version = Version::new(1).unwrap();
 
@@ -78,8 +78,9 @@ pub(crate) async fn connected(raw: &quinn::Endpoint, address: SocketAddr) -> Res
 /// Past hello, as node 9.
 pub(crate) async fn greeted(raw: &quinn::Endpoint, address: SocketAddr) -> Connection {
     let connection = connected(raw, address).await.unwrap();
+    let hello = Hello { versions: Versions::SUPPORTED, node: NodeId::new(9).unwrap(), instance: Instance(900) };
     let mut bytes = Vec::new();
-    frame::append_value(Kind::Hello, VERSION, &hello(9), &mut bytes).unwrap();
+    frame::append_value(Kind::Hello, VERSION, &hello, &mut bytes).unwrap();
     let (_send, mut receive) = sent(&connection, &bytes, true).await;
     receive.read_to_end(1_000).await.unwrap();
     connection
