@@ -426,6 +426,18 @@ impl World {
                     self.set_pace(backend, seat, pace);
                 }
             }
+            Doing::Move { guild, to } => {
+                let nodes = self.nodes_of(self.machine_of(guild));
+                let to = to.map(|to| nodes[usize::try_from(to).unwrap_or(0) % nodes.len()]);
+                self.place_guild(guild, to);
+            }
+            Doing::CutLink { guild, backend } => {
+                let client = backend.map_or(Host::Callers, |backend| Host::Backend(backend % self.backends.len()));
+                if let Some(node) = self.placed(guild) {
+                    self.watch.seen.links_cut += 1;
+                    self.wire.cut(client, node, false);
+                }
+            }
             Doing::Retire { guild } => return self.retire(guild),
         }
         Ok(())

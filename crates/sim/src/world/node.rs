@@ -61,10 +61,7 @@ struct Load {
 impl Load {
     /// Relays that wait for the guild do so no more: nobody would take what they are sent.
     fn unlisten(&mut self, link: LinkId, of: Option<FeedId>) {
-        self.waiting.retain(|waiting| match waiting.ask {
-            Ask::Feed { feed, .. } => waiting.calling.link != link || of.is_some_and(|of| of != feed),
-            Ask::Command { .. } | Ask::Read { .. } | Ask::Typing { .. } | Ask::Session { .. } => true,
-        });
+        self.waiting.retain(|waiting| !waiting.is_for(link, of));
     }
 }
 

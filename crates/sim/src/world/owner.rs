@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use guildhall_guild::{Call, CallId, Effect, Gate, Guild, Input, Outcomes, SessionCall, Tell, TypingCall};
 use guildhall_members::View;
+use guildhall_proto::call::FeedId;
 use guildhall_proto::{Command, CommandError, Ephemeral, Event, Grant, GuildId, Millis, Position, Subject, UserId};
 use guildhall_ring::{
     Cursor, LatestConfig, LatestHeld, LatestReader, LatestWriter, Reader, RingConfig, Writer, latest, ring,
@@ -95,6 +96,14 @@ impl Posted {
     /// Whether it is to create its guild.
     pub(crate) fn creates(&self) -> bool {
         matches!(&self.ask, Ask::Command { command, .. } if matches!(**command, Command::CreateGuild { .. }))
+    }
+
+    /// Whether it is for this feed, or for any over this link.
+    pub(crate) fn is_for(&self, link: LinkId, of: Option<FeedId>) -> bool {
+        match self.ask {
+            Ask::Feed { feed, .. } => self.calling.link == link && of.is_none_or(|of| of == feed),
+            Ask::Command { .. } | Ask::Read { .. } | Ask::Typing { .. } | Ask::Session { .. } => false,
+        }
     }
 }
 

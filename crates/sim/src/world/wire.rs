@@ -5,7 +5,7 @@
 //! over the link of its call, a feed over the link that it was asked for on, so neither comes to a later one.
 //! A *lane* keeps its order; everything else arrives when it arrives, so that calls overtake each other and the events of a feed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use guildhall_proto::Millis;
 
@@ -63,8 +63,8 @@ struct Line {
     passes: bool,
     /// Whether the client takes it for standing.
     is_trusted: bool,
-    /// The latest whose end the node has noticed.
-    noticed: u64,
+    /// Those whose end the node has not noticed.
+    unnoticed: BTreeSet<u64>,
     is_dialing: bool,
     /// Whether none comes to stand.
     is_blocked: bool,
@@ -176,6 +176,7 @@ impl Wire {
         let line = self.lines.entry((client, node)).or_default();
         line.is_blocked |= stays_down;
         if std::mem::take(&mut line.passes) {
+            line.unnoticed.insert(line.number);
             let link = LinkId { client, node, number: line.number };
             for end in [End::Client, End::Node] {
                 let most = if self.dice.one_in(LATE_NOTICES) { 2_000_000 } else { 300_000 };
@@ -190,21 +191,17 @@ impl Wire {
         let line = self.lines.get_mut(&(link.client, link.node))?;
         let is_latest = line.number == link.number;
         match end {
-            End::Client => (is_latest && std::mem::take(&mut line.is_trusted)).then_some(line.noticed == link.number),
-            End::Node => {
-                if line.noticed >= link.number {
-                    return None;
-                }
-                line.noticed = link.number;
-                Some(!(is_latest && line.is_trusted))
+            End::Client => {
+                (is_latest && std::mem::take(&mut line.is_trusted)).then_some(!line.unnoticed.contains(&link.number))
             }
+            End::Node => line.unnoticed.remove(&link.number).then_some(!(is_latest && line.is_trusted)),
         }
     }
 
     /// A node has ended itself: whatever it would have noticed of its links is nobody's any more.
     pub(crate) fn node_ends(&mut self, node: usize) {
         for (_, line) in self.lines.iter_mut().filter(|((_, of), _)| *of == node) {
-            line.noticed = line.number;
+            line.unnoticed.clear();
         }
     }
 
@@ -235,7 +232,7 @@ impl Wire {
             self.dial_later(client, node);
             return None;
         }
-        let is_ahead = line.noticed < line.number;
+        let is_ahead = !line.unnoticed.is_empty();
         line.number += 1;
         (line.passes, line.is_trusted, line.lane_ends) = (true, true, [Micros(0); 2]);
         Some(Stands { link: LinkId { client, node, number: line.number }, is_ahead })
@@ -243,7 +240,7 @@ impl Wire {
 
     /// Whether every link of these clients stands, as both its ends know.
     pub(crate) fn is_whole(&self, clients: &[Host], nodes: usize) -> bool {
-        let stands = |line: &Line| line.is_trusted && line.passes && line.noticed + 1 == line.number;
+        let stands = |line: &Line| line.is_trusted && line.passes && line.unnoticed.is_empty();
         clients.iter().all(|client| (0..nodes).all(|node| self.lines.get(&(*client, node)).is_some_and(stands)))
     }
 

@@ -82,6 +82,9 @@ impl Owner {
         if feed.is_none_or(|feed| self.feeds.get(&link).is_some_and(|feeding| feeding.feed == feed)) {
             self.feeds.remove(&link);
         }
+        if self.is_leaving() {
+            self.next().retain(|posted| !posted.is_for(link, feed));
+        }
     }
 
     /// A relay has taken what it was sent last.
