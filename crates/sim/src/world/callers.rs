@@ -154,6 +154,8 @@ fn told(came: &Result<Answer, GaveUp>, is_in_doubt: bool) -> Told {
     match came {
         Ok(Ok(Reply::Outcome(outcome))) => Told::Outcome(*outcome),
         Ok(Ok(Reply::Accepted(_) | Reply::Attached(_))) => Told::Unknown,
+        #[cfg(feature = "defects")]
+        Ok(Err(CommandError::Expired { .. })) if guildhall_proto::Defect::ExpiredBelieved.is_on() => Told::Nothing,
         // What it came to is forgotten, if it came to anything.
         Ok(Err(CommandError::Expired { .. })) if is_in_doubt => Told::Unknown,
         Ok(Err(_)) => Told::Nothing,

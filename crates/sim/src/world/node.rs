@@ -142,6 +142,10 @@ impl Node {
 
     fn grant(&self, guild: GuildId) -> Option<Grant> {
         let place = self.placement.find(guild)?;
+        #[cfg(feature = "defects")]
+        if guildhall_proto::Defect::GrantBorrowed.is_on() {
+            return Some(place.grant);
+        }
         self.placement.grant(guild, id_of(self.number), self.instance).filter(|_| place.node == id_of(self.number))
     }
 
@@ -280,6 +284,10 @@ impl World {
     /// An owner whose guild is to be elsewhere, as far as its node knows, lets out what it has taken and ends. So does one whose guild may be
     /// claimed by another grant than it was: between the two it may have been another's, of which only the store would tell.
     fn leave_if_moved(&mut self, owned: Owned) -> Result<(), Breach> {
+        #[cfg(feature = "defects")]
+        if guildhall_proto::Defect::MovedKept.is_on() {
+            return Ok(());
+        }
         let node = &self.nodes[owned.node];
         let Some(owner) = node.owner(owned.guild).filter(|owner| owner.owned == owned) else { return Ok(()) };
         let grant = node.grant(owned.guild);

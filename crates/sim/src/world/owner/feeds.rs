@@ -37,13 +37,19 @@ impl Owner {
         let answer = match &self.view {
             None => Answered::Reply(Err(CommandError::UnknownGuild)),
             Some(view) => {
+                let is_of_this = |from: &Position| {
+                    #[cfg(feature = "defects")]
+                    if guildhall_proto::Defect::FeedOverEpochs.is_on() {
+                        return true;
+                    }
+                    from.epoch == self.owned.epoch
+                };
                 let reaches = |from: &Position| {
                     let next = Cursor::after(from.seq);
-                    from.epoch == self.owned.epoch && next >= self.events.tail() && next <= self.events.head()
+                    is_of_this(from) && next >= self.events.tail() && next <= self.events.head()
                 };
-                around.watch.seen.feeds_passed += u64::from(from.is_some_and(|from| {
-                    from.epoch == self.owned.epoch && Cursor::after(from.seq) < self.events.tail()
-                }));
+                let is_passed = |from: &Position| is_of_this(from) && Cursor::after(from.seq) < self.events.tail();
+                around.watch.seen.feeds_passed += u64::from(from.as_ref().is_some_and(is_passed));
                 let (events, answer) = match from.filter(reaches) {
                     Some(from) => (Cursor::after(from.seq), Answered::Continued),
                     None => {
@@ -81,6 +87,10 @@ impl Owner {
     pub(crate) fn unlisten(&mut self, link: LinkId, feed: Option<FeedId>) {
         if feed.is_none_or(|feed| self.feeds.get(&link).is_some_and(|feeding| feeding.feed == feed)) {
             self.feeds.remove(&link);
+        }
+        #[cfg(feature = "defects")]
+        if feed.is_none() && guildhall_proto::Defect::LinkEndsNext.is_on() {
+            self.feeds.retain(|other, _| other.client != link.client);
         }
         if self.is_leaving() {
             self.next().retain(|posted| !posted.is_for(link, feed));

@@ -6,6 +6,8 @@ use guildhall_guild::Checkpoint;
 use guildhall_proto::limits::{CLIENT_OUTCOMES_MAX, GUILD_CLIENTS_MAX};
 use guildhall_store::{Store, StoredCheckpoint};
 
+#[cfg(feature = "defects")]
+use super::reply;
 use super::{Around, End, Owner, Posted};
 use crate::check::{Breach, Promise};
 use crate::world::message::{Ask, Happening, Job, NoAnswer};
@@ -42,6 +44,10 @@ impl Owner {
     pub(crate) fn leave(&mut self, why: Option<NoAnswer>, around: &mut Around<'_>) {
         if self.leaving.is_some() {
             return;
+        }
+        #[cfg(feature = "defects")]
+        if let Some(why) = why.filter(|_| guildhall_proto::Defect::MovedAfterApplied.is_on()) {
+            take(&mut self.calls).into_values().for_each(|calling| reply(around.wire, calling, Err(why)));
         }
         let next = match why {
             Some(why) => {
