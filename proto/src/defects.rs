@@ -170,6 +170,34 @@ defects! {
         "Typing and presence are told before the events that they were accepted behind.";
     HeardAfterLeaving "heard-after-leaving" in relay breaks [5, 4]:
         "The sessions of a member that left hear on.";
+    MessageRepeated "message-repeated" in cluster breaks [3]:
+        "A message whose answer was lost is sent again.";
+    DoubtForgotten "doubt-forgotten" in cluster breaks [3]:
+        "A call that may have been carried out is given up as one that was not.";
+    DeadlinePassed "deadline-passed" in cluster breaks [11]:
+        "A call that was sent is waited for when its time is over.";
+    BudgetUnspent "budget-unspent" in cluster breaks [7]:
+        "Calls are repeated whatever the client's budget says.";
+    StaleFollowed "stale-followed" in cluster breaks [13]:
+        "Of what is said of a guild the last word wins, not the highest grant.";
+    DoubtedFollowed "doubted-followed" in cluster breaks [13]:
+        "A guild is looked for at a node whose link has ended, as before.";
+    RoutesUnbounded "routes-unbounded" in cluster breaks [7]:
+        "A client forgets no guild that it knows the way to.";
+    GrantFalls "grant-falls" in cluster breaks [11]:
+        "A guild that is pinned no more is granted by its shard's row as that was before.";
+    ExpiredBelieved "expired-believed" in sim breaks [3]:
+        "An operation that had expired when it was sent again is told as one that was not carried out, though it may have been.";
+    MovedAfterApplied "moved-after-applied" in sim breaks [3]:
+        "An owner whose guild moves says so also to those whose commands it has applied and not answered yet.";
+    GrantBorrowed "grant-borrowed" in sim breaks [1, 11]:
+        "A node claims guilds that are placed elsewhere, by the grant of who has them.";
+    MovedKept "moved-kept" in sim breaks [11, 9]:
+        "An owner goes on when its guild is placed elsewhere.";
+    LinkEndsNext "link-ends-next" in sim breaks [11]:
+        "The end of a link, noticed late, ends the feeds of the link after it.";
+    FeedOverEpochs "feed-over-epochs" in sim breaks [4, 2, 11]:
+        "A feed goes on behind its relay's last event although that was another owner's.";
     SyncSkipped "sync-skipped" in store breaks [3]:
         "No file is ever synced.";
     NameSyncSkipped "name-sync-skipped" in store breaks [3]:

@@ -251,6 +251,10 @@ impl Retry {
             Input::Unavailable => self.repeat(now, Duration::ZERO, GaveUp::Unavailable, budget),
             Input::Unsent => self.pause(now, Duration::ZERO, GaveUp::Unavailable),
             Input::TooLate => self.give_up(GaveUp::Late),
+            #[cfg(feature = "defects")]
+            Input::Lost if guildhall_proto::Defect::MessageRepeated.is_on() => {
+                self.repeat(now, Duration::ZERO, GaveUp::OutcomeUnknown, budget)
+            }
             Input::Lost => match self.call.repeat {
                 Repeat::Freely => self.repeat(now, Duration::ZERO, GaveUp::Unavailable, budget),
                 Repeat::ById => {
@@ -259,6 +263,8 @@ impl Retry {
                 }
                 Repeat::Never => self.give_up(GaveUp::OutcomeUnknown),
             },
+            #[cfg(feature = "defects")]
+            Input::Due if guildhall_proto::Defect::DeadlinePassed.is_on() => Step::Wait,
             Input::Due if now >= self.call.deadline => match self.call.repeat {
                 Repeat::Freely => self.give_up(GaveUp::Late),
                 Repeat::ById | Repeat::Never => self.give_up(GaveUp::OutcomeUnknown),
@@ -291,6 +297,10 @@ impl Retry {
     /// Sends the call again after a pause, where the attempt before has cost a node something.
     fn repeat(&mut self, now: Micros, at_least: Duration, why: GaveUp, budget: &mut RetryBudget) -> Step {
         let step = self.pause(now, at_least, why);
+        #[cfg(feature = "defects")]
+        if guildhall_proto::Defect::BudgetUnspent.is_on() {
+            return step;
+        }
         match step {
             Step::Wait if budget.withdraw(now).is_err() => self.give_up(why),
             Step::Wait | Step::Ask | Step::Send(_) | Step::Done | Step::GiveUp(_) => step,
@@ -308,6 +318,10 @@ impl Retry {
     }
 
     fn give_up(&mut self, why: GaveUp) -> Step {
+        #[cfg(feature = "defects")]
+        if guildhall_proto::Defect::DoubtForgotten.is_on() && why != GaveUp::OutcomeUnknown {
+            return self.end(Err(why));
+        }
         self.end(Err(if self.is_in_doubt { GaveUp::OutcomeUnknown } else { why }))
     }
 

@@ -72,6 +72,8 @@ impl Routes {
         let entry = self.entry(guild);
         let learned = match entry.word {
             Some(known) if place == known => Learned::Known,
+            #[cfg(feature = "defects")]
+            Some(_) if guildhall_proto::Defect::StaleFollowed.is_on() => Learned::News,
             Some(known) if place.grant <= known.grant => return Learned::Stale,
             Some(_) | None => Learned::News,
         };
@@ -97,6 +99,10 @@ impl Routes {
     /// The link to a node has ended: whatever it has may be elsewhere soon. To be told once of each end, not by each call that was on the link:
     /// O(entries).
     pub fn doubt(&mut self, node: NodeId) {
+        #[cfg(feature = "defects")]
+        if guildhall_proto::Defect::DoubtedFollowed.is_on() {
+            return;
+        }
         self.entries.values_mut().for_each(|entry| entry.doubt(node));
     }
 
@@ -127,6 +133,10 @@ impl Routes {
 
     /// Forgets the oldest that was not used since it was last spared. Each is spared once at most, so it ends.
     fn make_room(&mut self) {
+        #[cfg(feature = "defects")]
+        if guildhall_proto::Defect::RoutesUnbounded.is_on() {
+            return;
+        }
         while self.entries.len() >= self.config.entries_max.max(1) {
             let oldest = self.queue.pop_front().expect("every entry stands in the queue");
             let entry = self.entries.get_mut(&oldest).expect("what stands in the queue is an entry");

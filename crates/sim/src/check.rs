@@ -9,7 +9,7 @@ mod ledger;
 
 pub use chronicle::{Annals, Chronicle, Entry, Opening};
 pub use hearing::{Begin, EarId, Ears, Heard, Reach};
-pub(crate) use ledger::{By, Ledger, Made, Recovered, Turn};
+pub(crate) use ledger::{By, Ledger, Made, Recovered, Told, Turn};
 
 /// What Guildhall promises, as the design numbers it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,6 +34,8 @@ pub enum Promise {
     Liveness,
     /// Nothing panics.
     Panic,
+    /// A call goes where its guild is by the best that its client knows.
+    Ways,
 }
 
 /// A promise that was broken.
@@ -50,7 +52,7 @@ pub struct Breach {
 
 impl Promise {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::OneOwner,
         Self::Names,
         Self::Durable,
@@ -61,9 +63,10 @@ impl Promise {
         Self::Past,
         Self::Liveness,
         Self::Panic,
+        Self::Ways,
     ];
 
-    /// The number that the design gives it; 11 and 12 are the simulation's own.
+    /// The number that the design gives it; those from 11 on are the simulation's own.
     pub const fn number(self) -> u8 {
         match self {
             Self::OneOwner => 1,
@@ -76,6 +79,7 @@ impl Promise {
             Self::Past => 10,
             Self::Liveness => 11,
             Self::Panic => 12,
+            Self::Ways => 13,
         }
     }
 

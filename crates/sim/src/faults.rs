@@ -43,9 +43,9 @@ troubles! {
     BitRot "bit-rot";
     /// A node stands still for a while; another may take its guilds meanwhile.
     Pause "pause";
-    /// A link breaks, and is there again at once.
+    /// A link of a backend, or of those who ask, to a node ends; another can stand as soon as it is dialed.
     CutLink "cut-link";
-    /// A backend and a node do not hear of each other for a while.
+    /// A client and a node do not hear of each other for a while.
     Partition "partition";
     /// A backend is lost with its relays and sessions.
     LoseBackend "lose-backend";
@@ -55,6 +55,10 @@ troubles! {
     Squeeze "squeeze";
     /// All clocks jump ahead by some minutes, or that of one node a little, ahead or back.
     ClockJump "clock-jump";
+    /// A guild is placed at another node.
+    MoveGuild "move-guild";
+    /// A node stops in good order, and is there again after a while.
+    StopNode "stop-node";
 }
 
 impl Trouble {
@@ -133,11 +137,22 @@ const DISK: &[(Trouble, u64)] = &[
     (Trouble::BitRot, 3_000),
 ];
 
-const NETWORK: &[(Trouble, u64)] =
-    &[(Trouble::CutLink, 1_500), (Trouble::Partition, 3_000), (Trouble::LoseBackend, 6_000), (Trouble::Squeeze, 4_000)];
+const NETWORK: &[(Trouble, u64)] = &[
+    (Trouble::CutLink, 1_000),
+    (Trouble::Partition, 3_000),
+    (Trouble::LoseBackend, 6_000),
+    (Trouble::Squeeze, 4_000),
+    (Trouble::MoveGuild, 3_000),
+];
 
-const PAUSE: &[(Trouble, u64)] =
-    &[(Trouble::Pause, 2_000), (Trouble::Retire, 3_000), (Trouble::PowerCut, 8_000), (Trouble::ClockJump, 8_000)];
+const PAUSE: &[(Trouble, u64)] = &[
+    (Trouble::Pause, 2_000),
+    (Trouble::Retire, 3_000),
+    (Trouble::PowerCut, 8_000),
+    (Trouble::ClockJump, 8_000),
+    (Trouble::MoveGuild, 2_000),
+    (Trouble::StopNode, 4_000),
+];
 
 const MIXED: &[(Trouble, u64)] = &[
     (Trouble::PowerCut, 4_000),
@@ -147,10 +162,12 @@ const MIXED: &[(Trouble, u64)] = &[
     (Trouble::FullDisk, 12_000),
     (Trouble::BitRot, 6_000),
     (Trouble::Pause, 6_000),
-    (Trouble::CutLink, 4_000),
+    (Trouble::CutLink, 3_000),
     (Trouble::Partition, 8_000),
     (Trouble::LoseBackend, 10_000),
     (Trouble::Retire, 5_000),
     (Trouble::Squeeze, 8_000),
     (Trouble::ClockJump, 15_000),
+    (Trouble::MoveGuild, 4_000),
+    (Trouble::StopNode, 10_000),
 ];

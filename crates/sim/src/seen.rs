@@ -167,4 +167,44 @@ seen! {
     left: "session left";
     /// Backends that were lost.
     backends_lost: "backend lost";
+    /// Calls sent on to where a node said that their guild is.
+    redirected: "call redirected";
+    /// Word of where a guild is that was older than what was known.
+    stale_words: "older word of a guild passed over";
+    /// Calls whose answer was lost, with their link or their owner.
+    lost_with_link: "answer of a call lost";
+    /// Of these, such as were answered when they were sent again.
+    answered_in_doubt: "call answered that was in doubt";
+    /// Calls given up that were known not to have been carried out.
+    given_up: "call given up, not carried out";
+    /// Calls given up because too much had been repeated.
+    budget_spent: "retry budget spent";
+    /// Operations that had expired when they were sent again, whose outcome is therefore unknown.
+    expired_in_doubt: "operation expired in doubt";
+    /// Calls that came to their node when nobody waited for them any more.
+    came_too_late: "call came too late";
+    /// Links of which the client knew before the node that they had ended.
+    clients_knew_first: "link ended, known to its client first";
+    /// The same the other way round.
+    nodes_knew_first: "link ended, known to its node first";
+    /// Links that stood before their node knew that the one before had ended.
+    dialed_ahead: "link dialed before its node missed the last";
+    /// Feeds that went on where their relay was.
+    feeds_continued: "feed went on at its cursor";
+    /// Feeds whose relay the owner's ring had passed meanwhile.
+    feeds_passed: "feed opened anew behind its ring";
+    /// Feeds that ended because their guild had moved.
+    feeds_moved: "feed ended by a move";
+    /// Guilds that were placed at another node.
+    guilds_moved: "guild moved";
+    /// Owners that let out what they had taken, and ended, for their guild was to be elsewhere.
+    moved_away: "owner ended by a move";
+    /// Owners that ended because their guild was to be claimed by another grant, and at the same node.
+    granted_anew: "owner ended to be granted anew";
+    /// Nodes that were taken for dead and were not.
+    taken_for_dead: "node taken for dead came back";
+    /// Nodes that stopped in good order.
+    nodes_stopped: "node stopped";
+    /// Sessions that came back at another backend while the first still took them for its own.
+    held_twice: "session at two backends";
 }

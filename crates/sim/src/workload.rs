@@ -17,6 +17,7 @@
 //! | `laggards` | readers that are slow or stop, small rings, large messages |
 //! | `hostile` | operation ids too old, ahead, or another's; what is not there or not theirs; one more than there may be |
 //! | `busy` | one client that asks for more than outcomes are kept of, and then again for what it asked first |
+//! | `nomads` | guilds that move from node to node, links that end, sessions that come back elsewhere at once |
 //! | `mixed` | some of these at a time, in the same guilds, and after a while others |
 
 mod bans;
@@ -27,6 +28,7 @@ mod hostile;
 mod laggards;
 mod lives;
 mod mixed;
+mod nomads;
 mod raid;
 mod reconnects;
 mod roles;
@@ -170,6 +172,20 @@ pub enum Doing {
         guild: GuildId,
         /// Who.
         user: UserId,
+    },
+    /// The guild is placed at another node.
+    Move {
+        /// Which.
+        guild: GuildId,
+        /// At which of those that may have it, counted over; `None`: at that of its shard.
+        to: Option<u64>,
+    },
+    /// A link to the node that has a guild ends.
+    CutLink {
+        /// Which guild.
+        guild: GuildId,
+        /// Of which backend; `None`: of those who ask for nothing but commands and reads.
+        backend: Option<usize>,
     },
     /// The guild's owner ends before its time, and the next one is to come.
     Retire {
@@ -339,4 +355,5 @@ const KINDS: &[(&str, Make)] = &[
     ("laggards", |dice| Box::new(laggards::Laggards::new(dice))),
     ("hostile", |dice| Box::new(hostile::Hostile::new(dice))),
     ("busy", |dice| Box::new(busy::Busy::new(dice))),
+    ("nomads", |dice| Box::new(nomads::Nomads::new(dice))),
 ];

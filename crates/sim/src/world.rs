@@ -5,6 +5,7 @@
 
 mod backend;
 mod callers;
+mod client;
 mod machine;
 mod message;
 mod node;
@@ -18,6 +19,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::time::Duration;
 
+use guildhall_cluster::Coordinator;
 use guildhall_guild::{CheckpointConfig, GuildConfig};
 use guildhall_members::MembersConfig;
 use guildhall_proto::{Actor, Command, GuildEdit, GuildId, SessionId};
@@ -33,13 +35,14 @@ use crate::seen::Seen;
 use crate::workload::{CallAs, Doing, Known, KnownSession, KnownStage, Pace, Workload};
 use backend::{Backend, Coming, Errand, Holding};
 use callers::Callers;
+use client::{Client, ClientConfig};
 use machine::{End, Machine};
 use message::{Body, Happening};
 use node::{Node, NodeConfig};
 use owner::OwnerConfig;
 pub use watch::Digest;
 use watch::Watch;
-use wire::{Host, Wire};
+use wire::{End as LinkEnd, Host, LinkId, Message, Wire};
 
 /// Everything that there is in a run.
 pub(crate) struct World {
@@ -50,15 +53,12 @@ pub(crate) struct World {
     nodes: Vec<Node>,
     backends: Vec<Backend>,
     callers: Callers,
-    /// Which node has which guild, and by which grant.
-    placement: BTreeMap<GuildId, (usize, u64)>,
-    /// Where guilds were that have moved, and by which grant, until it is known there.
-    placed_before: BTreeMap<GuildId, (usize, u64)>,
+    /// That of all callers, then those of backends.
+    clients: Vec<Client>,
+    client_config: ClientConfig,
     guilds: Vec<GuildId>,
     sessions: BTreeMap<SessionId, KnownSession>,
     holdings: BTreeMap<SessionId, Holding>,
-    /// Which node a seat waits for an answer of.
-    asked_of: BTreeMap<(usize, EarId), usize>,
     keys: SecretKeys,
     workload: Box<dyn Workload>,
     workload_dice: Dice,
@@ -69,6 +69,8 @@ pub(crate) struct World {
     fresh: Cell<u64>,
     /// Whether everything is to be well from now on.
     is_healed: bool,
+    /// Whether all guilds are asked something, each of which is to be answered.
+    is_probed: bool,
     steps: u64,
     /// What was asked and what went wrong, lately.
     history: VecDeque<(Micros, What)>,
@@ -126,11 +128,12 @@ impl World {
             }
         }
         let relay = relay_config(&mut drawn, &mut tight, &setting);
-        let backends = (0..setting.backends.max(1)).map(|_| Backend::new(relay)).collect();
+        let backends: Vec<Backend> = (0..setting.backends.max(1)).map(|_| Backend::new(relay)).collect();
+        let client_config = ClientConfig::drawn(&mut dice.fork("clients"));
+        let client = |_| Client::new(&client_config, machines.len(), Micros(0));
+        let clients = (0..1 + backends.len()).map(client).collect();
         let guilds: Vec<GuildId> =
             (1..=setting.guilds.max(1) as u64).map(|number| GuildId::new(number).expect("from 1 on")).collect();
-        let placed = |guild: &GuildId| (*guild, (usize::try_from(guild.get()).unwrap_or(0) % nodes.len(), 1));
-        let placement = guilds.iter().map(placed).collect();
         let key = std::array::from_fn(|at| u8::try_from(at).expect("there are 32"));
         let mut world = Self {
             watch: Watch::new(&dice),
@@ -139,12 +142,11 @@ impl World {
             nodes,
             backends,
             callers: Callers::default(),
-            placement,
-            placed_before: BTreeMap::new(),
+            clients,
+            client_config,
             guilds,
             sessions: BTreeMap::new(),
             holdings: BTreeMap::new(),
-            asked_of: BTreeMap::new(),
             keys: SecretKeys::new(SecretKey { number: 1, key }),
             workload_dice: dice.fork("workload"),
             fault_dice: dice.fork("faults"),
@@ -154,9 +156,18 @@ impl World {
             named: 0,
             fresh: Cell::new(FRESH_FROM),
             is_healed: false,
+            is_probed: false,
             steps: 0,
             history: VecDeque::new(),
         };
+        for machine in 0..world.machines.len() {
+            world.join_all(machine);
+        }
+        for client in world.hosts() {
+            for node in 0..world.nodes.len() {
+                world.wire.dial(client, node, true);
+            }
+        }
         world.wire.later(Micros(0), Happening::Workload);
         world.begin_troubles();
         Ok(world)
@@ -178,6 +189,21 @@ impl World {
         self.settle()?;
         self.probe()?;
         self.rest()
+    }
+
+    /// The machine whose store has a guild.
+    fn machine_of(&self, guild: GuildId) -> usize {
+        usize::try_from(guild.get()).unwrap_or(0) % self.machines.len()
+    }
+
+    /// The nodes of a machine.
+    fn nodes_of(&self, machine: usize) -> Vec<usize> {
+        (0..self.nodes.len()).filter(|node| self.nodes[*node].machine == machine).collect()
+    }
+
+    /// All clients.
+    fn hosts(&self) -> Vec<Host> {
+        [Host::Callers].into_iter().chain((0..self.backends.len()).map(Host::Backend)).collect()
     }
 
     /// How many happenings there were.
@@ -242,19 +268,18 @@ impl World {
     /// The node that stands still and that this is for.
     fn standing_still(&self, happening: &Happening) -> Option<usize> {
         let node = match happening {
-            Happening::Turn(owned)
-            | Happening::Done(owned, _)
-            | Happening::Word(owned, _)
-            | Happening::Doze(owned)
-            | Happening::Learn(owned) => owned.node,
-            Happening::Load { node, .. } => *node,
-            Happening::Arrive(message) => match message.to {
-                Host::Node(node) => node,
-                Host::Backend(_) | Host::Callers => return None,
-            },
+            Happening::Turn(owned) | Happening::Done(owned, _) | Happening::Word(owned, _) | Happening::Doze(owned) => {
+                owned.node
+            }
+            Happening::Load { node, .. } | Happening::Bell { node, .. } => *node,
+            Happening::LinkOver { link, end: LinkEnd::Node }
+            | Happening::Arrive(Message { link, to: LinkEnd::Node, .. }) => link.node,
             Happening::Workload
             | Happening::Trouble(_)
-            | Happening::LinkLost { .. }
+            | Happening::Arrive(_)
+            | Happening::LinkOver { .. }
+            | Happening::Dial { .. }
+            | Happening::Silent { .. }
             | Happening::Write { .. }
             | Happening::Restart { .. }
             | Happening::Unpause { .. }
@@ -265,8 +290,7 @@ impl World {
             | Happening::Errand { .. }
             | Happening::Noticed { .. }
             | Happening::Forgotten { .. }
-            | Happening::Deadline { .. }
-            | Happening::Again { .. }
+            | Happening::Due { .. }
             | Happening::Well(_) => return None,
         };
         self.nodes[node].is_paused().then_some(node)
@@ -275,67 +299,77 @@ impl World {
     fn perform(&mut self, happening: Happening) -> Result<(), Breach> {
         match happening {
             Happening::Workload => return self.ask_workload(),
-            Happening::Trouble(trouble) => self.trouble(trouble),
+            Happening::Trouble(trouble) => return self.trouble(trouble),
             Happening::Well(again) => self.well_again(again),
             Happening::Arrive(message) => {
                 if self.wire.arrives(&message) {
                     return match message.to {
-                        Host::Node(node) => self.arrive_at_node(node, message.body),
-                        Host::Backend(_) => self.arrive_at_backend(message.body),
-                        Host::Callers => {
-                            self.arrive_at_callers(message.body);
-                            Ok(())
-                        }
+                        LinkEnd::Node => self.arrive_at_node(message.link, message.body),
+                        LinkEnd::Client => self.arrive_at_client(message.link, message.body),
                     };
                 }
             }
-            Happening::LinkLost { backend, node } => {
-                self.forget_feeds(node, backend);
-                self.link_lost(backend, node);
-            }
+            Happening::LinkOver { link, end } => return self.link_over(link, end),
+            Happening::Dial { client, node } => return self.dial(client, node),
+            Happening::Silent { node } => self.silent(node),
             Happening::Turn(owned) => return self.turn(owned),
             Happening::Done(owned, job) => return self.job_done(owned, job),
             Happening::Word(owned, word) => return self.word(owned, word),
             Happening::Load { node, life, guild } => return self.loaded(node, life, guild),
             Happening::Doze(owned) => return self.doze(owned),
-            Happening::Learn(owned) => self.learn(owned),
+            Happening::Bell { node, life } => return self.hear_bell(node, life),
             Happening::Write { machine, life, log } => return self.write(machine, life, log),
             Happening::Restart { machine, life } => return self.restart(machine, life),
             Happening::Unpause { node } => return self.unpause(node),
             Happening::Read { backend, seat } => return self.read_stream(backend, seat),
             Happening::ReadBatch { at } => return self.read_batch(at),
             Happening::Tick { at } => self.tick(at),
-            Happening::Listen { at } => self.listen(at),
+            Happening::Listen { at } => return self.listen(at),
             Happening::Errand { backend, seat } => return self.errand(backend, seat),
             Happening::Noticed { backend, seat } => self.cut_seat(backend, seat),
             Happening::Forgotten { session, cuts, backend, seat } => {
                 return self.forgotten(session, cuts, backend, seat);
             }
-            Happening::Deadline { call, attempt } => self.deadline(call, attempt),
-            Happening::Again { call, attempt } => self.again(call, attempt),
+            Happening::Due { client, call } => return self.call_due(client, call),
         }
         Ok(())
     }
 
-    fn arrive_at_backend(&mut self, body: Body) -> Result<(), Breach> {
+    fn arrive_at_client(&mut self, link: LinkId, body: Body) -> Result<(), Breach> {
         match body {
-            Body::Answered { asked, answer } => self.answered(asked, answer),
-            Body::Feed { at, feed } => self.fed(at, feed),
-            Body::Call { .. }
-            | Body::Read { .. }
-            | Body::Answer { .. }
-            | Body::Type { .. }
-            | Body::Ask { .. }
-            | Body::Listen { .. }
-            | Body::Unlisten { .. }
-            | Body::Taken { .. } => unreachable!("it is not said to a backend"),
+            Body::Answer { calling, answer } => self.call_answered(calling, answer),
+            Body::Feed { at, feed, news } => self.fed(link, at, feed, news),
+            Body::Ask { .. } | Body::Unlisten { .. } | Body::Taken { .. } => unreachable!("it is not said to a client"),
         }
     }
 
-    fn arrive_at_callers(&mut self, body: Body) {
-        if let Body::Answer { call, attempt, answer } = body {
-            self.call_answered(call, attempt, answer);
+    /// One end of a link notices that it has ended.
+    fn link_over(&mut self, link: LinkId, end: LinkEnd) -> Result<(), Breach> {
+        let LinkId { client, node, .. } = link;
+        let Some(was_known) = self.wire.notices(link, end) else { return Ok(()) };
+        match end {
+            LinkEnd::Node => {
+                self.watch.seen.nodes_knew_first += u64::from(!was_known);
+                self.end_feeds_of(link);
+            }
+            LinkEnd::Client => {
+                self.watch.seen.clients_knew_first += u64::from(!was_known);
+                if let Host::Backend(backend) = client {
+                    self.feeds_lost(backend, link);
+                }
+                self.calls_lost(link)?;
+                self.wire.dial_later(client, node);
+            }
         }
+        Ok(())
+    }
+
+    fn dial(&mut self, client: Host, node: usize) -> Result<(), Breach> {
+        let dialed = &self.nodes[node];
+        let is_answered = self.machines[dialed.machine].is_up() && !dialed.is_paused() && !dialed.has_left;
+        let Some(stands) = self.wire.dial(client, node, is_answered) else { return Ok(()) };
+        self.watch.seen.dialed_ahead += u64::from(stands.is_ahead);
+        self.link_stands(client, node)
     }
 
     fn ask_workload(&mut self) -> Result<(), Breach> {
@@ -366,13 +400,10 @@ impl World {
 
     fn carry_out(&mut self, doing: Doing) -> Result<(), Breach> {
         match doing {
-            Doing::Call { guild, actor, command, id } => self.call(guild, actor, command, id),
-            Doing::Retry { guild, nth_last } => self.retry(guild, nth_last),
-            Doing::Read { guild, user } => self.read(guild, user),
-            Doing::Type { guild, user, channel } => {
-                let to = Host::Node(self.placement[&guild].0);
-                self.wire.send(Host::Callers, to, wire::Lane::Loose, Body::Type { guild, user, channel });
-            }
+            Doing::Call { guild, actor, command, id } => return self.call(guild, actor, command, id),
+            Doing::Retry { guild, nth_last } => return self.retry(guild, nth_last),
+            Doing::Read { guild, user } => return self.read(guild, user),
+            Doing::Type { guild, user, channel } => return self.typing(guild, user, channel),
             Doing::Attach { session, guild, user, backend, way, level, status, members } => {
                 let backend = backend % self.backends.len();
                 if !self.sessions.contains_key(&session) {
@@ -381,7 +412,7 @@ impl World {
                 }
             }
             Doing::Detach(session) => return self.leave(session),
-            Doing::Evict { guild, session, user } => self.evict(guild, session, user),
+            Doing::Evict { guild, session, user } => return self.evict(guild, session, user),
             Doing::Cut(session) => self.cut_session(session),
             Doing::Resume { session, proof, backend, level, status } => {
                 return self.resume(session, proof, backend % self.backends.len(), level, status);
@@ -395,7 +426,19 @@ impl World {
                     self.set_pace(backend, seat, pace);
                 }
             }
-            Doing::Retire { guild } => self.retire(guild),
+            Doing::Move { guild, to } => {
+                let nodes = self.nodes_of(self.machine_of(guild));
+                let to = to.map(|to| nodes[usize::try_from(to).unwrap_or(0) % nodes.len()]);
+                self.place_guild(guild, to);
+            }
+            Doing::CutLink { guild, backend } => {
+                let client = backend.map_or(Host::Callers, |backend| Host::Backend(backend % self.backends.len()));
+                if let Some(node) = self.placed(guild) {
+                    self.watch.seen.links_cut += 1;
+                    self.wire.cut(client, node, false);
+                }
+            }
+            Doing::Retire { guild } => return self.retire(guild),
         }
         Ok(())
     }
@@ -414,7 +457,6 @@ impl World {
     fn heal(&mut self) {
         self.is_healed = true;
         self.remember(What::Healed);
-        self.placed_before.clear();
         self.wire.mend_all();
         self.wire.duplicated_percent = 0;
         for machine in 0..self.machines.len() {
@@ -427,6 +469,9 @@ impl World {
         for node in 0..self.nodes.len() {
             self.nodes[node].hasten();
             self.wire.later(Micros(0), Happening::Unpause { node });
+            if self.nodes[node].has_left {
+                self.join(node);
+            }
         }
         let readers: Vec<(usize, EarId)> = (0..self.backends.len())
             .flat_map(|backend| self.backends[backend].seats.keys().map(move |seat| (backend, *seat)))
@@ -465,8 +510,18 @@ impl World {
         if let Some(down) = self.machines.iter().position(|machine| !machine.is_up()) {
             return Err(format!("machine {down} is down"));
         }
-        if !self.callers.is_quiet() {
-            return Err(self.callers.waiting());
+        let calls: usize = self.clients.iter().map(Client::calls).sum();
+        if calls > 0 {
+            return Err(format!("{calls} calls are under way"));
+        }
+        if !self.wire.is_whole(&self.hosts(), self.nodes.len()) {
+            return Err("a link does not stand".to_owned());
+        }
+        for node in &self.nodes {
+            let placement = self.machines[node.machine].coordinator().map(Coordinator::placement);
+            if placement.is_some_and(|placement| placement.revision() != node.placement().revision()) {
+                return Err("a node has not heard of the placement".to_owned());
+            }
         }
         if let Some(node) = self.nodes.iter().position(|node| !node.is_quiet() || node.is_paused()) {
             return Err(format!("node {node} has something under way"));
@@ -476,14 +531,16 @@ impl World {
 
     /// Asks every guild something, and looks at it whole.
     fn probe(&mut self) -> Result<(), Breach> {
+        self.is_probed = true;
         for guild in self.guilds.clone() {
             let nothing = Command::UpdateGuild(GuildEdit { name: None });
-            self.call(guild, Actor::System, nothing, CallAs::Fresh);
+            self.call(guild, Actor::System, nothing, CallAs::Fresh)?;
         }
         self.settle()?;
-        for node in &self.nodes {
-            for owner in node.owners().filter(|owner| self.placement[&owner.owned.guild].0 == owner.owned.node) {
-                self.watch.ledger.compare(owner.owned.guild, owner.view())?;
+        self.is_probed = false;
+        for guild in self.guilds.clone() {
+            if let Some(owner) = self.placed(guild).and_then(|node| self.nodes[node].owner(guild)) {
+                self.watch.ledger.compare(guild, owner.view())?;
             }
         }
         Ok(())

@@ -12,6 +12,7 @@ mod deciding;
 mod recovery;
 mod register;
 mod spread;
+mod told;
 mod views;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -30,6 +31,8 @@ use crate::seen::Seen;
 pub(crate) use recovery::Recovered;
 use register::Register;
 use spread::Spread;
+use told::Callers;
+pub(crate) use told::Told;
 
 /// What is known of all guilds.
 #[derive(Debug, Default)]
@@ -44,11 +47,15 @@ struct Book {
     /// Of the latest owner.
     epoch: Epoch,
     grant: Grant,
+    /// The grant by which it was claimed last, and by which node.
+    claimed: Option<(Grant, usize)>,
     pending: BTreeMap<Epoch, VecDeque<Turn>>,
     /// All that were made in the line of the present history, by number.
     records: BTreeMap<u64, Record>,
     certain: u64,
     ops: BTreeMap<OpId, Op>,
+    /// What callers know of their commands.
+    callers: Callers,
     /// The latest counters that each client used here.
     counters: BTreeMap<ClientId, Vec<u64>>,
     /// Of the latest owner.
@@ -190,6 +197,9 @@ impl Ledger {
                 op.acknowledged = true;
                 seen.acknowledged += u64::from(op.command.is_durable());
             }
+        }
+        for made in &turn.made {
+            book.callers.let_out(guild, made)?;
         }
         if let Some(view) = &outcomes.view {
             let (annals, register) = (self.chronicle.annals(guild), &book.register);

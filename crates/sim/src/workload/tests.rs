@@ -209,6 +209,22 @@ fn hostile_callers_use_every_wrong_id_and_go_over_every_limit() {
 }
 
 #[test]
+fn guilds_move_and_links_end_under_those_who_talk_and_listen() {
+    let at_least = [
+        ("Move", 50),
+        ("CutLink", 30),
+        ("Cut", 100),
+        ("came back", 50),
+        ("came elsewhere", 50),
+        ("MessagePublished", 1_000),
+        ("Retry", 100),
+        ("Read", 100),
+        ("OverwriteChanged", 50),
+    ];
+    reaches("nomads", 1_000, &at_least);
+}
+
+#[test]
 fn a_mixture_is_of_everything() {
     let at_least = [
         ("MessagePublished", 1_000),

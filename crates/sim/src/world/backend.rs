@@ -10,13 +10,15 @@ mod seats;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use guildhall_proto::call::FeedId;
 use guildhall_proto::{Epoch, Generation, GuildId, Level, Millis, Position, SessionId, Status, UserId};
 use guildhall_relay::{Batch, Relay, RelayConfig, Secret, SessionKey, Stream};
 use guildhall_ring::Budget;
 
 use super::World;
 use super::message::At;
-use crate::check::{EarId, Reach};
+use super::wire::LinkId;
+use crate::check::{Breach, EarId, Reach};
 use crate::workload::{KnownStage, Pace, Way};
 pub(super) use seats::{Coming, Errand};
 
@@ -30,11 +32,8 @@ pub(crate) struct Backend {
 /// One relay, and whoever reads it.
 pub(crate) struct RelayHost {
     pub(crate) at: At,
-    /// Where it listens.
-    pub(super) node: usize,
     pub(super) core: Option<Core>,
-    /// Whether it is fed, or has asked to be.
-    pub(super) is_listening: bool,
+    pub(super) feed: Feed,
     /// Whether there is no such guild, or not any more.
     pub(super) is_over: bool,
     /// Told ahead of the events applied.
@@ -52,6 +51,17 @@ pub(crate) struct RelayHost {
     pub(super) whole_from: Option<Position>,
     /// What the batch consumer has read up to.
     pub(super) batch_at: Position,
+}
+
+/// What a relay is fed by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Feed {
+    /// Nothing.
+    None,
+    /// It asks for it, by this call.
+    Asked(u64),
+    /// What comes over this link under that name.
+    Open(LinkId, FeedId),
 }
 
 /// The relay itself, once there was a view to begin with.
@@ -83,9 +93,8 @@ pub(crate) struct Seat {
     /// Whether it is to be read soon.
     pub(super) is_called: bool,
     pub(super) todo: VecDeque<Errand>,
-    /// The number of the errand whose answer is awaited.
+    /// The call whose answer is awaited.
     pub(super) asked: Option<u64>,
-    pub(super) errands: u64,
 }
 
 /// What a session's client holds, wherever it is connected.
@@ -136,8 +145,8 @@ impl Backend {
 
 impl World {
     /// A seat is over, and with it its session, unless that goes on elsewhere.
-    pub(super) fn seat_over(&mut self, backend: usize, seat: EarId) {
-        let Some(over) = self.backends[backend].seats.remove(&seat) else { return };
+    pub(super) fn seat_over(&mut self, backend: usize, seat: EarId) -> Result<(), Breach> {
+        let Some(over) = self.backends[backend].seats.remove(&seat) else { return Ok(()) };
         if over.is_heard {
             self.watch.ears.cut(seat);
         }
@@ -152,7 +161,7 @@ impl World {
             self.holdings.remove(&over.session);
             self.sessions.remove(&over.session);
         }
-        self.close_if_empty(backend, over.guild);
+        self.close_if_empty(backend, over.guild)
     }
 
     /// Notes how far a session is, if this is its seat.
@@ -168,14 +177,14 @@ impl World {
     pub(super) fn is_backend_quiet(&self, backend: usize) -> Result<(), String> {
         let Backend { relays, seats, .. } = &self.backends[backend];
         for (guild, host) in relays {
-            let node = self.placement[guild].0;
-            let position = self.nodes[node].owner(*guild).map(super::owner::Owner::position);
+            let owner = self.placed(*guild).and_then(|node| self.nodes[node].owner(*guild));
+            let position = owner.map(super::owner::Owner::position);
             let at = host.core.as_ref().map(|core| core.relay.position());
             if !host.is_over && (position.is_none() || at != position) || host.is_batch_called {
                 return Err(format!(
                     "the relay of guild {guild} at backend {backend} is at {at:?}, its owner at {position:?}; \
-                     it listens: {}, its batch is to read: {}",
-                    host.is_listening, host.is_batch_called
+                     it has {:?}, its batch is to read: {}",
+                    host.feed, host.is_batch_called
                 ));
             }
         }

@@ -1,24 +1,26 @@
-//! Those who send commands: operation ids, deadlines, retries, and reads of what they wrote.
+//! Those who send commands: operation ids, and reads of what they wrote.
 //!
-//! A durable command is sent again until it is answered, under its id. A message whose outcome is unknown is not.
+//! How a call is sent again, and when it is given up, is its [client](super::client)'s affair. One that is given up without anybody knowing whether it
+//! was carried out may be asked for once more under its id, if it is durable.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use guildhall_cluster::{GaveUp, Repeat};
 use guildhall_guild::{Answer, Reply};
 use guildhall_proto::limits::CLIENT_OUTCOMES_MAX;
-use guildhall_proto::{Actor, ClientId, Command, GuildId, Millis, OpId, Position, UserId};
+use guildhall_proto::{Actor, ChannelId, ClientId, Command, CommandError, GuildId, Millis, OpId, Position, UserId};
 
 use super::World;
-use super::message::{Body, Happening, NoAnswer};
-use super::wire::{Host, Lane};
+use super::client::{Ended, Terms, Whose};
+use super::message::{Answered, Ask};
+use super::wire::Host;
+use crate::check::{Breach, Promise, Told};
 use crate::queue::Micros;
 use crate::workload::CallAs;
 
 #[derive(Debug, Default)]
 pub(crate) struct Callers {
-    calls: BTreeMap<u64, Call>,
-    last: u64,
     counters: BTreeMap<ClientId, u64>,
     /// Of each guild the latest durable operations, the newest first.
     latest: BTreeMap<GuildId, VecDeque<(OpId, Actor, Arc<Command>)>>,
@@ -28,65 +30,23 @@ pub(crate) struct Callers {
     pub(crate) open: BTreeMap<GuildId, usize>,
 }
 
-#[derive(Debug)]
-struct Call {
-    guild: GuildId,
-    attempt: u32,
-    what: What,
-}
-
-#[derive(Debug, Clone)]
-enum What {
-    Command { op: OpId, actor: Actor, command: Arc<Command> },
-    Read { user: UserId, at_least: Position },
-}
-
-impl What {
-    fn may_be_repeated(&self) -> bool {
-        match self {
-            Self::Command { command, .. } => command.is_durable(),
-            Self::Read { .. } => true,
-        }
-    }
-}
-
 impl Callers {
-    pub(crate) fn is_quiet(&self) -> bool {
-        self.calls.is_empty()
-    }
-
-    /// What waits for an answer, for whoever has to say so.
-    pub(crate) fn waiting(&self) -> String {
-        let first = self.calls.iter().next();
-        format!("{} calls are not answered, the first: {first:?}", self.calls.len())
-    }
-
-    fn begin(&mut self, guild: GuildId, what: What) -> u64 {
-        self.last += 1;
-        *self.open.entry(guild).or_default() += 1;
-        self.calls.insert(self.last, Call { guild, attempt: 0, what });
-        self.last
-    }
-
-    fn end(&mut self, call: u64) {
-        if let Some(ended) = self.calls.remove(&call)
-            && let Some(open) = self.open.get_mut(&ended.guild)
-        {
-            *open -= 1;
-        }
-    }
-
     fn fresh(&mut self, client: u64, issued_at: Millis) -> OpId {
         let client = ClientId::new(client).expect("a small number is an id");
         let counter = self.counters.entry(client).or_default();
         *counter += 1;
         OpId { client, counter: *counter, issued_at }
     }
+
+    /// The latest durable operation of a guild.
+    fn last(&self, guild: GuildId) -> Option<&(OpId, Actor, Arc<Command>)> {
+        self.latest.get(&guild)?.front()
+    }
 }
 
 impl World {
-    /// Sends a command.
-    pub(super) fn call(&mut self, guild: GuildId, actor: Actor, command: Command, id: CallAs) {
+    /// Sends a command; now and then twice.
+    pub(super) fn call(&mut self, guild: GuildId, actor: Actor, command: Command, id: CallAs) -> Result<(), Breach> {
         let now = self.wire.clock();
         let client = 1 + self.wire.between(Micros(0), Micros(CLIENTS)).0;
         let op = match id {
@@ -94,17 +54,17 @@ impl World {
             CallAs::Busy => self.callers.fresh(BUSY_CLIENT, now),
             CallAs::Expired => self.callers.fresh(HOSTILE_CLIENT, Millis(now.0.saturating_sub(601_000))),
             CallAs::Ahead => self.callers.fresh(HOSTILE_CLIENT, Millis(now.0 + 30_000)),
-            CallAs::AnotherBody => match self.callers.latest.get(&guild).and_then(VecDeque::front) {
+            CallAs::AnotherBody => match self.callers.last(guild) {
                 // A message is never sent twice, and this might be the second time.
                 Some((op, ..)) if command.is_durable() => *op,
-                Some(_) | None => return,
+                Some(_) | None => return Ok(()),
             },
-            CallAs::AnotherTime => match self.callers.latest.get(&guild).and_then(VecDeque::front) {
+            CallAs::AnotherTime => match self.callers.last(guild) {
                 Some((op, ..)) => OpId { issued_at: Millis(op.issued_at.0 + 1), ..*op },
-                None => return,
+                None => return Ok(()),
             },
         };
-        let (actor, command) = match (id, self.callers.latest.get(&guild).and_then(VecDeque::front)) {
+        let (actor, command) = match (id, self.callers.last(guild)) {
             (CallAs::AnotherTime, Some((_, actor, command))) => (*actor, Arc::clone(command)),
             (..) => (actor, Arc::new(command)),
         };
@@ -113,89 +73,94 @@ impl World {
             latest.push_front((op, actor, Arc::clone(&command)));
             latest.truncate(LATEST_KEPT);
         }
-        let call = self.callers.begin(guild, What::Command { op, actor, command });
-        self.send_call(call);
+        let is_twice = command.is_durable() && self.wire.duplicates();
+        self.watch.seen.duplicates += u64::from(is_twice);
+        for _ in 0..1 + usize::from(is_twice) {
+            self.send_command(guild, op, actor, Arc::clone(&command))?;
+        }
+        Ok(())
+    }
+
+    fn send_command(&mut self, guild: GuildId, op: OpId, actor: Actor, command: Arc<Command>) -> Result<(), Breach> {
+        let repeat = if command.is_durable() { Repeat::ById } else { Repeat::Never };
+        self.watch.ledger.asked(guild, op);
+        self.callers_ask(guild, repeat, Ask::Command { op, actor, command })
     }
 
     /// Sends one of the latest operations once more.
-    pub(super) fn retry(&mut self, guild: GuildId, nth_last: usize) {
+    pub(super) fn retry(&mut self, guild: GuildId, nth_last: usize) -> Result<(), Breach> {
         let latest = self.callers.latest.get(&guild).and_then(|latest| latest.get(nth_last));
-        if let Some((op, actor, command)) = latest.cloned() {
-            let call = self.callers.begin(guild, What::Command { op, actor, command });
-            self.send_call(call);
+        match latest.cloned() {
+            Some((op, actor, command)) => self.send_command(guild, op, actor, command),
+            None => Ok(()),
         }
     }
 
     /// Reads a member as of the latest answer.
-    pub(super) fn read(&mut self, guild: GuildId, user: UserId) {
+    pub(super) fn read(&mut self, guild: GuildId, user: UserId) -> Result<(), Breach> {
         let at_least = self.callers.answered.get(&guild).copied().unwrap_or_default();
-        let call = self.callers.begin(guild, What::Read { user, at_least });
-        self.send_call(call);
+        self.callers_ask(guild, Repeat::Freely, Ask::Read { user, at_least })
     }
 
-    fn send_call(&mut self, call: u64) {
-        let Some(Call { guild, attempt, what }) = self.callers.calls.get(&call) else { return };
-        let (guild, attempt, what) = (*guild, *attempt, what.clone());
-        // Some callers do not know yet that a guild has moved.
-        let before = self.placed_before.get(&guild).filter(|_| self.wire.between(Micros(0), Micros(2)).0 == 0);
-        let to = Host::Node(before.unwrap_or(&self.placement[&guild]).0);
-        let twice = what.may_be_repeated() && self.wire.duplicates();
-        self.watch.seen.duplicates += u64::from(twice);
-        for _ in 0..1 + usize::from(twice) {
-            let body = match what.clone() {
-                What::Command { op, actor, command } => Body::Call { call, attempt, guild, op, actor, command },
-                What::Read { user, at_least } => Body::Read { call, guild, user, at_least },
+    /// Tells that somebody types.
+    pub(super) fn typing(&mut self, guild: GuildId, user: UserId, channel: ChannelId) -> Result<(), Breach> {
+        self.callers_ask(guild, Repeat::Freely, Ask::Typing { user, channel })
+    }
+
+    fn callers_ask(&mut self, guild: GuildId, repeat: Repeat, ask: Ask) -> Result<(), Breach> {
+        *self.callers.open.entry(guild).or_default() += 1;
+        let within = if self.is_healed { PROBED_WITHIN } else { self.wire.between(PATIENCE.0, PATIENCE.1) };
+        let call = self.next_call();
+        self.begin_call(Host::Callers, call, Terms { guild, repeat, within }, ask, Whose::Caller)
+    }
+
+    /// A call has come to its end.
+    pub(super) fn caller_told(&mut self, ended: Ended) -> Result<(), Breach> {
+        let Ended { guild, ask, is_in_doubt, came, begun_well, .. } = ended;
+        if let Some(open) = self.callers.open.get_mut(&guild) {
+            *open -= 1;
+        }
+        let answer = match came {
+            Ok((Answered::Reply(answer), _)) => Ok(answer),
+            Ok((Answered::Opened { .. } | Answered::Continued, _)) => unreachable!("no caller asks for a feed"),
+            Err(why) => Err(why),
+        };
+        Promise::Liveness.require(answer.is_ok() || !begun_well, || {
+            format!("nothing goes wrong any more, and a call to guild {guild} comes to {answer:?}")
+        })?;
+        if let Ask::Command { op, command, .. } = &ask {
+            let told = told(&answer, is_in_doubt);
+            let seen = &mut self.watch.seen;
+            seen.unknown_outcomes += u64::from(told == Told::Unknown);
+            seen.expired_in_doubt += u64::from(told == Told::Unknown && answer.is_ok());
+            seen.given_up += u64::from(told == Told::Nothing && answer.is_err());
+            self.watch.ledger.told(guild, *op, command, told)?;
+        }
+        if let Ok(answer) = answer {
+            let position = match answer {
+                Ok(Reply::Outcome(outcome)) => outcome.at(),
+                Ok(Reply::Accepted(at)) => at,
+                Ok(Reply::Attached(_)) | Err(_) => Position::default(),
             };
-            self.wire.send(Host::Callers, to, Lane::Loose, body);
+            let answered = self.callers.answered.entry(guild).or_default();
+            *answered = position.max(*answered);
         }
-        self.wire.later(PATIENCE, Happening::Deadline { call, attempt });
+        Ok(())
     }
+}
 
-    /// A call is answered.
-    pub(super) fn call_answered(&mut self, call: u64, attempt: u32, answer: Result<Answer, NoAnswer>) {
-        let Some(asked) = self.callers.calls.get_mut(&call) else { return };
-        let guild = asked.guild;
-        match answer {
-            Ok(answer) => {
-                let position = match answer {
-                    Ok(Reply::Outcome(outcome)) => outcome.at(),
-                    Ok(Reply::Accepted(at)) => at,
-                    Ok(Reply::Attached(_)) | Err(_) => Position::default(),
-                };
-                let answered = self.callers.answered.entry(guild).or_default();
-                *answered = position.max(*answered);
-                self.callers.end(call);
-            }
-            Err(NoAnswer::Unknown) if !asked.what.may_be_repeated() => {
-                self.watch.seen.unknown_outcomes += 1;
-                self.callers.end(call);
-            }
-            Err(_) if asked.attempt == attempt || matches!(asked.what, What::Read { .. }) => {
-                let attempt = asked.attempt;
-                let pause = self.wire.between(Micros::millis(1), Micros::millis(60));
-                self.wire.later(pause, Happening::Again { call, attempt });
-            }
-            Err(_) => {}
-        }
-    }
-
-    /// A caller has waited long enough.
-    pub(super) fn deadline(&mut self, call: u64, attempt: u32) {
-        let Some(asked) = self.callers.calls.get(&call).filter(|asked| asked.attempt == attempt) else { return };
-        self.watch.seen.timeouts += 1;
-        if asked.what.may_be_repeated() {
-            self.again(call, attempt);
-        } else {
-            self.watch.seen.unknown_outcomes += 1;
-            self.callers.end(call);
-        }
-    }
-
-    pub(super) fn again(&mut self, call: u64, attempt: u32) {
-        if let Some(asked) = self.callers.calls.get_mut(&call).filter(|asked| asked.attempt == attempt) {
-            asked.attempt += 1;
-            self.send_call(call);
-        }
+/// What a caller knows of its command by what the call came to.
+fn told(came: &Result<Answer, GaveUp>, is_in_doubt: bool) -> Told {
+    match came {
+        Ok(Ok(Reply::Outcome(outcome))) => Told::Outcome(*outcome),
+        Ok(Ok(Reply::Accepted(_) | Reply::Attached(_))) => Told::Unknown,
+        #[cfg(feature = "defects")]
+        Ok(Err(CommandError::Expired { .. })) if guildhall_proto::Defect::ExpiredBelieved.is_on() => Told::Nothing,
+        // What it came to is forgotten, if it came to anything.
+        Ok(Err(CommandError::Expired { .. })) if is_in_doubt => Told::Unknown,
+        Ok(Err(_)) => Told::Nothing,
+        Err(GaveUp::OutcomeUnknown | GaveUp::Canceled) => Told::Unknown,
+        Err(GaveUp::Overloaded { .. } | GaveUp::Unavailable | GaveUp::Late) => Told::Nothing,
     }
 }
 
@@ -207,5 +172,7 @@ const BUSY_CLIENT: u64 = 98;
 const HOSTILE_CLIENT: u64 = 99;
 /// Operations of a guild that may be asked for again.
 const LATEST_KEPT: usize = 2 * CLIENT_OUTCOMES_MAX;
-/// How long a caller waits for an answer.
-const PATIENCE: Micros = Micros::seconds(2);
+/// How long a call may take.
+const PATIENCE: (Micros, Micros) = (Micros::millis(500), Micros::seconds(20));
+/// The same once nothing goes wrong any more.
+const PROBED_WITHIN: Micros = Micros::seconds(60);

@@ -1,26 +1,28 @@
-//! One process with its data directory: the store, its two writers, and the disk that they write to.
+//! One process with its data directory: the store, its two writers, the disk that they write to, and the coordinator of the process's nodes.
 //!
 //! A writer's turn takes the time of the disk, half of it before it writes and half before anyone is told. The store's words are kept in an
 //! inbox, so that nobody is called back from within it.
 
 use std::collections::VecDeque;
 use std::mem::take;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use guildhall_cluster::{Bell, Coordinator};
 use guildhall_guild::TurnId;
 use guildhall_log::MemoryFiles;
 use guildhall_log::files::{Failure, Fault, Files, Site};
-use guildhall_proto::NodeId;
+use guildhall_proto::{Millis, NodeId};
 use guildhall_store::{
-    Alone, CheckpointWriter, Directory, EmbeddedConfig, EmbeddedStore, Identity, IdentityError, OpenError, OpenReport,
-    RecordWriter, StoreError, StoreFailure, Stored,
+    Alone, CheckpointWriter, Directory, EmbeddedConfig, EmbeddedCoordinator, EmbeddedStore, Identity, IdentityError,
+    OpenError, OpenReport, RecordWriter, StoreError, StoreFailure, Stored,
 };
 
 use super::message::{Happening, Owned, Which};
 use super::wire::Wire;
 use crate::check::{Breach, Promise};
 use crate::dice::Dice;
-use crate::queue::Micros;
+use crate::queue::{BEGINNING, Micros};
 use crate::seen::Seen;
 
 pub(crate) struct Machine {
@@ -48,6 +50,9 @@ pub(crate) struct Machine {
     is_spoiled: bool,
     /// Whether the power went at an operation of the disk, as it was told to.
     is_armed: bool,
+    /// Rung by the coordinator, as it would ring whatever its nodes' tasks wait for.
+    bell: Arc<Bell>,
+    has_rung: Arc<AtomicBool>,
 }
 
 /// The three directories of a store.
@@ -62,6 +67,7 @@ struct Opened {
     store: EmbeddedStore,
     records: RecordWriter,
     checkpoints: CheckpointWriter,
+    coordinator: EmbeddedCoordinator,
 }
 
 /// What the store says to an owner.
@@ -119,6 +125,11 @@ impl Machine {
         let identity = Identity::new(1, node, random);
         let created = EmbeddedStore::create(&disk.directory(), &identity, &config);
         created.map_err(|error| Promise::Durable.breach(format!("a store cannot be made: {error}")))?;
+        let has_rung = Arc::new(AtomicBool::new(false));
+        let bell: Arc<Bell> = {
+            let has_rung = Arc::clone(&has_rung);
+            Arc::new(move || has_rung.store(true, Ordering::Relaxed))
+        };
         let mut machine = Self {
             number,
             disk,
@@ -135,8 +146,10 @@ impl Machine {
             rotten: Vec::new(),
             is_spoiled: false,
             is_armed: false,
+            bell,
+            has_rung,
         };
-        machine.open(&mut Seen::default())?;
+        machine.open(BEGINNING, &mut Seen::default())?;
         Ok(machine)
     }
 
@@ -145,16 +158,32 @@ impl Machine {
         self.opened.as_ref().map(|opened| &opened.store)
     }
 
+    /// Who places the guilds of the process's nodes, if it runs.
+    pub(crate) fn coordinator(&self) -> Option<&EmbeddedCoordinator> {
+        self.opened.as_ref().map(|opened| &opened.coordinator)
+    }
+
+    /// Whether the placement has changed since this was last asked.
+    pub(crate) fn has_rung(&self) -> bool {
+        self.has_rung.swap(false, Ordering::Relaxed)
+    }
+
     pub(crate) fn is_up(&self) -> bool {
         self.opened.is_some()
     }
 
     /// Opens the store; false if the power goes in the midst of that.
-    pub(crate) fn open(&mut self, seen: &mut Seen) -> Result<bool, Breach> {
-        match EmbeddedStore::open(self.disk.directory(), self.config.clone(), Arc::new(Alone)) {
-            Ok((store, records, checkpoints, report)) => {
+    pub(crate) fn open(&mut self, now: Millis, seen: &mut Seen) -> Result<bool, Breach> {
+        let opened = EmbeddedStore::open(self.disk.directory(), self.config.clone(), Arc::new(Alone));
+        let opened = opened.and_then(|(store, records, checkpoints, report)| {
+            let coordinator = store.coordinator(now)?;
+            Ok((Opened { store, records, checkpoints, coordinator }, report))
+        });
+        match opened {
+            Ok((opened, report)) => {
                 note_found(&report, seen);
-                self.opened = Some(Opened { store, records, checkpoints });
+                opened.coordinator.watch(Arc::downgrade(&self.bell));
+                self.opened = Some(opened);
                 self.disk.mend();
                 self.is_armed = false;
                 Ok(true)

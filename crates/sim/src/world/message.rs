@@ -1,16 +1,20 @@
 //! All that can happen in a world, and all that hosts say to each other.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use guildhall_cluster::Place;
 use guildhall_guild::{Answer, Checkpoint, ScanJob, SessionRequest};
 use guildhall_members::{FoldJob, View};
+use guildhall_proto::call::FeedId;
 use guildhall_proto::{Actor, ChannelId, Command, Ephemeral, Epoch, Event, GuildId, OpId, Position, SessionId, UserId};
 
 use super::machine::Word;
 use super::troubles::Again;
-use super::wire::Message;
+use super::wire::{End, Host, LinkId, Message};
 use crate::check::EarId;
 use crate::faults::Trouble;
+use crate::queue::Micros;
 
 /// One thing that happens.
 #[derive(Debug)]
@@ -21,10 +25,14 @@ pub(crate) enum Happening {
     Trouble(Trouble),
     /// Something is well again.
     Well(Again),
-    /// A message arrives, unless its connection has broken.
+    /// A message arrives, unless its link has ended.
     Arrive(Message),
-    /// Both ends notice that their connection has broken.
-    LinkLost { backend: usize, node: usize },
+    /// One end of a link notices that it has ended.
+    LinkOver { link: LinkId, end: End },
+    /// A client without a link to a node dials it.
+    Dial { client: Host, node: usize },
+    /// A node has said nothing for so long that its links end.
+    Silent { node: usize },
     /// An owner's turn begins.
     Turn(Owned),
     /// A worker is done with a job of an owner.
@@ -35,8 +43,8 @@ pub(crate) enum Happening {
     Load { node: usize, life: u64, guild: GuildId },
     /// It is looked whether a guild is idle.
     Doze(Owned),
-    /// An owner learns that another node has its guild.
-    Learn(Owned),
+    /// A node hears that the placement has changed.
+    Bell { node: usize, life: u64 },
     /// One of a store's writers has its turn at the disk.
     Write { machine: usize, life: u64, log: Which },
     /// A machine whose process ended starts again.
@@ -57,10 +65,8 @@ pub(crate) enum Happening {
     Noticed { backend: usize, seat: EarId },
     /// A session that was cut has had its time.
     Forgotten { session: SessionId, cuts: u64, backend: usize, seat: EarId },
-    /// A caller has waited long enough.
-    Deadline { call: u64, attempt: u32 },
-    /// A caller tries again.
-    Again { call: u64, attempt: u32 },
+    /// A call of a client is due: its pause or its time is over.
+    Due { client: Host, call: u64 },
 }
 
 /// One owner of a guild, and nobody after it.
@@ -97,64 +103,81 @@ pub(crate) enum Job {
 /// What one host says to another.
 #[derive(Debug)]
 pub(crate) enum Body {
-    /// A command.
-    Call { call: u64, attempt: u32, guild: GuildId, op: OpId, actor: Actor, command: Arc<Command> },
-    /// A read of a member, at a position or later.
-    Read { call: u64, guild: GuildId, user: UserId, at_least: Position },
-    /// The answer to a call.
-    Answer { call: u64, attempt: u32, answer: Result<Answer, NoAnswer> },
-    /// Somebody types.
-    Type { guild: GuildId, user: UserId, channel: ChannelId },
-    /// What a session asks of its guild's owner.
-    Ask { asked: Asked, guild: GuildId, session: SessionId, request: SessionRequest },
-    /// The answer to that.
-    Answered { asked: Asked, answer: Result<Answer, NoAnswer> },
-    /// A relay wants to be fed: what comes after `from`, if it has come so far.
-    Listen { at: At, from: Option<Position> },
-    /// A relay is there no more.
-    Unlisten { at: At },
+    /// A call of a client's.
+    Ask { calling: Calling, guild: GuildId, ask: Ask },
+    /// The answer to one.
+    Answer { calling: Calling, answer: Result<Answered, NoAnswer> },
+    /// A feed is not listened to any more.
+    Unlisten { guild: GuildId, feed: FeedId },
     /// A relay has taken what it was fed last.
-    Taken { at: At },
+    Taken { guild: GuildId, feed: FeedId },
     /// What a relay is fed.
-    Feed { at: At, feed: Feed },
+    Feed { at: At, feed: FeedId, news: News },
 }
 
-/// By which a seat finds the answer to what it has asked.
+/// By which an answer finds its call, and the link that it goes over: that of the call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Asked {
-    pub(crate) backend: usize,
-    pub(crate) seat: EarId,
-    pub(crate) errand: u64,
+pub(crate) struct Calling {
+    pub(crate) link: LinkId,
+    pub(crate) call: u64,
+    /// When nobody waits for it any more.
+    pub(crate) deadline: Micros,
+}
+
+/// What a client asks of a guild.
+#[derive(Debug, Clone)]
+pub(crate) enum Ask {
+    /// To carry out a command.
+    Command { op: OpId, actor: Actor, command: Arc<Command> },
+    /// For a member, at a position or later.
+    Read { user: UserId, at_least: Position },
+    /// To tell that somebody types.
+    Typing { user: UserId, channel: ChannelId },
+    /// Something about a session.
+    Session { session: SessionId, request: SessionRequest },
+    /// To be fed: what comes after `from`, if it has come so far.
+    Feed { at: At, feed: FeedId, from: Option<Position> },
+}
+
+/// What a node answers.
+#[derive(Debug)]
+pub(crate) enum Answered {
+    /// What a guild said.
+    Reply(Answer),
+    /// A feed begins, or begins again, from a view and the events before it.
+    Opened { view: View, past: Vec<Arc<Event>> },
+    /// A feed goes on where its relay was.
+    Continued,
 }
 
 /// What a relay is fed.
 #[derive(Debug)]
-pub(crate) enum Feed {
-    /// It begins, or begins again, from a view and the events before it.
-    Opened { view: View, past: Vec<Arc<Event>> },
-    /// It goes on where it was.
-    Continued,
+pub(crate) enum News {
     /// Events, in order, and what is told beside them.
     Events(Vec<Arc<Event>>, Vec<Ephemeral>),
     /// It has fallen out of the owner's ring.
     Fallen { view: View },
     /// The owner is gone; there is to be another.
     Ended,
-    /// There is no such guild, or not any more.
+    /// The owner is gone, for the guild is elsewhere.
+    Moved(Place),
+    /// The guild is not there any more.
     NoGuild,
-    /// There is no owner now.
-    NotNow,
 }
 
-/// Why a request was not answered by a guild.
+/// Why a request was not answered by a guild. Nothing happened, but where it is said otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NoAnswer {
-    /// Another node has the guild; nothing happened.
-    Moved,
-    /// There was no room for it; nothing happened.
-    Overloaded,
-    /// The guild could not be loaded, or its owner ended before it came to it; nothing happened.
+    /// Another node has the guild.
+    Moved(Place),
+    /// There was no room for it.
+    Overloaded { retry_after: Duration },
+    /// The guild could not be loaded, or its owner ended before it came to it.
     Unavailable,
-    /// The owner ended before it answered.
+    /// The node is about to stop.
+    Stopping,
+    /// Its caller's time was over when it came.
+    TooLate,
+    /// The owner ended before it answered: it may have been carried out.
     Unknown,
 }

@@ -1,24 +1,36 @@
 //! A guild node: which guilds it has, how they are loaded, and what it does with what arrives.
 //!
-//! Several nodes may live in one process and share its store: then one that stands still is passed over by another, and is shut out by
-//! the fence when it goes on.
+//! Several nodes may live in one process and share its store, and a coordinator that places its guilds: what a node may claim, and by which
+//! grant, is in the placement that it has heard of last. One that stands still is taken for dead, its guilds are another's, and it is shut out
+//! by the fence when it goes on.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
+use guildhall_cluster::{Coordinator, Peer, Placement};
 use guildhall_guild::{Guild, GuildConfig};
-use guildhall_proto::{Command, CommandError, Epoch, Grant, GuildId, Millis, Position};
+use guildhall_proto::call::FeedId;
+use guildhall_proto::{CommandError, Epoch, Grant, GuildId, Instance, Millis, Position};
 use guildhall_store::{Claim, Known, PendingClaim, Store, StoreError};
 
 use super::World;
-use super::message::{At, Body, Feed, Happening, NoAnswer, Owned};
-use super::owner::{Around, End, Owner, OwnerConfig, Posted, ReplyTo, Request, reply};
+use super::client::{id_of, index_of};
+use super::message::{Answered, Ask, Body, Happening, NoAnswer, Owned};
+use super::owner::{Around, End, Owner, OwnerConfig, Posted, reply};
+use super::wire::LinkId;
 use crate::check::{Breach, Promise, Recovered};
 use crate::queue::Micros;
 
 pub(crate) struct Node {
     number: usize,
     pub(crate) machine: usize,
-    places: BTreeMap<GuildId, Place>,
+    places: BTreeMap<GuildId, Held>,
+    /// Which run of it.
+    instance: Instance,
+    /// As it has heard of it last.
+    placement: Placement,
+    /// Whether it has stopped in good order.
+    pub(crate) has_left: bool,
     /// What has come while it stands still; `None` while it goes.
     standstill: Option<VecDeque<Happening>>,
     /// How far its clock is ahead, in milliseconds; behind, if that is negative.
@@ -34,7 +46,7 @@ pub(crate) struct NodeConfig {
 }
 
 /// A guild at a node.
-enum Place {
+enum Held {
     Loading(Load),
     Awake(Box<Owner>),
 }
@@ -43,47 +55,42 @@ enum Place {
 struct Load {
     claim: Option<PendingClaim>,
     grant: Grant,
-    waiting: Vec<Waiting>,
-}
-
-/// Who waits for a guild.
-#[derive(Debug)]
-enum Waiting {
-    Post(Posted),
-    Read { call: u64, user: guildhall_proto::UserId, at_least: Position },
-    Listen { at: At, from: Option<Position> },
+    waiting: Vec<Posted>,
 }
 
 impl Load {
     /// Relays that wait for the guild do so no more: nobody would take what they are sent.
-    fn unlisten(&mut self, is_gone: impl Fn(At) -> bool) {
-        self.waiting.retain(|waiting| !matches!(waiting, Waiting::Listen { at, .. } if is_gone(*at)));
-    }
-}
-
-impl Waiting {
-    fn creates(&self) -> bool {
-        matches!(self, Self::Post(Posted { request: Request::Command { command, .. }, .. })
-            if matches!(**command, Command::CreateGuild { .. }))
+    fn unlisten(&mut self, link: LinkId, of: Option<FeedId>) {
+        self.waiting.retain(|waiting| !waiting.is_for(link, of));
     }
 }
 
 impl Node {
     pub(crate) fn new(number: usize, machine: usize, skew: i64, config: NodeConfig) -> Self {
-        Self { number, machine, places: BTreeMap::new(), standstill: None, skew, config }
+        Self {
+            number,
+            machine,
+            places: BTreeMap::new(),
+            instance: Instance(0),
+            placement: Placement::new(Grant(0)),
+            has_left: false,
+            standstill: None,
+            skew,
+            config,
+        }
     }
 
     pub(crate) fn owner(&self, guild: GuildId) -> Option<&Owner> {
         match self.places.get(&guild) {
-            Some(Place::Awake(owner)) => Some(owner),
-            Some(Place::Loading(_)) | None => None,
+            Some(Held::Awake(owner)) => Some(owner),
+            Some(Held::Loading(_)) | None => None,
         }
     }
 
     pub(crate) fn owners(&self) -> impl Iterator<Item = &Owner> {
         self.places.values().filter_map(|place| match place {
-            Place::Awake(owner) => Some(&**owner),
-            Place::Loading(_) => None,
+            Held::Awake(owner) => Some(&**owner),
+            Held::Loading(_) => None,
         })
     }
 
@@ -98,8 +105,8 @@ impl Node {
         self.config.owner.fold = job;
         for place in self.places.values_mut() {
             match place {
-                Place::Awake(owner) => owner.hasten(job),
-                Place::Loading(_) => {}
+                Held::Awake(owner) => owner.hasten(job),
+                Held::Loading(_) => {}
             }
         }
     }
@@ -125,13 +132,37 @@ impl Node {
     pub(crate) fn crash(&mut self) {
         self.places.clear();
         self.standstill = None;
+        self.has_left = false;
+    }
+
+    /// Which placement it has heard of last, and by which grant it may claim a guild by that.
+    pub(crate) fn placement(&self) -> &Placement {
+        &self.placement
+    }
+
+    fn grant(&self, guild: GuildId) -> Option<Grant> {
+        let place = self.placement.find(guild)?;
+        #[cfg(feature = "defects")]
+        if guildhall_proto::Defect::GrantBorrowed.is_on() {
+            return Some(place.grant);
+        }
+        self.placement.grant(guild, id_of(self.number), self.instance).filter(|_| place.node == id_of(self.number))
+    }
+
+    /// What it says of a guild that it may not claim.
+    fn not_here(&self, guild: GuildId) -> NoAnswer {
+        match self.placement.find(guild) {
+            _ if self.has_left => NoAnswer::Stopping,
+            Some(place) if place.node != id_of(self.number) => NoAnswer::Moved(place),
+            Some(_) | None => NoAnswer::Unavailable,
+        }
     }
 
     /// Whether no guild is being loaded, and none has anything under way.
     pub(crate) fn is_quiet(&self) -> bool {
         self.places.values().all(|place| match place {
-            Place::Awake(owner) => owner.is_quiet(),
-            Place::Loading(_) => false,
+            Held::Awake(owner) => owner.is_quiet(),
+            Held::Loading(_) => false,
         })
     }
 }
@@ -147,7 +178,7 @@ impl World {
         let clock = Millis(self.wire.clock().0.saturating_add_signed(node.skew));
         let machine = &mut self.machines[node.machine];
         match node.places.get_mut(&owned.guild) {
-            Some(Place::Awake(owner)) if owner.owned == owned => {
+            Some(Held::Awake(owner)) if owner.owned == owned => {
                 let mut around = Around { machine, wire: &mut self.wire, watch: &mut self.watch, clock };
                 act(owner, &mut around).map(Some)
             }
@@ -157,8 +188,7 @@ impl World {
 
     pub(super) fn turn(&mut self, owned: Owned) -> Result<(), Breach> {
         let end = self.with_owner(owned, |owner, around| owner.turn(around))?.flatten();
-        self.end_if(owned, end);
-        Ok(())
+        self.end_if(owned, end)
     }
 
     pub(super) fn job_done(&mut self, owned: Owned, job: super::message::Job) -> Result<(), Breach> {
@@ -167,8 +197,7 @@ impl World {
 
     pub(super) fn word(&mut self, owned: Owned, word: super::machine::Word) -> Result<(), Breach> {
         let end = self.with_owner(owned, |owner, around| owner.hear(word, around))?.flatten();
-        self.end_if(owned, end);
-        Ok(())
+        self.end_if(owned, end)
     }
 
     pub(super) fn doze(&mut self, owned: Owned) -> Result<(), Breach> {
@@ -179,128 +208,227 @@ impl World {
         self.with_owner(owned, doze).map(drop)
     }
 
-    /// An owner learns that it is one no more.
-    pub(super) fn learn(&mut self, owned: Owned) {
-        self.placed_before.remove(&owned.guild);
-        if self.nodes[owned.node].owner(owned.guild).is_some_and(|owner| owner.owned == owned) {
-            self.watch.seen.zombies += 1;
-            self.end_if(owned, Some(End::Retired));
+    /// A node of a process that runs is there, in a run that it was not in before.
+    pub(super) fn join(&mut self, node: usize) {
+        self.named += 1;
+        let Self { nodes, machines, named, .. } = self;
+        let joining = &mut nodes[node];
+        let Some(coordinator) = machines[joining.machine].coordinator() else { return };
+        (joining.instance, joining.has_left) = (Instance(*named), false);
+        coordinator.join(id_of(node), Peer { instance: joining.instance, addresses: Vec::new() });
+        joining.placement = coordinator.placement();
+        let machine = joining.machine;
+        self.ring(machine);
+    }
+
+    /// A node is no part of its cluster any more: it says so itself, or somebody has seen that it is dead.
+    pub(super) fn unjoin(&mut self, node: usize) {
+        let leaving = &self.nodes[node];
+        let machine = leaving.machine;
+        if let Some(coordinator) = self.machines[machine].coordinator() {
+            coordinator.leave(id_of(node), leaving.instance);
         }
+        self.ring(machine);
+    }
+
+    /// Places a guild at a node of its machine by itself, or with its shard again.
+    pub(super) fn place_guild(&mut self, guild: GuildId, at: Option<usize>) {
+        let machine = self.machine_of(guild);
+        let Some(coordinator) = self.machines[machine].coordinator() else { return };
+        let before = coordinator.placement().find(guild);
+        let placed = match at {
+            // One that is not alive gets nothing.
+            Some(node) => coordinator.pin(guild, id_of(node)).ok(),
+            None => coordinator.unpin(guild),
+        };
+        let is_elsewhere = placed.is_some_and(|placed| before.is_some_and(|before| before.node != placed.node));
+        self.watch.seen.guilds_moved += u64::from(is_elsewhere);
+        self.ring(machine);
+    }
+
+    /// The node that a guild is to be at.
+    pub(super) fn placed(&self, guild: GuildId) -> Option<usize> {
+        let coordinator = self.machines[self.machine_of(guild)].coordinator()?;
+        coordinator.placement().find(guild).map(|place| index_of(place.node))
+    }
+
+    /// Has the nodes of a machine hear, each by and by, that its placement has changed, if it has.
+    fn ring(&mut self, machine: usize) {
+        if !self.machines[machine].has_rung() {
+            return;
+        }
+        let life = self.machines[machine].life;
+        for node in self.nodes_of(machine) {
+            let most = if self.wire.between(Micros(0), Micros(4)).0 == 0 { 1_500_000 } else { 100_000 };
+            let after = self.wire.between(Micros(200), Micros(most));
+            self.wire.later(after, Happening::Bell { node, life });
+        }
+    }
+
+    /// A node hears that the placement has changed: what it has and is not to have any more, it gives up.
+    pub(super) fn hear_bell(&mut self, node: usize, life: u64) -> Result<(), Breach> {
+        let machine = &self.machines[self.nodes[node].machine];
+        let Some(coordinator) = machine.coordinator().filter(|_| machine.life == life) else { return Ok(()) };
+        let placement = coordinator.placement();
+        let hearing = &mut self.nodes[node];
+        let is_alive = placement.peer(id_of(node)).is_some_and(|peer| peer.instance == hearing.instance);
+        hearing.placement = placement;
+        if !is_alive && !hearing.has_left {
+            self.watch.seen.taken_for_dead += 1;
+            self.join(node);
+        }
+        let awake: Vec<Owned> = self.nodes[node].owners().map(|owner| owner.owned).collect();
+        awake.into_iter().try_for_each(|owned| self.leave_if_moved(owned))
+    }
+
+    /// An owner whose guild is to be elsewhere, as far as its node knows, lets out what it has taken and ends. So does one whose guild may be
+    /// claimed by another grant than it was: between the two it may have been another's, of which only the store would tell.
+    fn leave_if_moved(&mut self, owned: Owned) -> Result<(), Breach> {
+        #[cfg(feature = "defects")]
+        if guildhall_proto::Defect::MovedKept.is_on() {
+            return Ok(());
+        }
+        let node = &self.nodes[owned.node];
+        let Some(owner) = node.owner(owned.guild).filter(|owner| owner.owned == owned) else { return Ok(()) };
+        let grant = node.grant(owned.guild);
+        if grant == Some(owner.grant) || owner.is_leaving() {
+            return Ok(());
+        }
+        let why = if grant.is_some() { None } else { Some(node.not_here(owned.guild)) };
+        self.watch.seen.granted_anew += u64::from(grant.is_some());
+        self.watch.seen.zombies += u64::from(!self.watch.ledger.is_latest(owned.guild, owned.epoch));
+        self.with_owner(owned, |owner, around| {
+            owner.leave(why, around);
+            Ok(())
+        })
+        .map(drop)
     }
 
     /// An owner ends before its time.
-    pub(super) fn retire(&mut self, guild: GuildId) {
-        let node = self.placement[&guild].0;
-        if let Some(owned) = self.nodes[node].owner(guild).map(|owner| owner.owned) {
-            self.end_if(owned, Some(End::Retired));
+    pub(super) fn retire(&mut self, guild: GuildId) -> Result<(), Breach> {
+        let Some(node) = self.placed(guild) else { return Ok(()) };
+        match self.nodes[node].owner(guild).map(|owner| owner.owned) {
+            Some(owned) => self.end_if(owned, Some(End::Retired)),
+            None => Ok(()),
         }
     }
 
-    fn end_if(&mut self, owned: Owned, end: Option<End>) {
-        let Some(end) = end else { return };
+    fn end_if(&mut self, owned: Owned, end: Option<End>) -> Result<(), Breach> {
+        let Some(end) = end else { return Ok(()) };
         let node = &mut self.nodes[owned.node];
-        if let Some(Place::Awake(owner)) = node.places.remove(&owned.guild) {
-            self.watch.seen.retired += u64::from(matches!(end, End::Retired | End::StoreFailed(_)));
-            owner.end(&end, &mut self.wire);
-        }
+        let Some(Held::Awake(mut owner)) = node.places.remove(&owned.guild) else { return Ok(()) };
+        self.watch.seen.retired += u64::from(matches!(end, End::Retired | End::StoreFailed(_)));
+        self.watch.seen.moved_away += u64::from(matches!(end, End::Gone(_)));
+        let next = if owner.is_leaving() { std::mem::take(owner.next()) } else { Vec::new() };
+        owner.end(&end, &mut self.wire);
+        next.into_iter().try_for_each(|posted| self.post(owned.node, owned.guild, posted))
     }
 
     /// A message arrives at a node.
-    pub(super) fn arrive_at_node(&mut self, node: usize, body: Body) -> Result<(), Breach> {
+    pub(super) fn arrive_at_node(&mut self, link: LinkId, body: Body) -> Result<(), Breach> {
+        let node = link.node;
         match body {
-            Body::Call { call, attempt, guild, op, actor, command } => {
-                let request = Request::Command { op, actor, command };
-                self.post(node, guild, Waiting::Post(Posted { request, reply: ReplyTo::Call { call, attempt } }))
-            }
-            Body::Read { call, guild, user, at_least } => {
-                self.post(node, guild, Waiting::Read { call, user, at_least })
-            }
-            Body::Type { guild, user, channel } => {
-                let request = Request::Typing { user, channel };
-                self.post(node, guild, Waiting::Post(Posted { request, reply: ReplyTo::Nobody }))
-            }
-            Body::Ask { asked, guild, session, request } => {
-                let request = Request::Session { session, request };
-                self.post(node, guild, Waiting::Post(Posted { request, reply: ReplyTo::Ask(asked) }))
-            }
-            Body::Listen { at, from } => self.post(node, at.guild, Waiting::Listen { at, from }),
-            Body::Unlisten { at } => {
-                match self.nodes[node].places.get_mut(&at.guild) {
-                    Some(Place::Awake(owner)) => owner.unlisten(at.backend, Some(at)),
-                    Some(Place::Loading(load)) => load.unlisten(|listener| listener == at),
+            Body::Ask { calling, guild, ask } => self.post(node, guild, Posted { ask, calling }),
+            Body::Unlisten { guild, feed } => {
+                match self.nodes[node].places.get_mut(&guild) {
+                    Some(Held::Awake(owner)) => owner.unlisten(link, Some(feed)),
+                    Some(Held::Loading(load)) => load.unlisten(link, Some(feed)),
                     None => {}
                 }
                 Ok(())
             }
-            Body::Taken { at } => {
-                let Some(owned) = self.nodes[node].owner(at.guild).map(|owner| owner.owned) else { return Ok(()) };
+            Body::Taken { guild, feed } => {
+                let Some(owned) = self.nodes[node].owner(guild).map(|owner| owner.owned) else { return Ok(()) };
                 let taken = |owner: &mut Owner, around: &mut Around<'_>| {
-                    owner.taken(at, around);
+                    owner.taken(link, feed, around);
                     Ok(())
                 };
                 self.with_owner(owned, taken).map(drop)
             }
-            Body::Answer { .. } | Body::Answered { .. } | Body::Feed { .. } => {
-                unreachable!("it is not said to a node")
-            }
+            Body::Answer { .. } | Body::Feed { .. } => unreachable!("it is not said to a node"),
         }
     }
 
-    /// Both ends notice that a link has broken.
-    pub(super) fn forget_feeds(&mut self, node: usize, backend: usize) {
-        for place in self.nodes[node].places.values_mut() {
-            match place {
-                Place::Awake(owner) => owner.unlisten(backend, None),
-                Place::Loading(load) => load.unlisten(|listener| listener.backend == backend),
+    /// A node notices that a link has ended, and with it all that was fed over it.
+    pub(super) fn end_feeds_of(&mut self, link: LinkId) {
+        for held in self.nodes[link.node].places.values_mut() {
+            match held {
+                Held::Awake(owner) => owner.unlisten(link, None),
+                Held::Loading(load) => load.unlisten(link, None),
             }
         }
     }
 
     /// Gives an owner something, or has the guild loaded for it.
-    fn post(&mut self, node: usize, guild: GuildId, waiting: Waiting) -> Result<(), Breach> {
+    fn post(&mut self, node: usize, guild: GuildId, posted: Posted) -> Result<(), Breach> {
+        if posted.calling.deadline <= self.wire.now {
+            self.watch.seen.came_too_late += 1;
+            self.turn_away(node, &posted, Turned::Away(NoAnswer::TooLate));
+            return Ok(());
+        }
+        let here = &self.nodes[node];
+        let not_here = if here.grant(guild).is_some() { None } else { Some(here.not_here(guild)) };
         match self.nodes[node].places.get_mut(&guild) {
-            Some(Place::Awake(owner)) => {
+            Some(Held::Awake(owner)) if owner.is_leaving() => {
+                let why = match not_here {
+                    Some(why) => why,
+                    None if owner.next().len() < LOAD_WAITING_MAX => {
+                        owner.next().push(posted);
+                        return Ok(());
+                    }
+                    None => self.overloaded(),
+                };
+                self.turn_away(node, &posted, Turned::Away(why));
+                Ok(())
+            }
+            Some(Held::Awake(owner)) => {
                 let owned = owner.owned;
-                self.with_owner(owned, |owner, around| hand_over(owner, waiting, around)).map(drop)
+                self.with_owner(owned, |owner, around| owner.take_in(posted, around)).map(drop)
             }
-            Some(Place::Loading(load)) if load.waiting.len() < LOAD_WAITING_MAX => {
-                load.waiting.push(waiting);
+            Some(Held::Loading(load)) if load.waiting.len() < LOAD_WAITING_MAX => {
+                load.waiting.push(posted);
                 Ok(())
             }
-            Some(Place::Loading(_)) => {
-                self.turn_away(node, waiting, Turned::Away(NoAnswer::Overloaded));
+            Some(Held::Loading(_)) => {
+                let why = self.overloaded();
+                self.turn_away(node, &posted, Turned::Away(why));
                 Ok(())
             }
-            None => self.load(node, guild, waiting),
+            None => self.load(node, guild, posted),
         }
     }
 
+    fn overloaded(&mut self) -> NoAnswer {
+        let retry_after = self.wire.between(Micros(500), Micros::millis(60));
+        NoAnswer::Overloaded { retry_after: Duration::from_micros(retry_after.0) }
+    }
+
     /// Begins to load a guild.
-    fn load(&mut self, node: usize, guild: GuildId, waiting: Waiting) -> Result<(), Breach> {
-        // A node from which a guild has moved claims it by the grant that it had, as long as it does not know.
-        let places = [Some(&self.placement[&guild]), self.placed_before.get(&guild)];
-        let Some((_, grant)) = places.into_iter().flatten().find(|(placed, _)| *placed == node) else {
-            self.turn_away(node, waiting, Turned::Away(NoAnswer::Moved));
+    fn load(&mut self, node: usize, guild: GuildId, posted: Posted) -> Result<(), Breach> {
+        let loading = &self.nodes[node];
+        // As it knows it: the store has the last word.
+        let Some(grant) = loading.grant(guild).filter(|_| !loading.has_left) else {
+            let why = loading.not_here(guild);
+            self.turn_away(node, &posted, Turned::Away(why));
             return Ok(());
         };
-        let grant = Grant(*grant);
-        let machine = &mut self.machines[self.nodes[node].machine];
+        let machine = &mut self.machines[loading.machine];
         let Some(store) = machine.store() else {
-            self.turn_away(node, waiting, Turned::Away(NoAnswer::Unavailable));
+            self.turn_away(node, &posted, Turned::Away(NoAnswer::Unavailable));
             return Ok(());
         };
-        if store.knows(guild) == Ok(Known::Nothing) && !waiting.creates() {
-            self.turn_away(node, waiting, Turned::NoGuild);
+        if store.knows(guild) == Ok(Known::Nothing) && !posted.creates() {
+            self.turn_away(node, &posted, Turned::NoGuild);
             return self.no_guild(guild);
         }
         match store.begin_claim(guild, grant) {
             Ok(claim) => {
-                let load = Load { claim: Some(claim), grant, waiting: vec![waiting] };
-                self.nodes[node].places.insert(guild, Place::Loading(load));
+                let load = Load { claim: Some(claim), grant, waiting: vec![posted] };
+                self.nodes[node].places.insert(guild, Held::Loading(load));
                 machine.attend(&mut self.wire);
                 Ok(())
             }
-            Err(error) => self.load_failed(node, guild, vec![waiting], &error),
+            Err(error) => self.load_failed(node, guild, vec![posted], &error),
         }
     }
 
@@ -315,7 +443,7 @@ impl World {
         &mut self,
         node: usize,
         guild: GuildId,
-        waiting: Vec<Waiting>,
+        waiting: Vec<Posted>,
         error: &StoreError,
     ) -> Result<(), Breach> {
         self.watch.seen.stale_grants += u64::from(matches!(error, StoreError::StaleGrant { .. }));
@@ -327,13 +455,13 @@ impl World {
             StoreError::Corrupt { what } => {
                 return Err(Promise::Durable.breach(format!("guild {guild} is said to be damaged: {what}")));
             }
-            StoreError::Full | StoreError::Busy => NoAnswer::Overloaded,
+            StoreError::Full | StoreError::Busy => self.overloaded(),
             StoreError::StaleGrant { .. } | StoreError::Fenced { .. } | StoreError::Unavailable { .. } => {
                 NoAnswer::Unavailable
             }
         };
         for waiting in waiting {
-            self.turn_away(node, waiting, Turned::Away(away));
+            self.turn_away(node, &waiting, Turned::Away(away));
         }
         Ok(())
     }
@@ -342,8 +470,8 @@ impl World {
     pub(super) fn look_for_claims(&mut self, machine: usize) {
         let life = self.machines[machine].life;
         for node in self.nodes.iter().filter(|node| node.machine == machine) {
-            for (guild, place) in &node.places {
-                if let Place::Loading(Load { claim: Some(claim), .. }) = place
+            for (guild, held) in &node.places {
+                if let Held::Loading(Load { claim: Some(claim), .. }) = held
                     && claim.is_settled()
                 {
                     let after = self.wire.between(Micros(20), Micros(3_000));
@@ -359,7 +487,7 @@ impl World {
         if self.machines[machine].life != life {
             return Ok(());
         }
-        let Some(Place::Loading(load)) = self.nodes[node].places.get_mut(&guild) else { return Ok(()) };
+        let Some(Held::Loading(load)) = self.nodes[node].places.get_mut(&guild) else { return Ok(()) };
         let Some(claim) = load.claim.take_if(|claim| claim.is_settled()) else { return Ok(()) };
         let (grant, waiting) = (load.grant, std::mem::take(&mut load.waiting));
         self.nodes[node].places.remove(&guild);
@@ -369,35 +497,35 @@ impl World {
         };
         let (owned, clock) = (Owned { node, guild, epoch: claim.epoch }, clock_of(&claim));
         let is_from_checkpoint = claim.checkpoint.is_some();
-        let (mut state, life) = self.recover(guild, grant, claim)?;
+        let (mut state, life) = self.recover(guild, node, grant, claim)?;
         self.watch.seen.loaded += 1;
         self.watch.seen.from_checkpoints += u64::from(is_from_checkpoint);
         self.watch.seen.woken += u64::from(life == Existing::Alive);
-        let creates = waiting.iter().any(Waiting::creates);
-        if life == Existing::Deleted || life == Existing::Never && !creates {
+        let creates = waiting.iter().any(Posted::creates);
+        // Of one that was deleted it is known still what was answered before.
+        let asks = waiting.iter().any(|waiting| matches!(waiting.ask, Ask::Command { .. }));
+        if life == Existing::Deleted && !asks || life == Existing::Never && !creates {
             drop(state);
             for waiting in waiting {
                 let refusal = if waiting.creates() { Turned::Exists } else { Turned::NoGuild };
-                self.turn_away(node, waiting, refusal);
+                self.turn_away(node, &waiting, refusal);
             }
             return Ok(());
         }
         let config = self.nodes[node].config.owner;
         state.set_room(true);
-        let owner = Owner::new(owned, state, clock, config, self.wire.now);
-        self.nodes[node].places.insert(guild, Place::Awake(Box::new(owner)));
-        if self.placement[&guild] != (node, grant.0) {
-            self.learn_later(owned, LEARNT_WITHIN_MS);
-        }
+        let owner = Owner::new((owned, grant), state, clock, config, self.wire.now);
+        self.nodes[node].places.insert(guild, Held::Awake(Box::new(owner)));
         self.with_owner(owned, |owner, around| {
             owner.begin(around)?;
-            waiting.into_iter().try_for_each(|waiting| hand_over(owner, waiting, around))
-        })
-        .map(drop)
+            waiting.into_iter().try_for_each(|waiting| owner.take_in(waiting, around))
+        })?;
+        // It may have moved while it was loaded.
+        self.leave_if_moved(owned)
     }
 
     /// Brings a guild back from what the store has of it, and holds that against what is known.
-    fn recover(&mut self, guild: GuildId, grant: Grant, claim: Claim) -> Result<(Guild, Existing), Breach> {
+    fn recover(&mut self, guild: GuildId, by: usize, grant: Grant, claim: Claim) -> Result<(Guild, Existing), Breach> {
         let config = self.config.guild.clone();
         let covered = claim.checkpoint.as_ref().map_or((Position::default(), 0), |checkpoint| {
             (checkpoint.structure.position, checkpoint.structure.records)
@@ -410,7 +538,8 @@ impl World {
             let replayed = state.replay(record);
             replayed.map_err(|error| Promise::Durable.breach(format!("guild {guild}: {error}")))?;
         }
-        let found = Recovered { guild, grant, epoch: claim.epoch, covered, tail: &claim.tail, at: state.position() };
+        let found =
+            Recovered { guild, by, grant, epoch: claim.epoch, covered, tail: &claim.tail, at: state.position() };
         state.open(claim.epoch);
         // The view says the new epoch; the guild in it is that of the position before.
         self.watch.recovered(&found, state.view().as_ref())?;
@@ -422,27 +551,17 @@ impl World {
         Ok((state, existing))
     }
 
-    fn turn_away(&mut self, node: usize, waiting: Waiting, turned: Turned) {
-        let to = match waiting {
-            Waiting::Post(posted) => posted.reply,
-            Waiting::Read { call, .. } => ReplyTo::Call { call, attempt: 0 },
-            Waiting::Listen { at, .. } => {
-                let feed = match turned {
-                    Turned::Away(_) => Feed::NotNow,
-                    Turned::NoGuild | Turned::Exists => Feed::NoGuild,
-                };
-                return super::owner::send_feed(&mut self.wire, node, at, feed);
-            }
-        };
+    fn turn_away(&mut self, node: usize, posted: &Posted, turned: Turned) {
+        debug_assert_eq!(posted.calling.link.node, node, "it is answered where it was asked");
         let answer = match turned {
             Turned::Away(why) => {
-                self.watch.seen.overloaded += u64::from(why == NoAnswer::Overloaded);
+                self.watch.seen.overloaded += u64::from(matches!(why, NoAnswer::Overloaded { .. }));
                 Err(why)
             }
-            Turned::NoGuild => Ok(Err(CommandError::UnknownGuild)),
-            Turned::Exists => Ok(Err(CommandError::GuildExists)),
+            Turned::NoGuild => Ok(Answered::Reply(Err(CommandError::UnknownGuild))),
+            Turned::Exists => Ok(Answered::Reply(Err(CommandError::GuildExists))),
         };
-        reply(&mut self.wire, node, to, answer);
+        reply(&mut self.wire, posted.calling, answer);
     }
 }
 
@@ -462,22 +581,11 @@ enum Turned {
     Exists,
 }
 
-fn hand_over(owner: &mut Owner, waiting: Waiting, around: &mut Around<'_>) -> Result<(), Breach> {
-    match waiting {
-        Waiting::Post(posted) => owner.post(posted, around),
-        Waiting::Read { call, user, at_least } => return owner.read(call, user, at_least, around),
-        Waiting::Listen { at, from } => owner.listen(at, from, around),
-    }
-    Ok(())
-}
-
 /// The clock with which a guild comes back.
 fn clock_of(claim: &Claim) -> Millis {
     let saved = claim.checkpoint.as_ref().map_or(Millis::default(), |checkpoint| checkpoint.structure.clock);
     claim.tail.iter().map(|record| record.at).fold(saved, Millis::max)
 }
 
-/// Within about this time a node learns that it has claimed a guild that had moved.
-const LEARNT_WITHIN_MS: u64 = 100;
 /// Requests that wait for one load.
 const LOAD_WAITING_MAX: usize = 2_000;

@@ -8,12 +8,13 @@ mod saving;
 use std::collections::{BTreeMap, VecDeque};
 use std::mem::take;
 use std::sync::Arc;
+use std::time::Duration;
 
-use guildhall_guild::{Answer, Call, CallId, Effect, Gate, Guild, Input, Outcomes, SessionCall, Tell, TypingCall};
+use guildhall_guild::{Call, CallId, Effect, Gate, Guild, Input, Outcomes, SessionCall, Tell, TypingCall};
 use guildhall_members::View;
+use guildhall_proto::call::FeedId;
 use guildhall_proto::{
-    Actor, ChannelId, Command, CommandError, Ephemeral, Event, GuildId, Millis, OpId, Position, SessionId, Sponsor,
-    Subject, UserId,
+    Command, CommandError, Ephemeral, Event, Grant, GuildId, Millis, Position, Sponsor, Subject, UserId,
 };
 use guildhall_ring::{
     Cursor, LatestConfig, LatestHeld, LatestReader, LatestWriter, Reader, RingConfig, Writer, latest, ring,
@@ -21,19 +22,19 @@ use guildhall_ring::{
 use guildhall_store::{Batch, Store, StoreError};
 
 use super::machine::{Machine, Word};
-use super::message::{Asked, Body, Happening, Job, NoAnswer, Owned};
+use super::message::{Answered, Ask, Body, Calling, Happening, Job, NoAnswer, Owned};
 use super::watch::Watch;
-use super::wire::{Host, Lane, Wire};
+use super::wire::{End as LinkEnd, Lane, LinkId, Wire};
 use crate::check::{Breach, By, Made, Promise, Turn};
 use crate::queue::Micros;
 use crate::seen::Seen;
 use feeds::Feeding;
-use saving::Saving;
-
-pub(crate) use feeds::send as send_feed;
+use saving::{Leaving, Saving};
 
 pub(crate) struct Owner {
     pub(crate) owned: Owned,
+    /// By which it was claimed.
+    pub(crate) grant: Grant,
     guild: Guild,
     gate: Gate,
     /// The guild's own clock.
@@ -49,7 +50,7 @@ pub(crate) struct Owner {
     effects: Vec<Effect>,
     /// What has been made since the last turn was handed to the gate.
     made: Vec<Made>,
-    calls: BTreeMap<CallId, ReplyTo>,
+    calls: BTreeMap<CallId, Calling>,
     call_next: u64,
     /// Whether a turn is coming.
     is_called: bool,
@@ -59,9 +60,11 @@ pub(crate) struct Owner {
     /// When it was last asked for anything.
     used: Micros,
     is_drowsy: bool,
-    feeds: BTreeMap<usize, Feeding>,
+    /// By link, which has one feed of a guild.
+    feeds: BTreeMap<LinkId, Feeding>,
     /// Reads that wait for a position.
-    parked: Vec<(u64, UserId, Position)>,
+    parked: Vec<(Calling, UserId, Position)>,
+    leaving: Option<Leaving>,
 }
 
 /// How an owner is kept.
@@ -84,26 +87,26 @@ pub(crate) struct OwnerConfig {
     pub(crate) told: LatestConfig,
 }
 
-/// What waits in the mailbox.
+/// What a node was asked.
 #[derive(Debug)]
 pub(crate) struct Posted {
-    pub(crate) request: Request,
-    pub(crate) reply: ReplyTo,
+    pub(crate) ask: Ask,
+    pub(crate) calling: Calling,
 }
 
-#[derive(Debug)]
-pub(crate) enum Request {
-    Command { op: OpId, actor: Actor, command: Arc<Command> },
-    Session { session: SessionId, request: guildhall_guild::SessionRequest },
-    Typing { user: UserId, channel: ChannelId },
-}
+impl Posted {
+    /// Whether it is to create its guild.
+    pub(crate) fn creates(&self) -> bool {
+        matches!(&self.ask, Ask::Command { command, .. } if matches!(**command, Command::CreateGuild { .. }))
+    }
 
-/// Whom to answer.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum ReplyTo {
-    Call { call: u64, attempt: u32 },
-    Ask(Asked),
-    Nobody,
+    /// Whether it is for this feed, or for any over this link.
+    pub(crate) fn is_for(&self, link: LinkId, of: Option<FeedId>) -> bool {
+        match self.ask {
+            Ask::Feed { feed, .. } => self.calling.link == link && of.is_none_or(|of| of == feed),
+            Ask::Command { .. } | Ask::Read { .. } | Ask::Typing { .. } | Ask::Session { .. } => false,
+        }
+    }
 }
 
 /// Why an owner ends.
@@ -113,6 +116,8 @@ pub(crate) enum End {
     Asleep,
     StoreFailed(StoreError),
     Retired,
+    /// The guild is to be elsewhere, or its node stops: that is what whoever asks is told. Or it may be claimed anew.
+    Gone(Option<NoAnswer>),
 }
 
 /// What an owner acts on.
@@ -124,27 +129,26 @@ pub(crate) struct Around<'a> {
     pub(crate) clock: Millis,
 }
 
-/// Answers a request over the network.
-pub(crate) fn reply(wire: &mut Wire, node: usize, to: ReplyTo, answer: Result<Answer, NoAnswer>) {
-    match to {
-        ReplyTo::Call { call, attempt } => {
-            wire.send(Host::Node(node), Host::Callers, Lane::Loose, Body::Answer { call, attempt, answer });
-        }
-        ReplyTo::Ask(asked) => {
-            let to = Host::Backend(asked.backend);
-            wire.send(Host::Node(node), to, Lane::Loose, Body::Answered { asked, answer });
-        }
-        ReplyTo::Nobody => {}
-    }
+/// Answers a call, over the link that it came by.
+pub(crate) fn reply(wire: &mut Wire, calling: Calling, answer: Result<Answered, NoAnswer>) {
+    // A feed's news come behind its beginning, and what a session is told of its place in order.
+    wire.send(calling.link, LinkEnd::Client, Lane::Loose, Body::Answer { calling, answer });
 }
 
 impl Owner {
-    pub(crate) fn new(owned: Owned, mut guild: Guild, clock: Millis, config: OwnerConfig, now: Micros) -> Self {
+    pub(crate) fn new(
+        (owned, grant): (Owned, Grant),
+        mut guild: Guild,
+        clock: Millis,
+        config: OwnerConfig,
+        now: Micros,
+    ) -> Self {
         let (ring, events) = ring(config.ring, Cursor::after(guild.position().seq));
         let (telling, told) = latest(config.told);
         let view = guild.view();
         Self {
             owned,
+            grant,
             guild,
             gate: Gate::default(),
             clock,
@@ -166,6 +170,7 @@ impl Owner {
             is_drowsy: false,
             feeds: BTreeMap::new(),
             parked: Vec::new(),
+            leaving: None,
         }
     }
 
@@ -186,15 +191,29 @@ impl Owner {
         Ok(())
     }
 
-    /// Queues a request, or refuses it at once.
-    pub(crate) fn post(&mut self, posted: Posted, around: &mut Around<'_>) {
+    /// Takes a request: reads and feeds are answered beside the owner, all else waits for its turn, or is refused at once.
+    pub(crate) fn take_in(&mut self, posted: Posted, around: &mut Around<'_>) -> Result<(), Breach> {
         self.used = around.wire.now;
-        if self.mailbox.len() >= self.config.mailbox_max {
-            around.watch.seen.overloaded += 1;
-            return reply(around.wire, self.owned.node, posted.reply, Err(NoAnswer::Overloaded));
+        let Posted { ask, calling } = posted;
+        match ask {
+            Ask::Read { user, at_least } => {
+                self.parked.push((calling, user, at_least));
+                return self.answer_parked(around);
+            }
+            Ask::Feed { at, feed, from } => self.listen(calling, at, feed, from, around),
+            Ask::Command { .. } | Ask::Typing { .. } | Ask::Session { .. } => {
+                if self.mailbox.len() >= self.config.mailbox_max {
+                    around.watch.seen.overloaded += 1;
+                    let retry_after = self.config.turn.0.max(1_000) * self.mailbox.len() as u64 / 8;
+                    let retry_after = Duration::from_micros(retry_after.min(200_000));
+                    reply(around.wire, calling, Err(NoAnswer::Overloaded { retry_after }));
+                    return Ok(());
+                }
+                self.mailbox.push_back(Posted { ask, calling });
+                self.call(around.wire);
+            }
         }
-        self.mailbox.push_back(posted);
-        self.call(around.wire);
+        Ok(())
     }
 
     /// Folds take no longer than this from now on.
@@ -229,7 +248,8 @@ impl Owner {
             self.take(posted);
             inputs += 1;
         }
-        if self.guild.has_work() && self.wants_inputs() && self.gate.len() < WORK_UNSETTLED_MAX {
+        let may_work = self.wants_inputs() && self.gate.len() < WORK_UNSETTLED_MAX && !self.is_leaving();
+        if self.guild.has_work() && may_work {
             let before = self.effects.len();
             self.guild.proceed(self.clock, &mut self.effects);
             self.note(By::Batch, before);
@@ -239,9 +259,10 @@ impl Owner {
         self.admit(around);
         self.release(around)?;
         let end = self.rest(inputs, around)?;
-        if end.is_none() && (!self.mailbox.is_empty() && self.wants_inputs() || self.guild.has_work()) {
+        let is_leaving = self.is_leaving();
+        if end.is_none() && !is_leaving && (!self.mailbox.is_empty() && self.wants_inputs() || self.guild.has_work()) {
             self.call(around.wire);
-        } else if self.guild.waits_for_room() && !self.is_called {
+        } else if !is_leaving && self.guild.waits_for_room() && !self.is_called {
             self.is_called = true;
             around.wire.later(ROOM_PAUSE, Happening::Turn(self.owned));
         }
@@ -253,20 +274,21 @@ impl Owner {
     fn take(&mut self, posted: Posted) {
         self.call_next += 1;
         let id = CallId(self.call_next);
-        self.calls.insert(id, posted.reply);
+        self.calls.insert(id, posted.calling);
         let before = self.effects.len();
-        let (by, input) = match posted.request {
-            Request::Command { op, actor, command } => {
+        let (by, input) = match posted.ask {
+            Ask::Command { op, actor, command } => {
                 let call = Call { id, op, actor, command: (*command).clone() };
                 (By::Call { id, op, actor, command }, Input::Command(call))
             }
-            Request::Session { session, request } => (
+            Ask::Session { session, request } => (
                 By::Session { id, session, request },
                 Input::Session(SessionCall { id, session, sponsor: Sponsor::HERE, request }),
             ),
-            Request::Typing { user, channel } => {
+            Ask::Typing { user, channel } => {
                 (By::Typing { id, user, channel }, Input::Typing(TypingCall { id, user, channel }))
             }
+            Ask::Read { .. } | Ask::Feed { .. } => unreachable!("it is answered beside the owner"),
         };
         self.guild.handle(self.clock, input, &mut self.effects);
         self.note(by, before);
@@ -382,8 +404,8 @@ impl Owner {
             let view = self.delay(view);
             self.view = view;
             for (call, answer) in answers {
-                if let Some(to) = self.calls.remove(&call) {
-                    reply(around.wire, self.owned.node, to, Ok(answer));
+                if let Some(calling) = self.calls.remove(&call) {
+                    reply(around.wire, calling, Ok(Answered::Reply(answer)));
                 }
             }
             for checkpoint in checkpoints {
@@ -415,31 +437,21 @@ impl Owner {
         }
     }
 
-    /// A read of a member: answered when the view has come so far.
-    pub(crate) fn read(
-        &mut self,
-        call: u64,
-        user: UserId,
-        at_least: Position,
-        around: &mut Around<'_>,
-    ) -> Result<(), Breach> {
-        self.used = around.wire.now;
-        self.parked.push((call, user, at_least));
-        self.answer_parked(around)
-    }
-
+    /// Answers reads of a member whose position the view has come to.
     fn answer_parked(&mut self, around: &mut Around<'_>) -> Result<(), Breach> {
-        let node = self.owned.node;
-        for (call, user, at_least) in take(&mut self.parked) {
-            let to = ReplyTo::Call { call, attempt: 0 };
-            match &self.view {
+        for (calling, user, at_least) in take(&mut self.parked) {
+            let answer = match &self.view {
                 Some(view) if view.position() >= at_least => {
                     around.watch.read(self.owned.guild, view, at_least, user)?;
-                    reply(around.wire, node, to, Ok(Ok(guildhall_guild::Reply::Accepted(view.position()))));
+                    Ok(guildhall_guild::Reply::Accepted(view.position()))
                 }
-                Some(_) => self.parked.push((call, user, at_least)),
-                None => reply(around.wire, node, to, Ok(Err(CommandError::UnknownGuild))),
-            }
+                Some(_) => {
+                    self.parked.push((calling, user, at_least));
+                    continue;
+                }
+                None => Err(CommandError::UnknownGuild),
+            };
+            reply(around.wire, calling, Ok(Answered::Reply(answer)));
         }
         Ok(())
     }
@@ -472,17 +484,25 @@ impl Owner {
 
     /// Ends the owner: whoever waits is told, and relays hear the end behind all that was let out.
     pub(crate) fn end(mut self, end: &End, wire: &mut Wire) {
-        let node = self.owned.node;
-        for (_, to) in take(&mut self.calls) {
-            reply(wire, node, to, Err(NoAnswer::Unknown));
+        for (_, calling) in take(&mut self.calls) {
+            reply(wire, calling, Err(NoAnswer::Unknown));
         }
+        let why = match end {
+            End::Gone(Some(why)) => *why,
+            End::Gone(None) | End::NoGuild | End::Asleep | End::StoreFailed(_) | End::Retired => NoAnswer::Unavailable,
+        };
+        self.turn_away_all(why, wire);
+        self.end_feeds(end, wire);
+    }
+
+    /// Answers all that it has not begun.
+    fn turn_away_all(&mut self, why: NoAnswer, wire: &mut Wire) {
         for posted in self.mailbox.drain(..) {
-            reply(wire, node, posted.reply, Err(NoAnswer::Unavailable));
+            reply(wire, posted.calling, Err(why));
         }
-        for (call, ..) in take(&mut self.parked) {
-            reply(wire, node, ReplyTo::Call { call, attempt: 0 }, Err(NoAnswer::Unavailable));
+        for (calling, ..) in take(&mut self.parked) {
+            reply(wire, calling, Err(why));
         }
-        self.end_feeds(*end == End::NoGuild, wire);
     }
 
     /// Whether nothing is under way and nothing waits.
@@ -494,6 +514,7 @@ impl Owner {
             && !self.guild.is_at_work()
             && self.parked.is_empty()
             && self.effects.is_empty()
+            && !self.is_leaving()
             && self.is_fed()
     }
 

@@ -1,13 +1,15 @@
 //! What goes wrong with hosts, links and sessions, and how it is well again.
 
+use guildhall_cluster::Repeat;
 use guildhall_guild::SessionRequest;
 use guildhall_proto::{Generation, GuildId, Level, Position, Seq, SessionId, Status, UserId};
 use guildhall_relay::Secret;
 
 use super::backend::{Coming, Errand, Holding};
+use super::client::{Client, Terms, Whose, number_of};
 use super::machine::End;
-use super::message::{Asked, Body, Happening, Owned, Which};
-use super::wire::{Host, Lane};
+use super::message::{Ask, Happening, Which};
+use super::wire::Host;
 use super::{Seen, What, World};
 use crate::check::{Breach, EarId, Promise};
 use crate::faults::Trouble;
@@ -18,7 +20,8 @@ use crate::workload::{KnownSession, KnownStage, Proof};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Again {
     Disk { machine: usize },
-    Link { backend: usize, node: usize },
+    Link { client: Host, node: usize },
+    Node { node: usize },
 }
 
 impl World {
@@ -40,15 +43,16 @@ impl World {
     }
 
     /// Something goes wrong.
-    pub(super) fn trouble(&mut self, trouble: Trouble) {
+    pub(super) fn trouble(&mut self, trouble: Trouble) -> Result<(), Breach> {
         if self.is_healed {
-            return;
+            return Ok(());
         }
         self.trouble_later(trouble);
         self.watch.digest.note(trouble as u64);
         self.remember(What::WentWrong(trouble));
         let (machine, node) = (self.any(self.machines.len()), self.any(self.nodes.len()));
         let backend = self.any(self.backends.len());
+        let client = self.any(1 + self.backends.len()).checked_sub(1).map_or(Host::Callers, Host::Backend);
         let while_ms = self.fault_dice.within(20, 6_000 / self.faults.haste);
         match trouble {
             Trouble::PowerCut if self.fault_dice.one_in(3) => self.process_ends(machine, End::PowerCut),
@@ -72,17 +76,25 @@ impl World {
             Trouble::Pause => self.pause(node, while_ms.max(60)),
             Trouble::CutLink => {
                 self.watch.seen.links_cut += 1;
-                self.wire.cut(Host::Backend(backend), Host::Node(node), false);
+                self.wire.cut(client, node, false);
             }
             Trouble::Partition => {
                 self.watch.seen.partitions += 1;
-                self.wire.cut(Host::Backend(backend), Host::Node(node), true);
-                self.wire.later(Micros::millis(while_ms), Happening::Well(Again::Link { backend, node }));
+                self.wire.cut(client, node, true);
+                self.wire.later(Micros::millis(while_ms), Happening::Well(Again::Link { client, node }));
             }
             Trouble::LoseBackend => self.lose_backend(backend),
+            Trouble::MoveGuild => {
+                let guild = self.guilds[self.fault_dice.index(self.guilds.len()).unwrap_or(0)];
+                let nodes = self.nodes_of(self.machine_of(guild));
+                // One in four goes back to where its shard is.
+                let to = if self.fault_dice.one_in(4) { None } else { self.fault_dice.one_of(&nodes).copied() };
+                self.place_guild(guild, to);
+            }
+            Trouble::StopNode => self.stop_node(node, while_ms),
             Trouble::Retire => {
                 let nth = self.any(self.guilds.len());
-                self.retire(self.guilds[nth]);
+                return self.retire(self.guilds[nth]);
             }
             Trouble::Squeeze => self.squeeze(backend),
             Trouble::ClockJump if self.fault_dice.one_in(2) => {
@@ -94,6 +106,7 @@ impl World {
                 self.nodes[node].set_clock(skew - CLOCK_SKEW_MS as i64);
             }
         }
+        Ok(())
     }
 
     fn disk_well_later(&mut self, machine: usize, while_ms: u64) {
@@ -108,7 +121,9 @@ impl World {
                 self.machines[machine].unrot();
                 self.machines[machine].attend(&mut self.wire);
             }
-            Again::Link { backend, node } => self.wire.mend(Host::Backend(backend), Host::Node(node)),
+            Again::Link { client, node } => self.wire.mend(client, node),
+            Again::Node { node } if self.nodes[node].has_left => self.join(node),
+            Again::Node { .. } => {}
         }
     }
 
@@ -153,10 +168,8 @@ impl World {
                 continue;
             }
             self.nodes[node].crash();
-            self.wire.cut(Host::Callers, Host::Node(node), false);
-            for backend in 0..self.backends.len() {
-                self.wire.cut(Host::Backend(backend), Host::Node(node), false);
-            }
+            self.cut_all(node);
+            self.wire.node_ends(node);
         }
         let life = self.machines[machine].life;
         let after = self.wire.between(Micros::millis(1), Micros::millis(500));
@@ -171,41 +184,66 @@ impl World {
         if is_troubled && self.fault_dice.one_in(3) {
             self.machines[machine].arm();
         }
-        if !self.machines[machine].open(&mut self.watch.seen)? {
+        if self.machines[machine].open(self.wire.clock(), &mut self.watch.seen)? {
+            self.join_all(machine);
+        } else {
             let after = self.wire.between(Micros::millis(1), Micros::millis(200));
             self.wire.later(after, Happening::Restart { machine, life });
         }
         Ok(())
     }
 
-    /// A node stands still. If another shares its store, that is given its guilds.
+    /// The nodes of a process that has begun are there.
+    pub(super) fn join_all(&mut self, machine: usize) {
+        for node in self.nodes_of(machine) {
+            self.join(node);
+        }
+    }
+
+    /// All links of a node end.
+    fn cut_all(&mut self, node: usize) {
+        self.wire.cut(Host::Callers, node, false);
+        for backend in 0..self.backends.len() {
+            self.wire.cut(Host::Backend(backend), node, false);
+        }
+    }
+
+    /// A node stands still. If another shares its store, it is taken for dead before long, and its guilds are given away.
     fn pause(&mut self, node: usize, while_ms: u64) {
         let machine = self.nodes[node].machine;
-        if self.nodes[node].is_paused() || !self.machines[machine].is_up() {
+        if self.nodes[node].is_paused() || self.nodes[node].has_left || !self.machines[machine].is_up() {
             return;
         }
         self.watch.seen.pauses += 1;
         self.nodes[node].pause();
         self.wire.later(Micros::millis(while_ms), Happening::Unpause { node });
-        let other = (0..self.nodes.len())
-            .find(|other| *other != node && self.nodes[*other].machine == machine && !self.nodes[*other].is_paused());
-        let Some(other) = other.filter(|_| while_ms > 40) else { return };
-        let guilds: Vec<GuildId> =
-            self.guilds.iter().copied().filter(|guild| self.placement[guild].0 == node).collect();
-        for guild in guilds {
-            let grant = self.placement[&guild].1;
-            self.placement.insert(guild, (other, grant + 1));
-            self.placed_before.insert(guild, (node, grant));
-            self.relays_move(guild);
-            if let Some(owned) = self.nodes[node].owner(guild).map(|owner| owner.owned) {
-                self.learn_later(owned, while_ms);
-            }
+        // Who hears nothing of it gives its link up, sooner or later than it goes on.
+        let silent = self.wire.between(Micros::millis(while_ms / 4), Micros::millis(while_ms * 2));
+        self.wire.later(silent, Happening::Silent { node });
+        let stands = |other: usize| !self.nodes[other].is_paused() && !self.nodes[other].has_left;
+        let has_others = self.nodes_of(machine).into_iter().any(|other| other != node && stands(other));
+        if has_others && while_ms > 40 {
+            self.unjoin(node);
         }
     }
 
-    pub(super) fn learn_later(&mut self, owned: Owned, while_ms: u64) {
-        let after = self.fault_dice.within(while_ms, while_ms + 1_500 / self.faults.haste.min(10));
-        self.wire.later(Micros::millis(after), Happening::Learn(owned));
+    /// A node has said nothing for long.
+    pub(super) fn silent(&mut self, node: usize) {
+        if self.nodes[node].is_paused() {
+            self.cut_all(node);
+        }
+    }
+
+    /// A node stops in good order, and comes back by and by.
+    fn stop_node(&mut self, node: usize, while_ms: u64) {
+        let stopping = &self.nodes[node];
+        if stopping.is_paused() || stopping.has_left || !self.machines[stopping.machine].is_up() {
+            return;
+        }
+        self.watch.seen.nodes_stopped += 1;
+        self.nodes[node].has_left = true;
+        self.unjoin(node);
+        self.wire.later(Micros::millis(while_ms), Happening::Well(Again::Node { node }));
     }
 
     pub(super) fn unpause(&mut self, node: usize) -> Result<(), Breach> {
@@ -223,11 +261,14 @@ impl World {
             if held.is_heard() {
                 self.watch.ears.cut(seat);
             }
-            self.asked_of.remove(&(backend, seat));
             self.connection_broke(held.session(), seat);
         }
+        let client = Host::Backend(backend);
+        self.clients[number_of(client)] = Client::new(&self.client_config, self.machines.len(), self.wire.now);
         for node in 0..self.nodes.len() {
-            self.wire.cut(Host::Backend(backend), Host::Node(node), false);
+            self.wire.cut(client, node, false);
+            self.wire.forget(client, node);
+            self.wire.dial_later(client, node);
         }
     }
 
@@ -278,7 +319,7 @@ impl World {
             return self.take_seat(backend, coming, errand, None);
         }
         self.watch.seen.came_out_of_place += 1;
-        let seat = self.put_seat(backend, coming, errand, None);
+        let seat = self.put_seat(backend, coming, errand, None)?;
         self.errand(backend, seat)
     }
 
@@ -306,15 +347,15 @@ impl World {
     }
 
     /// Somebody asks for a session to leave, which is another's or not there.
-    pub(super) fn evict(&mut self, guild: GuildId, session: SessionId, user: UserId) {
+    pub(super) fn evict(&mut self, guild: GuildId, session: SessionId, user: UserId) -> Result<(), Breach> {
         if self.sessions.get(&session).is_some_and(|known| known.user == user) {
-            return;
+            return Ok(());
         }
         // Nobody waits for the answer: it is the ledger's to see.
-        let asked = Asked { backend: 0, seat: EarId(0), errand: 0 };
-        let body = Body::Ask { asked, guild, session, request: SessionRequest::Detach { user } };
-        let to = Host::Node(self.placement[&guild].0);
-        self.wire.send(Host::Backend(0), to, Lane::Ordered, body);
+        let ask = Ask::Session { session, request: SessionRequest::Detach { user } };
+        let terms = Terms { guild, repeat: Repeat::ById, within: Micros::seconds(5) };
+        let call = self.next_call();
+        self.begin_call(Host::Backend(0), call, terms, ask, Whose::Nobody)
     }
 
     /// A session leaves.

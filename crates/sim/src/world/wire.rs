@@ -1,9 +1,11 @@
-//! What carries things through virtual time: the one queue, and the network between hosts.
+//! What carries things through virtual time: the one queue, and the links between clients and nodes.
 //!
-//! A link between two hosts is up or down. What is under way when it breaks is lost. A *lane* keeps its order; everything else arrives when
-//! it arrives, so that calls overtake each other and the events of a feed.
+//! A link can end at any moment. What is under way over it is lost then, in both directions; each of its ends learns of that for itself, sooner
+//! or later, and until it does goes on as if the link stood. The client dials anew once it knows, whether the node knows or not. An answer goes
+//! over the link of its call, a feed over the link that it was asked for on, so neither comes to a later one.
+//! A *lane* keeps its order; everything else arrives when it arrives, so that calls overtake each other and the events of a feed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use guildhall_proto::Millis;
 
@@ -11,24 +13,35 @@ use super::message::{Body, Happening};
 use crate::dice::Dice;
 use crate::queue::{Micros, Queue};
 
-/// One end of a link.
+/// Who speaks over links.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Host {
-    /// A guild node.
-    Node(usize),
+    /// All who ask for nothing but commands and reads.
+    Callers,
     /// A backend.
     Backend(usize),
-    /// All callers of commands, each call over a connection of its own.
-    Callers,
+}
+
+/// One link of a client to a node, and none after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct LinkId {
+    pub(crate) client: Host,
+    pub(crate) node: usize,
+    number: u64,
+}
+
+/// One end of a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    Client,
+    Node,
 }
 
 /// A message on its way.
 #[derive(Debug)]
 pub(crate) struct Message {
-    pub(crate) from: Host,
-    pub(crate) to: Host,
-    /// Which of the link's connections carries it.
-    connection: u64,
+    pub(crate) link: LinkId,
+    pub(crate) to: End,
     pub(crate) body: Body,
 }
 
@@ -41,12 +54,30 @@ pub(crate) enum Lane {
     Loose,
 }
 
+/// The links of a client to a node, one after the other.
 #[derive(Debug, Default)]
-struct Link {
-    connection: u64,
-    is_down: bool,
-    /// By direction, when the last of the lane arrives.
+struct Line {
+    /// Of the latest; 0 if there was none.
+    number: u64,
+    /// Whether anything passes over it.
+    passes: bool,
+    /// Whether the client takes it for standing.
+    is_trusted: bool,
+    /// Those whose end the node has not noticed.
+    unnoticed: BTreeSet<u64>,
+    is_dialing: bool,
+    /// Whether none comes to stand.
+    is_blocked: bool,
+    /// By the end that it goes to, when the last of the lane arrives.
     lane_ends: [Micros; 2],
+}
+
+/// How a link came to stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stands {
+    pub(crate) link: LinkId,
+    /// Whether its node still takes the one before for standing.
+    pub(crate) is_ahead: bool,
 }
 
 /// Time, and the network.
@@ -56,14 +87,15 @@ pub(crate) struct Wire {
     /// How far all clocks have jumped ahead of the time that went by.
     pub(crate) ahead: Millis,
     queue: Queue<Happening>,
-    links: BTreeMap<(Host, Host), Link>,
+    lines: BTreeMap<(Host, usize), Line>,
     dice: Dice,
     /// What a message takes at least, and at most as long as nothing is wrong.
     delays: (Micros, Micros),
-    /// How many of a hundred durable calls arrive twice.
+    /// How many of a hundred durable calls are made twice.
     pub(crate) duplicated_percent: u64,
     /// Counted for the checks.
     pub(crate) lost: u64,
+    turn: usize,
 }
 
 impl Wire {
@@ -75,11 +107,12 @@ impl Wire {
             now: Micros(0),
             ahead: Millis(0),
             queue: Queue::default(),
-            links: BTreeMap::new(),
+            lines: BTreeMap::new(),
             dice,
             delays: (Micros(least), Micros(most)),
             duplicated_percent: 0,
             lost: 0,
+            turn: 0,
         }
     }
 
@@ -100,57 +133,128 @@ impl Wire {
         Some(happening)
     }
 
-    /// Sends a message; false if there is no link, and it is lost.
-    pub(crate) fn send(&mut self, from: Host, to: Host, lane: Lane, body: Body) -> bool {
+    /// Sends a message to one end of a link. It is lost if the link has ended, which whoever sends it may not know.
+    pub(crate) fn send(&mut self, link: LinkId, to: End, lane: Lane, body: Body) {
         let delay = Micros(self.dice.within(self.delays.0.0, self.delays.1.0));
-        let (now, is_first) = (self.now, from < to);
-        let link = self.links.entry(ends(from, to)).or_default();
-        if link.is_down {
+        let line = self.lines.entry((link.client, link.node)).or_default();
+        if !line.passes || line.number != link.number {
             self.lost += 1;
-            return false;
+            return;
         }
-        let mut at = now.plus(delay);
+        let mut at = self.now.plus(delay);
         if lane == Lane::Ordered {
-            let lane_end = &mut link.lane_ends[usize::from(is_first)];
+            let lane_end = &mut line.lane_ends[to as usize];
             at = at.max(*lane_end);
             *lane_end = at;
         }
-        let connection = link.connection;
-        self.queue.put(at, Happening::Arrive(Message { from, to, connection, body }));
-        true
+        self.queue.put(at, Happening::Arrive(Message { link, to, body }));
     }
 
     /// Whether a message that arrives now was not lost on its way.
     pub(crate) fn arrives(&mut self, message: &Message) -> bool {
-        let link = self.links.entry(ends(message.from, message.to)).or_default();
-        let arrives = !link.is_down && link.connection == message.connection;
+        let LinkId { client, node, number } = message.link;
+        let arrives = self.lines.get(&(client, node)).is_some_and(|line| line.passes && line.number == number);
         self.lost += u64::from(!arrives);
         arrives
     }
 
-    /// Breaks a link: what is under way is lost. It is down until it is [mended](Self::mend), if `stays_down`.
-    pub(crate) fn cut(&mut self, one: Host, other: Host, stays_down: bool) {
-        let link = self.links.entry(ends(one, other)).or_default();
-        link.connection += 1;
-        link.is_down |= stays_down;
-        link.lane_ends = [Micros(0); 2];
-        if let (Host::Node(node), Host::Backend(backend)) | (Host::Backend(backend), Host::Node(node)) = (one, other) {
-            let notice = Micros(self.dice.within(1_000, 300_000));
-            self.later(notice, Happening::LinkLost { backend, node });
+    /// The link that a client has to a node, as far as the client knows.
+    pub(crate) fn link(&self, client: Host, node: usize) -> Option<LinkId> {
+        let line = self.lines.get(&(client, node)).filter(|line| line.is_trusted)?;
+        Some(LinkId { client, node, number: line.number })
+    }
+
+    /// Any of these nodes that a client has a link to, in turn.
+    pub(crate) fn any(&mut self, client: Host, nodes: &[usize]) -> Option<usize> {
+        let linked: Vec<usize> = nodes.iter().copied().filter(|node| self.link(client, *node).is_some()).collect();
+        self.turn = self.turn.wrapping_add(1);
+        linked.get(self.turn % linked.len().max(1)).copied()
+    }
+
+    /// Ends the link of a client to a node. None comes to stand until that is [mended](Self::mend), if `stays_down`.
+    pub(crate) fn cut(&mut self, client: Host, node: usize, stays_down: bool) {
+        let line = self.lines.entry((client, node)).or_default();
+        line.is_blocked |= stays_down;
+        if std::mem::take(&mut line.passes) {
+            line.unnoticed.insert(line.number);
+            let link = LinkId { client, node, number: line.number };
+            for end in [End::Client, End::Node] {
+                let most = if self.dice.one_in(LATE_NOTICES) { 2_000_000 } else { 300_000 };
+                let notice = Micros(self.dice.within(1_000, most));
+                self.later(notice, Happening::LinkOver { link, end });
+            }
         }
     }
 
-    pub(crate) fn mend(&mut self, one: Host, other: Host) {
-        if let Some(link) = self.links.get_mut(&ends(one, other)) {
-            link.is_down = false;
+    /// One end of a link notices that it has ended. Whether the other has known it before; `None` if this one has.
+    pub(crate) fn notices(&mut self, link: LinkId, end: End) -> Option<bool> {
+        let line = self.lines.get_mut(&(link.client, link.node))?;
+        let is_latest = line.number == link.number;
+        match end {
+            End::Client => {
+                (is_latest && std::mem::take(&mut line.is_trusted)).then_some(!line.unnoticed.contains(&link.number))
+            }
+            End::Node => line.unnoticed.remove(&link.number).then_some(!(is_latest && line.is_trusted)),
+        }
+    }
+
+    /// A node has ended itself: whatever it would have noticed of its links is nobody's any more.
+    pub(crate) fn node_ends(&mut self, node: usize) {
+        for (_, line) in self.lines.iter_mut().filter(|((_, of), _)| *of == node) {
+            line.unnoticed.clear();
+        }
+    }
+
+    /// A client forgets its links to a node: it has ended itself.
+    pub(crate) fn forget(&mut self, client: Host, node: usize) {
+        if let Some(line) = self.lines.get_mut(&(client, node)) {
+            line.is_trusted = false;
+        }
+    }
+
+    /// Has a client dial a node by and by.
+    pub(crate) fn dial_later(&mut self, client: Host, node: usize) {
+        let line = self.lines.entry((client, node)).or_default();
+        if !std::mem::replace(&mut line.is_dialing, true) {
+            let pause = Micros(self.dice.within(2_000, 300_000));
+            self.later(pause, Happening::Dial { client, node });
+        }
+    }
+
+    /// A client dials a node. If nobody answers, it dials again by and by.
+    pub(crate) fn dial(&mut self, client: Host, node: usize, is_answered: bool) -> Option<Stands> {
+        let line = self.lines.entry((client, node)).or_default();
+        line.is_dialing = false;
+        if line.is_trusted {
+            return None;
+        }
+        if line.is_blocked || !is_answered {
+            self.dial_later(client, node);
+            return None;
+        }
+        let is_ahead = !line.unnoticed.is_empty();
+        line.number += 1;
+        (line.passes, line.is_trusted, line.lane_ends) = (true, true, [Micros(0); 2]);
+        Some(Stands { link: LinkId { client, node, number: line.number }, is_ahead })
+    }
+
+    /// Whether every link of these clients stands, as both its ends know.
+    pub(crate) fn is_whole(&self, clients: &[Host], nodes: usize) -> bool {
+        let stands = |line: &Line| line.is_trusted && line.passes && line.unnoticed.is_empty();
+        clients.iter().all(|client| (0..nodes).all(|node| self.lines.get(&(*client, node)).is_some_and(stands)))
+    }
+
+    pub(crate) fn mend(&mut self, client: Host, node: usize) {
+        if let Some(line) = self.lines.get_mut(&(client, node)) {
+            line.is_blocked = false;
         }
     }
 
     pub(crate) fn mend_all(&mut self) {
-        self.links.values_mut().for_each(|link| link.is_down = false);
+        self.lines.values_mut().for_each(|line| line.is_blocked = false);
     }
 
-    /// Whether a durable call is to arrive twice.
+    /// Whether a durable call is to be made twice.
     pub(crate) fn duplicates(&mut self) -> bool {
         self.dice.percent(self.duplicated_percent)
     }
@@ -159,8 +263,12 @@ impl Wire {
     pub(crate) fn between(&mut self, from: Micros, to: Micros) -> Micros {
         Micros(self.dice.within(from.0, to.0))
     }
+
+    /// Any number.
+    pub(crate) fn number(&mut self) -> u64 {
+        self.dice.number()
+    }
 }
 
-fn ends(one: Host, other: Host) -> (Host, Host) {
-    (one.min(other), one.max(other))
-}
+/// One in so many ends of a link is noticed late.
+const LATE_NOTICES: u64 = 4;

@@ -14,7 +14,8 @@ use crate::seen::Seen;
 pub(crate) struct Recovered<'a> {
     pub(crate) guild: GuildId,
     pub(crate) epoch: Epoch,
-    /// By which it was claimed.
+    /// Which node has claimed it, and by which grant.
+    pub(crate) by: usize,
     pub(crate) grant: Grant,
     /// The position of its checkpoint, and how many records that covers.
     pub(crate) covered: (Position, u64),
@@ -27,7 +28,7 @@ pub(crate) struct Recovered<'a> {
 impl Ledger {
     /// A new owner has recovered a guild. Returns the events that it found and that nobody had been told of.
     pub(crate) fn recovered(&mut self, found: &Recovered<'_>, seen: &mut Seen) -> Result<Vec<Arc<Event>>, Breach> {
-        let Recovered { guild, epoch, grant, covered: (covered_at, covered), tail, at } = *found;
+        let Recovered { guild, epoch, by, grant, covered: (covered_at, covered), tail, at } = *found;
         let last = self.chronicle.annals(guild).epoch();
         Promise::Names.require(last.is_none_or(|last| epoch > last) && epoch > at.epoch, || {
             format!("guild {guild}: epoch {} after {last:?}", epoch.0)
@@ -36,7 +37,11 @@ impl Ledger {
         Promise::OneOwner.require(grant >= book.grant, || {
             format!("guild {guild}: it is claimed by grant {}, and was by grant {}", grant.0, book.grant.0)
         })?;
-        book.grant = grant;
+        let same = book.claimed.is_none_or(|(claimed, former)| claimed != grant || former == by);
+        Promise::OneOwner.require(same, || {
+            format!("guild {guild}: node {by} claims it by grant {}, which is another's: {:?}", grant.0, book.claimed)
+        })?;
+        (book.grant, book.claimed) = (grant, Some((grant, by)));
         let upto = covered + tail.len() as u64;
         Promise::Durable.require(upto >= book.certain, || {
             format!("guild {guild}: {upto} of {} records that somebody has seen are there", book.certain)

@@ -122,6 +122,8 @@ impl StandIn {
             Doing::Retry { .. }
             | Doing::Evict { .. }
             | Doing::Type { .. }
+            | Doing::Move { .. }
+            | Doing::CutLink { .. }
             | Doing::Read { .. }
             | Doing::Retire { .. } => {}
         }

@@ -69,10 +69,7 @@ impl World {
         let host = self.backends[backend].relays.get_mut(&guild);
         let core = host.and_then(|host| host.core.as_mut());
         let (reads_on, waits_at) = match (read, core) {
-            (Read::Ended, _) => {
-                self.seat_over(backend, seat);
-                return Ok(());
-            }
+            (Read::Ended, _) => return self.seat_over(backend, seat),
             (_, None) => (false, None),
             (Read::More, _) => (true, None),
             (Read::Waiting, Some(core)) => (false, Some(core.relay.position())),
@@ -126,7 +123,7 @@ impl World {
             self.watch.seen.gaps_of_batches += u64::from(matches!(heard, Heard::Gap(_)));
             self.hear(at.backend, *seat, heard)?;
             if matches!(heard, Heard::Detached(_)) {
-                self.seat_over(at.backend, *seat);
+                self.seat_over(at.backend, *seat)?;
             }
         }
         match read {

@@ -3,37 +3,38 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use guildhall_cluster::Repeat;
 use guildhall_members::View;
+use guildhall_proto::call::FeedId;
 use guildhall_proto::{Ephemeral, Epoch, Event, EventKind, GuildId, Position};
 use guildhall_relay::{ApplyError, Opened, Relay, SessionKey, TellError};
 
-use super::{Core, Errand, RelayHost, Seat, World};
+use super::{Core, Errand, Feed, RelayHost, Seat, World};
 use crate::check::{Breach, Promise};
 use crate::queue::Micros;
 use crate::workload::{Pace, Way};
-use crate::world::message::{At, Body, Feed, Happening};
+use crate::world::client::{Ended, Terms, Whose};
+use crate::world::message::{Answered, Ask, At, Body, Happening, News};
 use crate::world::owner::is_within;
-use crate::world::wire::{Host, Lane};
+use crate::world::wire::{End, Host, Lane, LinkId};
 
 impl World {
     /// Sees to it that there is a relay of a guild.
-    pub(super) fn open_relay(&mut self, backend: usize, guild: GuildId) {
+    pub(super) fn open_relay(&mut self, backend: usize, guild: GuildId) -> Result<(), Breach> {
         if let Some(host) = self.backends[backend].relays.get_mut(&guild) {
             // It was not there when it was last asked for, and may have been created since.
             if host.core.is_none() && std::mem::take(&mut host.is_over) {
                 let at = host.at;
-                host.is_listening = false;
-                self.listen(at);
+                return self.listen(at);
             }
-            return;
+            return Ok(());
         }
         self.named += 1;
         let at = At { backend, guild, relay: self.named };
         let host = RelayHost {
             at,
-            node: self.placement[&guild].0,
             core: None,
-            is_listening: false,
+            feed: Feed::None,
             is_over: false,
             ahead: Vec::new(),
             epoch: Epoch::default(),
@@ -47,96 +48,111 @@ impl World {
             batch_at: Position::default(),
         };
         self.backends[backend].relays.insert(guild, host);
-        self.listen(at);
+        self.listen(at)
     }
 
     /// Closes a relay that has no seats any more.
-    pub(super) fn close_if_empty(&mut self, backend: usize, guild: GuildId) {
+    pub(super) fn close_if_empty(&mut self, backend: usize, guild: GuildId) -> Result<(), Breach> {
         if self.backends[backend].seats.values().any(|seat| seat.guild == guild) {
-            return;
+            return Ok(());
         }
-        if let Some(host) = self.backends[backend].relays.remove(&guild) {
-            let to = Host::Node(host.node);
-            self.wire.send(Host::Backend(backend), to, Lane::Ordered, Body::Unlisten { at: host.at });
+        let Some(host) = self.backends[backend].relays.remove(&guild) else { return Ok(()) };
+        match host.feed {
+            Feed::None => Ok(()),
+            Feed::Asked(call) => self.cancel_call(Host::Backend(backend), call),
+            Feed::Open(link, feed) => {
+                self.wire.send(link, End::Node, Lane::Ordered, Body::Unlisten { guild, feed });
+                Ok(())
+            }
         }
     }
 
     /// A relay asks to be fed, from where it is on.
-    pub(in crate::world) fn listen(&mut self, at: At) {
-        let node = self.placement[&at.guild].0;
-        let Some(host) = self.backends[at.backend].relay(at).filter(|host| !host.is_listening) else { return };
-        let from = host.core.as_ref().map(|core| core.relay.position());
-        host.node = node;
-        host.is_listening =
-            self.wire.send(Host::Backend(at.backend), Host::Node(node), Lane::Ordered, Body::Listen { at, from });
-        if !host.is_listening {
-            self.listen_later(at);
+    pub(in crate::world) fn listen(&mut self, at: At) -> Result<(), Breach> {
+        let call = self.next_call();
+        let Some(host) = self.backends[at.backend].relay(at) else { return Ok(()) };
+        if host.feed != Feed::None || host.is_over {
+            return Ok(());
         }
+        let from = host.core.as_ref().map(|core| core.relay.position());
+        host.feed = Feed::Asked(call);
+        // It is named when it is sent.
+        let ask = Ask::Feed { at, feed: FeedId(0), from };
+        let terms = Terms { guild: at.guild, repeat: Repeat::Freely, within: OPENED_WITHIN };
+        self.begin_call(Host::Backend(at.backend), call, terms, ask, Whose::Relay(at))
     }
 
     fn listen_later(&mut self, at: At) {
         if let Some(host) = self.backends[at.backend].relay(at) {
-            host.is_listening = false;
+            host.feed = Feed::None;
             host.reopened += 1;
             let pause = self.wire.between(Micros(200), Micros::millis(2 + 20 * host.reopened.min(10)));
             self.wire.later(pause, Happening::Listen { at });
         }
     }
 
-    /// A backend notices that its link to a node has broken.
-    pub(in crate::world) fn link_lost(&mut self, backend: usize, node: usize) {
-        let lost = self.backends[backend].relays.values().filter(|host| host.node == node).map(|host| host.at);
-        let lost: Vec<At> = lost.collect();
+    /// A backend notices that a link has ended, and with it all feeds that came over it.
+    pub(in crate::world) fn feeds_lost(&mut self, backend: usize, link: LinkId) {
+        let is_lost = |host: &&RelayHost| matches!(host.feed, Feed::Open(over, _) if over == link);
+        let lost: Vec<At> = self.backends[backend].relays.values().filter(is_lost).map(|host| host.at).collect();
         for at in lost {
             self.listen_later(at);
         }
-        self.asks_lost(backend, node);
     }
 
-    /// A guild is at another node from now on.
-    pub(in crate::world) fn relays_move(&mut self, guild: GuildId) {
-        for backend in 0..self.backends.len() {
-            if let Some(host) = self.backends[backend].relays.get(&guild) {
-                let (at, node) = (host.at, host.node);
-                self.wire.send(Host::Backend(backend), Host::Node(node), Lane::Ordered, Body::Unlisten { at });
-                // Whatever the one before still feeds is another relay's.
-                self.named += 1;
-                let at = At { relay: self.named, ..at };
-                let host = self.backends[backend].relays.get_mut(&guild).expect("it was there just now");
-                host.at = at;
-                (host.is_ticking, host.is_batch_called) = (false, false);
+    /// What a relay's call for a feed came to.
+    pub(in crate::world) fn relay_told(&mut self, at: At, ended: Ended) -> Result<(), Breach> {
+        let Ended { call, ask, came, .. } = ended;
+        let Ask::Feed { feed, .. } = ask else { unreachable!("a relay asks for nothing else") };
+        let Some(host) = self.backends[at.backend].relay(at).filter(|host| host.feed == Feed::Asked(call)) else {
+            return Ok(());
+        };
+        match came {
+            Ok((answer @ (Answered::Opened { .. } | Answered::Continued), link)) => {
+                host.feed = Feed::Open(link, feed);
+                host.reopened = 0;
+                if let Answered::Opened { view, past } = answer {
+                    self.opened(at, &view, &past)?;
+                }
+                self.take(link, at, feed);
+                Ok(())
+            }
+            // There is no such guild.
+            Ok((Answered::Reply(_), _)) => self.end_guild(at),
+            Err(_) => {
                 self.listen_later(at);
-                self.call_batch(at);
-                self.tick_later(at);
+                Ok(())
             }
         }
+    }
+
+    /// A relay has taken what it was fed.
+    fn take(&mut self, link: LinkId, at: At, feed: FeedId) {
+        self.wire.send(link, End::Node, Lane::Ordered, Body::Taken { guild: at.guild, feed });
     }
 
     /// A relay is fed.
-    pub(in crate::world) fn fed(&mut self, at: At, feed: Feed) -> Result<(), Breach> {
-        let node = match self.backends[at.backend].relay(at) {
-            Some(host) => host.node,
-            None => return Ok(()),
-        };
-        match feed {
-            Feed::Opened { view, past } => self.opened(at, &view, &past)?,
-            Feed::Continued => {}
-            Feed::Events(events, told) => self.apply(at, events, told)?,
-            Feed::Fallen { view } => self.resync(at, &view)?,
-            Feed::Ended => {
+    pub(in crate::world) fn fed(&mut self, link: LinkId, at: At, feed: FeedId, news: News) -> Result<(), Breach> {
+        // What comes of a feed that was given up is passed over.
+        if self.backends[at.backend].relay(at).is_none_or(|host| host.feed != Feed::Open(link, feed)) {
+            return Ok(());
+        }
+        match news {
+            News::Events(events, told) => self.apply(at, events, told)?,
+            News::Fallen { view } => self.resync(at, &view)?,
+            News::Ended => {
                 self.listen_later(at);
                 return Ok(());
             }
-            Feed::NotNow => {
+            News::Moved(place) => {
+                self.watch.seen.feeds_moved += 1;
+                self.route_moved(Host::Backend(at.backend), at.guild, link.node, place);
                 self.listen_later(at);
                 return Ok(());
             }
-            Feed::NoGuild => return self.end_guild(at),
+            News::NoGuild => return self.end_guild(at),
         }
-        if let Some(host) = self.backends[at.backend].relay(at) {
-            host.reopened = 0;
-        }
-        self.wire.send(Host::Backend(at.backend), Host::Node(node), Lane::Ordered, Body::Taken { at });
+        self.take(link, at, feed);
         Ok(())
     }
 
@@ -231,6 +247,10 @@ impl World {
         }
         self.wake(at, &woken);
         if is_missing {
+            let feed = self.backends[at.backend].relay(at).map(|host| host.feed);
+            if let Some(Feed::Open(link, feed)) = feed {
+                self.wire.send(link, End::Node, Lane::Ordered, Body::Unlisten { guild: at.guild, feed });
+            }
             self.listen_later(at);
         }
         Ok(())
@@ -265,7 +285,7 @@ impl World {
 
     fn end_guild(&mut self, at: At) -> Result<(), Breach> {
         let Some(host) = self.backends[at.backend].relay(at) else { return Ok(()) };
-        (host.is_listening, host.is_over) = (true, true);
+        (host.feed, host.is_over) = (Feed::None, true);
         host.whole_from = None;
         if let Some(core) = &mut host.core {
             let mut woken = Vec::new();
@@ -361,6 +381,9 @@ fn changes_rights(kind: &EventKind) -> bool {
             | EventKind::MemberUpdated { .. }
     )
 }
+
+/// How long a relay's call for its feed may take.
+const OPENED_WITHIN: Micros = Micros::seconds(10);
 
 /// How long a reader takes before it reads.
 pub(super) fn pause(pace: Pace) -> (Micros, Micros) {

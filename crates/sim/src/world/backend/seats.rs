@@ -6,7 +6,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use guildhall_guild::{Answer, Attached, Reply, SessionRequest};
+use guildhall_cluster::{GaveUp, Repeat};
+use guildhall_guild::{Attached, Reply, SessionRequest};
 use guildhall_proto::{CommandError, Generation, GuildId, Level, Member, Millis, Position, SessionId, Status, UserId};
 use guildhall_relay::{Attach, AttachError, Claims, Gap, ListenError, Resume, ResumeError, SessionKey, Stream};
 
@@ -14,8 +15,9 @@ use super::{Holding, Seat, World};
 use crate::check::{Begin, Breach, EarId};
 use crate::queue::Micros;
 use crate::workload::{KnownSession, KnownStage, Pace, Way};
-use crate::world::message::{Asked, Body, Happening, NoAnswer};
-use crate::world::wire::{Host, Lane};
+use crate::world::client::{Ended, Terms, Whose};
+use crate::world::message::{Answered, Ask, Happening};
+use crate::world::wire::Host;
 
 /// One thing that a seat is to do.
 #[derive(Debug, Clone)]
@@ -62,7 +64,7 @@ impl World {
         first: Errand,
         generation: Option<Generation>,
     ) -> Result<(), Breach> {
-        let seat = self.put_seat(backend, coming, first, generation);
+        let seat = self.put_seat(backend, coming, first, generation)?;
         self.is_seat_of(backend, seat);
         self.errand(backend, seat)
     }
@@ -74,11 +76,11 @@ impl World {
         coming: Coming,
         first: Errand,
         generation: Option<Generation>,
-    ) -> EarId {
+    ) -> Result<EarId, Breach> {
         self.named += 1;
         let seat = EarId(self.named);
         let Coming { session, guild, user, way, members, level, status } = coming;
-        self.open_relay(backend, guild);
+        self.open_relay(backend, guild)?;
         let held = Seat {
             session,
             guild,
@@ -99,10 +101,9 @@ impl World {
             is_called: false,
             todo: VecDeque::from([first]),
             asked: None,
-            errands: 0,
         };
         self.backends[backend].seats.insert(seat, held);
-        seat
+        Ok(seat)
     }
 
     /// A seat is the one where its session is from now on.
@@ -152,18 +153,14 @@ impl World {
             Errand::Leave if held.generation.is_some() => SessionRequest::Release { user, generation },
             Errand::Leave => SessionRequest::Detach { user },
         };
-        held.errands += 1;
-        let asked = Asked { backend, seat, errand: held.errands };
-        let node = self.placement[&guild].0;
-        // All of one backend's sessions ask in order, as over one connection.
-        let body = Body::Ask { asked, guild, session, request };
-        if self.wire.send(Host::Backend(backend), Host::Node(node), Lane::Ordered, body) {
-            held.asked = Some(asked.errand);
-            self.asked_of.insert((backend, seat), node);
-        } else {
-            self.errand_later(backend, seat);
-        }
-        Ok(())
+        // Repeating it does no harm, but whether it may have come through must be told. A second coming back is refused.
+        let is_again = matches!(next, Errand::Resume { .. });
+        let repeat = if is_again { Repeat::Never } else { Repeat::ById };
+        self.named += 1;
+        let call = self.named;
+        held.asked = Some(call);
+        let terms = Terms { guild, repeat, within: ASKED_WITHIN };
+        self.begin_call(Host::Backend(backend), call, terms, Ask::Session { session, request }, Whose::Seat(seat))
     }
 
     fn errand_later(&mut self, backend: usize, seat: EarId) {
@@ -171,42 +168,26 @@ impl World {
         self.wire.later(pause, Happening::Errand { backend, seat });
     }
 
-    /// The link to a node is lost: what was asked over it has no answer.
-    pub(super) fn asks_lost(&mut self, backend: usize, node: usize) {
-        let lost = self.asked_of.iter().filter(|((at, _), of)| *at == backend && **of == node);
-        let lost: Vec<EarId> = lost.map(|((_, seat), _)| *seat).collect();
-        for seat in lost {
-            self.asked_of.remove(&(backend, seat));
-            let Some(held) = self.backends[backend].seats.get_mut(&seat) else { continue };
-            if held.asked.take().is_some() {
-                self.unanswered(backend, seat, NoAnswer::Unknown);
-            }
-        }
-    }
-
-    fn unanswered(&mut self, backend: usize, seat: EarId, why: NoAnswer) {
-        let Some(held) = self.backends[backend].seats.get_mut(&seat) else { return };
-        if why == NoAnswer::Unknown && matches!(held.todo.front(), Some(Errand::Resume { .. })) {
-            // It may have come back, as a generation that nobody knows.
-            held.todo = VecDeque::from([Errand::Leave]);
-            held.is_leaving = true;
-            self.watch.seen.resume_refused += 1;
-        }
-        self.errand_later(backend, seat);
-    }
-
-    /// An answer arrives.
-    pub(in crate::world) fn answered(&mut self, asked: Asked, answer: Result<Answer, NoAnswer>) -> Result<(), Breach> {
-        let Asked { backend, seat, errand } = asked;
-        let Some(held) = self.backends[backend].seats.get_mut(&seat).filter(|held| held.asked == Some(errand)) else {
+    /// What a seat asked for came to.
+    pub(in crate::world) fn seat_told(&mut self, seat: EarId, ended: Ended) -> Result<(), Breach> {
+        let Ended { client: Host::Backend(backend), call, came, .. } = ended else {
+            unreachable!("seats are at backends")
+        };
+        let Some(held) = self.backends[backend].seats.get_mut(&seat).filter(|held| held.asked == Some(call)) else {
             return Ok(());
         };
         held.asked = None;
-        self.asked_of.remove(&(backend, seat));
-        let answer = match answer {
-            Ok(answer) => answer,
+        let answer = match came {
+            Ok((Answered::Reply(answer), _)) => answer,
+            Ok((Answered::Opened { .. } | Answered::Continued, _)) => unreachable!("no seat asks for a feed"),
             Err(why) => {
-                self.unanswered(backend, seat, why);
+                if why == GaveUp::OutcomeUnknown && matches!(held.todo.front(), Some(Errand::Resume { .. })) {
+                    // It may have come back, as a generation that nobody knows.
+                    held.todo = VecDeque::from([Errand::Leave]);
+                    held.is_leaving = true;
+                    self.watch.seen.resume_refused += 1;
+                }
+                self.errand_later(backend, seat);
                 return Ok(());
             }
         };
@@ -225,6 +206,11 @@ impl World {
                 self.is_accepted(backend, seat, attached, known)
             }
             (Errand::Resume { known, .. }, Reply::Attached(attached)) => {
+                let session = self.backends[backend].seats.get(&seat).map(|held| held.session);
+                let holds = |held: &Seat| Some(held.session) == session && held.key.is_some();
+                let others = self.backends.iter().enumerate().filter(|(other, _)| *other != backend);
+                let is_twice = others.flat_map(|(_, other)| other.seats.values()).any(holds);
+                self.watch.seen.held_twice += u64::from(is_twice);
                 self.is_seat_of(backend, seat);
                 self.supersede_others(backend, seat)?;
                 self.is_accepted(backend, seat, attached, Some(known))
@@ -253,21 +239,16 @@ impl World {
 
     fn refused(&mut self, backend: usize, seat: EarId, done: &Errand, refusal: &CommandError) -> Result<(), Breach> {
         match done {
-            Errand::Attach => {
-                self.seat_over(backend, seat);
-                Ok(())
-            }
+            Errand::Attach => self.seat_over(backend, seat),
             Errand::Resume { .. } => {
                 self.watch.seen.resume_refused += 1;
-                self.seat_over(backend, seat);
-                Ok(())
+                self.seat_over(backend, seat)
             }
             Errand::Leave => self.left(backend, seat, None),
             Errand::Reattach | Errand::SetLevel(_) | Errand::SetStatus(_)
                 if matches!(refusal, CommandError::SessionSuperseded { .. }) =>
             {
-                self.supersede(backend, seat);
-                Ok(())
+                self.supersede(backend, seat)
             }
             Errand::Reattach | Errand::SetLevel(_) | Errand::SetStatus(_) | Errand::Place { .. } => Ok(()),
         }
@@ -279,16 +260,13 @@ impl World {
         let others = self.backends[backend].seats.iter();
         let others = others.filter(|(other, held)| **other != seat && held.session == session);
         let others: Vec<EarId> = others.map(|(other, _)| *other).collect();
-        for other in others {
-            self.supersede(backend, other);
-        }
-        Ok(())
+        others.into_iter().try_for_each(|other| self.supersede(backend, other))
     }
 
     /// A session goes on elsewhere: here it is over.
-    fn supersede(&mut self, backend: usize, seat: EarId) {
+    fn supersede(&mut self, backend: usize, seat: EarId) -> Result<(), Breach> {
         self.watch.seen.superseded += 1;
-        let Some(held) = self.backends[backend].seats.get_mut(&seat) else { return };
+        let Some(held) = self.backends[backend].seats.get_mut(&seat) else { return Ok(()) };
         held.todo.clear();
         held.is_leaving = true;
         let (guild, key) = (held.guild, held.key);
@@ -305,9 +283,10 @@ impl World {
                 self.watch.ears.detached(seat, position);
                 self.call_reader(backend, seat);
             }
-            Ok(()) | Err(_) => self.seat_over(backend, seat),
+            Ok(()) | Err(_) => self.seat_over(backend, seat)?,
         }
         self.wake(at, &woken);
+        Ok(())
     }
 
     /// A seat is placed at its relay, if there is room, and if the relay has come so far.
@@ -497,8 +476,7 @@ impl World {
         held.todo.clear();
         let guild = held.guild;
         let (Some(key), false) = (held.key, held.is_cut) else {
-            self.seat_over(backend, seat);
-            return Ok(());
+            return self.seat_over(backend, seat);
         };
         let Some(host) = self.backends[backend].relays.get_mut(&guild) else { return Ok(()) };
         let relay = host.at;
@@ -571,5 +549,7 @@ impl Seat {
     }
 }
 
+/// How long a seat waits for an answer before it asks anew.
+const ASKED_WITHIN: Micros = Micros::seconds(5);
 /// How often a session tries to be placed at a relay that is full, or lags.
 const PLACINGS_MAX: u32 = 60;

@@ -6,9 +6,11 @@ use guildhall_guild::Checkpoint;
 use guildhall_proto::limits::{CLIENT_OUTCOMES_MAX, GUILD_CLIENTS_MAX};
 use guildhall_store::{Store, StoredCheckpoint};
 
-use super::{Around, End, Owner};
+#[cfg(feature = "defects")]
+use super::reply;
+use super::{Around, End, Owner, Posted};
 use crate::check::{Breach, Promise};
-use crate::world::message::{Happening, Job};
+use crate::world::message::{Ask, Happening, Job, NoAnswer};
 use crate::world::wire::Wire;
 
 /// The checkpoints on their way to the store: one, and the latest waits.
@@ -26,7 +28,54 @@ impl Saving {
     }
 }
 
+/// How an owner ends whose guild is to be elsewhere.
+#[derive(Debug, Default)]
+pub(super) struct Leaving {
+    /// What whoever asks is told; `None` if the guild is to be claimed anew by the same node.
+    why: Option<NoAnswer>,
+    /// What waits for the next owner.
+    next: Vec<Posted>,
+    /// Whether a checkpoint was tried: what cannot be stored does not keep it.
+    has_saved: bool,
+}
+
 impl Owner {
+    /// The guild is to be elsewhere, or by another grant, or its node stops: takes nothing more, lets out what it has taken, saves that, and ends.
+    pub(crate) fn leave(&mut self, why: Option<NoAnswer>, around: &mut Around<'_>) {
+        if self.leaving.is_some() {
+            return;
+        }
+        #[cfg(feature = "defects")]
+        if let Some(why) = why.filter(|_| guildhall_proto::Defect::MovedAfterApplied.is_on()) {
+            take(&mut self.calls).into_values().for_each(|calling| reply(around.wire, calling, Err(why)));
+        }
+        let next = match why {
+            Some(why) => {
+                self.turn_away_all(why, around.wire);
+                Vec::new()
+            }
+            None => {
+                let parked = take(&mut self.parked).into_iter();
+                let reads =
+                    parked.map(|(calling, user, at_least)| Posted { ask: Ask::Read { user, at_least }, calling });
+                self.mailbox.drain(..).chain(reads).collect()
+            }
+        };
+        self.leaving = Some(Leaving { why, next, has_saved: false });
+        self.guild.tidy(self.clock);
+        self.gate.tidy();
+        self.call(around.wire);
+    }
+
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.leaving.is_some()
+    }
+
+    /// What waits for the next owner, so that more may.
+    pub(crate) fn next(&mut self) -> &mut Vec<Posted> {
+        &mut self.leaving.get_or_insert_default().next
+    }
+
     /// A checkpoint was let out. One that is overtaken while it waits is covered by the later one.
     pub(super) fn save(&mut self, checkpoint: Checkpoint, wire: &mut Wire) {
         if self.saving.is_under_way {
@@ -93,6 +142,22 @@ impl Owner {
         let is_settled = self.gate.is_empty() && self.saving.is_done() && !self.guild.is_folding() && self.jobs == 0;
         if is_settled && self.effects.is_empty() && !self.guild.exists() {
             return Ok(Some(End::NoGuild));
+        }
+        if let Some(leaving) = &mut self.leaving {
+            let why = leaving.why;
+            if !is_settled {
+                return Ok(None);
+            }
+            if std::mem::replace(&mut leaving.has_saved, true) || self.guild.is_checkpointed() {
+                if self.guild.is_checkpointed() {
+                    around.watch.ledger.fell_asleep(self.id(), self.owned.epoch);
+                }
+                return Ok(Some(End::Gone(why)));
+            }
+            self.guild.checkpoint(&mut self.effects);
+            self.admit(around);
+            self.release(around)?;
+            return Ok(None);
         }
         if !self.is_drowsy {
             return Ok(None);
