@@ -45,7 +45,11 @@ impl Owner {
             }
             self.guild.look_ahead(chunk.iter().filter_map(|input| match input {
                 Input::Command(call) => Some((call.actor, &call.command)),
-                Input::Session(_) | Input::Typing(_) | Input::FoldDone(_) | Input::ScanDone(_) => None,
+                Input::Session(_)
+                | Input::SponsorGone(_)
+                | Input::Typing(_)
+                | Input::FoldDone(_)
+                | Input::ScanDone(_) => None,
             }));
             for input in chunk {
                 self.guild.handle(NOW, input, &mut self.effects);

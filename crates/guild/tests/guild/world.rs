@@ -130,9 +130,11 @@ impl World {
         self.input(|id| Input::Session(SessionCall { id, session: session_id(session), sponsor, request }))
     }
 
-    /// Tells that somebody is gone for good.
-    pub(crate) fn gone(&mut self, sponsor: Sponsor) -> (Answer, Vec<Effect>) {
-        self.input(|id| Input::SponsorGone(SponsorGone { id, sponsor }))
+    /// Tells that somebody is gone for good, which is accepted at once, and changes nothing yet.
+    pub(crate) fn gone(&mut self, sponsor: Sponsor) {
+        let (answer, others) = self.input(|id| Input::SponsorGone(SponsorGone { id, sponsor }));
+        assert_eq!(answer, Ok(Reply::Accepted(self.guild.position())));
+        assert!(others.is_empty(), "{others:?}");
     }
 
     /// Lets a member type.

@@ -72,31 +72,6 @@ async fn an_answer_of_which_nothing_is_read_is_given_up_and_its_reader_is_told_w
 }
 
 #[tokio::test]
-async fn a_guilds_place_for_scans_is_free_once_the_scan_is_done_however_long_it_is_read() {
-    // Two windows: the second is found ahead of whoever does not read the first.
-    let world = World::with_links(links(FOR_EVER), |node, _| {
-        node.offload.guild_scans_max = 1;
-        node.guild.members.page_members = 1_024;
-    });
-    let guild = world.found(1, 16_000).await;
-    let (stalls, reads) = (narrow(&world).await, world.dial(Role::Backend).await);
-    let _unread = unread(&stalls, guild).await;
-    world.until_counted(Counter::CallsRecipients, 1).await;
-    let mut refused = 0;
-    let found = async {
-        loop {
-            match reads.ask(everybody(guild)).await {
-                Ok(answered) => return answered.users.len(),
-                Err(CallFault::Call(CallError::Overloaded { .. })) => refused += 1,
-                Err(fault) => panic!("{fault:?}"),
-            }
-        }
-    };
-    assert_eq!(soon(found).await, 16_000, "after {refused} refusals");
-    assert_eq!(world.count(Counter::CallsStalled), 0, "the first waits still");
-}
-
-#[tokio::test]
 async fn one_link_does_not_take_all_places_for_answers() {
     let world = World::with_links(links(FOR_EVER), |_, serve| serve.link_answers_max = 2);
     let guild = world.found(1, 200_000).await;

@@ -94,6 +94,33 @@ async fn a_reader_that_goes_away_ends_the_scan_and_gives_its_places_back() {
 }
 
 #[tokio::test]
+async fn a_guilds_place_is_free_once_the_last_window_is_scanned_however_long_that_is_read() {
+    let world = World::with(|config| {
+        narrow(config);
+        config.offload.guild_scans_max = 1;
+    });
+    let guild = world.found(1, WINDOW + WINDOW / 2).await;
+    soon(world.sleep(guild)).await.unwrap();
+    let mut found = soon(world.recipients(guild, Question::All)).await.unwrap();
+    let mut read = soon(found.next()).await.unwrap().unwrap().len();
+    // The second window, which is the last, is found ahead of who reads the first.
+    let another = async {
+        loop {
+            match world.everybody(guild).await {
+                Ok(everybody) => return everybody.len(),
+                Err(CallError::Overloaded { .. }) => tokio::task::yield_now().await,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    };
+    assert_eq!(soon(another).await as u64, WINDOW + WINDOW / 2);
+    while let Some(chunk) = soon(found.next()).await.unwrap() {
+        read += chunk.len();
+    }
+    assert_eq!(read as u64, WINDOW + WINDOW / 2);
+}
+
+#[tokio::test]
 async fn a_call_that_is_given_up_loses_nothing() {
     let world = World::with(narrow);
     let guild = found(&world).await;
