@@ -8,10 +8,10 @@ use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use guildhall_client::{Client, ClientConfig};
 use guildhall_node::{NodeConfig, ServeConfig};
-use guildhall_proto::{Hello, Instance, Millis, NodeId, Versions};
+use guildhall_proto::{Hello, Instance, Level, Millis, NodeId, Versions};
 use guildhall_transport::pki::{Authority, Issued, Validity};
 use guildhall_transport::{Credentials, Endpoint, TransportConfig};
 use serde::de::DeserializeOwned;
@@ -19,9 +19,8 @@ use serde::{Deserialize, Serialize};
 use tokio::runtime::Runtime;
 
 use crate::bare;
-use crate::hearing::{Heard, attach_streams};
 use crate::machine;
-use crate::shell::{Disk, World, guild_id, runtime};
+use crate::shell::{Disk, World, attach, guild_id, runtime, side_by_side};
 use crate::worlds::{COHORT_ROLES, cohort_roles};
 
 /// A cluster's authority, for as long as a bench.
@@ -224,8 +223,15 @@ fn be_backend(order: BackendOrder) -> anyhow::Result<()> {
     let runtime = runtime(2);
     let client = connect(&runtime, node, &papers);
     let backend = client.backend().context("it is a backend")?;
-    attach_streams(&runtime, &backend, sessions, &Heard::by(sessions));
-    ensure!(backend.relays() == 1, "its sessions have one relay");
+    let attached = side_by_side(&runtime, 64, 1..=sessions, |number| {
+        let (backend, attach) = (backend.clone(), attach(number, Level::Active));
+        async move { backend.attach(guild_id(1), attach).await }
+    });
+    for session in attached {
+        let mut session = session.context("a session is not attached")?;
+        // Whatever it hears: where others are slow it may be a gap.
+        runtime.spawn(async move { while session.read(READ_AT_ONCE, |_| {}).await {} });
+    }
     tell(&())?;
     wait_for_the_end()
 }
@@ -248,3 +254,6 @@ fn wait_for_the_end() -> anyhow::Result<()> {
     io::stdin().lock().read_to_end(&mut rest).context("standard input cannot be read")?;
     Ok(())
 }
+
+/// Deliveries that a session of a backend node reads at once.
+const READ_AT_ONCE: usize = 64;

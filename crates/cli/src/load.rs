@@ -257,3 +257,6 @@ fn first_session() -> anyhow::Result<u64> {
     getrandom::fill(&mut bytes).context("the system gives no randomness")?;
     Ok(1 + u64::from_le_bytes(bytes) / 4)
 }
+
+/// Sessions that are attached or detached at a time.
+const AT_ONCE: usize = 128;

@@ -136,6 +136,11 @@ fn a_node_is_loaded_and_every_delivery_is_checked() {
     let report = load(&node, &[&["1", "--streams", "--sessions", "200"], &rates[..], &active].concat(), 0);
     assert_eq!((&report["members"], &report["gaps"]), (&json!(2_000), &json!(0)), "{report}");
     assert!(report["deliveries"].as_u64().unwrap() > 1_200 * 100 / 4, "{report}");
+
+    // More than a node takes: what cannot begin in time is left out, and what was carried out is heard, or told as missed.
+    let report =
+        load(&node, &["1", "--sessions", "20", "--messages", "1000000", "--changes", "0", "--seconds", "1"], 0);
+    assert!(report["not_begun"].as_u64().unwrap() > 100_000 && report["messages"].as_u64().unwrap() > 100, "{report}");
     assert!(node.end("TERM").success());
 }
 

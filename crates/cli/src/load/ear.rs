@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use guildhall_client::{BatchItem, Batches, DeliveryRef, DetachReason, Gap, SessionStream};
 use guildhall_proto::{CallError, ChannelId, Event, EventKind, Position, Unread};
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tracing::warn;
 
+use super::AT_ONCE;
 use super::seat::Seat;
 use crate::checks::{Number, Progress, Spoken};
 use crate::trial::latency::{Kind, Latencies};
@@ -25,6 +26,8 @@ pub(super) struct Ears {
     pub(super) bells: Progress,
     /// Set before the first message.
     pub(super) pace: OnceLock<Pace>,
+    /// Turns of those that are detached at a time.
+    detaching: Semaphore,
     /// How long after it was due a message was heard. Several, so that tasks seldom wait for each other.
     delays: [Mutex<Latencies>; DELAYS],
 }
@@ -83,7 +86,8 @@ impl Ears {
     pub(super) fn new(seats: Vec<Seat>, at: Position, meddlers: Vec<(usize, Meddler)>) -> Self {
         let records = seats.iter().map(|_| Mutex::new(Record::new(at))).collect();
         let meddlers = meddlers.into_iter().map(|(of, meddler)| (of, Mutex::new(meddler))).collect();
-        Self { seats, records, meddlers, bells: Progress::new(), pace: OnceLock::new(), delays: Default::default() }
+        let (bells, detaching) = (Progress::new(), Semaphore::new(AT_ONCE));
+        Self { seats, records, meddlers, bells, pace: OnceLock::new(), detaching, delays: Default::default() }
     }
 
     /// How many sessions have heard nothing yet from the number on.
@@ -139,6 +143,8 @@ impl Ears {
                 biased;
                 // Whoever sends it waits for all of these.
                 Ok(()) = goodbye.changed(), if took.is_none() => {
+                    // Never closed.
+                    let _turn = self.detaching.acquire().await;
                     let begun = Instant::now();
                     loop {
                         match stream.detach().await {

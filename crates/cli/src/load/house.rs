@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::sleep;
 
+use super::AT_ONCE;
 use super::ear::Ears;
 use crate::trial::latency::{Kind, Latencies};
 
@@ -165,7 +166,5 @@ async fn detach(sessions: Vec<BatchSession>) -> anyhow::Result<Latencies> {
     Ok(latencies)
 }
 
-/// Sessions that are attached or detached at a time.
-const AT_ONCE: usize = 128;
 /// Sessions that follow each other go to one backend node in tens, of which one may be active.
 const BLOCK: usize = 10;
