@@ -23,7 +23,7 @@
 //!
 //! // Who answers:
 //! let Ask { request, .. } = codec::decode(&asked)?;
-//! let answer = Answer::Pieces { as_of: AsOf { at: Position::default(), stale_for: None }, members: 1, online: 0 };
+//! let answer = Answer::Pieces { as_of: AsOf { at: Position::default(), stale_for: None }, members: 1, online: 0, bans: 0 };
 //! assert!(request.is_answered_by(&answer)); // An `Answer` frame; then as many `Chunk`s as it takes, and `End`.
 //! let mut packer = Packer::default();
 //! let settings = Piece::Settings(GuildSettings { name: Name::parse("Ada's")?, owner: UserId::new(7)? });

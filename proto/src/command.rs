@@ -81,7 +81,8 @@ pub enum Command {
         positions: Vec<(ChannelId, u16)>,
     },
     /// Adds or replaces a channel's overwrite for one target. Needs `MANAGE_ROLES` in the channel, a target below the actor, and
-    /// there every permission that is given or taken by it.
+    /// there every permission that is given or taken by it. For the system a user need not be a member, as in [`CreateChannel`](Self::CreateChannel): an
+    /// overwrite outlives its user's membership.
     SetOverwrite {
         /// Which channel.
         channel: ChannelId,

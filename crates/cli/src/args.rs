@@ -477,9 +477,8 @@ const IMPORT_ABOUT: &str = "\
 Make a guild, at a node, of what an export wrote: the guild with its roles, channels, bans and members.
 
 Roles, channels and members that are there already stay as they are, and are counted: an import that was broken off is gone on with by \
-the same command. A guild that is there under another name or owner is not touched. Overwrites for \
-users are set when all members are there; those for others are left out, and counted. Members have joined when they are imported, not when \
-they had. The file is read as it is sent: what is before a bad line is there.";
+the same command. A guild that is there under another name or owner is not touched. Members have joined when \
+they are imported, not when they had. The file is read as it is sent: what is before a bad line is there.";
 
 const GUILD_AFTER_HELP: &str = "\
 Guilds are asked for at nodes that run (--node, --credentials), or looked for in a
@@ -538,6 +537,7 @@ of it may be taken.
 
 Examples:
   guildhall backup --data DIR --to guilds.backup
+  guildhall backup --node 127.0.0.1:7700 --credentials ada --to guilds.backup
 
 Exit codes:
   0  written

@@ -38,6 +38,7 @@ pub struct Pieces {
     as_of: AsOf,
     members: u32,
     online: u32,
+    bans: u32,
     /// `None` once nothing follows.
     rest: Option<(LaneReceiver, PieceRun)>,
 }
@@ -421,8 +422,8 @@ impl Guild {
     async fn pieces(&self, request: Request) -> Result<Pieces, ClientError> {
         let course = request.course().expect("what is asked for is answered in pieces");
         match self.ask(Repeat::Freely, request, Vec::new()).await? {
-            (Answer::Pieces { as_of, members, online }, lane) => {
-                Ok(Pieces { as_of, members, online, rest: Some((lane, PieceRun::new(course))) })
+            (Answer::Pieces { as_of, members, online, bans }, lane) => {
+                Ok(Pieces { as_of, members, online, bans, rest: Some((lane, PieceRun::new(course))) })
             }
             (other, _) => Err(unfit(&other)),
         }
@@ -458,6 +459,11 @@ impl Pieces {
     /// How many of these are online.
     pub const fn online(&self) -> u32 {
         self.online
+    }
+
+    /// How many users are banned from it.
+    pub const fn bans(&self) -> u32 {
+        self.bans
     }
 
     /// The next of them, some at a time; `None` behind the last.

@@ -58,6 +58,8 @@ pub enum Answer {
         members: u32,
         /// How many of these are online.
         online: u32,
+        /// How many users are banned from it.
+        bans: u32,
     },
     /// The users follow, in chunks, whom a ping reaches, ascending.
     Recipients(AsOf),

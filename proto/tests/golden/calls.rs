@@ -163,7 +163,7 @@ fn answers() -> Vec<Sample> {
         Sample::variant("rotated", Answer::SecretKeys { current: key(2), previous: Some(key(1)) }),
         Sample::variant("", Answer::Member { as_of, member: ada() }),
         Sample::variant("", Answer::Can { as_of, permissions: Permissions::VIEW_CHANNEL }),
-        Sample::variant("", Answer::Pieces { as_of, members: 1_000_000, online: 300 }),
+        Sample::variant("", Answer::Pieces { as_of, members: 1_000_000, online: 300, bans: 2 }),
         Sample::variant("", Answer::Recipients(as_of)),
         Sample::variant("", Answer::Fed { at, sponsor: Sponsor(300) }),
         Sample::variant("", Answer::FeedClosed),

@@ -164,7 +164,7 @@ fn spoken() -> Vec<Sent> {
             "Call/shown",
             answers,
             vec![
-                value(Kind::Answer, &Answer::Pieces { as_of: as_of(), members: 1, online: 0 }),
+                value(Kind::Answer, &Answer::Pieces { as_of: as_of(), members: 1, online: 0, bans: 0 }),
                 value(Kind::Chunk, &pieces),
                 value(Kind::Chunk, &Piece::Channel(general(), vec![role_overwrite()])),
                 frame(Kind::End, b""),

@@ -147,7 +147,11 @@ impl Model {
                 }
                 let mut room = Room { channel: channel.clone(), overwrites: Default::default() };
                 for Overwrite { target, allow, deny } in overwrites {
-                    must(self.has_target(*target) && place > self.place_of(*target) && own.contains(*allow | *deny))?;
+                    must(
+                        self.has_target(*target, system)
+                            && place > self.place_of(*target)
+                            && own.contains(*allow | *deny),
+                    )?;
                     room.overwrites.insert(*target, (*allow, *deny));
                 }
                 self.channels.insert(channel.id, room);
@@ -188,7 +192,7 @@ impl Model {
             }
             Command::SetOverwrite { channel, overwrite: Overwrite { target, allow, deny } } => {
                 has_within(*channel, Permissions::VIEW_CHANNEL | Permissions::MANAGE_ROLES)?;
-                must(self.has_target(*target) && place > self.place_of(*target))?;
+                must(self.has_target(*target, system) && place > self.place_of(*target))?;
                 let overwrites = &mut self.channels.get_mut(channel)?.overwrites;
                 let old = overwrites.insert(*target, (*allow, *deny));
                 must(overwrites.len() <= 512)?;
@@ -398,10 +402,11 @@ impl Model {
         })
     }
 
-    fn has_target(&self, target: OverwriteTarget) -> bool {
+    /// Whether an overwrite may be for it; for the system any user's may.
+    fn has_target(&self, target: OverwriteTarget, system: bool) -> bool {
         match target {
             OverwriteTarget::Role(role) => self.roles.contains_key(&role),
-            OverwriteTarget::User(user) => self.members.contains_key(&user),
+            OverwriteTarget::User(user) => system || self.members.contains_key(&user),
         }
     }
 

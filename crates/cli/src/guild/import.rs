@@ -1,5 +1,5 @@
 //! Makes a guild at a node of the lines that an export wrote, as they come. Only channels, which are few, are kept until the last of them, so that
-//! categories are there before what stands under them; and overwrites for users to the end, when these are members.
+//! categories are there before what stands under them.
 //!
 //! Whatever is there already stays as it is and is counted, so that an import that was broken off is gone on with by doing it again.
 
@@ -10,8 +10,8 @@ use std::mem::take;
 use guildhall_client::{Client, ClientError, Guild, Piece};
 use guildhall_proto::limits::BULK_MEMBERS_MAX;
 use guildhall_proto::{
-    Actor, Channel, ChannelId, ChannelKind, Command, CommandError, GuildId, GuildSettings, MemberEdit, MemberFlags,
-    NewMember, Nick, Outcome, Overwrite, OverwriteTarget, Permissions, Position, Role, RoleEdit, RoleId,
+    Actor, Channel, ChannelKind, Command, CommandError, GuildId, GuildSettings, MemberEdit, MemberFlags, NewMember,
+    Nick, Outcome, Overwrite, Permissions, Position, Role, RoleEdit, RoleId,
 };
 use indicatif::ProgressBar;
 use serde::Serialize;
@@ -35,11 +35,11 @@ pub(super) fn import(args: &ImportArgs, out: &mut dyn Write) -> anyhow::Result<(
     if args.json {
         return json(out, &imported);
     }
-    let Imported { guild, created, roles, channels, bans, members, existing, banned, strangers, at } = &imported;
+    let Imported { guild, created, roles, channels, bans, members, existing, banned, at } = &imported;
     let made = if *created { "made" } else { "there before" };
     Ok(writeln!(
         out,
-        "guild {guild}, {made}\t{roles} roles\t{channels} channels\t{bans} bans\t{members} members\t{existing} there before\t{banned} banned\t{strangers} overwrites of others left out\tat {at}"
+        "guild {guild}, {made}\t{roles} roles\t{channels} channels\t{bans} bans\t{members} members\t{existing} there before\t{banned} banned\tat {at}"
     )?)
 }
 
@@ -58,8 +58,6 @@ struct Imported {
     existing: u64,
     /// Members left out, for they are banned.
     banned: u64,
-    /// Overwrites left out, for they are for users who are no members.
-    strangers: u64,
     /// From which position on all of it can be read.
     at: String,
 }
@@ -112,7 +110,6 @@ struct Import {
     line: usize,
     /// Channels to be added next, with the lines in which they stand; members likewise.
     channels: Vec<(usize, (Channel, Vec<Overwrite>))>,
-    overwrites: Vec<(usize, ChannelId, Overwrite)>,
     members: Vec<(usize, NewMember)>,
     bar: ProgressBar,
 }
@@ -144,8 +141,8 @@ impl Import {
         };
         let imported = Imported { guild: id.to_string(), created, ..Imported::default() };
         let bar = bar(members, "members imported");
-        let (channels, overwrites, members) = (Vec::new(), Vec::new(), Vec::new());
-        Ok(Self { guild, id, settings, imported, at, has_owner: false, line: 1, channels, overwrites, members, bar })
+        let (channels, members) = (Vec::new(), Vec::new());
+        Ok(Self { guild, id, settings, imported, at, has_owner: false, line: 1, channels, members, bar })
     }
 
     async fn add_role(&mut self, role: Role) -> anyhow::Result<()> {
@@ -163,9 +160,6 @@ impl Import {
         channels.sort_by_key(|(_, (channel, _))| channel.kind != ChannelKind::Category);
         for (line, (channel, overwrites)) in channels {
             self.line = line;
-            let of_role = |overwrite: &Overwrite| matches!(overwrite.target, OverwriteTarget::Role(_));
-            let (overwrites, of_users): (Vec<_>, Vec<_>) = overwrites.into_iter().partition(of_role);
-            self.overwrites.extend(of_users.into_iter().map(|overwrite| (line, channel.id, overwrite)));
             let command = Command::CreateChannel { channel, overwrites };
             self.imported.channels += u64::from(self.add(command).await?);
         }
@@ -237,18 +231,7 @@ impl Import {
 
     async fn end(mut self) -> anyhow::Result<Imported> {
         self.add_channels().await?;
-        let last = self.line;
         self.add_members().await?;
-        for (line, channel, overwrite) in take(&mut self.overwrites) {
-            self.line = line;
-            match self.guild.call(Actor::System, Command::SetOverwrite { channel, overwrite }).await {
-                Ok(outcome) => self.at = self.at.max(outcome.at()),
-                // It outlives its user's membership, and is made for members only.
-                Err(ClientError::Refused(CommandError::UnknownMember { .. })) => self.imported.strangers += 1,
-                Err(error) => return Err(self.refused(error)),
-            }
-        }
-        self.line = last;
         self.bar.finish_and_clear();
         if !self.has_owner {
             return Err(bad_line(self.line, &anyhow::anyhow!("the owner is not among the members")).into());

@@ -38,9 +38,8 @@ pub(super) struct GuildLine {
     online: Option<u32>,
     roles: usize,
     channels: usize,
-    /// Told of a directory alone.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    bans: Option<usize>,
+    #[serde(default)]
+    bans: usize,
     /// The last owner's.
     epoch: u64,
     /// The last event that is stored.
@@ -127,7 +126,7 @@ impl GuildLine {
             online: None,
             roles: 0,
             channels: 0,
-            bans: None,
+            bans: 0,
             epoch: 0,
             seq: 0,
         }
@@ -143,7 +142,7 @@ impl GuildLine {
         guild: GuildId,
         as_of: AsOf,
         settings: &GuildSettings,
-        (members, online): (u32, u32),
+        (members, online, bans): (u32, u32, u32),
         (roles, channels): (usize, usize),
     ) -> Self {
         Self {
@@ -153,6 +152,7 @@ impl GuildLine {
             online: Some(online),
             roles,
             channels,
+            bans: bans as usize,
             epoch: as_of.at.epoch.0,
             seq: as_of.at.seq.0,
             ..Self::empty(guild, Standing::Alive)
@@ -160,7 +160,7 @@ impl GuildLine {
     }
 
     pub(super) fn of(guild: GuildId, epoch: Epoch, view: &StoredView) -> Self {
-        let nothing = |standing| Self { bans: Some(0), epoch: epoch.0, ..Self::empty(guild, standing) };
+        let nothing = |standing| Self { epoch: epoch.0, ..Self::empty(guild, standing) };
         match view {
             StoredView::Uncreated => nothing(Standing::Uncreated),
             StoredView::Deleted => nothing(Standing::Deleted),
@@ -170,7 +170,7 @@ impl GuildLine {
                 members: view.len(),
                 roles: view.rights().roles().len(),
                 channels: view.rights().channels().len(),
-                bans: Some(view.bans().len()),
+                bans: view.bans().len(),
                 seq: view.position().seq.0,
                 ..nothing(Standing::Alive)
             },
@@ -181,10 +181,9 @@ impl GuildLine {
     pub(super) fn in_full(&self) -> String {
         let Self { guild, standing, name, owner, members, online, roles, channels, bans, epoch, seq } = self;
         let online = online.map(|online| format!("online    {online}\n")).unwrap_or_default();
-        let bans = bans.map(|bans| format!("bans      {bans}\n")).unwrap_or_default();
         format!(
             "guild     {guild}\nstanding  {standing}\nname      {name}\nowner     {owner}\nmembers   {members}\n{online}roles     {roles}\n\
-             channels  {channels}\n{bans}epoch     {epoch}\nseq       {seq}"
+             channels  {channels}\nbans      {bans}\nepoch     {epoch}\nseq       {seq}"
         )
     }
 }
@@ -253,12 +252,9 @@ impl BanLine {
 impl fmt::Display for GuildLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { guild, standing, name, owner: _, members, online, roles, channels, bans, epoch, seq } = self;
-        write!(f, "{guild}\t{standing}\t{name}\t{members} members\t{roles} roles\t{channels} channels")?;
+        write!(f, "{guild}\t{standing}\t{name}\t{members} members\t{roles} roles\t{channels} channels\t{bans} bans")?;
         if let Some(online) = online {
             write!(f, "\t{online} online")?;
-        }
-        if let Some(bans) = bans {
-            write!(f, "\t{bans} bans")?;
         }
         write!(f, "\tat {epoch}.{seq}")
     }

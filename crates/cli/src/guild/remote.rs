@@ -193,6 +193,7 @@ struct Head {
     as_of: AsOf,
     members: u32,
     online: u32,
+    bans: u32,
     settings: Option<GuildSettings>,
     roles: Vec<Role>,
     channels: Vec<(Channel, Vec<Overwrite>)>,
@@ -206,8 +207,8 @@ enum Rest {
 
 impl Head {
     fn new(pieces: &Pieces) -> Self {
-        let (as_of, members, online) = (pieces.as_of(), pieces.members(), pieces.online());
-        Self { as_of, members, online, settings: None, roles: Vec::new(), channels: Vec::new() }
+        let (as_of, members, online, bans) = (pieces.as_of(), pieces.members(), pieces.online(), pieces.bans());
+        Self { as_of, members, online, bans, settings: None, roles: Vec::new(), channels: Vec::new() }
     }
 
     /// Reads all of it, of pieces that have nothing else.
@@ -237,7 +238,7 @@ impl Head {
 
     fn line(&self, guild: GuildId) -> GuildLine {
         let settings = self.settings.as_ref().expect("a client lets nothing through that does not begin with it");
-        let (of_members, of_things) = ((self.members, self.online), (self.roles.len(), self.channels.len()));
+        let (of_members, of_things) = ((self.members, self.online, self.bans), (self.roles.len(), self.channels.len()));
         GuildLine::told(guild, self.as_of, settings, of_members, of_things)
     }
 

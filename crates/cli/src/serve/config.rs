@@ -134,6 +134,10 @@ section! {
     records_group_bytes: usize = records.group_bytes;
     checkpoints_items_max: usize = checkpoints.items_max;
     checkpoints_bytes_max: usize = checkpoints.bytes_max;
+    checkpoints_window_ms: Milliseconds = checkpoints.window;
+    checkpoints_group_items: usize = checkpoints.group_items;
+    checkpoints_group_bytes: usize = checkpoints.group_bytes;
+    room_pause_ms: Milliseconds = room_pause;
     lost_after_s: Seconds = lost_after;
 }
 

@@ -134,10 +134,12 @@ impl Scene<'_> {
         }
     }
 
-    /// The target must be there and stand below the actor.
+    /// The target must be there and stand below the actor. For the system a user need not be a member: an overwrite outlives its user's membership, so a guild
+    /// is not made again without that.
     fn require_overwritable(&self, authority: &Authority<'_>, target: OverwriteTarget) -> Result<(), CommandError> {
         match target {
             OverwriteTarget::Role(role) => self.require_role(role)?,
+            OverwriteTarget::User(_) if authority.is_system() => {}
             OverwriteTarget::User(user) => self.require_member(user)?,
         }
         authority.require_above(self.rank_of(target)).map_err(denied)

@@ -196,7 +196,8 @@ impl Dialer {
 /// The head of an answer in pieces.
 fn head(view: &ViewRef) -> Answer {
     let count = |members| u32::try_from(members).unwrap_or(u32::MAX);
-    Answer::Pieces { as_of: view.as_of(), members: count(view.len()), online: count(view.online()) }
+    let (members, online, bans) = (count(view.len()), count(view.online()), count(view.bans().len()));
+    Answer::Pieces { as_of: view.as_of(), members, online, bans }
 }
 
 async fn outcome(call: impl Future<Output = Result<Outcome, CallError>>) -> Result<Reply, CallError> {

@@ -43,7 +43,7 @@ async fn a_guild_is_shown_as_a_view_has_it() {
     assert_eq!(permissions, Permissions::VIEW_CHANNEL | Permissions::SEND_MESSAGES);
 
     let shown = ask(Read::Show).await.unwrap();
-    assert_eq!(shown.answer, Answer::Pieces { as_of: view.as_of(), members: 40, online: 0 });
+    assert_eq!(shown.answer, Answer::Pieces { as_of: view.as_of(), members: 40, online: 0, bans: 0 });
     assert!(matches!(&shown.pieces[..], [Piece::Settings(_), Piece::Role(_), Piece::Channel(..)]), "{shown:?}");
 
     let page = ask(Read::Members { after: Some(user(10)), limit: Some(5) }).await.unwrap();

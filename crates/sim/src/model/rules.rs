@@ -181,7 +181,7 @@ impl Community {
                     asker.has(Permissions::MANAGE_ROLES)?;
                 }
                 for Overwrite { target, allow, deny } in overwrites {
-                    must(self.has_target(*target) && asker.place > self.place_of_target(*target))?;
+                    must(self.has_target(asker, *target) && asker.place > self.place_of_target(*target))?;
                     asker.has(*allow | *deny)?;
                 }
                 let mut overwrites = overwrites.clone();
@@ -225,7 +225,7 @@ impl Community {
             }
             Command::SetOverwrite { channel, overwrite } => {
                 let room = self.manageable(asker, *channel, Permissions::MANAGE_ROLES)?;
-                must(self.has_target(overwrite.target) && asker.place > self.place_of_target(overwrite.target))?;
+                must(self.has_target(asker, overwrite.target) && asker.place > self.place_of_target(overwrite.target))?;
                 let before = room.overwrites.get(&overwrite.target).copied();
                 must(before.is_some() || room.overwrites.len() < OVERWRITES_MAX)?;
                 must(self.own_within(asker, room).contains(changed_bits(before.as_ref(), Some(overwrite))))?;
@@ -401,10 +401,11 @@ impl Community {
         })
     }
 
-    fn has_target(&self, target: OverwriteTarget) -> bool {
+    /// Whether an overwrite may be for it; for the system any user's may.
+    fn has_target(&self, asker: &Asker, target: OverwriteTarget) -> bool {
         match target {
             OverwriteTarget::Role(role) => self.roles.contains_key(&role),
-            OverwriteTarget::User(user) => self.members.contains_key(&user),
+            OverwriteTarget::User(user) => asker.is_system() || self.members.contains_key(&user),
         }
     }
 

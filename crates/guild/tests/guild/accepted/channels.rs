@@ -1,6 +1,6 @@
 //! Channels and their overwrites made, changed, moved, deleted.
 
-use guildhall_proto::{Actor, Channel, ChannelEdit, Command, EventKind, Permissions};
+use guildhall_proto::{Actor, Channel, ChannelEdit, Command, CommandError, EventKind, Permissions};
 
 use crate::world::*;
 
@@ -100,4 +100,14 @@ fn an_overwrite_outlives_its_member_and_can_still_be_taken_away() {
     world.system(Command::RemoveMember { user: user_id(PLAIN) });
     let remove = Command::RemoveOverwrite { channel: channel_id(GENERAL), target: for_user(PLAIN) };
     world.applies(Actor::System, remove);
+}
+
+#[test]
+fn an_overwrite_by_the_system_may_come_before_its_member_and_then_holds() {
+    let mut world = World::new();
+    world.system(set_overwrite(GENERAL, overwrite(for_user(STRANGER), NONE, Permissions::SEND_MESSAGES)));
+    world.system(Command::AddMember(new_member(STRANGER, &[])));
+    let refused = world.refuses(by(STRANGER), Command::Publish(message(GENERAL)));
+    let missing = CommandError::MissingPermissions { missing: Permissions::SEND_MESSAGES };
+    assert_eq!(refused, missing);
 }

@@ -72,11 +72,12 @@ fn who_is_no_member_does_nothing_and_nothing_is_done_to_them() {
         rename(STRANGER, "Eve"),
         Command::RemoveMember { user: user_id(STRANGER) },
         Command::TransferOwnership { to: user_id(STRANGER) },
-        set_overwrite(GENERAL, overwrite(for_user(STRANGER), Default::default(), Default::default())),
         mentioning(GENERAL, Mentions { users: vec![user_id(STRANGER)], ..Mentions::default() }),
     ] {
         assert_eq!(world.refuses(Actor::System, command), unknown);
     }
+    let theirs = set_overwrite(GENERAL, overwrite(for_user(STRANGER), Default::default(), Default::default()));
+    assert_eq!(world.refuses(by(OWNER), theirs), unknown);
     let attach = SessionRequest::Attach { user: user_id(STRANGER), status: Status::Online };
     assert_eq!(world.refuses_session(1, attach), unknown);
 }
