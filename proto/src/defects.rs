@@ -192,8 +192,10 @@ defects! {
         "An owner whose guild moves says so also to those whose commands it has applied and not answered yet.";
     GrantBorrowed "grant-borrowed" in sim breaks [1, 11]:
         "A node claims guilds that are placed elsewhere, by the grant of who has them.";
-    MovedKept "moved-kept" in sim breaks [11, 9]:
+    MovedKept "moved-kept" in sim breaks [1, 11, 9]:
         "An owner goes on when its guild is placed elsewhere.";
+    DeletedForgotten "deleted-forgotten" in sim breaks [3]:
+        "Of a guild that was deleted a node says that there is none, also to who asks again for what was done before.";
     LinkEndsNext "link-ends-next" in sim breaks [11]:
         "The end of a link, noticed late, ends the feeds of the link after it.";
     FeedOverEpochs "feed-over-epochs" in sim breaks [4, 2, 11]:

@@ -490,7 +490,7 @@ impl World {
         let most = self.steps + SETTLED_WITHIN_STEPS;
         loop {
             let unrest = self.unrest();
-            let Err(unrest) = unrest else { return Ok(()) };
+            let Err(unrest) = unrest else { return self.owners_are_latest() };
             if self.wire.now > deadline || self.steps > most {
                 return Err(Promise::Liveness.breach(format!("it does not come to rest: {unrest}")));
             }
@@ -504,6 +504,16 @@ impl World {
                 return Err(Promise::Liveness.breach(format!("nothing happens any more: {unrest}")));
             }
         }
+    }
+
+    /// At rest every node has heard where guilds are: who goes on as an owner is the latest that its guild has had.
+    fn owners_are_latest(&self) -> Result<(), Breach> {
+        let owners = self.nodes.iter().flat_map(Node::owners).map(|owner| owner.owned);
+        owners.into_iter().try_for_each(|owned| {
+            Promise::OneOwner.require(self.watch.ledger.is_latest(owned.guild, owned.epoch), || {
+                format!("{owned:?} goes on, and its guild has had a later owner")
+            })
+        })
     }
 
     fn unrest(&self) -> Result<(), String> {

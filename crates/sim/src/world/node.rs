@@ -504,6 +504,8 @@ impl World {
         let creates = waiting.iter().any(Posted::creates);
         // Of one that was deleted it is known still what was answered before.
         let asks = waiting.iter().any(|waiting| matches!(waiting.ask, Ask::Command { .. }));
+        #[cfg(feature = "defects")]
+        let asks = asks && !guildhall_proto::Defect::DeletedForgotten.is_on();
         if life == Existing::Deleted && !asks || life == Existing::Never && !creates {
             drop(state);
             for waiting in waiting {

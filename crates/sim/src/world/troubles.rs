@@ -22,6 +22,7 @@ pub(crate) enum Again {
     Disk { machine: usize },
     Link { client: Host, node: usize },
     Node { node: usize },
+    Guild { guild: GuildId, at: usize },
 }
 
 impl World {
@@ -89,7 +90,13 @@ impl World {
                 let nodes = self.nodes_of(self.machine_of(guild));
                 // One in four goes back to where its shard is.
                 let to = if self.fault_dice.one_in(4) { None } else { self.fault_dice.one_of(&nodes).copied() };
+                let before = self.placed(guild);
                 self.place_guild(guild, to);
+                // Half of them are back before long, perhaps before anybody there has heard that they were gone.
+                if let Some(at) = before.filter(|_| self.fault_dice.one_in(2)) {
+                    let after = Micros::millis(self.fault_dice.within(5, 800));
+                    self.wire.later(after, Happening::Well(Again::Guild { guild, at }));
+                }
             }
             Trouble::StopNode => self.stop_node(node, while_ms),
             Trouble::Retire => {
@@ -124,6 +131,7 @@ impl World {
             Again::Link { client, node } => self.wire.mend(client, node),
             Again::Node { node } if self.nodes[node].has_left => self.join(node),
             Again::Node { .. } => {}
+            Again::Guild { guild, at } => self.place_guild(guild, Some(at)),
         }
     }
 
