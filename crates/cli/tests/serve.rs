@@ -11,7 +11,7 @@ use std::thread;
 
 use serde_json::{Value, json};
 
-use crate::world::World;
+use crate::world::{Node, World};
 
 #[test]
 fn a_node_tells_where_it_is_and_answers_until_it_is_told_to_end() {

@@ -108,6 +108,10 @@ impl Routes {
 
     /// A guild was looked for at a node to which there is no link, or which says that it is stopping: the guild may be elsewhere soon. O(log entries).
     pub fn doubt_of(&mut self, guild: GuildId, node: NodeId) {
+        #[cfg(feature = "defects")]
+        if guildhall_proto::Defect::DoubtedFollowed.is_on() {
+            return;
+        }
         if let Some(entry) = self.entries.get_mut(&guild) {
             entry.doubt(node);
         }

@@ -181,7 +181,7 @@ impl World {
                     if self.send_call(client, call, node) {
                         return Ok(());
                     }
-                    self.doubt(client, index_of(node));
+                    self.doubt_of(client, call, index_of(node));
                     Input::Unsent
                 }
             };
@@ -266,7 +266,7 @@ impl World {
             Err(why) => (input_of(why), None),
         };
         if answer.is_none() && matches!(input, Input::Unsent) {
-            self.doubt(client, link.node);
+            self.doubt_of(client, call, link.node);
         }
         let step = self.told(client, call, input)?;
         self.perform_step(client, call, step, answer)
@@ -358,6 +358,15 @@ impl World {
         let Ways { routes, naive, .. } = &mut self.clients[number_of(client)].clusters[machine];
         routes.doubt(id_of(node));
         naive.doubts(id_of(node));
+    }
+
+    /// A client doubts that a node has the guild of a call.
+    fn doubt_of(&mut self, client: Host, call: u64, node: usize) {
+        let Some(guild) = self.outgoing(client, call).map(|outgoing| outgoing.guild) else { return };
+        let machine = self.nodes[node].machine;
+        let Ways { routes, naive, .. } = &mut self.clients[number_of(client)].clusters[machine];
+        routes.doubt_of(guild, id_of(node));
+        naive.doubts_of(guild, id_of(node));
     }
 
     /// A relay is told where its guild is now.

@@ -30,6 +30,13 @@ struct Word {
     seen: Option<NodeId>,
 }
 
+impl Word {
+    fn doubt(&mut self, node: NodeId) {
+        self.is_doubted |= self.said.is_some_and(|said| said.node == node);
+        self.seen = self.seen.filter(|seen| *seen != node);
+    }
+}
+
 impl Naive {
     pub(super) const fn new(routes: RoutesConfig, budget: BudgetConfig, since: Micros) -> Self {
         Self { routes, budget, since, words: BTreeMap::new(), begun: 0, repeated: 0 }
@@ -74,9 +81,12 @@ impl Naive {
     }
 
     pub(super) fn doubts(&mut self, node: NodeId) {
-        for word in self.words.values_mut() {
-            word.is_doubted |= word.said.is_some_and(|said| said.node == node);
-            word.seen = word.seen.filter(|seen| *seen != node);
+        self.words.values_mut().for_each(|word| word.doubt(node));
+    }
+
+    pub(super) fn doubts_of(&mut self, guild: GuildId, node: NodeId) {
+        if let Some(word) = self.words.get_mut(&guild) {
+            word.doubt(node);
         }
     }
 
