@@ -2,18 +2,17 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use guildhall_client::{Client, ClientError, Freshness, Guild, Piece};
 use guildhall_proto::limits::USER_SESSIONS_MAX;
 use guildhall_proto::{
-    Actor, ChannelId, ChannelKind, CommandError, GuildId, GuildSettings, Level, Member, Name, Outcome, Position,
-    RoleId, UserId,
+    ChannelId, ChannelKind, CommandError, GuildId, GuildSettings, Level, Member, Name, Position, RoleId, UserId,
 };
-use tokio::task::JoinSet;
 
 use super::LoadError;
 use super::seat::Seat;
 use crate::bars;
+use crate::trial::founding;
 use crate::trial::rights::Rights;
 use crate::trial::shape::Shape;
 use crate::trial::tamper::{Meddler, Overheard, Tamper};
@@ -53,38 +52,17 @@ pub(super) struct Spread {
 /// # Errors
 /// [`LoadError::GuildExists`]; anything else if a call fails.
 pub(super) async fn make(client: &Client, shape: Shape) -> anyhow::Result<()> {
-    let guild = client.guild(shape.guild);
-    let (create, rest) = shape.founding("load");
-    match guild.call(Actor::System, create).await {
-        Ok(_) => {}
-        Err(ClientError::Refused(CommandError::GuildExists)) => {
-            return Err(LoadError::GuildExists { guild: shape.guild }.into());
-        }
-        Err(error) => return Err(error).context("the guild is not made"),
-    }
-    for command in rest {
-        guild.call(Actor::System, command).await.context("the guild is not made")?;
-    }
     let bar = bars::bar(shape.members - 1, "members imported");
-    let (mut imports, mut importing) = (shape.imports(), JoinSet::new());
-    loop {
-        if importing.len() < IMPORTS_AHEAD
-            && let Some(command) = imports.next()
-        {
-            let guild = guild.clone();
-            importing.spawn(async move { guild.call(Actor::System, command).await });
-            continue;
-        }
-        match importing.join_next().await {
-            None => break,
-            Some(done) => match done.context("an import failed")?.context("an import failed")? {
-                Outcome::MembersImported { added, stopped: None, .. } => bar.inc(added.into()),
-                outcome => bail!("an import came to {outcome:?}"),
-            },
-        }
-    }
+    let made = founding::found(&client.guild(shape.guild), shape, "load", |members, _| bar.inc(members)).await;
     bar.finish_and_clear();
-    Ok(())
+    match made {
+        Err(error) if is_there_already(&error) => Err(LoadError::GuildExists { guild: shape.guild }.into()),
+        made => made,
+    }
+}
+
+fn is_there_already(error: &anyhow::Error) -> bool {
+    error.downcast_ref() == Some(&ClientError::Refused(CommandError::GuildExists))
 }
 
 impl Found {
@@ -194,7 +172,5 @@ impl Found {
     }
 }
 
-/// Imports begun and not done: while one is carried out, the next is on its way.
-const IMPORTS_AHEAD: usize = 2;
 /// Members without sessions that are kept in mind, to be changed.
 const STRANGERS_MAX: u64 = 100_000;

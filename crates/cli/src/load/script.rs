@@ -143,5 +143,5 @@ impl Changer {
 }
 
 /// Tell what is drawn for one from what is drawn for the other.
-const SPEAKING: u64 = 0x7370_6561_6B;
+const SPEAKING: u64 = 0x0073_7065_616B;
 const CHANGING: u64 = 0x6368_616E_6765;

@@ -35,7 +35,10 @@ pub(crate) async fn found(
         let Some(done) = importing.join_next().await else { return Ok(()) };
         match done.context("an import failed")?.context("an import failed")? {
             (Outcome::MembersImported { added, stopped: None, .. }, took) => imported(added.into(), took),
-            (outcome, _) => bail!("an import came to {outcome:?}"),
+            (
+                outcome @ (Outcome::MembersImported { .. } | Outcome::MembersPruned { .. } | Outcome::Applied { .. }),
+                _,
+            ) => bail!("an import came to {outcome:?}"),
         }
     }
 }
