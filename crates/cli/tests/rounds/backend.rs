@@ -129,11 +129,10 @@ async fn listen(mut session: SessionStream, number: u64) {
         match delivery {
             Delivery::Event(event) => {
                 let Position { epoch, seq } = event.position;
-                let message = match &event.kind {
-                    EventKind::MessagePublished(message) => {
-                        u64::from_le_bytes(message.payload.bytes()[..].try_into().unwrap())
-                    }
-                    _ => 0,
+                let message = if let EventKind::MessagePublished(message) = &event.kind {
+                    u64::from_le_bytes(message.payload.bytes()[..].try_into().unwrap())
+                } else {
+                    0
                 };
                 say(number, "event", &[epoch.0, seq.0, message]);
             }
