@@ -7,7 +7,6 @@ mod world;
 
 use std::fs;
 use std::process::Output;
-use std::thread;
 
 use serde_json::{Value, json};
 
@@ -151,7 +150,7 @@ fn what_is_broken_on_purpose_under_load_is_found_and_nothing_else() {
     let world = World::new();
     world.issue("backend", "load", "authority", "load");
     let mut node = world.serve("a");
-    let args = ["--sessions", "100", "--active", "50", "--messages", "200", "--changes", "200", "--seconds", "1"];
+    let args = ["--sessions", "100", "--active", "50", "--messages", "200", "--changes", "200", "--seconds", "2"];
     let made = ["--members", "300"];
     let ways = [("lost", &made[..]), ("duplicated", &["--streams"]), ("reordered", &[]), ("leaked", &["--streams"])];
     for (broken, more) in ways {
@@ -160,13 +159,6 @@ fn what_is_broken_on_purpose_under_load_is_found_and_nothing_else() {
             assert_eq!(report[fault], u64::from(fault == broken), "{broken}, {fault}: {report}");
         }
     }
-    // Two loads of one guild: each hears what none of its own calls explains.
-    let both = ["1", "--sessions", "10", "--seconds", "2"];
-    let reports = thread::scope(|scope| {
-        let loads = [(); 2].map(|()| scope.spawn(|| load(&node, &both, 1)));
-        loads.map(|load| load.join().unwrap())
-    });
-    assert!(reports.iter().all(|report| report["unexplained"].as_u64().unwrap() > 0), "{reports:?}");
     assert!(node.end("TERM").success());
 }
 

@@ -79,7 +79,7 @@ permissions, written a second time and as plainly as can be; and compared with w
 which all sessions hear: so it is known what they have heard by then, and what was checked is not kept.
 
 The guilds should be there for that alone: members have other nicks and roles afterwards, and whoever else changes a guild meanwhile makes the \
-check fail. All nine in ten sessions that are passive hear messages only if these call them.";
+check fail. Sessions that are passive, nine in ten unless something else is said, hear messages only if these call them.";
 
 pub(super) const AFTER_HELP: &str = "\
 What is reported (--json; the tables say the same):
