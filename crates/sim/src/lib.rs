@@ -12,6 +12,9 @@
 //! by their members' digest. Of an event that is heard it takes the position alone, for the ears hold the event against the one that was let
 //! out there.
 //!
+//! What is asked of a guild is a call of some client, driven by the machines of `guildhall_cluster` over links that end when they like. The
+//! nodes of a machine share its store and are a cluster of their own, with the coordinator that the store gives; a guild is moved among them.
+//!
 //! # How to read a violation
 //!
 //! ```text
@@ -21,7 +24,7 @@
 //! shrunk to 7310 steps by --seed 33 --steps 5400 --workload mixed --faults mixed --without kill,slow-disk: promise 4 (Order): …
 //! ```
 //!
-//! The first line says which promise of the design was broken (11 is liveness, 12 a panic), by whom, and at which position `epoch.seq`.
+//! The first line says which promise of the design was broken (11 is liveness, 12 a panic, 13 where calls go), by whom, and at which position `epoch.seq`.
 //! Then comes what was asked and what went wrong before it, in virtual microseconds. The last line is the shortest run found that breaks the same
 //! promise: nothing of a run hangs on the machine, so with these arguments the binary runs it again, with whatever is printed along the
 //! way. A seed that has found something is kept in `tests/seeds`: its arguments, with a line that says what. But what a seed does shifts

@@ -9,7 +9,7 @@ use super::backend::{Coming, Errand, Holding};
 use super::client::{Client, Terms, Whose, number_of};
 use super::machine::End;
 use super::message::{Ask, Happening, Which};
-use super::wire::{End as LinkEnd, Host, LinkId};
+use super::wire::Host;
 use super::{Seen, What, World};
 use crate::check::{Breach, EarId, Promise};
 use crate::faults::Trouble;
@@ -235,15 +235,10 @@ impl World {
         }
     }
 
-    /// A node has said nothing for so long that its clients give their links to it up; of that it knows nothing.
+    /// A node has said nothing for long.
     pub(super) fn silent(&mut self, node: usize) {
         if self.nodes[node].is_paused() {
-            let links: Vec<LinkId> =
-                self.hosts().into_iter().filter_map(|client| self.wire.link(client, node)).collect();
             self.cut_all(node);
-            for link in links {
-                self.wire.later(Micros(0), Happening::LinkOver { link, end: LinkEnd::Client });
-            }
         }
     }
 
@@ -261,10 +256,7 @@ impl World {
 
     pub(super) fn unpause(&mut self, node: usize) -> Result<(), Breach> {
         for happening in self.nodes[node].unpause() {
-            // What it was asked it goes on with at once; that others have its guilds by now it hears sooner or later.
-            let is_bell = matches!(happening, Happening::Bell { .. });
-            let after = if is_bell { self.wire.between(Micros(0), Micros::millis(400)) } else { Micros(0) };
-            self.wire.later(after, happening);
+            self.wire.later(Micros(0), happening);
         }
         Ok(())
     }
