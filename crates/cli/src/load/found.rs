@@ -79,7 +79,11 @@ pub(super) async fn make(client: &Client, shape: Shape) -> anyhow::Result<()> {
             None => break,
             Some(done) => match done.context("an import failed")?.context("an import failed")? {
                 Outcome::MembersImported { added, stopped: None, .. } => bar.inc(added.into()),
-                outcome => bail!("an import came to {outcome:?}"),
+                outcome @ (Outcome::Applied { .. }
+                | Outcome::MembersImported { .. }
+                | Outcome::MembersPruned { .. }) => {
+                    bail!("an import came to {outcome:?}")
+                }
             },
         }
     }
