@@ -1,7 +1,7 @@
 //! Loads guilds at a node that runs, as a backend node would, and checks every delivery.
 //!
-//! Each guild is [found](found) as it is, or made; sessions are [seated](seat) among its members, [attached](house), and [hear](ear). [Calls](drive) of a
-//! [script](script) begin when they are due. What the answers say goes into a [ledger](ledger). Now and then a bell is [rung](watch) that all
+//! Each guild is [found] as it is, or made; sessions are [seated](seat) among its members, [attached](house), and [hear](ear). [Calls](drive) of a
+//! [script] begin when they are due. What the answers say goes into a [ledger]. Now and then a bell is [rung](watch) that all
 //! sessions hear; what they have heard before it is then [judged](judge) by the ledger and the plain rule, and forgotten.
 
 mod drive;

@@ -159,6 +159,11 @@ impl Client {
         &self.held.counters
     }
 
+    /// Links that stand, of all nodes together.
+    pub fn links(&self) -> usize {
+        self.held.links.len()
+    }
+
     /// Closes all links, and tells the nodes. Sessions are cut.
     ///
     /// ```

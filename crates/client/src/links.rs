@@ -18,7 +18,8 @@ use crate::feeds::{self, Feeds};
 /// The links that stand.
 #[derive(Debug, Default)]
 pub(crate) struct Links {
-    standing: Mutex<BTreeMap<NodeId, Arc<Linked>>>,
+    /// By their nodes. A node may be linked by several of its addresses: the last of its links to come to stand is the one that is used.
+    standing: Mutex<BTreeMap<NodeId, Vec<Arc<Linked>>>>,
     /// Told when one comes to stand.
     pub(crate) news: Notify,
     /// What kept the last one from standing.
@@ -37,14 +38,18 @@ pub(crate) struct Linked {
 
 impl Links {
     pub(crate) fn find(&self, node: NodeId) -> Option<Arc<Linked>> {
-        self.standing.lock().get(&node).cloned()
+        self.standing.lock().get(&node)?.last().cloned()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.standing.lock().values().map(Vec::len).sum()
     }
 
     /// Any of them, in turn.
     pub(crate) fn any(&self) -> Option<Arc<Linked>> {
         let standing = self.standing.lock();
         let turn = self.turn.fetch_add(1, Ordering::Relaxed) as usize;
-        standing.values().nth(turn % standing.len().max(1)).cloned()
+        standing.values().nth(turn % standing.len().max(1))?.last().cloned()
     }
 
     /// Notes why a link did not come to stand.
@@ -58,16 +63,20 @@ impl Links {
     }
 
     fn stands(&self, linked: &Arc<Linked>) {
-        self.standing.lock().insert(linked.node(), Arc::clone(linked));
+        self.standing.lock().entry(linked.node()).or_default().push(Arc::clone(linked));
         self.news.notify_waiters();
     }
 
-    fn ended(&self, linked: &Arc<Linked>) {
+    /// Whether no other link to its node is left.
+    fn ended(&self, linked: &Arc<Linked>) -> bool {
         let mut standing = self.standing.lock();
-        // The node may be linked anew already, by its other address.
-        if standing.get(&linked.node()).is_some_and(|current| Arc::ptr_eq(current, linked)) {
+        let Some(of_node) = standing.get_mut(&linked.node()) else { return true };
+        of_node.retain(|other| !Arc::ptr_eq(other, linked));
+        let is_last = of_node.is_empty();
+        if is_last {
             standing.remove(&linked.node());
         }
+        is_last
     }
 }
 
@@ -119,8 +128,9 @@ pub(crate) async fn keep(shared: Arc<Shared>, address: SocketAddr, seed: u64) {
             () = refresh_keys(&shared, &linked) => linked.dialed.closed().await,
         };
         tracing::info!(%address, node = %linked.node(), %closed, "link ended");
-        shared.links.ended(&linked);
-        shared.routes.lock().doubt(linked.node());
+        if shared.links.ended(&linked) {
+            shared.routes.lock().doubt(linked.node());
+        }
         linked.feeds.end();
     }
 }

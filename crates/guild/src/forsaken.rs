@@ -58,7 +58,7 @@ impl Guild {
             }
             releases -= 1;
             let before = self.sessions.status(user);
-            self.sessions.detach(session, user).expect("its row says whose it is");
+            self.sessions.remove(session);
             self.forsaken.released += 1;
             if let Life::Alive(_) = self.life {
                 self.show_status(user, before, effects);

@@ -449,7 +449,7 @@ impl Guild {
                 (user, Reply::Accepted(self.position))
             }
             SessionRequest::Detach { user } => {
-                self.sessions.detach(session, user)?;
+                self.sessions.detach(word.sponsor, session, user)?;
                 (user, Reply::Accepted(self.position))
             }
             SessionRequest::Release { user, generation } => {

@@ -118,14 +118,23 @@ impl Sessions {
         generation: Generation,
     ) -> Result<(), CommandError> {
         self.require_holder(session, user, generation)?;
-        self.detach(session, user)
+        self.remove(session);
+        Ok(())
     }
 
-    /// Takes a session of `user` away.
-    pub(crate) fn detach(&mut self, session: SessionId, user: UserId) -> Result<(), CommandError> {
-        self.require(session, user)?;
-        self.rows.remove(BY_SESSION, session.get());
+    /// Takes a session of `user` away of which this sponsor has told last: who does not know as which the owner knows it is not to end it where it
+    /// is held by another meanwhile.
+    pub(crate) fn detach(&mut self, sponsor: Sponsor, session: SessionId, user: UserId) -> Result<(), CommandError> {
+        if self.require(session, user)?.sponsor != sponsor {
+            return Err(CommandError::SessionSuperseded { session });
+        }
+        self.remove(session);
         Ok(())
+    }
+
+    /// Takes a session away, if it is there.
+    pub(crate) fn remove(&mut self, session: SessionId) {
+        self.rows.remove(BY_SESSION, session.get());
     }
 
     /// Requires that a session is attached, is `user`'s, and that nobody has taken it over from the holder of this generation.

@@ -7,8 +7,8 @@ use arc_swap::ArcSwapOption;
 use guildhall_guild::{Reply, Scanned, SessionRequest, TurnId};
 use guildhall_members::{Folded, View};
 use guildhall_proto::{
-    Actor, CallError, ChannelId, Command, CommandError, Ephemeral, Epoch, Event, GuildId, OpId, SessionId, Sponsor,
-    Subject, UserId,
+    Actor, CallError, ChannelId, Command, CommandError, Ephemeral, Epoch, Event, Grant, GuildId, OpId, SessionId,
+    Sponsor, Subject, UserId,
 };
 use guildhall_ring::{LatestReader, Reader};
 use guildhall_sessions::{Feed, Holder};
@@ -25,6 +25,8 @@ use crate::owner::Bedtime;
 #[derive(Debug)]
 pub(crate) struct Live {
     pub(crate) guild: GuildId,
+    /// By which it was claimed.
+    pub(crate) grant: Grant,
     pub(crate) mailbox: Mailbox<Posted, Control>,
     /// What readers read; `None` if the guild does not exist.
     pub(crate) view: ArcSwapOption<View>,
@@ -120,7 +122,7 @@ impl Holder for Live {
 impl Live {
     pub(crate) fn new(
         guild: GuildId,
-        epoch: Epoch,
+        (grant, epoch): (Grant, Epoch),
         mailbox: Mailbox<Posted, Control>,
         view: Option<View>,
         events: Reader<Arc<Event>>,
@@ -130,6 +132,7 @@ impl Live {
         let view = ArcSwapOption::new(view.map(Arc::new));
         Self {
             guild,
+            grant,
             mailbox,
             view,
             feed: Feed::new(epoch, events, told),

@@ -214,6 +214,11 @@ impl<T, C> Mailbox<T, C> {
         drop(control);
     }
 
+    /// Whether it takes no items any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.queue.lock().closed
+    }
+
     /// Takes no items any more, unless some are queued: then nothing changes. Whether it is closed.
     pub(crate) fn close_if_empty(&self) -> bool {
         let mut queue = self.queue.lock();

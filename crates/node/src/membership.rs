@@ -3,17 +3,19 @@
 //! Before a guild is claimed the placement in force is looked at: one that is to be elsewhere is not, and its callers are told where. When the
 //! placement changes, the owners of guilds that are to be elsewhere end as at a stop: they let out what they have accepted, hand the store a last
 //! checkpoint, and who waits asks again, which leads to the next node. That one may claim a guild before it has ended here; then the store takes
-//! nothing more from here, and the guild retires. So the placement says who may try, and the store alone who may write.
+//! nothing more from here, and what is durable retires the guild. So the placement says who may try, and the store alone who may write.
+//!
+//! An owner also ends if the guild is to be here, but by another leave than it was claimed by: it may have been elsewhere meanwhile, and another may have
+//! claimed it there, or yet claim it by a leave that was given between. The next owner here claims by the leave in force, which shuts all those out.
 
 use std::fmt;
 use std::sync::Arc;
 
 use guildhall_cluster::{Bell, Coordinator, Placement};
 use guildhall_proto::{CallError, Grant, GuildId, Instance, NodeId};
-use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::sync::{Semaphore, watch};
 
-use crate::live::NoReply;
+use crate::live::{Control, Live, NoReply};
 use crate::registry::{LEAVING_MAX, Places};
 
 /// Which node this is of a cluster, and who says what it may own.
@@ -52,6 +54,17 @@ impl Whereabouts {
         }
     }
 
+    /// That a guild is to be here, and by the leave that it was claimed by.
+    ///
+    /// # Errors
+    /// As [`grant`](Self::grant); `Unavailable` if there is another leave.
+    pub(crate) fn require(&self, live: &Live) -> Result<(), CallError> {
+        match self {
+            Self::Here => Ok(()),
+            Self::Placed(own) => own.require(&own.coordinator.placement(), live),
+        }
+    }
+
     /// Has owners end whose guilds are to be elsewhere, whenever the placement changes. Must be called within a tokio runtime.
     pub(crate) fn watch(&self, places: Arc<Places>) -> Watching {
         let Self::Placed(own) = self else {
@@ -76,25 +89,37 @@ impl Membership {
             None => Err(unplaced("no node of the cluster is alive")),
         }
     }
+
+    fn require(&self, placement: &Placement, live: &Live) -> Result<(), CallError> {
+        match self.grant(placement, live.guild)? == live.grant {
+            true => Ok(()),
+            false => Err(unplaced("the guild was placed anew")),
+        }
+    }
 }
 
-/// Ends with the bell that rings.
+/// Ends with the bell that rings. All that is elsewhere is closed at once; a few at a time are waited for, and nobody waits for them here.
 async fn leave_what_is_elsewhere(own: Membership, places: Arc<Places>, mut rung: watch::Receiver<()>) {
+    let leaving = Arc::new(Semaphore::new(LEAVING_MAX));
     while rung.changed().await.is_ok() {
         let placement = own.coordinator.placement();
-        let mut leaving = JoinSet::new();
         for awake in places.awake_by_shard() {
-            for live in awake.into_iter().filter(|live| own.grant(&placement, live.guild).is_err()) {
-                if leaving.len() >= LEAVING_MAX {
-                    leaving.join_next().await;
+            for live in awake.into_iter().filter(|live| own.require(&placement, live).is_err()) {
+                // Told before, it has nothing more to be told.
+                if !live.mailbox.is_closed() {
+                    live.mailbox.post_control(Control::Stop(NoReply::Unhandled));
+                    tokio::spawn(leave(live, Arc::clone(&leaving)));
                 }
-                leaving.spawn(live.stop(NoReply::Unhandled));
             }
             // A shard is some hundred microseconds' work.
             tokio::task::yield_now().await;
         }
-        leaving.join_all().await;
     }
+}
+
+async fn leave(live: Arc<Live>, leaving: Arc<Semaphore>) {
+    let _place = leaving.acquire().await.expect("the semaphore is never closed");
+    live.leave().await;
 }
 
 fn unplaced(reason: &str) -> CallError {

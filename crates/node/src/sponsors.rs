@@ -36,6 +36,8 @@ struct Runs {
     last: u32,
     /// Of them, those without a link.
     away: usize,
+    /// Last links that have ended so far.
+    ends: u64,
 }
 
 /// One run of a backend.
@@ -43,8 +45,8 @@ struct Runs {
 struct Run {
     sponsoring: Arc<Sponsoring>,
     links: usize,
-    /// How often its last link has ended.
-    ends: u64,
+    /// The number of the end of its last link.
+    end: u64,
 }
 
 /// A sponsor, as its calls speak for it.
@@ -75,20 +77,21 @@ impl Sponsors {
             return sponsoring;
         }
         let sponsoring = Arc::new(Sponsoring { sponsor: runs.next(), told: Mutex::new(Some(HashSet::new())) });
-        runs.by_peer.insert(peer.clone(), Run { sponsoring: Arc::clone(&sponsoring), links: 1, ends: 0 });
+        runs.by_peer.insert(peer.clone(), Run { sponsoring: Arc::clone(&sponsoring), links: 1, end: 0 });
         sponsoring
     }
 
     fn link_ended(&self, peer: &Peer) -> Left {
         let mut runs = self.runs.lock();
-        let away = runs.away;
+        let (away, ends) = (runs.away, runs.ends + 1);
         let run = runs.by_peer.get_mut(peer).expect("a run is there as long as it has links");
         run.links -= 1;
         if run.links > 0 {
             return Left::Nothing;
         }
-        run.ends += 1;
-        let ends = run.ends;
+        run.end = ends;
+        runs.ends = ends;
+        let run = &runs.by_peer[peer];
         if run.sponsoring.has_spoken() && away < AWAY_MAX {
             runs.away += 1;
             return Left::Away(ends);
@@ -97,9 +100,9 @@ impl Sponsors {
     }
 
     /// The sponsor of a run that has had no link since its end of that number, and is forgotten.
-    fn give_up(&self, peer: &Peer, ends: u64) -> Option<Arc<Sponsoring>> {
+    fn give_up(&self, peer: &Peer, end: u64) -> Option<Arc<Sponsoring>> {
         let mut runs = self.runs.lock();
-        runs.by_peer.get(peer).filter(|run| run.links == 0 && run.ends == ends)?;
+        runs.by_peer.get(peer).filter(|run| run.links == 0 && run.end == end)?;
         runs.away -= 1;
         runs.by_peer.remove(peer).map(|run| run.sponsoring)
     }
@@ -255,7 +258,7 @@ mod tests {
         assert!(matches!(sponsors.link_ended(&peer(0)), Left::Gone(_)));
         for number in 0..AWAY_MAX as u64 {
             speaks(&sponsors.linked(&peer(number)));
-            assert!(matches!(sponsors.link_ended(&peer(number)), Left::Away(1)));
+            assert!(matches!(sponsors.link_ended(&peer(number)), Left::Away(_)));
         }
         speaks(&sponsors.linked(&peer(u64::MAX)));
         assert!(matches!(sponsors.link_ended(&peer(u64::MAX)), Left::Gone(_)));

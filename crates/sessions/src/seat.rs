@@ -90,7 +90,7 @@ impl<G: Guilds> Seat<G> {
                 }
                 Err(error) => match Later::of(error) {
                     Later::PlaceAgain => drop(timeout_at(deadline, changes).await),
-                    Later::Opened => relay.opened().await,
+                    Later::Opened => drop(timeout_at(deadline, relay.opened()).await),
                     Later::AttachAgain => {
                         tokio::task::yield_now().await;
                         accepted = seat.attach(status, Before::Yes).await?;

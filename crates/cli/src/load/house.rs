@@ -1,6 +1,5 @@
 //! The sessions of one guild while they are attached: to one backend node or several, each served by itself or with all others there.
 
-use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use guildhall_guild::{CallId, Effect, Guild, GuildConfig, Input};
-use guildhall_proto::{CallError, CommandError, Epoch, GuildId, Millis, Position};
+use guildhall_proto::{CallError, CommandError, Epoch, Grant, GuildId, Millis, Position};
 use guildhall_ring::{Cursor, latest, ring_within};
 use guildhall_store::{Claim, StoreError};
 
@@ -84,9 +84,9 @@ impl Loader {
                     return under_way.tell(Err(CallError::Stopping));
                 }
                 // So has who looked when the placement changed.
-                if let Err(elsewhere) = self.around.whereabouts.grant(guild) {
+                if let Err(moved) = self.around.whereabouts.require(&live) {
                     live.stop(NoReply::Unhandled).await;
-                    return under_way.tell(Err(elsewhere));
+                    return under_way.tell(Err(moved));
                 }
                 under_way.tell(Ok(live));
             }
@@ -131,7 +131,7 @@ impl Loader {
             let claim = loader.around.store.claim(guild, grant)?;
             let own = move |claim| {
                 let state = recover(guild, loader.config.guild.clone(), claim, now)?;
-                loader.own(guild, purpose, state)
+                loader.own(guild, purpose, grant, state)
             };
             Ok(if is_small(&claim) { Claimed::Owned(own(claim)?) } else { Claimed::Large(Box::new((claim, own))) })
         });
@@ -149,6 +149,10 @@ impl Loader {
         match error {
             LoadError::NotThere => return CallError::Refused(CommandError::UnknownGuild),
             LoadError::Elsewhere(elsewhere) => return elsewhere,
+            // It was placed anew since it was asked for.
+            LoadError::Store(StoreError::StaleGrant { .. }) => {
+                return self.around.whereabouts.grant(guild).err().unwrap_or_else(|| unavailable(error));
+            }
             LoadError::Store(_) | LoadError::Recover(_) | LoadError::Panicked(_) | LoadError::Claim(_) => {}
         }
         if let LoadError::Store(StoreError::Busy | StoreError::Full) = error {
@@ -161,7 +165,7 @@ impl Loader {
     }
 
     /// Makes what the owner of a guild begins with, if there is something to own.
-    fn own(&self, guild: GuildId, purpose: Purpose, mut state: Guild) -> Result<Box<Parked>, LoadError> {
+    fn own(&self, guild: GuildId, purpose: Purpose, grant: Grant, mut state: Guild) -> Result<Box<Parked>, LoadError> {
         let is_owned = match purpose {
             Purpose::Create => true,
             Purpose::Change => state.exists() || state.was_deleted(),
@@ -174,7 +178,8 @@ impl Loader {
         let (writer, events) = ring_within(self.around.rings.budget(), self.config.ring, Cursor::after(seq));
         let (telling, told) = latest(self.config.told);
         let mailbox = Mailbox::new(Arc::clone(&self.mailbox));
-        let live = Live::new(guild, epoch, mailbox, state.view(), events, told, self.around.offload.clone());
+        let offload = self.around.offload.clone();
+        let live = Live::new(guild, (grant, epoch), mailbox, state.view(), events, told, offload);
         self.counters().bump(Counter::GuildsLoaded);
         if state.exists() {
             self.counters().bump(Counter::GuildsWoken);

@@ -141,6 +141,23 @@ async fn a_guild_that_is_placed_elsewhere_ends_here_with_all_that_it_has_accepte
 }
 
 #[tokio::test]
+async fn an_owner_whose_guild_was_placed_elsewhere_and_back_ends_for_it_may_have_been_claimed_there() {
+    let cluster = Cluster::of_two().await;
+    let first = &cluster.nodes[0];
+    // Nobody here has heard of the first change when the second is made; and the other node has claimed the guild between.
+    cluster.place(1);
+    let between = cluster.coordinator.placement().find(GUILD).unwrap().grant;
+    cluster.place(0);
+    cluster.store.claim(GUILD, between).unwrap();
+    until(|| first.awake() == 0).await;
+    // The next owner here shuts out whoever claims by what was given between.
+    let view = soon(first.view(GUILD)).await.unwrap();
+    assert_eq!(view.position().epoch.0, 3);
+    assert!(cluster.store.claim(GUILD, between).is_err());
+    cluster.stop().await;
+}
+
+#[tokio::test]
 async fn what_is_left_of_a_guild_that_was_fenced_off_is_not_read_where_it_is_not_any_more() {
     let cluster = Cluster::of_two().await;
     let first = &cluster.nodes[0];

@@ -69,6 +69,20 @@ fn a_session_that_has_come_back_or_is_told_of_by_another_sponsor_outlives_the_fi
 }
 
 #[test]
+fn who_does_not_know_as_what_a_session_is_held_does_not_end_it_where_another_holds_it() {
+    let mut world = World::new();
+    attach_by(&mut world, FIRST, PLAIN, 1);
+    let detach = SessionRequest::Detach { user: user_id(PLAIN) };
+    // It was attached anew by another, and the first has not heard whether its own attach came through.
+    attach_by(&mut world, SECOND, PLAIN, 1);
+    let superseded = CommandError::SessionSuperseded { session: session_id(1) };
+    assert_eq!(world.session_by(FIRST, 1, detach).0, Err(superseded));
+    assert_eq!((world.guild.sessions(), world.status(PLAIN)), (1, Some(Status::Online)));
+    assert!(world.session_by(SECOND, 1, detach).0.is_ok());
+    assert_eq!(world.guild.sessions(), 0);
+}
+
+#[test]
 fn a_session_that_was_released_and_is_told_of_again_is_online_and_does_not_come_back() {
     let mut world = World::new();
     let Attached { generation, at: known, .. } = attach_by(&mut world, FIRST, PLAIN, 1);
