@@ -1,5 +1,6 @@
 //! The client: its links, and the clock, routes and budget that all its calls share.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -92,7 +93,8 @@ impl Client {
         let (node, client) = (NodeId::new(node).unwrap_or(NodeId::MIN), ClientId::new(client).unwrap_or(ClientId::MIN));
         let hello = Hello { versions: Versions::SUPPORTED, node, instance: Instance(instance) };
         let endpoint = Endpoint::dialing(config.bind, &config.credentials, hello, config.transport)?;
-        let (nodes, deadline) = (config.nodes.clone(), config.deadline);
+        // Of two links of one client a node keeps the newer: an address that is named twice would be dialed for ever.
+        let (nodes, deadline) = (BTreeSet::from_iter(config.nodes.iter().copied()), config.deadline);
         let shared = Arc::new(Shared {
             role: config.credentials.identity().role,
             endpoint,
@@ -157,11 +159,6 @@ impl Client {
     /// ```
     pub fn counters(&self) -> &Counters {
         &self.held.counters
-    }
-
-    /// Links that stand, of all nodes together.
-    pub fn links(&self) -> usize {
-        self.held.links.len()
     }
 
     /// Closes all links, and tells the nodes. Sessions are cut.

@@ -13,7 +13,7 @@ pub use guildhall_relay::RelayConfig;
 /// How a client is set up.
 #[derive(Debug)]
 pub struct ClientConfig {
-    /// Where the guild nodes are, one address of each: any of them says which of the others has a guild, but not where that is.
+    /// Where the guild nodes are, one address of each (of two links of one client a node keeps the newer): any of them says which of the others has a guild, but not where that is.
     pub nodes: Vec<SocketAddr>,
     /// Who this is.
     pub credentials: Credentials,

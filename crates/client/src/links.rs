@@ -18,8 +18,7 @@ use crate::feeds::{self, Feeds};
 /// The links that stand.
 #[derive(Debug, Default)]
 pub(crate) struct Links {
-    /// By their nodes. A node may be linked by several of its addresses: the last of its links to come to stand is the one that is used.
-    standing: Mutex<BTreeMap<NodeId, Vec<Arc<Linked>>>>,
+    standing: Mutex<BTreeMap<NodeId, Arc<Linked>>>,
     /// Told when one comes to stand.
     pub(crate) news: Notify,
     /// What kept the last one from standing.
@@ -38,18 +37,14 @@ pub(crate) struct Linked {
 
 impl Links {
     pub(crate) fn find(&self, node: NodeId) -> Option<Arc<Linked>> {
-        self.standing.lock().get(&node)?.last().cloned()
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.standing.lock().values().map(Vec::len).sum()
+        self.standing.lock().get(&node).cloned()
     }
 
     /// Any of them, in turn.
     pub(crate) fn any(&self) -> Option<Arc<Linked>> {
         let standing = self.standing.lock();
         let turn = self.turn.fetch_add(1, Ordering::Relaxed) as usize;
-        standing.values().nth(turn % standing.len().max(1))?.last().cloned()
+        standing.values().nth(turn % standing.len().max(1)).cloned()
     }
 
     /// Notes why a link did not come to stand.
@@ -63,20 +58,16 @@ impl Links {
     }
 
     fn stands(&self, linked: &Arc<Linked>) {
-        self.standing.lock().entry(linked.node()).or_default().push(Arc::clone(linked));
+        self.standing.lock().insert(linked.node(), Arc::clone(linked));
         self.news.notify_waiters();
     }
 
-    /// Whether no other link to its node is left.
-    fn ended(&self, linked: &Arc<Linked>) -> bool {
+    fn ended(&self, linked: &Arc<Linked>) {
         let mut standing = self.standing.lock();
-        let Some(of_node) = standing.get_mut(&linked.node()) else { return true };
-        of_node.retain(|other| !Arc::ptr_eq(other, linked));
-        let is_last = of_node.is_empty();
-        if is_last {
+        // The node may be linked anew already, by its other address.
+        if standing.get(&linked.node()).is_some_and(|current| Arc::ptr_eq(current, linked)) {
             standing.remove(&linked.node());
         }
-        is_last
     }
 }
 
@@ -128,9 +119,8 @@ pub(crate) async fn keep(shared: Arc<Shared>, address: SocketAddr, seed: u64) {
             () = refresh_keys(&shared, &linked) => linked.dialed.closed().await,
         };
         tracing::info!(%address, node = %linked.node(), %closed, "link ended");
-        if shared.links.ended(&linked) {
-            shared.routes.lock().doubt(linked.node());
-        }
+        shared.links.ended(&linked);
+        shared.routes.lock().doubt(linked.node());
         linked.feeds.end();
     }
 }

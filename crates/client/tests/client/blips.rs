@@ -53,40 +53,6 @@ async fn until_linked(client: &Client) {
 }
 
 #[tokio::test]
-async fn a_node_that_is_linked_by_two_addresses_is_called_by_the_one_that_is_left() {
-    let world = World::new().await;
-    let wire = Wire::to(world.address).await;
-    let transport = TransportConfig {
-        idle: Duration::from_millis(1_500),
-        keep_alive: Duration::from_millis(300),
-        ..TransportConfig::default()
-    };
-    wire.cut();
-    let nodes = vec![world.address, wire.address];
-    let client = soon(Client::connect(ClientConfig { nodes, transport, ..world.config(1) })).await.unwrap();
-    found(&client, 10).await;
-    let operator = soon(Client::connect(world.operator())).await.unwrap();
-    let links = async |count: u64| {
-        let comes = async {
-            while client.links() as u64 != count {
-                tokio::task::yield_now().await;
-            }
-        };
-        soon(comes).await;
-    };
-    // The second comes to stand last, and is the first to end.
-    wire.mend();
-    links(2).await;
-    wire.cut();
-    until_silent(&operator, 1).await;
-    links(1).await;
-    assert_eq!(soon(client.guild(GUILD).member(user(3))).await.unwrap().1.user, user(3));
-    client.close().await;
-    operator.close().await;
-    world.stop().await;
-}
-
-#[tokio::test]
 async fn sessions_go_on_and_come_back_whose_link_was_away_for_a_while() {
     let world = World::new().await;
     let wire = Wire::to(world.address).await;

@@ -112,7 +112,7 @@ fn many_sessions_are_released_in_many_turns_and_who_comes_meanwhile_stays() {
         turns += 1;
         // Its row lies behind those that were looked at.
         attach_by(&mut world, SECOND, PLAIN, turns);
-        world.session(turns, SessionRequest::Detach { user: user_id(PLAIN) }).0.unwrap();
+        world.session_by(SECOND, turns, SessionRequest::Detach { user: user_id(PLAIN) }).0.unwrap();
         attach_by(&mut world, SECOND, MOD, 100_000);
     }
     assert_eq!(turns, 4, "a thousand releases at 256 a turn");
@@ -152,7 +152,9 @@ proptest! {
                     model.insert(session, sponsor);
                 }
                 4 => {
-                    let detached = world.session(session, SessionRequest::Detach { user: user_id(user) }).0.is_ok();
+                    let holder = model.get(&session).copied().unwrap_or(sponsor);
+                    let detach = SessionRequest::Detach { user: user_id(user) };
+                    let detached = world.session_by(holder, session, detach).0.is_ok();
                     let known = model.remove(&session);
                     prop_assert!(!detached || known.is_some());
                     prop_assert!(detached || known.is_none_or(|sponsor| gone.contains(&sponsor)));
@@ -169,9 +171,9 @@ proptest! {
         proceed(&mut world);
         model.retain(|_, sponsor| !gone.contains(sponsor));
         prop_assert_eq!(world.guild.sessions(), model.len());
-        for session in model.keys() {
+        for (session, sponsor) in model {
             let detach = SessionRequest::Detach { user: user_id(999 + session) };
-            prop_assert!(world.session(*session, detach).0.is_ok());
+            prop_assert!(world.session_by(sponsor, session, detach).0.is_ok());
         }
     }
 }
