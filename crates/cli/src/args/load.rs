@@ -99,6 +99,9 @@ What is reported (--json; the tables say the same):
   leaked       deliveries, and channels named as having news, that the session
                may not see
   altered      deliveries that are not as they were made
+  strange_gaps  gaps of what was heard or told before, gaps of what never
+               happened, and gaps of active sessions under which nobody who was
+               told them has missed anything
   late         sessions that had not heard all when nothing had moved for ten
                seconds
   ended        sessions that ended before they were detached
@@ -108,8 +111,8 @@ What is reported (--json; the tables say the same):
                member_change and deliver are measured from when they were due
   counted      what the client counts: relays that began again, sessions cut
   seconds, memory_bytes, peak_memory_bytes (null if the system hides it)
-  passed       whether lost, duplicated, reordered, leaked, altered, late, ended,
-               unexplained and failed are 0
+  passed       whether lost, duplicated, reordered, leaked, altered, strange_gaps,
+               late, ended, unexplained and failed are 0
 
 Examples:
   guildhall pki issue backend b --authority authority --to b

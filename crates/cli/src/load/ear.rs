@@ -68,6 +68,8 @@ pub(super) struct Sums {
     pub(super) duplicated: u64,
     pub(super) altered: u64,
     pub(super) gaps: u64,
+    /// Those that were not judged: they end behind all that was.
+    pub(super) gaps_beyond: u64,
     pub(super) told: u64,
     /// Sessions that have ended.
     pub(super) ended: u64,
@@ -176,6 +178,7 @@ impl Ears {
             // Every event that was heard is the one that its number says.
             sums.altered += tally.altered + u64::from(tally.marks != *explained);
             sums.gaps += u64::from(*gaps);
+            sums.gaps_beyond += tally.gaps.len() as u64;
             sums.told += u64::from(*told);
             sums.ended += u64::from(end.is_some());
             sums.bytes += (size_of::<Record>() - size_of::<Tally>() + tally.bytes() + size_of_val(&news[..])) as u64;
