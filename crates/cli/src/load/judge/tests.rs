@@ -113,8 +113,11 @@ fn what_is_under_a_gap_is_missed_and_not_lost() {
     assert_eq!(found, Findings { missed: 1, lost: 2, ..due(4) });
 }
 
-/// The gaps that are found to be strange of what each session has heard and was then told to have missed.
-fn strange_gaps(told: &[(Seat, &[Number], &[(Number, Number)])]) -> (u64, u64) {
+/// A session, what it has heard, and the gaps that it was told then: what each is after, and through.
+type Told<'a> = (Seat, &'a [Number], &'a [(Number, Number)]);
+
+/// The gaps that are found to be strange, and those that are behind all that happened.
+fn strange_gaps(told: &[Told<'_>]) -> (u64, u64) {
     let history = history();
     let seats: Vec<Seat> = told.iter().map(|(seat, ..)| seat.clone()).collect();
     let (mut judge, _) = heard(&seats, &history, &[]);
