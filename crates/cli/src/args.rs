@@ -346,6 +346,9 @@ Examples:
   guildhall replay --irc logs/*.txt --json     replay many, for programs to read
   guildhall replay --help                      how a log becomes a guild
   guildhall guild list --data DIR              what guilds lie in a directory
+  guildhall serve --config node.toml           run a guild node
+  guildhall load 1 --members 100000 --node 127.0.0.1:7700 --credentials b
+                                               load it, check every delivery
 
 Exit codes:
   0  done, and every check passed
@@ -359,11 +362,12 @@ const DEMO_MEMBERS_MAX: u64 = MEMBERS_MAX as u64 / 2;
 const DEMO_ABOUT: &str = "\
 Build a large guild, work it hard with thousands of sessions, and check every delivery.
 
-The guild has 250 roles and 100 channels, and is kept in a temporary directory. Sessions attach to three relays, nine in ten as \
+The guild has 250 roles and 100 channels, and is kept in a temporary directory. Three guild nodes share that, and three backend nodes reach them over authenticated links of this machine, all \
+in this process. Sessions attach at the backend nodes, which have a relay each, nine in ten as \
 passive; some read for themselves, the others are served together. Then, at a steady rate and whatever the answers do, the owner and \
 members publish 1,000 messages a second, 1,000 members a second change, others come, go and are banned, and ten rights a second \
 change. On the way a role is deleted that four in ten hold, and one in ten members is pruned; a thousand sessions are cut and come back, to the \
-same relay or another; others change their level, members type and go away, one reader stops until it has lost events, and a thousand small guilds fall asleep and wake. All the while \
+same backend node or another; others change their level, members type and go away, one reader stops until it has lost events, and a thousand small guilds fall asleep and wake, one in three of them at another guild node. All the while \
 it is asked whom @everyone and @here reach.
 
 What every session must hear is worked out from the answers to the operations alone, by the published rule of permissions, \
@@ -374,13 +378,19 @@ directory is opened again: whatever they had acknowledged must be there, once, a
 
 const DEMO_AFTER_HELP: &str = "\
 What is reported (--json; the tables say the same):
-  members, sessions, roles, channels, relays, seed: how it began
+  members, sessions, roles, channels, seed: how it began
+  nodes, relays  guild nodes; backend nodes, with a link to each of those and a
+               relay
   messages, events, deliveries, deliveries_per_second
   pruned       members that were pruned
   ended        sessions that ended with their members
   resumed      sessions that were cut, and came back
-  refused      operations refused for want of room, and begun again
+  refused      calls refused for want of room, and made again
+  redirected   calls that came to a node without their guild, and were made again
+               where it was
   slept, woken small guilds that fell asleep, and that woke
+  moved        of these, those placed with another guild node meanwhile, and seen
+               to wake there
   due          deliveries that had to be
   gaps, missed the reader that stopped was told so many gaps, with so many due
                deliveries under them
@@ -400,7 +410,8 @@ What is reported (--json; the tables say the same):
   unexplained  event numbers that no operation explains
   failed       operations that were not carried out
   wrong_answers  scans and counts that are not as the rule has it, and guilds
-               that did not wake as they fell asleep
+               that did not wake as they fell asleep, or not at the node that
+               they are placed with
   killed       processes killed at a work of their own: how many operations were
                acknowledged, unanswered, kept and cut, and (all to be 0) lost,
                doubled, phantoms (heard of, and not there), epochs_not_risen

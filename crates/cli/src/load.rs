@@ -221,8 +221,9 @@ fn report(args: &LoadArgs, halls: &[Hall], worked: &Worked, latencies: &mut Late
         seed: args.seed,
         ..Report::default()
     };
-    let Findings { due, lost, reordered, leaked, missed, .. } = worked.found;
-    report.checks = Checks { due, lost, reordered, leaked, missed, late: worked.late, ..Checks::default() };
+    let Findings { due, lost, reordered, leaked, missed, needless_gaps: strange_gaps, .. } = worked.found;
+    report.checks =
+        Checks { due, lost, reordered, leaked, missed, strange_gaps, late: worked.late, ..Checks::default() };
     for Hall { found, calls, ears } in halls {
         let (sums, delays) = ears.sums();
         latencies.add(delays);
@@ -238,6 +239,7 @@ fn report(args: &LoadArgs, halls: &[Hall], worked: &Worked, latencies: &mut Late
         report.deliveries += sums.deliveries;
         report.memory_bytes.checker += sums.bytes;
         report.checks.gaps += sums.gaps;
+        report.checks.strange_gaps += sums.gaps_beyond;
         report.checks.told += sums.told;
         report.checks.duplicated += sums.duplicated;
         report.checks.altered += sums.altered;

@@ -7,7 +7,8 @@
 //! guildhall guild list --data DIR
 //! ```
 //!
-//! The guild runs in this process, on the same parts as everywhere else; the binary reads, drives, checks and reports.
+//! A demo, a replay and a guild node run their guilds in this process, on the same parts as everywhere else; a load, and whatever asks nodes that run,
+//! reaches them over links. The binary reads, drives, checks and reports.
 
 mod args;
 mod backup;

@@ -248,8 +248,8 @@ fn a_configuration_that_is_not_acceptable_is_refused() {
 }
 
 /// Counts of a load's faults: all of them zero if nothing is wrong.
-const FAULTS: [&str; 9] =
-    ["lost", "duplicated", "reordered", "leaked", "altered", "late", "ended", "unexplained", "failed"];
+const FAULTS: [&str; 10] =
+    ["lost", "duplicated", "reordered", "leaked", "altered", "strange_gaps", "late", "ended", "unexplained", "failed"];
 
 /// Runs a load as a backend, and returns its report.
 fn load(node: &Node<'_>, args: &[&str], exit_code: i32) -> Value {
@@ -259,8 +259,7 @@ fn load(node: &Node<'_>, args: &[&str], exit_code: i32) -> Value {
     let report: Value = serde_json::from_str(&stdout).unwrap();
     assert_eq!(report["passed"], exit_code == 0, "{report}");
     if exit_code == 0 {
-        for fault in ["lost", "duplicated", "reordered", "leaked", "altered", "late", "ended", "unexplained", "failed"]
-        {
+        for fault in FAULTS {
             assert_eq!(report[fault], 0, "{fault}: {report}");
         }
     }

@@ -70,7 +70,8 @@ pub(crate) struct LoadArgs {
 pub(super) const ABOUT: &str = "\
 Load guilds at a node that runs: attach sessions, publish and change members at steady rates, and check every delivery.
 
-This is a backend node, with a backend's certificate: one link, relays here, and sessions beside them. Calls begin when they are due, whether or \
+This is a backend node, with a backend's certificate: a link, relays here, and sessions beside them. With --backends it is several, with a link and \
+relays each; messages and changes go over the first of these links. Calls begin when they are due, whether or \
 not those before them are answered, and times count from then. At most 1,024 calls of a guild are open at a time; what is due and cannot be begun in \
 the time that was asked for is counted, and left out.
 
@@ -79,7 +80,10 @@ permissions, written a second time and as plainly as can be; and compared with w
 which all sessions hear: so it is known what they have heard by then, and what was checked is not kept.
 
 The guilds should be there for that alone: members have other nicks and roles afterwards, and whoever else changes a guild meanwhile makes the \
-check fail. Sessions that are passive, nine in ten unless something else is said, hear messages only if these call them.";
+check fail. Sessions that are passive, nine in ten unless something else is said, hear messages only if these call them.
+
+Not judged is what has no number in the guild: typing and presence are only counted; of a summary of unread channels it is checked that \
+nothing wrong is in it, not that it came. Nor is what comes while sessions are detached, when all that was due has been checked.";
 
 pub(super) const AFTER_HELP: &str = "\
 What is reported (--json; the tables say the same):
@@ -99,17 +103,22 @@ What is reported (--json; the tables say the same):
   leaked       deliveries, and channels named as having news, that the session
                may not see
   altered      deliveries that are not as they were made
-  late         sessions that had not heard all when nothing had moved for ten
-               seconds
+  strange_gaps  gaps of what was heard or told before, gaps of what never
+               happened, and gaps of active sessions under which nobody who was
+               told them has missed anything
+  late         sessions that had not heard a bell, which is a change of the
+               guild's name, or anything behind it when no session had heard one
+               for ten seconds: then no more calls are begun
   ended        sessions that ended before they were detached
   unexplained  event numbers that no call explains
   failed       calls that the guild refused, or whose outcome is unknown
   operations   for each kind: count, p50_us, p99_us, max_us. publish,
                member_change and deliver are measured from when they were due
-  counted      what the client counts: relays that began again, sessions cut
+  counted      what the client counts: relay_resyncs (relays that began
+               again), sessions_cut, sessions_resumed
   seconds, memory_bytes, peak_memory_bytes (null if the system hides it)
-  passed       whether lost, duplicated, reordered, leaked, altered, late, ended,
-               unexplained and failed are 0
+  passed       whether lost, duplicated, reordered, leaked, altered, strange_gaps,
+               late, ended, unexplained and failed are 0
 
 Examples:
   guildhall pki issue backend b --authority authority --to b

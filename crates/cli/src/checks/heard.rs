@@ -73,7 +73,9 @@ impl Heard {
 
     /// How many numbers from `number` on were heard.
     pub(crate) fn count_from(&self, number: Number) -> u64 {
-        (number.max(self.from)..self.next).filter(|number| self.contains(*number)).count() as u64
+        // Those that are passed by may be many.
+        let end = self.next.min(self.from + self.words.len() as u64 * u64::from(u64::BITS));
+        (number.max(self.from)..end).filter(|number| self.contains(*number)).count() as u64
     }
 
     /// A bit for each number, from the first that it may hear on, 64 to a word; words behind the last that it heard may be missing.
@@ -131,5 +133,7 @@ mod tests {
         heard.pass(5);
         heard.pass(3);
         assert_eq!([4, 5, 4].map(|number| heard.note(number)), [Noted::Late, Noted::InOrder, Noted::Again]);
+        heard.pass(u64::MAX);
+        assert_eq!((heard.next(), heard.count_from(5)), (u64::MAX, 1));
     }
 }

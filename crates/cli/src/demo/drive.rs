@@ -1,8 +1,8 @@
 //! Operations at their due time: begun by a thread of its own, whatever the guild's answers do, and noted as they are answered.
 //!
 //! Calls over links come as they come. So whatever depends on each other is done by one *hand*, one after the other: what is about the same member, and all that
-//! changes rights. A message depends on nothing. What everything may depend on, a role that goes say, has all that was begun before answered first, and
-//! is answered before anything else begins.
+//! changes rights or calls a role. Other messages depend on nothing, and meet all of it on the way. A role that goes waits for all hands, and they for it; messages
+//! that do not call a role do not. A bell has all that was begun before answered first, and is answered before anything else begins.
 
 use std::mem::replace;
 use std::sync::Arc;
@@ -29,6 +29,8 @@ pub(crate) struct Driver {
     caller: Arc<Caller>,
     hands: Vec<mpsc::Sender<Begun>>,
     open: Arc<Semaphore>,
+    /// What hands have to do takes one of these as well.
+    handed: Arc<Semaphore>,
 }
 
 /// What calls, and notes the answers.
@@ -43,6 +45,7 @@ struct Begun {
     operation: Operation,
     due: Instant,
     _open: OwnedSemaphorePermit,
+    _handed: OwnedSemaphorePermit,
 }
 
 /// What operations have come to.
@@ -69,8 +72,9 @@ impl Driver {
             });
             hand
         });
-        let (hands, open) = (hands.collect(), Arc::new(Semaphore::new(OPEN_MAX as usize)));
-        (Self { script, runtime: Handle::current(), caller, hands, open }, is_role_deleted)
+        let hands = hands.collect();
+        let [open, handed] = [(); 2].map(|()| Arc::new(Semaphore::new(OPEN_MAX as usize)));
+        (Self { script, runtime: Handle::current(), caller, hands, open, handed }, is_role_deleted)
     }
 
     /// Does for that time all that happens at a steady rate, and once on the way what happens once. Blocks its thread.
@@ -132,13 +136,19 @@ impl Driver {
 
     fn begin(&self, operation: Operation, due: Instant) -> anyhow::Result<()> {
         let after = operation.after;
-        let places = if after == After::All { OPEN_MAX } else { 1 };
+        let (places, handed) = match after {
+            After::Nothing => (1, 0),
+            After::Of(_) => (1, 1),
+            After::AllOf => (1, OPEN_MAX),
+            After::All => (OPEN_MAX, OPEN_MAX),
+        };
         // Whoever has to wait for a place is late, which its time tells.
+        let handed = self.runtime.block_on(Arc::clone(&self.handed).acquire_many_owned(handed))?;
         let open = self.runtime.block_on(Arc::clone(&self.open).acquire_many_owned(places))?;
-        let begun = Begun { operation, due, _open: open };
+        let begun = Begun { operation, due, _open: open, _handed: handed };
         let caller = Arc::clone(&self.caller);
         match after {
-            After::Nothing => drop(self.runtime.spawn(async move { caller.carry_out(begun).await })),
+            After::Nothing | After::AllOf => drop(self.runtime.spawn(async move { caller.carry_out(begun).await })),
             After::All => self.runtime.block_on(caller.carry_out(begun)),
             After::Of(subject) => {
                 let hand = &self.hands[subject as usize % self.hands.len()];
@@ -158,7 +168,7 @@ impl Collected {
 impl Caller {
     /// How long it took counts from when it was due.
     async fn carry_out(&self, begun: Begun) {
-        let Begun { operation, due, _open } = begun;
+        let Begun { operation, due, _open, _handed } = begun;
         let Operation { kind, actor, command, facts, .. } = operation;
         let deletes_role = matches!(command, Command::DeleteRole { .. });
         let answer = self.guild.call(actor, command).await;

@@ -27,9 +27,9 @@ pub(crate) struct Slept {
     pub(crate) latencies: Latencies,
     pub(crate) slept: u64,
     pub(crate) woken: u64,
-    /// Guilds that were placed with another node while they slept.
+    /// Guilds that were placed with another node while they slept, and were seen to wake there.
     pub(crate) moved: u64,
-    /// Guilds that are not as they were, or were not asleep.
+    /// Guilds that are not as they were, or woke elsewhere than where they are placed, or were not asleep.
     pub(crate) wrong: u64,
 }
 
@@ -73,21 +73,26 @@ impl Hamlets {
         }
         let asleep = awake.saturating_sub(town.awake());
         slept.wrong += (asleep as u64).abs_diff(HAMLETS);
+        let before = founded.iter().map(|(guild, _)| town.place(*guild)).collect::<anyhow::Result<Vec<usize>>>()?;
         for (guild, _) in founded.iter().step_by(MOVED_ONE_IN) {
             town.move_on(*guild)?;
-            slept.moved += 1;
         }
         let begun = Instant::now();
-        for ((guild, position), number) in founded.into_iter().zip(0_u32..) {
+        for (((guild, position), before), number) in founded.into_iter().zip(before).zip(0_u32..) {
             let due = begun + time * number / u32::try_from(HAMLETS)?;
             sleep(due.saturating_duration_since(Instant::now())).await;
-            let woken = Instant::now();
-            let pieces = town.guild(0, guild).show().await.context("a guild does not wake")?;
+            let (woken, by_node) = (Instant::now(), town.woken());
+            // As the backend node that founded it: that knows where it was.
+            let pieces = town.guild(usize::try_from(number)?, guild).show().await.context("a guild does not wake")?;
             slept.latencies.note(Kind::Wake, woken.elapsed());
             slept.woken += 1;
             // Whoever owns it now counts on from where it stood.
             let is_same = pieces.as_of().at.seq == position.seq && u64::from(pieces.members()) == MEMBERS;
-            slept.wrong += u64::from(!is_same);
+            // No other guild wakes meanwhile: so this one did where the count has risen.
+            let risen = town.woken().into_iter().zip(by_node).enumerate().filter(|(_, (now, then))| now > then);
+            let is_there = risen.map(|(node, _)| node).eq([town.place(guild)?]);
+            slept.wrong += u64::from(!(is_same && is_there));
+            slept.moved += u64::from(is_there && town.place(guild)? != before);
         }
         Ok(slept)
     }

@@ -93,7 +93,8 @@ pub(crate) fn judge(ledger: &Closed, sitting: &Sitting, record: &Record) -> Find
     found.leaked += doubtful.into_iter().chain(told).filter(|told| !eye.may_be_told(told)).count() as u64;
     found.reordered += backwards(&record.told);
     found.missed = missed.iter().sum();
-    found.needless_gaps = missed.iter().filter(|missed| **missed == 0).count() as u64;
+    let needless = record.tally.gaps.iter().zip(&missed).filter(|(gap, missed)| **missed == 0 || gap.is_crooked());
+    found.needless_gaps = needless.count() as u64;
     // Every event that was heard is the one that its number says.
     found.altered += u64::from(marks != record.tally.marks);
     let told_end = record.end == Some(DetachReason::MemberLeft);

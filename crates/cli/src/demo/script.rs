@@ -58,6 +58,9 @@ pub(crate) enum After {
     Nothing,
     /// What was begun before about the same: a member's number, or [`RIGHTS`].
     Of(u64),
+    /// All that was begun before about anything; and nothing more about anything begins before it is answered itself. What comes after
+    /// nothing goes on meanwhile.
+    AllOf,
     /// All that was begun before; and nothing else begins before it is answered itself.
     All,
 }
@@ -122,12 +125,14 @@ impl Script {
         };
         let channel = Shape::channel(idx);
         let mentions = if voice.is_some() { self.call_users(20) } else { self.call() };
-        let echo = self.random.below(2) == 0;
+        let (echo, has_roles) = (self.random.below(2) == 0, !mentions.roles.is_empty());
         let call = (!mentions.is_empty()).then(|| Box::new(mentions.clone()));
         let payload = Payload::new(Spoken { number, author }.write(TEXT)).expect("the text is short");
         let command = Command::Publish(Publish { channel, payload, mentions, session, echo });
         let fact = Fact::Message { channel, number, except: session.filter(|_| !echo), call };
-        Operation { kind: Kind::Publish, actor: Actor::User(author), command, after: After::Nothing, facts: vec![fact] }
+        // A role that is called must not be gone.
+        let after = if has_roles { After::Of(RIGHTS) } else { After::Nothing };
+        Operation { kind: Kind::Publish, actor: Actor::User(author), command, after, facts: vec![fact] }
     }
 
     /// Another nick and a role more or less for a member; one in four has a session. `None` if there is nobody to be changed.
@@ -231,10 +236,16 @@ impl Script {
             Turning::DeleteChannel => (Command::DeleteChannel { channel }, Fact::ChannelDeleted { channel }),
         };
         self.rights.apply(&fact);
-        rights_change(After::All, command, fact)
+        let after = match turning {
+            // Members' changes and messages name it.
+            Turning::DeleteRole => After::AllOf,
+            // Nothing else is about these.
+            Turning::CreateRole | Turning::CreateChannel | Turning::DeleteChannel => After::Of(RIGHTS),
+        };
+        rights_change(after, command, fact)
     }
 
-    /// A change that every session hears.
+    /// A change that every session hears: behind all else, so that whoever has heard it has heard that.
     pub(crate) fn ring(bell: Bell) -> Operation {
         let command = Command::UpdateGuild(GuildEdit { name: Some(bell.name()) });
         rights_change(After::All, command, Fact::Bell { bell })

@@ -88,7 +88,13 @@ impl Town {
         Ok(())
     }
 
-    fn place(&self, guild: GuildId) -> anyhow::Result<usize> {
+    /// How often each node has loaded a guild that the store had.
+    pub(super) fn woken(&self) -> Vec<u64> {
+        self.halls.iter().map(|hall| hall.node.counts().of(Counter::GuildsWoken)).collect()
+    }
+
+    /// Which of the nodes a guild is placed with.
+    pub(super) fn place(&self, guild: GuildId) -> anyhow::Result<usize> {
         let place = self.coordinator.placement().find(guild);
         let idx = place.and_then(|place| self.halls.iter().position(|hall| hall.id == place.node));
         idx.with_context(|| format!("the guild {guild} is placed nowhere"))

@@ -3,11 +3,11 @@
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use anyhow::Context;
 use guildhall_client::{BatchItem, Batches, DeliveryRef, DetachReason, Gap, SessionStream};
 use guildhall_proto::{CallError, ChannelId, Event, EventKind, Position, Unread};
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, watch};
-use tracing::warn;
 
 use super::AT_ONCE;
 use super::seat::Seat;
@@ -68,6 +68,8 @@ pub(super) struct Sums {
     pub(super) duplicated: u64,
     pub(super) altered: u64,
     pub(super) gaps: u64,
+    /// Those that were not judged: they end behind all that was.
+    pub(super) gaps_beyond: u64,
     pub(super) told: u64,
     /// Sessions that have ended.
     pub(super) ended: u64,
@@ -118,13 +120,16 @@ impl Ears {
         while batches.read(EVENTS_AT_ONCE, &mut visit).await {}
     }
 
-    /// Listens for one session, until it has ended; detaches it when it is time. How long that took, if it was.
+    /// Listens for one session, until it has ended; detaches it when it is time. How long that took, if it had not ended before.
+    ///
+    /// # Errors
+    /// If it is not detached.
     pub(super) async fn listen(
         self: Arc<Self>,
         idx: usize,
         mut stream: SessionStream,
         mut goodbye: watch::Receiver<bool>,
-    ) -> Option<Duration> {
+    ) -> anyhow::Result<Option<Duration>> {
         let mut took = None;
         let visit = |delivery: DeliveryRef<'_>| match delivery {
             DeliveryRef::Event(event) => {
@@ -147,19 +152,15 @@ impl Ears {
                     let _turn = self.detaching.acquire().await;
                     let begun = Instant::now();
                     loop {
-                        match stream.detach().await {
-                            Ok(_) => break,
-                            Err(CallError::Overloaded { retry_after }) => tokio::time::sleep(retry_after).await,
-                            Err(error) => {
-                                warn!(%error, "a session is not detached");
-                                return None;
-                            }
+                        match parting(stream.detach().await)? {
+                            Parting::Detached => break took = Some(begun.elapsed()),
+                            Parting::EndedBefore => break,
+                            Parting::Later(pause) => tokio::time::sleep(pause).await,
                         }
                     }
-                    took = Some(begun.elapsed());
                 }
                 goes_on = stream.read(DELIVERIES_AT_ONCE, &mut visit) => if !goes_on {
-                    return took;
+                    return Ok(took);
                 }
             }
         }
@@ -176,6 +177,7 @@ impl Ears {
             // Every event that was heard is the one that its number says.
             sums.altered += tally.altered + u64::from(tally.marks != *explained);
             sums.gaps += u64::from(*gaps);
+            sums.gaps_beyond += tally.gaps.len() as u64;
             sums.told += u64::from(*told);
             sums.ended += u64::from(end.is_some());
             sums.bytes += (size_of::<Record>() - size_of::<Tally>() + tally.bytes() + size_of_val(&news[..])) as u64;
@@ -225,6 +227,29 @@ impl Ears {
     }
 }
 
+/// What an attempt to detach a session came to.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Parting {
+    Detached,
+    /// Which is counted.
+    EndedBefore,
+    /// The caller tries again after this time.
+    Later(Duration),
+}
+
+/// What the answer to an attempt to detach a session says.
+///
+/// # Errors
+/// If it is not detached, or that is not known.
+pub(super) fn parting(answer: Result<Position, CallError>) -> anyhow::Result<Parting> {
+    match answer {
+        Ok(_) => Ok(Parting::Detached),
+        Err(CallError::Overloaded { retry_after }) => Ok(Parting::Later(retry_after)),
+        Err(CallError::Refused(_)) => Ok(Parting::EndedBefore),
+        Err(error) => Err(error).context("a session is not detached"),
+    }
+}
+
 impl Record {
     /// Of a session that hears what comes after a position.
     pub(super) fn new(at: Position) -> Self {
@@ -243,3 +268,22 @@ const EVENTS_AT_ONCE: usize = 64;
 /// As many for a session.
 const DELIVERIES_AT_ONCE: usize = 64;
 const DELAYS: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use guildhall_proto::{CommandError, Epoch, Seq, SessionId};
+
+    use super::*;
+
+    #[test]
+    fn whoever_cannot_be_detached_fails_the_load_unless_there_is_no_room_or_it_has_ended() {
+        let (at, pause) = (Position { epoch: Epoch(1), seq: Seq(2) }, Duration::from_millis(3));
+        assert_eq!(parting(Ok(at)).unwrap(), Parting::Detached);
+        assert_eq!(parting(Err(CallError::Overloaded { retry_after: pause })).unwrap(), Parting::Later(pause));
+        let ended = CallError::Refused(CommandError::UnknownSession { session: SessionId::MIN });
+        assert_eq!(parting(Err(ended)).unwrap(), Parting::EndedBefore);
+        for error in [CallError::OutcomeUnknown, CallError::Stopping] {
+            assert!(parting(Err(error)).is_err());
+        }
+    }
+}

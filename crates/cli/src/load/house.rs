@@ -13,13 +13,16 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::sleep;
 
 use super::AT_ONCE;
-use super::ear::Ears;
+use super::ear::{Ears, Parting, parting};
 use crate::trial::latency::{Kind, Latencies};
+
+/// How long a session took to be detached, if it was.
+type Listening = JoinHandle<anyhow::Result<Option<Duration>>>;
 
 /// Sessions that are attached.
 pub(super) struct House {
-    /// Those that read for themselves: how long they took to be detached.
-    streams: Vec<JoinHandle<Option<Duration>>>,
+    /// Those that read for themselves.
+    streams: Vec<Listening>,
     goodbye: watch::Sender<bool>,
     /// The others, and who listens for them.
     batch: Vec<BatchSession>,
@@ -41,7 +44,7 @@ struct Usher {
 /// Those that one has attached.
 #[derive(Default)]
 struct Seated {
-    streams: Vec<JoinHandle<Option<Duration>>>,
+    streams: Vec<Listening>,
     batch: Vec<BatchSession>,
     latencies: Latencies,
 }
@@ -94,7 +97,7 @@ impl House {
     pub(super) async fn close(self, latencies: &mut Latencies) -> anyhow::Result<()> {
         self.goodbye.send_replace(true);
         for stream in self.streams {
-            if let Some(took) = stream.await.context("a session's task failed")? {
+            if let Some(took) = stream.await.context("a session's task failed")?? {
                 latencies.note(Kind::Detach, took);
             }
         }
@@ -153,12 +156,10 @@ async fn detach(sessions: Vec<BatchSession>) -> anyhow::Result<Latencies> {
     for mut session in sessions {
         let begun = Instant::now();
         loop {
-            match session.detach().await {
-                Ok(_) => break latencies.note(Kind::Detach, begun.elapsed()),
-                Err(CallError::Overloaded { retry_after }) => sleep(retry_after).await,
-                // It has ended before, which is counted.
-                Err(CallError::Refused(_)) => break,
-                Err(error) => return Err(error).context("a session is not detached"),
+            match parting(session.detach().await)? {
+                Parting::Detached => break latencies.note(Kind::Detach, begun.elapsed()),
+                Parting::EndedBefore => break,
+                Parting::Later(pause) => sleep(pause).await,
             }
         }
     }

@@ -5,12 +5,14 @@
 //! costs a session about a microsecond, and what was judged is kept nowhere.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::iter;
 use std::ops::Range;
 use std::sync::Arc;
 
 use guildhall_proto::{ChannelId, Level, Mentions, OverwriteTarget, RoleId, SessionId, UserId};
 use tracing::info;
 
+use self::gaps::Gaps;
 use super::ear::Record;
 use super::seat::Seat;
 use crate::checks::Number;
@@ -33,6 +35,7 @@ pub(super) struct Judge {
     seen: HashMap<Box<[RoleId]>, Arc<[u64]>>,
     /// Channels in which somebody spoke.
     spoken: Bits,
+    gaps: Gaps,
 }
 
 /// What happened in a window, turned to what sessions ask.
@@ -68,7 +71,16 @@ impl Judge {
         let named = named.chain([rights.owner()]).collect();
         let seated = seats.iter().map(|seat| seat.user).collect();
         let spoken = empty(channels.len().div_ceil(WORD));
-        Self { rights, channels, seated, named, changed: HashMap::new(), seen: HashMap::new(), spoken }
+        Self {
+            rights,
+            channels,
+            seated,
+            named,
+            changed: HashMap::new(),
+            seen: HashMap::new(),
+            spoken,
+            gaps: Gaps::default(),
+        }
     }
 
     /// Judges all sessions on the facts from the number `first` on, with which all records' bits begin, and has the records forget what was judged.
@@ -90,9 +102,11 @@ impl Judge {
         for (seat, record) in heard {
             let due = self.due(&window, seat);
             let mut record = record.lock();
+            self.note_gaps(&window, seat, &due, &record);
             found += compare(&window, seat, &due, &mut record);
             found.leaked += self.not_news(&window, seat, &mut record);
         }
+        found.needless_gaps += self.gaps.end(window.end());
         for (user, at) in window.changes {
             if let (Some(at), true) = (at.last(), self.seated.contains(&user))
                 && let Fact::Changed { roles, .. } = &window.facts[*at]
@@ -101,6 +115,20 @@ impl Judge {
             }
         }
         found
+    }
+
+    /// Takes note of the session's gaps, and of whether it has missed anything under them.
+    fn note_gaps(&mut self, window: &Window, seat: &Seat, due: &[u64], record: &Record) {
+        for gap in &record.tally.gaps {
+            let under = window.under(std::slice::from_ref(gap));
+            let heard = record.tally.numbers.words().iter().chain(iter::repeat(&0));
+            let has_missed = due.iter().zip(under).zip(heard).any(|((due, under), heard)| due & under & !heard != 0);
+            let is_crooked = gap.is_crooked();
+            if is_crooked && gap.through < window.end() {
+                info!(session = %seat.session, ?gap, "a gap of what the session had heard, or that ends before it begins");
+            }
+            self.gaps.note(gap.through, seat.level, is_crooked, has_missed);
+        }
     }
 
     /// What of the window is for the session.
@@ -306,7 +334,8 @@ impl Window {
     fn under(&self, gaps: &[crate::trial::tally::Missed]) -> Bits {
         let mut under = empty(self.to_all.len());
         for gap in gaps {
-            let (from, to) = ((gap.after + 1).max(self.first), (gap.through + 1).min(self.end()));
+            let from = gap.after.saturating_add(1).max(self.first);
+            let to = gap.through.saturating_add(1).min(self.end());
             (from..to).for_each(|number| {
                 set(&mut under, usize::try_from(number - self.first).expect("a window is short"));
             });
@@ -358,5 +387,6 @@ const WORD: usize = u64::BITS as usize;
 /// Sets of roles of which it is kept what they see.
 const SETS_MAX: usize = 65_536;
 
+mod gaps;
 #[cfg(test)]
 mod tests;

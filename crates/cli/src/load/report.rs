@@ -53,6 +53,8 @@ pub(super) struct Checks {
     pub(super) reordered: u64,
     pub(super) leaked: u64,
     pub(super) altered: u64,
+    /// Gaps of what was heard, of what never happened, or without a reason.
+    pub(super) strange_gaps: u64,
     pub(super) late: u64,
     pub(super) ended: u64,
     pub(super) unexplained: u64,
@@ -89,8 +91,9 @@ impl Report {
     /// Whether nothing is wrong.
     pub(crate) fn verdict(&self) -> Verdict {
         let Checks { due: _, gaps: _, missed: _, told: _, lost, duplicated, reordered, leaked, .. } = self.checks;
-        let Checks { altered, late, ended, unexplained, failed, .. } = self.checks;
-        match lost + duplicated + reordered + leaked + altered + late + ended + unexplained + failed {
+        let Checks { altered, strange_gaps, late, ended, unexplained, failed, .. } = self.checks;
+        let heard = lost + duplicated + reordered + leaked + altered + strange_gaps + late;
+        match heard + ended + unexplained + failed {
             0 => Verdict::Passed,
             1.. => Verdict::Failed,
         }
@@ -165,6 +168,7 @@ impl Report {
             ("reordered", checks.reordered),
             ("leaked", checks.leaked),
             ("altered", checks.altered),
+            ("strange gaps", checks.strange_gaps),
             ("late", checks.late),
             ("sessions ended", checks.ended),
             ("unexplained events", checks.unexplained),
@@ -190,6 +194,7 @@ mod tests {
             Checks { reordered: 1, ..good },
             Checks { leaked: 1, ..good },
             Checks { altered: 1, ..good },
+            Checks { strange_gaps: 1, ..good },
             Checks { late: 1, ..good },
             Checks { ended: 1, ..good },
             Checks { unexplained: 1, ..good },

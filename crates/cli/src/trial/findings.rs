@@ -22,7 +22,7 @@ pub(crate) struct Findings {
     pub(crate) gaps: u64,
     /// Events under these that were due.
     pub(crate) missed: u64,
-    /// Gaps under which nothing is missing.
+    /// Gaps under which nothing is missing, or that are of what was heard.
     pub(crate) needless_gaps: u64,
     /// Typing and presence that was told.
     pub(crate) told: u64,

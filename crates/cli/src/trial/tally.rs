@@ -33,6 +33,15 @@ pub(crate) struct Missed {
     pub(crate) after: Number,
     /// The last number that may be missing.
     pub(crate) through: Number,
+    /// One more than the highest number that it had heard or passed by when it was told.
+    pub(crate) next: Number,
+}
+
+impl Missed {
+    /// Whether it is of what the session had heard or been told to be missing before, or ends before it begins.
+    pub(crate) fn is_crooked(&self) -> bool {
+        self.after < self.next - 1 || self.through < self.after
+    }
 }
 
 impl Tally {
@@ -72,8 +81,8 @@ impl Tally {
 
     pub(crate) fn gap(&mut self, gap: Gap) {
         let (after, through) = (gap.after.seq.0, gap.through.seq.0);
-        self.gaps.push(Missed { after, through });
-        self.numbers.pass(through + 1);
+        self.gaps.push(Missed { after, through, next: self.numbers.next() });
+        self.numbers.pass(through.saturating_add(1));
     }
 
     /// What it takes.

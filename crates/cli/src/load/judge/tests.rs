@@ -4,7 +4,7 @@ use guildhall_client::Gap;
 use guildhall_proto::{Epoch, Event, EventKind, GuildId, Millis, Position, Seq};
 use parking_lot::Mutex;
 
-use super::super::ear::News;
+use super::super::ear::{Ears, News};
 use super::super::found::Spread;
 use super::*;
 use crate::trial::bell::Bell;
@@ -111,6 +111,64 @@ fn what_is_under_a_gap_is_missed_and_not_lost() {
     records[0].lock().tally.gap(Gap { after: at(101), through: at(105) });
     let found = judge.judge(BEFORE + 1, history, seats.iter().zip(&records));
     assert_eq!(found, Findings { missed: 1, lost: 2, ..due(4) });
+}
+
+/// A session, what it has heard, and the gaps that it was told then: what each is after, and through.
+type Told<'a> = (Seat, &'a [Number], &'a [(Number, Number)]);
+
+/// The gaps that are found to be strange, and those that are behind all that happened.
+fn strange_gaps(told: &[Told<'_>]) -> (u64, u64) {
+    let history = history();
+    let seats: Vec<Seat> = told.iter().map(|(seat, ..)| seat.clone()).collect();
+    let (mut judge, _) = heard(&seats, &history, &[]);
+    let ears = Ears::new(seats, at(BEFORE), Vec::new());
+    for ((_, numbers, gaps), record) in told.iter().zip(&ears.records) {
+        let (_, mut heard) = heard(&ears.seats[..1], &history, numbers);
+        *record.lock() = heard.remove(0).into_inner();
+        for (after, through) in *gaps {
+            record.lock().tally.gap(Gap { after: at(*after), through: at(*through) });
+        }
+    }
+    let found = judge.judge(BEFORE + 1, history, ears.seats.iter().zip(&ears.records));
+    (found.needless_gaps, ears.sums().0.gaps_beyond)
+}
+
+#[test]
+fn a_gap_is_of_what_was_not_heard_and_happened_and_was_missed_by_somebody() {
+    let (active, passive) = (|| seat(9, Level::Active), || seat(9, Level::Passive));
+    let alone = |seat, numbers: &[Number], gap| strange_gaps(&[(seat, numbers, &[gap])]);
+    assert_eq!(alone(active(), &[101], (101, 106)), (0, 0));
+    // Of what was heard, though something is missing under it as well; and of what was told to be missing before.
+    assert_eq!(alone(active(), &[101, 103], (101, 106)), (1, 0));
+    assert_eq!(strange_gaps(&[(active(), &[101], &[(101, 105), (103, 106)])]), (1, 0));
+    assert_eq!(alone(active(), &[101], (103, 102)), (1, 0));
+    // Of what is behind the last that happened.
+    assert_eq!(alone(active(), &[101], (101, 108)), (0, 1));
+    assert_eq!(alone(passive(), &[103], (103, u64::MAX)), (0, 1));
+    // Numbers 104 and 105 are nothing to it, but to another that was told with it.
+    assert_eq!(alone(active(), &[101, 103], (103, 105)), (1, 0));
+    let other = || seat(RISING, Level::Active);
+    assert_eq!(strange_gaps(&[(active(), &[103], &[(103, 105)]), (other(), &[103], &[(103, 105)])]), (0, 0));
+    assert_eq!(strange_gaps(&[(active(), &[103], &[(103, 105)]), (other(), &[103], &[(103, 106)])]), (1, 0));
+    // A summary may be what it has lost.
+    assert_eq!(alone(passive(), &[103], (103, 105)), (0, 0));
+}
+
+#[test]
+fn a_gap_over_several_windows_is_judged_when_it_ends() {
+    let message = |number| Fact::Message { channel: Shape::channel(HIDDEN), number, except: None, call: None };
+    let bell = || Fact::Bell { bell: Bell::new(0) };
+    for (first, last, strange) in [(bell(), message(1), 0), (message(0), bell(), 0), (message(0), message(1), 2)] {
+        let window = |fact: &Fact| vec![fact.clone(); 64];
+        let seats = [seat(9, Level::Active), seat(OTHER, Level::Active)];
+        let (mut judge, records) = heard(&seats, &[], &[]);
+        for record in &records {
+            record.lock().tally.gap(Gap { after: at(BEFORE), through: at(BEFORE + 100) });
+        }
+        let mut needless =
+            |fact, from| judge.judge(BEFORE + from, window(fact), seats.iter().zip(&records)).needless_gaps;
+        assert_eq!((needless(&first, 1), needless(&last, 65)), (0, strange));
+    }
 }
 
 #[test]
