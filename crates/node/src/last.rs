@@ -4,7 +4,7 @@
 //! owner's end on, and whoever reads it is told how old it is.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use guildhall_members::View;
@@ -21,7 +21,7 @@ pub(crate) struct Last {
     view: Option<Arc<View>>,
     /// When the owner ended.
     since: Instant,
-    scans: AtomicUsize,
+    scans: AtomicU32,
     /// In which round of the node's sweeps somebody last read it.
     used: AtomicU32,
     offload: Offload,
@@ -36,7 +36,7 @@ pub(crate) enum Readable {
 
 impl Last {
     pub(crate) fn new(view: Arc<View>, offload: Offload) -> Self {
-        let (scans, used) = (AtomicUsize::new(0), AtomicU32::new(0));
+        let (scans, used) = (AtomicU32::new(0), AtomicU32::new(0));
         Self { view: Some(view), since: Instant::now(), scans, used, offload }
     }
 
@@ -75,7 +75,7 @@ impl Readable {
     }
 
     /// The scans that run or wait over it.
-    pub(crate) fn scans(&self) -> &AtomicUsize {
+    pub(crate) fn scans(&self) -> &AtomicU32 {
         match self {
             Self::Live(live) => live.scans(),
             Self::Last(last) => &last.scans,

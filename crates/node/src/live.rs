@@ -1,7 +1,7 @@
 //! A loaded guild as everyone but its owner sees it: where to post, where to read, what to listen to.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use arc_swap::ArcSwapOption;
 use guildhall_guild::{Reply, Scanned, SessionRequest, TurnId};
@@ -34,9 +34,9 @@ pub(crate) struct Live {
     pub(crate) feed: Feed,
     handled_all: AtomicBool,
     /// Scans of the guild that run or wait.
-    scans: AtomicUsize,
+    scans: AtomicU32,
     /// Who listens to the feed.
-    listeners: AtomicUsize,
+    listeners: AtomicU32,
     /// In which round of the node's sweeps somebody last asked for the guild.
     used: AtomicU32,
     offload: Offload,
@@ -137,8 +137,8 @@ impl Live {
             view,
             feed: Feed::new(epoch, events, told),
             handled_all: AtomicBool::new(false),
-            scans: AtomicUsize::new(0),
-            listeners: AtomicUsize::new(0),
+            scans: AtomicU32::new(0),
+            listeners: AtomicU32::new(0),
             used: AtomicU32::new(0),
             offload,
         }
@@ -180,7 +180,7 @@ impl Live {
     }
 
     /// The scans that run or wait over the guild's views.
-    pub(crate) fn scans(&self) -> &AtomicUsize {
+    pub(crate) fn scans(&self) -> &AtomicU32 {
         &self.scans
     }
 

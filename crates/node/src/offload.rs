@@ -254,7 +254,7 @@ pub(crate) struct GuildScan(Readable);
 impl GuildScan {
     /// One more, if there are fewer than `max`; otherwise how many there are.
     fn take(of: &Readable, max: usize) -> Result<Self, usize> {
-        let before = of.scans().fetch_add(1, Ordering::Relaxed);
+        let before = of.scans().fetch_add(1, Ordering::Relaxed) as usize;
         let scan = Self(of.clone());
         if before < max { Ok(scan) } else { Err(before) }
     }
