@@ -145,10 +145,13 @@ impl Linked {
             return Err(Failed::Fault(fault));
         }
         let answer = codec::decode::<Answer>(&frame.body).map_err(|error| Failed::Answer(error.to_string()))?;
-        match ask.request.is_answered_by(&answer) {
-            true => Ok((answer, receiver)),
-            false => Err(Failed::Answer(format!("{answer:?} in answer to another call"))),
+        if !ask.request.is_answered_by(&answer) {
+            return Err(Failed::Answer(format!("{answer:?} in answer to another call")));
         }
+        if answer.chunks().is_none() {
+            end(&mut receiver).await?;
+        }
+        Ok((answer, receiver))
     }
 }
 
@@ -161,6 +164,17 @@ async fn write(mut sender: LaneSender, has_chunks: bool, chunks: &[Vec<u8>]) -> 
         sender.append(Kind::End, &[])?;
     }
     sender.finish().await
+}
+
+/// Reads the end of an answer of which all has come. It came with the last frame, as a rule; a lane that is dropped before it is read asks the other end to
+/// stop, which costs both a packet for each call.
+pub(crate) async fn end(lane: &mut LaneReceiver) -> Result<(), Failed> {
+    match lane.next().await {
+        // A link that ends now takes nothing from what it has brought.
+        Ok(None) | Err(LaneError::Closed(_) | LaneError::GivenUp) => Ok(()),
+        Ok(Some(frame)) => Err(Failed::Answer(format!("{:?} behind an answer", frame.kind))),
+        Err(error) => Err(Failed::of(&error)),
+    }
 }
 
 /// What the machine is told of an attempt that failed.

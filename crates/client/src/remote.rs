@@ -18,7 +18,7 @@ use guildhall_sessions::{Counted, Feed, Guilds, Members, Opening, Returning, Rin
 use guildhall_transport::LaneReceiver;
 use tokio::runtime::Handle;
 
-use crate::call::Terms;
+use crate::call::{Terms, end};
 use crate::client::{Held, wall_clock};
 use crate::counters::Counter;
 use crate::error::{ClientError, Failed};
@@ -237,7 +237,7 @@ pub(crate) async fn next_chunk(lane: &mut LaneReceiver) -> Result<Option<Vec<u8>
     };
     match frame.kind {
         Kind::Chunk => Ok(Some(frame.body.to_vec())),
-        Kind::End => Ok(None),
+        Kind::End => end(lane).await.map(|()| None),
         Kind::Error => {
             Err(codec::decode(&frame.body).map_or_else(|error| Failed::Answer(error.to_string()), Failed::Fault))
         }
