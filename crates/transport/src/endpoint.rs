@@ -5,9 +5,10 @@
 //! handshakes go on in tasks that end with it.
 
 mod acceptor;
+mod socket;
 
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use guildhall_proto::frame::{Kind, Lane, Side};
@@ -103,7 +104,9 @@ impl Endpoint {
         config: TransportConfig,
     ) -> Result<Self, BindError> {
         config.check()?;
-        Self::new(quinn::Endpoint::client(address)?, credentials, hello, config)
+        let socket = socket::bind(address)?;
+        let quic = quinn::Endpoint::new(credentials.endpoint(), None, socket, Arc::new(TokioRuntime))?;
+        Self::new(quic, credentials, hello, config)
     }
 
     /// One that also listens at `address`, for a guild node.
@@ -128,7 +131,7 @@ impl Endpoint {
             .max_incoming(INCOMING_MAX)
             .incoming_buffer_size(INCOMING_BYTES_MAX)
             .incoming_buffer_size_total(INCOMING_TOTAL_BYTES_MAX);
-        let socket = UdpSocket::bind(address)?;
+        let socket = socket::bind(address)?;
         let quic = quinn::Endpoint::new(credentials.endpoint(), Some(server), socket, Arc::new(TokioRuntime))?;
         let endpoint = Self::new(quic, credentials, hello, config)?;
         let acceptor = Acceptor::new(Arc::clone(&endpoint.shared));
