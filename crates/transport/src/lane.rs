@@ -8,9 +8,10 @@ use guildhall_proto::Version;
 use guildhall_proto::codec::{CodecError, Encode};
 use guildhall_proto::frame::{self, AppendError, Frame, FrameError, FrameReader, Kind, Lane};
 use quinn::{Connection, ReadError, RecvStream, SendStream, VarInt, WriteError};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::Instant;
 
 use crate::counters::{Counter, Counters};
+use crate::in_time::in_time;
 use crate::{CloseReason, Closed, TransportConfig};
 
 /// Sends frames. They gather in a buffer until they are flushed, many in one write. Dropped before it is finished, it tells the other
@@ -46,6 +47,8 @@ pub struct LaneReceiver {
     reader: FrameReader,
     /// What has come and is not read.
     came: Bytes,
+    /// How long the first frame may take, once it is waited for.
+    first_within: Option<Duration>,
     /// By when the frame that is waited for must have come, if there is such a time.
     due: Option<Instant>,
     is_first: bool,
@@ -142,6 +145,7 @@ impl LaneSender {
     /// As [`LaneSender::append`], and [`LaneError::Codec`].
     pub fn append_value<T: Encode>(&mut self, kind: Kind, value: &T) -> Result<(), LaneError> {
         self.check_place(kind)?;
+        self.gathered.reserve(ORDINARY_BYTES);
         frame::append_value(kind, self.version, value, &mut self.gathered)?;
         self.last = Some(kind);
         Ok(())
@@ -168,9 +172,9 @@ impl LaneSender {
         };
         let mut left = [gathered];
         while !left[0].is_empty() {
-            match timeout(within, stream.write_chunks(&mut left)).await {
-                Ok(written) => drop(written?),
-                Err(_) => {
+            match in_time(|| Some(Instant::now() + within), stream.write_chunks(&mut left)).await {
+                Some(written) => drop(written?),
+                None => {
                     self.word = UNREAD;
                     return Err(LaneError::Unread);
                 }
@@ -288,7 +292,8 @@ impl LaneReceiver {
             stream,
             reader: FrameReader::new(lane, version),
             came: Bytes::new(),
-            due: first_within.map(|within| Instant::now() + within),
+            first_within,
+            due: None,
             is_first: true,
             is_hurried: false,
             frame_within: config.frame,
@@ -320,16 +325,19 @@ impl LaneReceiver {
                 self.is_first = false;
                 return Ok(Some(frame));
             }
-            if self.due.is_none() && self.reader.is_within_frame() {
-                self.due = Some(Instant::now() + self.frame_within);
-            }
-            // Counted from the last that came: who is slow may be.
-            let stalled = self.is_hurried.then(|| Instant::now() + self.stall_within);
-            let chunk = self.stream.read_chunk(CHUNK_BYTES_MAX, true);
-            let read = match self.due.into_iter().chain(stalled).min() {
-                Some(due) => timeout_at(due, chunk).await.map_err(|_| self.late())?,
-                None => chunk.await,
+            let came = {
+                let Self { stream, reader, first_within, due, is_hurried, frame_within, stall_within, .. } = self;
+                let limit = || {
+                    let now = Instant::now();
+                    let within = first_within.take().or_else(|| reader.is_within_frame().then_some(*frame_within));
+                    *due = due.or_else(|| within.map(|within| now + within));
+                    // Counted from the last that came: who is slow may be.
+                    let stalled = is_hurried.then(|| now + *stall_within);
+                    (*due).into_iter().chain(stalled).min()
+                };
+                in_time(limit, stream.read_chunk(CHUNK_BYTES_MAX, true)).await
             };
+            let read = came.ok_or_else(|| self.late())?;
             match read? {
                 Some(chunk) => self.came = chunk.bytes,
                 None => return self.reader.end().map(|()| None).map_err(|error| self.refuse(error)),
@@ -414,6 +422,9 @@ impl From<WriteError> for LaneError {
 const GIVEN_UP: VarInt = VarInt::from_u32(0);
 /// What a reset says where the other end has not read for too long.
 const UNREAD: VarInt = VarInt::from_u32(1);
+
+/// Room for what most calls ask and are answered, so that it is not found piece by piece.
+const ORDINARY_BYTES: usize = 512;
 
 /// What is taken from a lane at once, at most: more than a packet has.
 const CHUNK_BYTES_MAX: usize = 64 * 1024;

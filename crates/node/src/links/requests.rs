@@ -7,7 +7,7 @@ use guildhall_proto::UserId;
 use guildhall_proto::call::{CallFault, ChunkFault, IdRun, LineRun, Malformed};
 use guildhall_proto::frame::Kind;
 use guildhall_proto::limits::GUILD_SESSIONS_MAX;
-use guildhall_transport::LaneReceiver;
+use guildhall_transport::{LaneReceiver, in_time};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
@@ -30,7 +30,7 @@ impl Incoming<'_> {
     /// Waits for the end of a request behind which nothing may come.
     pub(super) async fn nothing(&mut self) -> Result<(), Unanswered> {
         let deadline = self.deadline;
-        let behind = timeout_at(deadline, self.lane.next()).await.map_err(|_| CallFault::TooLate)??;
+        let behind = in_time(|| Some(deadline), self.lane.next()).await.ok_or(CallFault::TooLate)??;
         match behind {
             None => self.in_time(),
             Some(_) => Err(Malformed::Chunks.into()),
