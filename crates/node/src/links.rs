@@ -1,6 +1,6 @@
 //! The node's side of links: it takes calls on them, and sends feeds.
 //!
-//! A link has a task that takes its calls, one task for each of these, and two that send: events, and what is told of now. Who asks for what its
+//! A link has a task that takes its calls, one task for each of these that has to wait for anything, and two that send: events, and what is told of now. Who asks for what its
 //! role does not allow is refused before anything else ([`Role::may_ask`]); then a call has as long as its caller waits.
 //!
 //! Bounds: of links and of the calls of each, transport's; of feeds [`ServeConfig::feeds_max`] a link; of long requests
@@ -18,7 +18,11 @@ mod requests;
 mod unanswered;
 
 use std::fmt;
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use guildhall_proto::{Instance, Millis, NodeId};
@@ -166,24 +170,36 @@ async fn serve(served: Arc<Served>, link: Accepted, mut stop: watch::Receiver<()
         answers: places(served.config.link_answers_max),
         served,
     });
+    // Made once: to wait for these anew with each call would take the link's lock.
+    let (mut stopped, mut ended) = (pin!(stop.changed()), pin!(link.closed()));
     loop {
         tokio::select! {
             biased;
-            _ = stop.changed() => {
+            _ = &mut stopped => {
                 link.close(CloseReason::Done);
                 break;
             }
-            _ = link.closed() => break,
+            _ = &mut ended => break,
             // Who reads no feeds any more would not be told of that.
             Some(_) = senders.join_next() => link.close(CloseReason::Broken),
-            // In a task of its own, which does not hold the link: what was begun goes on without it.
-            Ok((answer, request)) = link.next_call() => drop(tokio::spawn(Arc::clone(&dialer).take(answer, request))),
+            Ok((answer, request)) = link.next_call() => begin(Arc::clone(&dialer).take(answer, request)).await,
         }
     }
     feeds.end();
     let closed = link.closed().await;
     tracing::info!(peer = %peer.identity, node = %peer.node, %closed, "link ended");
     node.link_ended(peer, sessions_kept);
+}
+
+/// Takes a call as far as it goes without waiting, which for most that is read is to its end: to wake a task of its own would take longer. What has to wait goes
+/// on in one, which does not hold the link: what was begun goes on without it.
+async fn begin(call: impl Future<Output = ()> + Send + 'static) {
+    let mut call = Box::pin(call);
+    // One that panics ends alone, as it would in its task.
+    let begun = poll_fn(|context| Poll::Ready(catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(context))))).await;
+    if let Ok(Poll::Pending) = begun {
+        tokio::spawn(call);
+    }
 }
 
 fn places(max: usize) -> Arc<Semaphore> {

@@ -2,7 +2,10 @@
 //!
 //! Whatever can be read is read from a view, without the guild's owner; only what changes something, or is about a session, is posted to that.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use guildhall_proto::call::{Answer, CallFault, FeedId, Freshness, Read, Request};
@@ -219,9 +222,14 @@ async fn unless_left(
     deadline: Instant,
     reading: impl Future<Output = Result<Prepared, Unanswered>>,
 ) -> Result<Prepared, Unanswered> {
+    let mut reading = pin!(reading);
+    // Most reads wait for nothing, and whether they are waited for takes the link's lock.
+    if let Poll::Ready(read) = poll_fn(|context| Poll::Ready(reading.as_mut().poll(context))).await {
+        return read;
+    }
     tokio::select! {
         biased;
-        read = Box::pin(reading) => read,
+        read = reading => read,
         () = answer.given_up() => Err(Unanswered::Left),
         () = sleep_until(deadline) => Err(CallFault::TooLate.into()),
     }

@@ -6,11 +6,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use guildhall_proto::call::{Answer, Ask, CallFault, Malformed};
+use guildhall_proto::call::{Answer, Ask, CallFault, Malformed, Read, Request};
 use guildhall_proto::codec;
 use guildhall_proto::frame::Kind;
-use guildhall_transport::{LaneReceiver, LaneSender};
-use tokio::time::{Instant, timeout_at};
+use guildhall_transport::{LaneReceiver, LaneSender, in_time};
+use tokio::task::yield_now;
+use tokio::time::Instant;
 
 use super::Dialer;
 use super::archive::Archive;
@@ -57,10 +58,10 @@ impl Dialer {
                 Instant::now() + FAULT_WITHIN
             }
         };
-        match timeout_at(deadline, answer.finish()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => counters.bump(Unanswered::from(error).counter()),
-            Err(_late) => counters.bump(Counter::CallsUnread),
+        match in_time(|| Some(deadline), answer.finish()).await {
+            Some(Ok(())) => {}
+            Some(Err(error)) => counters.bump(Unanswered::from(error).counter()),
+            None => counters.bump(Counter::CallsUnread),
         }
     }
 
@@ -78,16 +79,20 @@ impl Dialer {
             return Err(CallFault::Denied.into());
         }
         self.served.node.counters().bump(Counter::of_call(call));
+        if !is_brief(&asked) {
+            // On in a task of its own: behind this there may be many chunks.
+            yield_now().await;
+        }
         let within = within.duration();
         let deadline = came + within;
         let places = [&self.long_requests, &self.served.long_requests];
         let mut incoming = Incoming { lane: request, places, within, deadline };
-        let prepared = Box::pin(self.prepare(asked, &mut incoming, answer)).await?;
+        let prepared = self.prepare(asked, &mut incoming, answer).await?;
         if let Prepared::Archive(..) = prepared {
             // It has no deadline but each of its parts, as its last.
             return prepared.send(answer).await.map(|()| Instant::now() + within);
         }
-        let sent = timeout_at(deadline, prepared.send(answer)).await;
+        let sent = in_time(|| Some(deadline), prepared.send(answer)).await;
         sent.unwrap_or(Err(Unanswered::Unread)).map(|()| deadline)
     }
 }
@@ -116,6 +121,30 @@ impl Prepared {
             }
         }
         Ok(())
+    }
+}
+
+/// Whether a call is done with, or waits for somebody else, before others of its link notice.
+const fn is_brief(asked: &Request) -> bool {
+    match asked {
+        Request::Ping
+        | Request::Command { .. }
+        | Request::Typing { .. }
+        | Request::Session { .. }
+        | Request::Read { read: Read::Member(_) | Read::Can { .. }, .. }
+        | Request::SecretKeys
+        | Request::CloseFeed { .. } => true,
+        Request::Stats
+        | Request::Guilds { .. }
+        | Request::Import { .. }
+        | Request::Read {
+            read: Read::Show | Read::Members { .. } | Read::MembersById(_) | Read::MembersByPrefix { .. },
+            ..
+        }
+        | Request::Recipients { .. }
+        | Request::Export { .. }
+        | Request::Backup
+        | Request::Feed { .. } => false,
     }
 }
 
