@@ -5,18 +5,22 @@ use std::env;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
-use guildhall_client::{Client, ClientConfig};
+use guildhall_client::{Client, ClientConfig, Counter, DeliveryRef, SessionStream};
 use guildhall_node::{NodeConfig, ServeConfig};
-use guildhall_proto::{Hello, Instance, Level, Millis, NodeId, Versions};
+use guildhall_proto::{EventKind, Hello, Instance, Level, Millis, NodeId, Versions};
 use guildhall_transport::pki::{Authority, Issued, Validity};
 use guildhall_transport::{Credentials, Endpoint, TransportConfig};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Runtime;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use crate::bare;
 use crate::machine;
@@ -62,12 +66,22 @@ struct BackendOrder {
     sessions: u64,
 }
 
+/// What a backend node says at its end.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct CaughtUp {
+    /// How many of its sessions have heard the last message.
+    pub sessions: u64,
+    /// How often it fell out of its feed and began again.
+    pub resyncs: u64,
+}
+
 /// A process that was started.
 #[derive(Debug)]
 pub struct Process {
     child: Child,
     /// It ends when this is closed.
-    _stdin: ChildStdin,
+    stdin: Option<ChildStdin>,
+    stdout: BufReader<ChildStdout>,
 }
 
 /// A guild node in a process of its own, over a guild of members in 1,000 cohorts, with one channel that everybody sees.
@@ -111,6 +125,11 @@ impl Cluster {
         Process::start::<()>("backend", &order).0
     }
 
+    /// A client in this process, who may look at the node's counters.
+    pub fn observer(&self, runtime: &Runtime, node: SocketAddr) -> Client {
+        connect(runtime, node, &self.papers("observer/this"))
+    }
+
     /// A client in this process, as a backend node.
     pub fn client(&self, runtime: &Runtime, node: SocketAddr) -> Client {
         connect(runtime, node, &self.papers("backend/this"))
@@ -141,11 +160,24 @@ impl Process {
         order.push('\n');
         let mut stdin = stdin.take().expect("it is piped");
         stdin.write_all(order.as_bytes()).expect("it reads its order");
-        let mut ready = String::new();
-        let told = BufReader::new(stdout.expect("it is piped")).read_line(&mut ready);
-        told.expect("it tells that it is ready");
-        let process = Self { child, _stdin: stdin };
-        (process, serde_json::from_str(&ready).expect("it says where it is"))
+        let stdout = BufReader::new(stdout.expect("it is piped"));
+        let mut process = Self { child, stdin: Some(stdin), stdout };
+        let ready = process.hear();
+        (process, ready)
+    }
+
+    /// Tells it to end, and waits until it has: what it says then.
+    pub fn end<R: DeserializeOwned>(mut self) -> R {
+        drop(self.stdin.take());
+        let said = self.hear();
+        self.child.wait().expect("it ends");
+        said
+    }
+
+    fn hear<R: DeserializeOwned>(&mut self) -> R {
+        let mut said = String::new();
+        self.stdout.read_line(&mut said).expect("it speaks");
+        serde_json::from_str(&said).expect("it says what was asked")
     }
 
     /// Its number.
@@ -227,13 +259,47 @@ fn be_backend(order: BackendOrder) -> anyhow::Result<()> {
         let (backend, attach) = (backend.clone(), attach(number, Level::Active));
         async move { backend.attach(guild_id(1), attach).await }
     });
+    // A permit for each session that has caught up.
+    let (caught_up, (stop, stopping)) = (Arc::new(Semaphore::new(0)), watch::channel(false));
+    let mut hearing = JoinSet::new();
     for session in attached {
-        let mut session = session.context("a session is not attached")?;
-        // Whatever it hears: where others are slow it may be a gap.
-        runtime.spawn(async move { while session.read(READ_AT_ONCE, |_| {}).await {} });
+        let session = session.context("a session is not attached")?;
+        hearing.spawn_on(hear(session, Arc::clone(&caught_up), stopping.clone()), runtime.handle());
     }
     tell(&())?;
-    wait_for_the_end()
+    wait_for_the_end()?;
+    let all = caught_up.acquire_many(u32::try_from(sessions).context("too many sessions")?);
+    let all = runtime.block_on(async { timeout(CAUGHT_UP_WITHIN, all).await });
+    let sessions = all.map_or(caught_up.available_permits() as u64, |_| sessions);
+    stop.send_replace(true);
+    runtime.block_on(hearing.join_all());
+    let resyncs = client.counters().of(Counter::RelayResyncs);
+    runtime.block_on(client.close());
+    tell(&CaughtUp { sessions, resyncs })
+}
+
+/// Whatever it hears, until it is to stop: where others are slow it may be a gap.
+async fn hear(mut session: SessionStream, caught_up: Arc<Semaphore>, mut stopping: watch::Receiver<bool>) {
+    let mut is_last = false;
+    loop {
+        let read = session.read(READ_AT_ONCE, |delivery| {
+            if let DeliveryRef::Event(event) = delivery
+                && let EventKind::MessagePublished(message) = &event.kind
+            {
+                is_last |= message.payload.bytes().len() == LAST_BYTES;
+            }
+        });
+        tokio::select! {
+            goes_on = read => if !goes_on {
+                return;
+            },
+            _ = stopping.changed() => break,
+        }
+        if std::mem::take(&mut is_last) {
+            caught_up.add_permits(1);
+        }
+    }
+    session.detach().await.expect("it is attached");
 }
 
 fn connect(runtime: &Runtime, node: SocketAddr, papers: &Papers) -> Client {
@@ -257,3 +323,8 @@ fn wait_for_the_end() -> anyhow::Result<()> {
 
 /// Deliveries that a session of a backend node reads at once.
 const READ_AT_ONCE: usize = 64;
+
+/// Of the message by which a backend node knows that it has caught up.
+pub const LAST_BYTES: usize = 8;
+/// How long that may take.
+const CAUGHT_UP_WITHIN: Duration = Duration::from_secs(30);
