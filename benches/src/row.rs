@@ -166,6 +166,8 @@ pub struct Measured {
     pub limit: Option<Limit>,
     /// The number to reach, if there is one.
     pub reach: Option<Reach>,
+    /// Why it is not held against that, if it is not.
+    pub unjudged: Option<String>,
     /// What else was seen.
     pub note: String,
 }
@@ -174,7 +176,7 @@ impl Measured {
     /// A row without limit, number to reach and note.
     pub fn new(name: &str, (ours, unit): (Sample, Unit), sizes: impl Into<String>, what: impl Into<String>) -> Self {
         let (name, what, sizes) = (name.to_owned(), what.into(), sizes.into());
-        Self { name, what, sizes, ours, unit, limit: None, reach: None, note: String::new() }
+        Self { name, what, sizes, ours, unit, limit: None, reach: None, unjudged: None, note: String::new() }
     }
 
     /// With what bounds it.
@@ -196,6 +198,13 @@ impl Measured {
     pub fn reach_times_peer(mut self, times: f64, published: f64) -> Self {
         let value = if self.unit == Unit::PerS { published * times } else { published / times };
         self.reach = Some(Reach { value, times_peer: Some(times) });
+        self
+    }
+
+    /// Without a verdict, if there is a reason for that.
+    #[must_use]
+    pub fn unjudged(mut self, why: Option<String>) -> Self {
+        self.unjudged = self.unjudged.or(why);
         self
     }
 
@@ -238,8 +247,10 @@ pub struct Row {
     pub limit: Option<f64>,
     /// The number to reach.
     pub reach: Option<f64>,
-    /// Whether it is reached; `None` without such a number.
+    /// Whether it is reached; `None` without such a number, and where nothing can be said.
     pub reached: Option<bool>,
+    /// Why nothing can be said.
+    pub unjudged: Option<String>,
     /// Exactly what is measured.
     pub what: String,
     /// How many of what.
@@ -257,7 +268,7 @@ pub struct Row {
 impl Row {
     /// Judges what was measured, beside the best of the peer's figures for it.
     pub fn new(measured: Measured, peers: &[PeerFigure]) -> Self {
-        let Measured { name, what, sizes, ours, unit, limit, reach, note } = measured;
+        let Measured { name, what, sizes, ours, unit, limit, reach, unjudged, note } = measured;
         let figures = peers.iter().filter_map(|peer| Some((peer.unit.convert(peer.value, unit)?, peer)));
         let best = figures.reduce(|best, other| if unit.is_reached(other.0, best.0) { other } else { best });
         let peer = best.map(|(value, _)| value);
@@ -274,7 +285,8 @@ impl Row {
             ratio: peer.map(|peer| unit.ratio(ours.middle, peer)),
             limit: limit.as_ref().map(|limit| limit.value),
             reach,
-            reached: reach.map(|reach| unit.is_reached(ours.middle, reach)),
+            reached: reach.filter(|_| unjudged.is_none()).map(|reach| unit.is_reached(ours.middle, reach)),
+            unjudged: unjudged.filter(|_| reach.is_some()),
             what,
             sizes,
             spread: ours,
@@ -350,9 +362,19 @@ mod tests {
     }
 
     #[test]
+    fn where_nothing_can_be_said_there_is_no_verdict() {
+        let why = || Some(String::from("2 quiet slices of 9"));
+        let row = Row::new(measured(1.0, Unit::Ms).reach(2.0).unjudged(why()), &[]);
+        assert_eq!((row.reach, row.reached, row.unjudged), (Some(2.0), None, why()));
+        let row = Row::new(measured(1.0, Unit::Ms).reach(2.0).unjudged(None), &[]);
+        assert_eq!((row.reached, row.unjudged), (Some(true), None));
+        assert_eq!(Row::new(measured(1.0, Unit::Ms).unjudged(why()), &[]).unjudged, None);
+    }
+
+    #[test]
     fn a_row_says_the_agreed_things_in_json() {
         let json = serde_json::to_value(Row::new(measured(1.0, Unit::PerS), &[])).unwrap();
-        for key in ["name", "ours", "unit", "peer", "ratio", "limit", "reach", "reached", "what", "sizes", "spread"] {
+        for key in ["name", "ours", "unit", "peer", "ratio", "limit", "reach", "reached", "unjudged", "what", "sizes", "spread"] {
             assert!(json.get(key).is_some(), "{key} is missing from {json}");
         }
         assert_eq!(json["unit"], "per_s");

@@ -554,7 +554,7 @@ fn compared(name: &str, slices: &Slices, beside: (&str, &Slices), sizes: &str, w
     let what = format!(
         "p99 of 1,000 calls a second to another process, open loop, {what}, as a multiple of that {beside_name}"
     );
-    Measured::new(name, (ours, Unit::Times), sizes, what).note(note)
+    Measured::new(name, (ours, Unit::Times), sizes, what).unjudged(Slices::unjudged([slices, beside])).note(note)
 }
 
 fn stopped(run: &mut Run) {

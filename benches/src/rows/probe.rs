@@ -2,7 +2,7 @@
 //!
 //! Compared are the p99 of the middle slice of each kind, of those slices in which nobody else had much of the machine: neither its host,
 //! which on a shared one takes a core away for tens of milliseconds, nor other processes. Rounds go on until there are enough of these, or
-//! for a time.
+//! for a time; a row that still has too few is not judged.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -98,7 +98,7 @@ impl Probed {
             beside.p99(),
         );
         let what = format!("p99 of 1,000 calls a second, open loop, {what}, as a multiple of that {beside_name}");
-        Measured::new(name, (ours, Unit::Times), sizes, what).note(note)
+        Measured::new(name, (ours, Unit::Times), sizes, what).unjudged(Slices::unjudged([slices, beside])).note(note)
     }
 }
 

@@ -191,7 +191,8 @@ fn calls_over(world: World, runtime: &Runtime, run: &mut Run) {
         run.tell(row.limit(bare, "the same over bare tokio channels, to a task that only answers"));
         let what = format!("the same {}", Load::Scans.what());
         let row = Measured::new(CALL_SCAN, (p99(&during), Unit::Us), sizes(&during), what).note(text(&during.all()));
-        run.tell(row.limit(idle.p99(), "idle").reach(2.0 * idle.p99()));
+        let row = row.limit(idle.p99(), "idle").reach(2.0 * idle.p99());
+        run.tell(row.unjudged(Slices::unjudged([&during, &idle])));
         let about = (&*sizes(&during), Load::Scans.what());
         run.tell(probed.row(Load::Scans.name(), &during, ("idle", &idle), about).reach(2.0));
     }
