@@ -21,14 +21,14 @@ use crate::shell::{Caller, World};
 use crate::worlds::{nick, user};
 
 /// A world that is probed.
-pub(super) struct Probed {
-    pub(super) world: World,
+pub(super) struct Probed<'a> {
+    pub(super) world: &'a World,
     /// How long a row may take.
     time: Duration,
 }
 
-impl Probed {
-    pub(super) fn new(world: World, run: &Run) -> Self {
+impl<'a> Probed<'a> {
+    pub(super) fn new(world: &'a World, run: &Run) -> Self {
         Self { world, time: Duration::from_secs(u64::from(run.times(40, 4))) }
     }
 
@@ -75,6 +75,14 @@ impl Probed {
         let measured = measure(&mut slice);
         all.push(slice, watch.others());
         measured
+    }
+
+    /// The same, if what is wanted went on meanwhile, as `measure` says.
+    pub(super) fn slice_if(&self, all: &mut Slices, measure: impl FnOnce(&mut Histogram<u64>) -> bool) {
+        let (watch, mut slice) = (Watch::begin(), latencies());
+        if measure(&mut slice) {
+            all.push(slice, watch.others());
+        }
     }
 
     /// A row that compares two kinds of slices by their p99.

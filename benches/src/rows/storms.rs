@@ -35,17 +35,18 @@ const BESIDE: &str = "beside_attach";
 fn run(run: &mut Run) {
     let sessions = run.size(SESSIONS);
     let runtime = runtime(2);
-    let probed = Probed::new(World::in_memory(runtime.handle()), run);
+    let world = World::in_memory(runtime.handle());
+    let probed = Probed::new(&world, run);
     probed.world.fill(guild_id(PROBED), 0, 1_000, |_| Vec::new());
     probed.world.fill(guild_id(LARGE), 0, sessions, |_| Vec::new());
     if run.wants_any(&[ATTACH, RESUME]) {
-        come_and_come_back(run, &runtime, &probed.world, sessions);
+        come_and_come_back(run, &runtime, &world, sessions);
     }
     if run.wants(BESIDE) {
         let [idle, during] = probed.in_turns(run.times(QUIET, 3), u64::MAX, |_, [idle, during]| {
             probed.slice(idle, |into| probed.probe(guild_id(PROBED), SLICE, into));
             probed.slice(during, |into| {
-                let storm = storm(&probed.world, sessions);
+                let storm = storm(&world, sessions);
                 probed.probe(guild_id(PROBED), SLICE, into);
                 storm.end();
             });
@@ -54,7 +55,7 @@ fn run(run: &mut Run) {
         let what = "while sessions attach to another guild and detach again, a thousand at a time, back to back";
         run.tell(probed.row(BESIDE, &during, ("idle", &idle), (&sizes, what)).reach(2.0));
     }
-    probed.world.stop();
+    world.stop();
 }
 
 fn come_and_come_back(run: &mut Run, runtime: &Runtime, world: &World, sessions: u64) {
