@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
+use crate::row::QUIET_MIN;
+
 /// An empty histogram of microseconds.
 pub fn latencies() -> Histogram<u64> {
     Histogram::new(3).expect("3 digits")
@@ -115,7 +117,7 @@ impl Slices {
 /// What others may take of the machine in a slice that is worth its figures. The system's own threads take up to 1 %.
 const OTHERS_MAX: f64 = 0.03;
 /// Slices that count, at the least; of fewer quiet ones there is a figure, and no verdict.
-const COUNTED_MIN: usize = 5;
+const COUNTED_MIN: usize = QUIET_MIN;
 
 #[cfg(test)]
 mod tests {

@@ -216,6 +216,9 @@ impl Measured {
     }
 }
 
+/// Quiet slices that a comparison takes, at the least, ours and the peer's.
+pub const QUIET_MIN: usize = 5;
+
 /// What a peer was measured to do.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct PeerFigure {
@@ -228,6 +231,16 @@ pub struct PeerFigure {
     /// Exactly what was measured.
     #[serde(default)]
     pub what: String,
+    /// Where it was measured in slices: how many of them were quiet.
+    #[serde(default)]
+    pub quiet: Option<usize>,
+}
+
+impl PeerFigure {
+    /// Whether it was not too loud to be compared with.
+    fn is_quiet(&self) -> bool {
+        self.quiet.is_none_or(|quiet| quiet >= QUIET_MIN)
+    }
 }
 
 /// A row as it is shown and written.
@@ -241,7 +254,7 @@ pub struct Row {
     pub unit: Unit,
     /// The peer's figure of this run.
     pub peer: Option<f64>,
-    /// How many times better than the peer.
+    /// How many times better than the peer; `None` without one, and where one of the two was measured on a machine too busy.
     pub ratio: Option<f64>,
     /// What the machine allows, in this run.
     pub limit: Option<f64>,
@@ -272,6 +285,7 @@ impl Row {
         let figures = peers.iter().filter_map(|peer| Some((peer.unit.convert(peer.value, unit)?, peer)));
         let best = figures.reduce(|best, other| if unit.is_reached(other.0, best.0) { other } else { best });
         let peer = best.map(|(value, _)| value);
+        let is_compared = unjudged.is_none() && best.is_some_and(|(_, peer)| peer.is_quiet());
         let reach = reach.map(|Reach { value, times_peer }| match (times_peer, peer) {
             (Some(times), Some(peer)) if unit == Unit::PerS => peer * times,
             (Some(times), Some(peer)) => peer / times,
@@ -282,7 +296,7 @@ impl Row {
             ours: ours.middle,
             unit,
             peer,
-            ratio: peer.map(|peer| unit.ratio(ours.middle, peer)),
+            ratio: peer.filter(|_| is_compared).map(|peer| unit.ratio(ours.middle, peer)),
             limit: limit.as_ref().map(|limit| limit.value),
             reach,
             reached: reach.filter(|_| unjudged.is_none()).map(|reach| unit.is_reached(ours.middle, reach)),
@@ -306,7 +320,7 @@ mod tests {
     }
 
     fn peer(name: &str, value: f64, unit: Unit) -> PeerFigure {
-        PeerFigure { name: name.to_owned(), value, unit, what: String::from("the same") }
+        PeerFigure { name: name.to_owned(), value, unit, what: String::from("the same"), quiet: None }
     }
 
     #[test]
@@ -369,6 +383,16 @@ mod tests {
         let row = Row::new(measured(1.0, Unit::Ms).reach(2.0).unjudged(None), &[]);
         assert_eq!((row.reached, row.unjudged), (Some(true), None));
         assert_eq!(Row::new(measured(1.0, Unit::Ms).unjudged(why()), &[]).unjudged, None);
+    }
+
+    #[test]
+    fn what_was_too_loud_is_compared_with_nobody() {
+        let ratio = |ours: Option<&str>, quiet: Option<usize>| {
+            let peer = PeerFigure { quiet, ..peer("p", 3.0, Unit::Ms) };
+            Row::new(measured(1.0, Unit::Ms).unjudged(ours.map(str::to_owned)), &[peer]).ratio
+        };
+        assert_eq!([None, Some(QUIET_MIN)].map(|quiet| ratio(None, quiet)), [Some(3.0); 2]);
+        assert_eq!((ratio(None, Some(QUIET_MIN - 1)), ratio(Some("no quiet slices"), None)), (None, None));
     }
 
     #[test]
