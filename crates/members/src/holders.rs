@@ -231,7 +231,8 @@ impl Lists {
         if self.bytes.len() > start {
             let end = u32::try_from(self.bytes.len());
             self.places.push(place);
-            self.ends.push(end.expect("a list takes no more than a bit for each of 65,535 rows, and places are as few"));
+            self.ends
+                .push(end.expect("a list takes no more than a bit for each of 65,535 rows, and places are as few"));
         }
     }
 

@@ -166,7 +166,8 @@ impl World {
             seen: Seen::default(),
         };
         let id = channel();
-        let channel = Channel { id, name: Name::parse("c").unwrap(), kind: ChannelKind::Text, parent: None, position: 0 };
+        let channel =
+            Channel { id, name: Name::parse("c").unwrap(), kind: ChannelKind::Text, parent: None, position: 0 };
         world.rights.apply(&EventKind::ChannelCreated { channel, overwrites: Vec::new() });
         for at in 0..ROLES {
             world.create_role(at);
