@@ -102,7 +102,8 @@ impl Slices {
 
     /// Why nothing can be said by comparing these: of one of them too few were quiet. `None` if something can.
     pub fn unjudged<const N: usize>(all: [&Self; N]) -> Option<String> {
-        let loudest = all.into_iter().min_by_key(|slices| slices.quiet()).filter(|slices| slices.quiet() < COUNTED_MIN)?;
+        let loudest =
+            all.into_iter().min_by_key(|slices| slices.quiet()).filter(|slices| slices.quiet() < COUNTED_MIN)?;
         Some(format!("{} quiet slices of {}", loudest.quiet(), loudest.measured()))
     }
 

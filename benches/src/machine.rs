@@ -104,7 +104,8 @@ fn idle(processors: &[usize]) -> Duration {
 fn idle_in(stat: &str, processors: &[usize]) -> Duration {
     let mut lines = stat.lines().map(str::split_whitespace).map(|mut line| (line.next().unwrap_or_default(), line));
     let all = lines.next();
-    let each: Vec<_> = lines.map_while(|(name, line)| Some((name.strip_prefix("cpu")?.parse::<usize>().ok()?, line))).collect();
+    let each: Vec<_> =
+        lines.map_while(|(name, line)| Some((name.strip_prefix("cpu")?.parse::<usize>().ok()?, line))).collect();
     let ours = each.iter().filter(|(processor, _)| processors.contains(processor));
     let ticks = |line: &SplitWhitespace<'_>| {
         let [idle, waiting] = [3, 4].map(|field| line.clone().nth(field).and_then(|ticks| ticks.parse::<u64>().ok()));

@@ -398,7 +398,9 @@ mod tests {
     #[test]
     fn a_row_says_the_agreed_things_in_json() {
         let json = serde_json::to_value(Row::new(measured(1.0, Unit::PerS), &[])).unwrap();
-        for key in ["name", "ours", "unit", "peer", "ratio", "limit", "reach", "reached", "unjudged", "what", "sizes", "spread"] {
+        for key in [
+            "name", "ours", "unit", "peer", "ratio", "limit", "reach", "reached", "unjudged", "what", "sizes", "spread",
+        ] {
             assert!(json.get(key).is_some(), "{key} is missing from {json}");
         }
         assert_eq!(json["unit"], "per_s");

@@ -191,12 +191,13 @@ impl Moved {
         };
         let overwrites = question.channel().and_then(|channel| view.rights().overwrites(channel));
         let everyone = RoleId::everyone(view.rights().guild());
-        let deciding = overwrites.into_iter().flat_map(|overwrites| overwrites.as_slice()).filter_map(|overwrite| {
-            match overwrite.target {
+        let deciding =
+            overwrites.into_iter().flat_map(|overwrites| overwrites.as_slice()).filter_map(|overwrite| match overwrite
+                .target
+            {
                 OverwriteTarget::Role(role) => (role != everyone).then_some(role),
                 OverwriteTarget::User(_) => None,
-            }
-        });
+            });
         let lists: Vec<usize> =
             deciding.map(|role| list(ids_of(Question::Role { role, channel: None }).len()) * pages).collect();
         let (mut place, mut lines, mut last) = (0, 0, None);
@@ -224,7 +225,11 @@ impl fmt::Display for Moved {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [all, lists, presence, ids, written] =
             [self.bytes(), self.lists, self.presence, self.ids, self.written].map(|bytes| bytes / 1e6);
-        write!(f, "{all:.2} MB ({lists:.2} read of who holds the {} roles that decide, {presence:.2} of who is online, ", self.roles)?;
+        write!(
+            f,
+            "{all:.2} MB ({lists:.2} read of who holds the {} roles that decide, {presence:.2} of who is online, ",
+            self.roles
+        )?;
         write!(f, "{ids:.2} of ids in lines of 64 bytes; ids written {written:.2})")
     }
 }

@@ -30,10 +30,8 @@ use crate::row::{Measured, Sample, Unit};
 use crate::shell::{World, attach, guild_id, runtime, side_by_side};
 
 /// Sessions by the hundred thousand.
-pub(super) const BENCH: Bench = Bench {
-    rows: &[alone(ATTACH), alone(RESUME), alone(BESIDE_ATTACH), alone(BESIDE_RESUME), alone(MEMORY)],
-    run,
-};
+pub(super) const BENCH: Bench =
+    Bench { rows: &[alone(ATTACH), alone(RESUME), alone(BESIDE_ATTACH), alone(BESIDE_RESUME), alone(MEMORY)], run };
 
 const ATTACH: &str = "attach_100k";
 const RESUME: &str = "resume_100k";
@@ -126,14 +124,15 @@ fn run(run: &mut Run) {
     let [mut aside, mut beside] = [(); 2].map(|()| Slices::default());
     storms.round(&mut aside, &mut beside);
     let (mut attached, mut resumed) = (Vec::new(), Vec::new());
-    let [idle, attaching, resuming] = probed.in_turns(run.times(QUIET, 3), u64::MAX, |_, [idle, attaching, resuming]| {
-        for _ in 0..IDLE_SLICES {
-            probed.slice(idle, |into| probed.probe(guild_id(PROBED), SLICE, into));
-        }
-        let took = storms.round(attaching, resuming);
-        attached.push(took.attach);
-        resumed.push(took.resume);
-    });
+    let [idle, attaching, resuming] =
+        probed.in_turns(run.times(QUIET, 3), u64::MAX, |_, [idle, attaching, resuming]| {
+            for _ in 0..IDLE_SLICES {
+                probed.slice(idle, |into| probed.probe(guild_id(PROBED), SLICE, into));
+            }
+            let took = storms.round(attaching, resuming);
+            attached.push(took.attach);
+            resumed.push(took.resume);
+        });
     let (before, most) = (storms.before, storms.most);
     let relays = format!("{LINKS} relays, {} at a time", count(AT_ONCE as u64));
     let sizes = format!("{} sessions of as many members, {relays}", count(sessions));
@@ -157,7 +156,10 @@ fn run(run: &mut Run) {
     let (each, mib) = (gained as f64 / sessions as f64, 1_048_576.0);
     let row = Measured::new(MEMORY, (Sample::once(gained as f64 / mib), Unit::MiB), sizes, what);
     run.tell(row.reach((SESSION_BYTES_MAX * sessions) as f64 / mib).note(format!("{each:.0} B a session")));
-    assert!(gained <= 2 * SESSION_BYTES_MAX * sessions, "{each:.0} B a session: what storms take is not bounded by them");
+    assert!(
+        gained <= 2 * SESSION_BYTES_MAX * sessions,
+        "{each:.0} B a session: what storms take is not bounded by them"
+    );
 }
 
 async fn detach(mut stream: SessionStream) {
