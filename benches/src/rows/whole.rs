@@ -193,6 +193,7 @@ fn calls_beside_checkpoints(run: &mut Run) {
     });
     let checkpoints = stored().0 - before;
     assert!(checkpoints > 0 && beside > 0, "{checkpoints} checkpoints were stored, {beside} parts beside the calls");
+    assert!(idle.measured() > 0, "checkpoints were written beside all calls that were to be without");
     let sizes = format!(
         "{}, {checkpoints} checkpoints stored, {} parts of them within the slices",
         sizes(members, &during),
