@@ -5,9 +5,14 @@ defmodule Peers.Bench do
 
   def main([row | options]) do
     run = if "--quick" in options, do: :quick, else: :full
-    {value, unit, what} = row(row, run)
+    {value, unit, what, more} =
+      case row(row, run) do
+        {value, unit, what} -> {value, unit, what, []}
+        {value, unit, what, quiet} -> {value, unit, what, [quiet: quiet]}
+      end
+
     what = if run == :quick, do: what <> "; quick: fewer runs", else: what
-    fields = [name: row, value: Float.round(value / 1, 3), unit: unit, what: what]
+    fields = [name: row, value: Float.round(value / 1, 3), unit: unit, what: what] ++ more
     IO.puts(["{", Enum.map_intersperse(fields, ", ", &field/1), "}"])
   end
 
@@ -31,7 +36,7 @@ defmodule Peers.Bench do
   defp sessions("100k"), do: 100_000
   defp sessions("1m"), do: 1_000_000
 
-  defp field({key, value}) when is_float(value), do: [?", to_string(key), "\": ", to_string(value)]
+  defp field({key, value}) when is_number(value), do: [?", to_string(key), "\": ", to_string(value)]
 
   defp field({key, value}) do
     escaped = value |> String.replace("\\", "\\\\") |> String.replace("\"", "\\\"")

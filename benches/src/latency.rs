@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
+use crate::row::QUIET_MIN;
+
 /// An empty histogram of microseconds.
 pub fn latencies() -> Histogram<u64> {
     Histogram::new(3).expect("3 digits")
@@ -46,7 +48,7 @@ pub fn text(all: &Histogram<u64>) -> String {
 /// Latencies of many slices of time, and how much of the machine others had in each.
 ///
 /// What others take delays calls whatever is measured. So the slices that count are those in which they took little; where these are
-/// few, the few in which they took least.
+/// few, the few in which they took least, and then [nothing is judged](Self::unjudged) by them.
 #[derive(Debug, Default)]
 pub struct Slices(Vec<Slice>);
 
@@ -98,6 +100,13 @@ impl Slices {
         all
     }
 
+    /// Why nothing can be said by comparing these: of one of them too few were quiet. `None` if something can.
+    pub fn unjudged<const N: usize>(all: [&Self; N]) -> Option<String> {
+        let loudest =
+            all.into_iter().min_by_key(|slices| slices.quiet()).filter(|slices| slices.quiet() < COUNTED_MIN)?;
+        Some(format!("{} quiet slices of {}", loudest.quiet(), loudest.measured()))
+    }
+
     /// How many slices count, and how quiet they were.
     pub fn quietness(&self) -> String {
         let (counted, measured) = (self.counted(), self.measured());
@@ -108,8 +117,8 @@ impl Slices {
 
 /// What others may take of the machine in a slice that is worth its figures. The system's own threads take up to 1 %.
 const OTHERS_MAX: f64 = 0.03;
-/// Slices that count, at the least.
-const COUNTED_MIN: usize = 5;
+/// Slices that count, at the least; of fewer quiet ones there is a figure, and no verdict.
+const COUNTED_MIN: usize = QUIET_MIN;
 
 #[cfg(test)]
 mod tests {
@@ -144,6 +153,15 @@ mod tests {
 
         let few = slices([(1, 0.9), (2, 0.1), (3, 0.2), (4, 0.01), (5, 0.3), (6, 0.8), (7, 0.4)]);
         assert_eq!((few.p99s(), few.quiet()), (vec![2, 3, 4, 5, 7], 1));
+    }
+
+    #[test]
+    fn what_is_compared_is_judged_if_enough_of_each_was_quiet() {
+        let with_quiet = |quiet: usize| slices((0..9).map(|slice| (1, if slice < quiet { 0.01 } else { 0.5 })));
+        let (few, enough) = (with_quiet(COUNTED_MIN - 1), with_quiet(COUNTED_MIN));
+        assert_eq!(Slices::unjudged([&enough, &enough]), None);
+        assert_eq!(Slices::unjudged([&enough, &few]).unwrap(), "4 quiet slices of 9");
+        assert_eq!(Slices::unjudged([&few, &with_quiet(0)]).unwrap(), "0 quiet slices of 9");
     }
 
     #[test]

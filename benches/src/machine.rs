@@ -1,15 +1,17 @@
 //! The machine that is measured on: what it is, and what it says of this process.
 
 use std::fs;
+use std::str::SplitWhitespace;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
+use rustix::thread::{CpuSet, sched_getaffinity};
 use rustix::time::{ClockId, clock_gettime};
 
 /// What is said above the table.
 pub fn describe() -> String {
     let model = field("/proc/cpuinfo", "model name").unwrap_or_else(|| String::from("unknown processor"));
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let cores = processors().len();
     let memory = field("/proc/meminfo", "MemTotal").and_then(|all| all.split_whitespace().next()?.parse::<f64>().ok());
     let gib = memory.map_or(f64::NAN, |kib| kib / f64::from(1 << 20));
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
@@ -50,10 +52,11 @@ fn cpu_of(process: u32) -> Duration {
     Duration::from_millis(ticks.sum::<u64>() * 10)
 }
 
-/// Sees how much of the machine is left to this process.
+/// Sees how much is left to this process of the processors that it may use: `taskset` and the like leave it some of the machine's.
 #[derive(Debug)]
 pub struct Watch {
     since: Instant,
+    processors: Vec<usize>,
     idle: Duration,
     own: Duration,
     /// Others that belong to it.
@@ -68,30 +71,52 @@ impl Watch {
 
     /// Begins to watch what is left to this process and these others.
     pub fn begin_with(others: &[u32]) -> Self {
-        let with = others.to_vec();
-        Self { since: Instant::now(), idle: idle(), own: Self::own(&with), with }
+        let (processors, with) = (processors(), others.to_vec());
+        Self { since: Instant::now(), idle: idle(&processors), own: Self::own(&with), processors, with }
     }
 
     fn own(with: &[u32]) -> Duration {
         cpu() + with.iter().map(|process| cpu_of(*process)).sum::<Duration>()
     }
 
-    /// The share of all processors' time since then that others had: other processes, the system for them, and the machine's host.
+    /// The share of these processors' time since then that others had: other processes, the system for them, and the machine's host.
     /// Linux counts idle time in hundredths of a second.
     pub fn others(&self) -> f64 {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let all = self.since.elapsed().as_secs_f64() * cores as f64;
-        let [idle, own] = [(idle(), self.idle), (Self::own(&self.with), self.own)]
+        let all = self.since.elapsed().as_secs_f64() * self.processors.len() as f64;
+        let [idle, own] = [(idle(&self.processors), self.idle), (Self::own(&self.with), self.own)]
             .map(|(now, then)| now.saturating_sub(then).as_secs_f64());
         ((all - idle - own) / all).max(0.0)
     }
 }
 
-/// For how long the processors have had nothing to do, all together.
-fn idle() -> Duration {
-    let stat = fs::read_to_string("/proc/stat").expect("Linux says what its processors do");
-    let fields = stat.lines().next().into_iter().flat_map(|all| all.split_whitespace().skip(4).take(2));
-    Duration::from_millis(fields.map(|ticks| ticks.parse::<u64>().unwrap_or(0)).sum::<u64>() * 10)
+/// The numbers of the processors that the calling thread may use, ascending.
+fn processors() -> Vec<usize> {
+    let set = sched_getaffinity(None).expect("Linux says where a thread may run");
+    (0..CpuSet::MAX_CPU).filter(|processor| set.is_set(*processor)).collect()
+}
+
+/// For how long these processors have had nothing to do, all together.
+fn idle(processors: &[usize]) -> Duration {
+    idle_in(&fs::read_to_string("/proc/stat").expect("Linux says what its processors do"), processors)
+}
+
+/// The same by the text of `/proc/stat`: a line for all processors, and one for each.
+fn idle_in(stat: &str, processors: &[usize]) -> Duration {
+    let mut lines = stat.lines().map(str::split_whitespace).map(|mut line| (line.next().unwrap_or_default(), line));
+    let all = lines.next();
+    let each: Vec<_> =
+        lines.map_while(|(name, line)| Some((name.strip_prefix("cpu")?.parse::<usize>().ok()?, line))).collect();
+    let ours = each.iter().filter(|(processor, _)| processors.contains(processor));
+    let ticks = |line: &SplitWhitespace<'_>| {
+        let [idle, waiting] = [3, 4].map(|field| line.clone().nth(field).and_then(|ticks| ticks.parse::<u64>().ok()));
+        idle.unwrap_or(0) + waiting.unwrap_or(0)
+    };
+    // Each line is rounded for itself: where all processors are ours, theirs is rounded once.
+    let idle = match all {
+        Some((_, all)) if ours.clone().count() == each.len() => ticks(&all),
+        Some(_) | None => ours.map(|(_, line)| ticks(line)).sum(),
+    };
+    Duration::from_millis(idle * 10)
 }
 
 /// Resident bytes of this process.
@@ -121,6 +146,8 @@ fn field(path: &str, name: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use rustix::thread::sched_setaffinity;
+
     use super::*;
 
     #[test]
@@ -152,7 +179,26 @@ mod tests {
             std::hint::spin_loop();
         }
         let own = 0.1 / begin.elapsed().as_secs_f64();
-        let cores = std::thread::available_parallelism().map_or(1, usize::from) as f64;
+        let cores = processors().len() as f64;
         assert!(watch.others() <= 1.0 - own / cores + 0.01);
+    }
+
+    #[test]
+    fn processors_that_this_process_may_not_use_are_not_looked_at() {
+        let stat = "cpu  9 9 9 101 20 0 0 7\ncpu0 5 5 5 60 15 0 0 3\ncpu1 4 4 4 40 5 0 0 4\nintr 7 7 7 7 7 7\n";
+        let idle = |processors: &[usize]| idle_in(stat, processors).as_millis();
+        assert_eq!([idle(&[0]), idle(&[1]), idle(&[7])], [750, 450, 0]);
+        assert_eq!(idle(&[0, 1]), 1_210, "of all, as they are summed up before they are rounded");
+    }
+
+    #[test]
+    fn a_watch_is_on_the_processors_of_its_thread() {
+        let watch = std::thread::spawn(|| {
+            let mut one = CpuSet::new();
+            one.set(processors()[0]);
+            sched_setaffinity(None, &one).unwrap();
+            Watch::begin()
+        });
+        assert_eq!(watch.join().unwrap().processors, processors()[..1]);
     }
 }

@@ -21,8 +21,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Order {
-    /// Measures rows and shows them in a table. Exits with 0 also if numbers are missed, with 1 if a row could not be measured, with 2 if
-    /// there is no such row.
+    /// Measures rows and shows them in a table. Exits with 0 also if numbers are missed, or rows not judged because the machine was too busy
+    /// for them, with 1 if a row could not be measured, with 2 if there is no such row.
     Run {
         /// Rows with one of these in their names; all, if none is given.
         names: Vec<String>,

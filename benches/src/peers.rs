@@ -67,8 +67,11 @@ mod tests {
             value: 1_900.0,
             unit: Unit::Ns,
             what: String::from("GenServer.call"),
+            quiet: None,
         };
         assert_eq!(figures, [call]);
+        let in_slices = CALL.replace('}', r#", "quiet": 7}"#);
+        assert_eq!(parse(&in_slices, &["call"]).unwrap()[0].quiet, Some(7));
     }
 
     #[test]

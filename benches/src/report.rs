@@ -28,7 +28,7 @@ pub fn table(rows: &[Row]) -> String {
             row.ratio.map_or_else(String::new, |ratio| format!("{} x", number(ratio))),
             optional(row.limit),
             row.reach.map_or_else(String::new, |reach| format!("{} {}", sign(row.unit), number(reach))),
-            row.reached.map_or("", |reached| if reached { "reached" } else { "missed" }).to_owned(),
+            verdict(row),
         ]);
     }
     for column in table.column_iter_mut().skip(1).take(7) {
@@ -48,12 +48,27 @@ pub fn table(rows: &[Row]) -> String {
     text + "\n"
 }
 
+/// Which rows have a number to reach and were not held against it; `None` if there are none.
+pub fn unjudged(rows: &[Row]) -> Option<String> {
+    let names: Vec<&str> = rows.iter().filter(|row| row.unjudged.is_some()).map(|row| &*row.name).collect();
+    (!names.is_empty()).then(|| format!("{} not judged: {}", names.len(), names.join(", ")))
+}
+
 /// Writes the rows as a JSON list.
 ///
 /// # Errors
 /// What the system says of the file.
 pub fn write_json(path: &Path, rows: &[Row]) -> io::Result<()> {
     fs::write(path, serde_json::to_string_pretty(rows)? + "\n")
+}
+
+fn verdict(row: &Row) -> String {
+    match (row.reached, &row.unjudged) {
+        (Some(true), _) => String::from("reached"),
+        (Some(false), _) => String::from("missed"),
+        (None, Some(why)) => format!("not judged: {why}"),
+        (None, None) => String::new(),
+    }
 }
 
 fn sign(unit: Unit) -> &'static str {
@@ -89,6 +104,18 @@ mod tests {
         for part in ["missed", "<= 2.50", "2.00-4.00", "scan: ids found (1,000 members)", "limit: the bytes copied"] {
             assert!(text.contains(part), "{part:?} is missing from\n{text}");
         }
+    }
+
+    #[test]
+    fn a_row_that_is_not_judged_says_why_and_is_named_at_the_end() {
+        let row = |name: &str| Measured::new(name, (Sample::once(9.0), Unit::Ms), "", "").reach(2.0);
+        let rows = [row("scan"), row("calls").unjudged(Some(String::from("1 quiet slices of 7")))];
+        let rows = rows.map(|row| Row::new(row, &[]));
+        let text = table(&rows);
+        assert!(text.contains("not judged: 1 quiet slices of 7"), "{text}");
+        assert_eq!(text.matches("missed").count(), 1, "{text}");
+        assert_eq!(unjudged(&rows).unwrap(), "1 not judged: calls");
+        assert_eq!(unjudged(&rows[..1]), None);
     }
 
     #[test]

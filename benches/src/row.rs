@@ -166,6 +166,8 @@ pub struct Measured {
     pub limit: Option<Limit>,
     /// The number to reach, if there is one.
     pub reach: Option<Reach>,
+    /// Why it is not held against that, if it is not.
+    pub unjudged: Option<String>,
     /// What else was seen.
     pub note: String,
 }
@@ -174,7 +176,7 @@ impl Measured {
     /// A row without limit, number to reach and note.
     pub fn new(name: &str, (ours, unit): (Sample, Unit), sizes: impl Into<String>, what: impl Into<String>) -> Self {
         let (name, what, sizes) = (name.to_owned(), what.into(), sizes.into());
-        Self { name, what, sizes, ours, unit, limit: None, reach: None, note: String::new() }
+        Self { name, what, sizes, ours, unit, limit: None, reach: None, unjudged: None, note: String::new() }
     }
 
     /// With what bounds it.
@@ -199,6 +201,13 @@ impl Measured {
         self
     }
 
+    /// Without a verdict, if there is a reason for that.
+    #[must_use]
+    pub fn unjudged(mut self, why: Option<String>) -> Self {
+        self.unjudged = self.unjudged.or(why);
+        self
+    }
+
     /// With a note.
     #[must_use]
     pub fn note(mut self, note: impl Into<String>) -> Self {
@@ -206,6 +215,9 @@ impl Measured {
         self
     }
 }
+
+/// Quiet slices that a comparison takes, at the least, ours and the peer's.
+pub const QUIET_MIN: usize = 5;
 
 /// What a peer was measured to do.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -219,6 +231,16 @@ pub struct PeerFigure {
     /// Exactly what was measured.
     #[serde(default)]
     pub what: String,
+    /// Where it was measured in slices: how many of them were quiet.
+    #[serde(default)]
+    pub quiet: Option<usize>,
+}
+
+impl PeerFigure {
+    /// Whether it was not too loud to be compared with.
+    fn is_quiet(&self) -> bool {
+        self.quiet.is_none_or(|quiet| quiet >= QUIET_MIN)
+    }
 }
 
 /// A row as it is shown and written.
@@ -232,14 +254,16 @@ pub struct Row {
     pub unit: Unit,
     /// The peer's figure of this run.
     pub peer: Option<f64>,
-    /// How many times better than the peer.
+    /// How many times better than the peer; `None` without one, and where one of the two was measured on a machine too busy.
     pub ratio: Option<f64>,
     /// What the machine allows, in this run.
     pub limit: Option<f64>,
     /// The number to reach.
     pub reach: Option<f64>,
-    /// Whether it is reached; `None` without such a number.
+    /// Whether it is reached; `None` without such a number, and where nothing can be said.
     pub reached: Option<bool>,
+    /// Why nothing can be said.
+    pub unjudged: Option<String>,
     /// Exactly what is measured.
     pub what: String,
     /// How many of what.
@@ -257,10 +281,11 @@ pub struct Row {
 impl Row {
     /// Judges what was measured, beside the best of the peer's figures for it.
     pub fn new(measured: Measured, peers: &[PeerFigure]) -> Self {
-        let Measured { name, what, sizes, ours, unit, limit, reach, note } = measured;
+        let Measured { name, what, sizes, ours, unit, limit, reach, unjudged, note } = measured;
         let figures = peers.iter().filter_map(|peer| Some((peer.unit.convert(peer.value, unit)?, peer)));
         let best = figures.reduce(|best, other| if unit.is_reached(other.0, best.0) { other } else { best });
         let peer = best.map(|(value, _)| value);
+        let is_compared = unjudged.is_none() && best.is_some_and(|(_, peer)| peer.is_quiet());
         let reach = reach.map(|Reach { value, times_peer }| match (times_peer, peer) {
             (Some(times), Some(peer)) if unit == Unit::PerS => peer * times,
             (Some(times), Some(peer)) => peer / times,
@@ -271,10 +296,11 @@ impl Row {
             ours: ours.middle,
             unit,
             peer,
-            ratio: peer.map(|peer| unit.ratio(ours.middle, peer)),
+            ratio: peer.filter(|_| is_compared).map(|peer| unit.ratio(ours.middle, peer)),
             limit: limit.as_ref().map(|limit| limit.value),
             reach,
-            reached: reach.map(|reach| unit.is_reached(ours.middle, reach)),
+            reached: reach.filter(|_| unjudged.is_none()).map(|reach| unit.is_reached(ours.middle, reach)),
+            unjudged: unjudged.filter(|_| reach.is_some()),
             what,
             sizes,
             spread: ours,
@@ -294,7 +320,7 @@ mod tests {
     }
 
     fn peer(name: &str, value: f64, unit: Unit) -> PeerFigure {
-        PeerFigure { name: name.to_owned(), value, unit, what: String::from("the same") }
+        PeerFigure { name: name.to_owned(), value, unit, what: String::from("the same"), quiet: None }
     }
 
     #[test]
@@ -350,9 +376,31 @@ mod tests {
     }
 
     #[test]
+    fn where_nothing_can_be_said_there_is_no_verdict() {
+        let why = || Some(String::from("2 quiet slices of 9"));
+        let row = Row::new(measured(1.0, Unit::Ms).reach(2.0).unjudged(why()), &[]);
+        assert_eq!((row.reach, row.reached, row.unjudged), (Some(2.0), None, why()));
+        let row = Row::new(measured(1.0, Unit::Ms).reach(2.0).unjudged(None), &[]);
+        assert_eq!((row.reached, row.unjudged), (Some(true), None));
+        assert_eq!(Row::new(measured(1.0, Unit::Ms).unjudged(why()), &[]).unjudged, None);
+    }
+
+    #[test]
+    fn what_was_too_loud_is_compared_with_nobody() {
+        let ratio = |ours: Option<&str>, quiet: Option<usize>| {
+            let peer = PeerFigure { quiet, ..peer("p", 3.0, Unit::Ms) };
+            Row::new(measured(1.0, Unit::Ms).unjudged(ours.map(str::to_owned)), &[peer]).ratio
+        };
+        assert_eq!([None, Some(QUIET_MIN)].map(|quiet| ratio(None, quiet)), [Some(3.0); 2]);
+        assert_eq!((ratio(None, Some(QUIET_MIN - 1)), ratio(Some("no quiet slices"), None)), (None, None));
+    }
+
+    #[test]
     fn a_row_says_the_agreed_things_in_json() {
         let json = serde_json::to_value(Row::new(measured(1.0, Unit::PerS), &[])).unwrap();
-        for key in ["name", "ours", "unit", "peer", "ratio", "limit", "reach", "reached", "what", "sizes", "spread"] {
+        for key in [
+            "name", "ours", "unit", "peer", "ratio", "limit", "reach", "reached", "unjudged", "what", "sizes", "spread",
+        ] {
             assert!(json.get(key).is_some(), "{key} is missing from {json}");
         }
         assert_eq!(json["unit"], "per_s");

@@ -60,6 +60,9 @@ pub fn table(chosen: &[(&Bench, Vec<Name>)], options: &Options) -> anyhow::Resul
         took.as_secs_f64(),
         stolen.as_secs_f64()
     );
+    if let Some(unjudged) = report::unjudged(&rows) {
+        println!("{unjudged}");
+    }
     if let Some(path) = &options.json {
         report::write_json(path, &rows).with_context(|| format!("cannot write {}", path.display()))?;
     }

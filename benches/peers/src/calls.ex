@@ -4,7 +4,7 @@ defmodule Peers.Calls do
   beside scans.
   """
 
-  alias Peers.{Measure, Members, Scans, World}
+  alias Peers.{Measure, Members, Scans, Slices, World}
 
   defmodule Guild do
     @moduledoc "The guild process: numbers changes, and makes them in the tables that it owns."
@@ -75,23 +75,21 @@ defmodule Peers.Calls do
     Scans.prepare()
     guild = start_guild([priority: :high], fn -> Scans.member_tables(2, write_concurrency: true) end)
     scans = start_scans(beside, guild)
-    {slices, calls} = if run == :full, do: {7, 2_000}, else: {2, 1_000}
+    calls = Slices.slice_calls()
     requests = calls |> World.random_numbers(@members) |> Enum.map(&{:rename, World.user(&1), 4, @nick})
 
-    ms =
-      Measure.middle(slices, 1, fn ->
-        Measure.in_process([priority: :high, min_heap_size: 500_000], fn ->
-          latencies = offer(guild, requests)
-          ^calls = length(latencies)
-          latencies |> Enum.sort() |> Enum.at(div(calls * 99, 100)) |> Kernel./(1.0e6)
-        end)
+    {ms, quiet, counted} =
+      Slices.p99(run, fn ->
+        latencies = offer(guild, requests)
+        ^calls = length(latencies)
+        latencies
       end)
 
     n_scans = Enum.sum(Enum.map(scans, &stop_scans/1))
-    {ms, "ms", what(beside, n_scans, calls)}
+    {ms, "ms", what(beside, n_scans, counted), quiet}
   end
 
-  defp what(beside, n_scans, calls) do
+  defp what(beside, n_scans, counted) do
     beside =
       if beside == :scan,
         do:
@@ -99,8 +97,8 @@ defmodule Peers.Calls do
             "(#{n_scans} half scans meanwhile)",
         else: "idle otherwise"
 
-    "ms p99 of calls that change a member, 1,000 a second, each from the time it was due, #{beside}; the middle of " <>
-      "slices of #{calls} calls; guild and caller of high priority, the caller spins on a scheduler of its own"
+    "ms p99 of calls that change a member, 1,000 a second, each from the time it was due, #{beside}; of the middle slice; " <>
+      "#{counted}; guild and caller of high priority, the caller spins on a scheduler of its own"
   end
 
   defp start_guild(spawn_options, new_tables) do

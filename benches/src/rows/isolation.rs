@@ -81,7 +81,8 @@ impl Trouble {
 fn run(run: &mut Run) {
     let quiet = run.times(QUIET, 2);
     let runtime = runtime(2);
-    let probed = Probed::new(World::in_memory(runtime.handle()), run);
+    let world = World::in_memory(runtime.handle());
+    let probed = Probed::new(&world, run);
     for number in [PROBED, HIT] {
         probed.world.fill(guild_id(number), 0, GUILD_MEMBERS, |_| Vec::new());
     }
@@ -92,17 +93,17 @@ fn run(run: &mut Run) {
         let beside = "while the same CPU is burnt outside";
         run.tell(probed.row(trouble.name(), &hit, (beside, &burnt), (&sizes, trouble.what())).reach(1.5));
     }
-    probed.world.stop();
+    world.stop();
 }
 
 /// Idle, trouble and burnt, in turns.
-fn compare(probed: &Probed, trouble: Trouble, quiet: u32) -> [Slices; 3] {
+fn compare(probed: &Probed<'_>, trouble: Trouble, quiet: u32) -> [Slices; 3] {
     let probe = |into: &mut _| probed.probe(guild_id(PROBED), SLICE, into);
     probed.in_turns(quiet, u64::MAX, |_, [idle, hit, burnt]| {
         let alone = probed.slice(idle, |into| cpu_of(|| probe(into)));
         let troubled = probed.slice(hit, |into| {
             cpu_of(|| {
-                let trouble = begin(&probed.world, trouble);
+                let trouble = begin(probed.world, trouble);
                 probe(into);
                 trouble.end();
             })

@@ -265,7 +265,7 @@ fn wakes(run: &mut Run, disk: &Disk, guilds: u64) {
     let row = Measured::new(WAKE, (p99, Unit::Ms), sizes, what).reach(5.0);
     let note =
         format!("{} ({}); bare: {} ({})", text(&ours.all()), ours.quietness(), text(&bare.all()), bare.quietness());
-    run.tell(row.note(note).limit(
+    run.tell(row.note(note).unjudged(Slices::unjudged([&ours])).limit(
         bare.p99() / 1e3,
         "p99 of appends of as many bytes as a claim has, with fdatasync, as many a second from their due times in slices in turn with ours, the middle slice",
     ));

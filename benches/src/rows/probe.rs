@@ -2,7 +2,7 @@
 //!
 //! Compared are the p99 of the middle slice of each kind, of those slices in which nobody else had much of the machine: neither its host,
 //! which on a shared one takes a core away for tens of milliseconds, nor other processes. Rounds go on until there are enough of these, or
-//! for a time.
+//! for a time; a row that still has too few is not judged.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,14 +21,14 @@ use crate::shell::{Caller, World};
 use crate::worlds::{nick, user};
 
 /// A world that is probed.
-pub(super) struct Probed {
-    pub(super) world: World,
+pub(super) struct Probed<'a> {
+    pub(super) world: &'a World,
     /// How long a row may take.
     time: Duration,
 }
 
-impl Probed {
-    pub(super) fn new(world: World, run: &Run) -> Self {
+impl<'a> Probed<'a> {
+    pub(super) fn new(world: &'a World, run: &Run) -> Self {
         Self { world, time: Duration::from_secs(u64::from(run.times(40, 4))) }
     }
 
@@ -77,6 +77,14 @@ impl Probed {
         measured
     }
 
+    /// The same, if what is wanted went on meanwhile, as `measure` says.
+    pub(super) fn slice_if(&self, all: &mut Slices, measure: impl FnOnce(&mut Histogram<u64>) -> bool) {
+        let (watch, mut slice) = (Watch::begin(), latencies());
+        if measure(&mut slice) {
+            all.push(slice, watch.others());
+        }
+    }
+
     /// A row that compares two kinds of slices by their p99.
     pub(super) fn row(
         &self,
@@ -98,7 +106,7 @@ impl Probed {
             beside.p99(),
         );
         let what = format!("p99 of 1,000 calls a second, open loop, {what}, as a multiple of that {beside_name}");
-        Measured::new(name, (ours, Unit::Times), sizes, what).note(note)
+        Measured::new(name, (ours, Unit::Times), sizes, what).unjudged(Slices::unjudged([slices, beside])).note(note)
     }
 }
 

@@ -18,12 +18,13 @@
 //! Chunks of ids go to a consumer that counts them, on the worker, in a buffer that is kept: a worker waits for its consumer. In
 //! `everyone_recipients` the consumer is another thread's: workers fill chunks ahead of it, a window at most.
 
+use std::fmt;
 use std::hint::black_box;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use guildhall_members::{Question, View};
-use guildhall_proto::RoleId;
+use guildhall_members::{MembersConfig, Question, View};
+use guildhall_proto::{OverwriteTarget, RoleId, UserId};
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
@@ -83,6 +84,10 @@ const EVERYONE_ONE: &[&str] = &["everyone_one"];
 const MILLION: u64 = 1_000_000;
 /// A channel that is hidden from everyone and shown to four roles and two users.
 const HIDDEN: u64 = 1;
+/// Where a role's list begins and ends on a page.
+const LIST_PLACE_BYTES: usize = 2 * size_of::<u32>();
+/// Ids in a line of the cache.
+const IDS_A_LINE: usize = 64 / size_of::<UserId>();
 /// A channel that nearly all see, though it has overwrites of two roles and two users.
 const WIDE: u64 = 2;
 
@@ -123,12 +128,9 @@ fn scans(run: &mut Run, rows: &[Name], of: u64, (sets, draw): (&str, fn(&mut Ran
             reached = if asking.workers == 1 { by_one(&view, question) } else { by_two(&pool, &view, question) };
             begin.elapsed().as_secs_f64() * 1e3
         });
-        // What a scan of role sets reads, to which the numbers are bound: 4 bytes for each who is asked about, a bit of everybody if it matters
-        // who is online; of whom it finds, an id read and one written. A copy reads and writes each of its bytes.
-        let online = view.online() as f64;
-        let looked_at = if asking.is_here { of as f64 / 8.0 + 4.0 * online } else { 4.0 * of as f64 };
-        let bytes = looked_at + 16.0 * reached as f64;
-        let limit = bytes / 2.0 / memcpy * 1e3;
+        let moved = Moved::by(&view, question);
+        assert_eq!(moved.written, 8.0 * reached as f64, "whoever was found is written");
+        let limit = moved.bytes() / 2.0 / memcpy * 1e3;
         let what = format!(
             "ids of {} who can see a channel {}: {}, from the question to the last id, chunks of ascending ids in a kept buffer of each worker, each handed to a consumer on it that counts them",
             if asking.is_here { "the online members" } else { "all members" },
@@ -147,19 +149,88 @@ fn scans(run: &mut Run, rows: &[Name], of: u64, (sets, draw): (&str, fn(&mut Ran
             view.scan(question).expect("the channel is there").chunks()
         );
         let limit_what = format!(
-            "{:.1} MB read and written at the speed of a copy ({:.1} GB/s; {:.1} GB/s are read in order)",
-            bytes / 1e6,
+            "{moved} at the speed of a copy, which reads and writes each byte ({:.1} GB/s; {:.1} GB/s are read in order)",
             memcpy / 1e9,
             read / 1e9
         );
         let row = Measured::new(row.name, (took, Unit::Ms), sizes, what).limit(limit, limit_what);
         let scaled = asking.reach.map(|reach| reach * of as f64 / MILLION as f64);
         run.tell(match scaled {
-            // One worker's `@everyone` is to take no longer than three such copies either.
+            // `@everyone` is to take no longer than three such copies either.
             Some(reach) if !asking.is_here => row.reach(reach.min(3.0 * limit)),
             Some(reach) => row.reach(reach),
             None => row,
         });
+    }
+}
+
+/// Bytes that a scan moves between memory and the processor, as members lie now: what its numbers are bound to.
+#[derive(Debug, Default)]
+struct Moved {
+    /// Roles that decide, and the lists of those who hold them.
+    roles: usize,
+    lists: f64,
+    /// Two bits of each member, where it matters who is online.
+    presence: f64,
+    /// Memory is read in lines: those with the id of somebody who is found.
+    ids: f64,
+    /// 8 bytes for each who is found.
+    written: f64,
+}
+
+impl Moved {
+    fn by(view: &View, question: Question) -> Self {
+        let ids_of = |question| view.scan(question).expect("channel and role are there").run();
+        let (all, found) = (ids_of(Question::All), ids_of(question));
+        let pages = all.len().div_ceil(MembersConfig::default().page_members);
+        let rows = all.len() / pages;
+        // A byte for each holder and for each 255 members between two, or a bit for each member; and where the list lies on each page.
+        let list = |holders: usize| {
+            let skips = if holders == 0 { 0 } else { rows / 255 };
+            (holders / pages + skips).min(rows / 8) + LIST_PLACE_BYTES
+        };
+        let overwrites = question.channel().and_then(|channel| view.rights().overwrites(channel));
+        let everyone = RoleId::everyone(view.rights().guild());
+        let deciding =
+            overwrites.into_iter().flat_map(|overwrites| overwrites.as_slice()).filter_map(|overwrite| match overwrite
+                .target
+            {
+                OverwriteTarget::Role(role) => (role != everyone).then_some(role),
+                OverwriteTarget::User(_) => None,
+            });
+        let lists: Vec<usize> =
+            deciding.map(|role| list(ids_of(Question::Role { role, channel: None }).len()) * pages).collect();
+        let (mut place, mut lines, mut last) = (0, 0, None);
+        for user in &found {
+            // Both ascend.
+            place += all[place..].iter().take_while(|other| *other < user).count();
+            let line = place / IDS_A_LINE;
+            lines += usize::from(last.replace(line) != Some(line));
+        }
+        Self {
+            roles: lists.len(),
+            lists: lists.iter().sum::<usize>() as f64,
+            presence: if question.is_online_only() { all.len() as f64 / 4.0 } else { 0.0 },
+            ids: (lines * IDS_A_LINE * size_of::<UserId>()) as f64,
+            written: (found.len() * size_of::<UserId>()) as f64,
+        }
+    }
+
+    fn bytes(&self) -> f64 {
+        self.lists + self.presence + self.ids + self.written
+    }
+}
+
+impl fmt::Display for Moved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [all, lists, presence, ids, written] =
+            [self.bytes(), self.lists, self.presence, self.ids, self.written].map(|bytes| bytes / 1e6);
+        write!(
+            f,
+            "{all:.2} MB ({lists:.2} read of who holds the {} roles that decide, {presence:.2} of who is online, ",
+            self.roles
+        )?;
+        write!(f, "{ids:.2} of ids in lines of 64 bytes; ids written {written:.2})")
     }
 }
 
@@ -211,9 +282,37 @@ fn recipients(run: &mut Run) {
     });
     world.stop();
     let what = "ids of all members who can see a channel, asked of the node: on all of its workers, in fresh memory, as chunks to a consumer on another thread that they wait for; from the call to the last id";
-    let bytes = 20.0 * of as f64;
+    // No role decides: ids are read and written.
+    let bytes = 16.0 * of as f64;
     let limit = bytes / 2.0 / limits::memcpy() * 1e3;
     let sizes = format!("{} members who all see it, in at most 40,000 role sets, two workers", count(of));
     let row = Measured::new(RECIPIENTS, (took, Unit::Ms), sizes, what);
     run.tell(row.limit(limit, format!("{:.1} MB read and written at the speed of a copy", bytes / 1e6)));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::worlds::{fold, members_with};
+
+    #[test]
+    fn what_a_scan_moves_is_counted_as_members_lie() {
+        let mut members = members_with(20_000, |_| vec![crate::worlds::role(0)]);
+        fold(&mut members);
+        let view = view(&mut members);
+        let moved = |channel_number: u64, is_here: bool| {
+            let channel = channel(channel_number);
+            Moved::by(&view, if is_here { Question::Here { channel } } else { Question::Everyone { channel } })
+        };
+        // Nobody but the users of an overwrite of their own and the owner sees the one, everybody the other.
+        let all = moved(0, false);
+        assert_eq!((all.roles, all.lists, all.presence, all.ids, all.written), (0, 0.0, 0.0, 160e3, 160e3));
+        let here = moved(0, true);
+        assert_eq!((here.presence, here.written), (5e3, 8.0 * view.online() as f64));
+        assert!((100e3..160e3).contains(&here.ids), "{} of three in ten, at random", here.ids);
+        let hidden = moved(HIDDEN, false);
+        assert_eq!((hidden.roles, hidden.written), (4, 24.0));
+        // Nobody has the roles that show it: each is looked for on ten pages.
+        assert_eq!(hidden.lists, 4.0 * 10.0 * 8.0);
+    }
 }

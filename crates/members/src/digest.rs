@@ -94,21 +94,42 @@ pub(crate) struct PageSums {
 }
 
 impl PageSums {
-    /// Those of one page. O(its members and their roles, and the dictionary).
+    /// Those of one page. O(its members and their roles).
     pub(crate) fn of(page: &Page, sets: &RoleSets) -> Self {
+        if sets.dictionary().len() > PLACES_A_ROW * page.len() {
+            // A page of few, of a dictionary of many.
+            let mut by_place = BTreeMap::new();
+            let records = Self::add_all(page, sets, |place, hash| {
+                let sum = by_place.entry(place).or_insert(0_u128);
+                *sum = sum.wrapping_add(hash);
+            });
+            return Self::new(records, by_place.into_iter().map(|(place, sum)| (sum, place)));
+        }
+        let mut by_place = vec![0_u128; sets.dictionary().len()];
+        let records = Self::add_all(page, sets, |place, hash| {
+            let sum = &mut by_place[usize::from(place)];
+            *sum = sum.wrapping_add(hash);
+        });
+        Self::new(records, by_place.into_iter().zip(0..))
+    }
+
+    fn new(records: u128, by_place: impl Iterator<Item = (u128, u16)>) -> Self {
+        let (roles, held): (Vec<u128>, Vec<u16>) = by_place.filter(|(sum, _)| *sum != 0).unzip();
+        Self { records, held: held.into(), roles: roles.into() }
+    }
+
+    /// Tells the hash of each role that somebody holds, by its place, and sums up the records.
+    fn add_all(page: &Page, sets: &RoleSets, mut add: impl FnMut(u16, u128)) -> u128 {
         let masked = Masked::new();
         let mut records = 0_u128;
-        let mut by_place = vec![0_u128; sets.dictionary().len()];
         for row in 0..page.len() {
             let member = MemberRef::in_page(page, row, sets, &masked);
             records = records.wrapping_add(record_hash(&member));
             for place in sets.indexes(page.sets()[row]) {
-                let place = usize::from(*place);
-                by_place[place] = by_place[place].wrapping_add(role_hash(member.user, sets.dictionary()[place]));
+                add(*place, role_hash(member.user, sets.dictionary()[usize::from(*place)]));
             }
         }
-        let (roles, held): (Vec<u128>, Vec<u16>) = by_place.into_iter().zip(0..).filter(|(sum, _)| *sum != 0).unzip();
-        Self { records, held: held.into(), roles: roles.into() }
+        records
     }
 
     /// All of them together. O(pages × roles).
@@ -159,6 +180,8 @@ fn role_hash(user: UserId, role: RoleId) -> u128 {
     xxh3_128_with_seed(&bytes, ROLE_SEED)
 }
 
+/// Places in the dictionary for each row of a page up to which its sums are made in one array.
+const PLACES_A_ROW: usize = 8;
 /// User, joined time and flags before the nick.
 const FIXED_BYTES: usize = 18;
 /// Written down: digests of two nodes are compared.

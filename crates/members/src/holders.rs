@@ -9,10 +9,15 @@
 //! and names none. Where that takes as many bytes as a bit for each row of the page, it is those bits. So a role costs a
 //! byte for each who holds it, some more if they are few, and never more than a bit for each of the page.
 //!
+//! Where a list lies is found by its place, or, where few of many places are held, by a search among those: what is kept is in
+//! proportion to what the page's members hold, however many roles a dictionary that was read has.
+//!
 //! Invariants:
 //! - a row is listed under a place just when its role set has that place;
 //! - a list of as many bytes as the page has bits, in whole words, is bits; a shorter one is gaps, and ends with a row;
-//! - bits are of at least half as many rows as they have bytes.
+//! - bits are of at least half as many rows as they have bytes;
+//! - `places` is empty, or has an entry for each of `ends`, ascending, and those are of places that somebody holds; there are then more
+//!   than [`DENSE_WITHIN`] places for each of these.
 
 use std::ops::Range;
 
@@ -26,7 +31,9 @@ use crate::role_sets::RoleSets;
 pub(crate) struct Holders {
     /// Rows of the page.
     rows: usize,
-    /// By place: where its list ends and the next one begins. Places behind have no holders.
+    /// Those held, if they are few; otherwise each number is a place.
+    places: Box<[u16]>,
+    /// Where a place's list ends and the next one begins. Places behind have no holders.
     ends: Box<[u32]>,
     lists: Box<[u8]>,
 }
@@ -40,8 +47,8 @@ impl Turn {
         Self(u32::from(place) << u16::BITS | u32::from(row))
     }
 
-    fn place(self) -> usize {
-        (self.0 >> u16::BITS) as usize
+    fn place(self) -> u16 {
+        (self.0 >> u16::BITS) as u16
     }
 
     fn row(self) -> usize {
@@ -53,49 +60,37 @@ impl Holders {
     /// Those of a page. O(members and what they hold).
     pub(crate) fn of(page: &Page, sets: &RoleSets) -> Self {
         let mut held = Vec::with_capacity(page.len() * USUAL_ROLES);
-        let mut starts = vec![0; sets.dictionary().len() + 1];
         for (set, row) in page.sets().iter().zip(0..) {
-            for place in sets.indexes(*set) {
-                held.push(Turn::new(*place, row));
-                starts[usize::from(*place) + 1] += 1;
-            }
+            held.extend(sets.indexes(*set).iter().map(|place| Turn::new(*place, row)));
         }
-        for place in 1..starts.len() {
-            starts[place] += starts[place - 1];
-        }
-        let mut rows = vec![0_u16; held.len()];
-        for turn in held {
-            let at = &mut starts[turn.place()];
-            rows[*at] = turn.0 as u16;
-            *at += 1;
-        }
+        let held = ascending(held, sets.dictionary().len());
         let mut lists = Lists::new(page.len());
-        lists.ends.reserve_exact(starts.len());
-        lists.bytes.reserve(rows.len());
-        let mut start = 0;
-        // Each place's start is now its end.
-        for end in &starts[..starts.len() - 1] {
-            lists.push(&rows[start..*end]);
-            start = *end;
-        }
+        lists.bytes.reserve(held.len());
+        held.chunk_by(|one, next| one.place() == next.place()).for_each(|here| lists.push(here));
         lists.finish()
     }
 
     /// The same without the roles at the places in `dropped`, and then with these turns, ascending.
     pub(crate) fn turned(&self, dropped: &[u16], turns: &[Turn]) -> Self {
-        let places = turns.last().map_or(0, |turn| turn.place() + 1).max(self.ends.len());
         let mut lists = Lists::new(self.rows);
-        lists.ends.reserve_exact(places);
         lists.bytes.reserve(self.lists.len() + turns.len());
-        let mut left = turns;
-        for place in 0..u16::try_from(places).expect("places in a dictionary are numbered in 16 bits") {
-            let here = left.iter().take_while(|turn| turn.place() == usize::from(place)).count();
-            let (turned, rest) = left.split_at(here);
-            left = rest;
+        let mut turned = turns.chunk_by(|one, next| one.place() == next.place()).peekable();
+        for place in self.held() {
+            while let Some(here) = turned.next_if(|here| here[0].place() < place) {
+                lists.push(here);
+            }
+            let here = turned.next_if(|here| here[0].place() == place).unwrap_or_default();
             let before = if dropped.contains(&place) { &[][..] } else { self.list(place) };
-            lists.push_turned(before, turned);
+            lists.push_turned(place, before, here);
         }
+        turned.for_each(|here| lists.push(here));
         lists.finish()
+    }
+
+    /// The places that have a list, ascending, and some whose list is empty.
+    fn held(&self) -> impl Iterator<Item = u16> {
+        let all = if self.places.is_empty() { self.ends.len() } else { 0 };
+        (0..=u16::MAX).take(all).chain(self.places.iter().copied())
     }
 
     /// Whether somebody holds the role at one of these places.
@@ -121,7 +116,7 @@ impl Holders {
 
     /// Bytes held.
     pub(crate) fn bytes(&self) -> usize {
-        size_of::<Self>() + size_of_val(&*self.ends) + self.lists.len() + COUNTS_BYTES
+        size_of::<Self>() + size_of_val(&*self.places) + size_of_val(&*self.ends) + self.lists.len() + COUNTS_BYTES
     }
 
     fn list(&self, place: u16) -> &[u8] {
@@ -129,58 +124,85 @@ impl Holders {
     }
 
     fn range(&self, place: u16) -> Range<usize> {
-        let place = usize::from(place);
-        let Some(end) = self.ends.get(place) else {
+        let at = if self.places.is_empty() { usize::from(place) } else { self.at(place) };
+        let Some(end) = self.ends.get(at) else {
             return 0..0;
         };
-        let start = if place == 0 { 0 } else { self.ends[place - 1] };
+        let start = if at == 0 { 0 } else { self.ends[at - 1] };
         start as usize..*end as usize
     }
+
+    /// Which of the few places it is; behind all, if it is none.
+    fn at(&self, place: u16) -> usize {
+        self.places.binary_search(&place).unwrap_or(usize::MAX)
+    }
+}
+
+/// What each holds, by place and row: counted out where there are not many more places than that.
+fn ascending(mut held: Vec<Turn>, places: usize) -> Vec<Turn> {
+    if places > DENSE_WITHIN * held.len() {
+        held.sort_unstable();
+        return held;
+    }
+    let mut starts = vec![0; places + 1];
+    held.iter().for_each(|turn| starts[usize::from(turn.place()) + 1] += 1);
+    for place in 1..starts.len() {
+        starts[place] += starts[place - 1];
+    }
+    let mut ascending = held.clone();
+    for turn in held {
+        let at = &mut starts[usize::from(turn.place())];
+        ascending[*at] = turn;
+        *at += 1;
+    }
+    ascending
 }
 
 /// Lists being written, place after place.
 #[derive(Debug)]
 struct Lists {
     rows: usize,
+    /// Those that somebody holds, ascending, and where the list of each ends.
+    places: Vec<u16>,
     ends: Vec<u32>,
     bytes: Vec<u8>,
 }
 
 impl Lists {
     fn new(rows: usize) -> Self {
-        Self { rows, ends: Vec::new(), bytes: Vec::new() }
+        Self { rows, places: Vec::new(), ends: Vec::new(), bytes: Vec::new() }
     }
 
-    /// Adds the next place's rows, ascending.
-    fn push(&mut self, rows: &[u16]) {
+    /// Adds the rows of the next place that has any, ascending.
+    fn push(&mut self, held: &[Turn]) {
         let (start, mut next) = (self.bytes.len(), 0);
-        for row in rows {
-            push_gap(&mut self.bytes, usize::from(*row) - next);
-            next = usize::from(*row) + 1;
+        for turn in held {
+            push_gap(&mut self.bytes, turn.row() - next);
+            next = turn.row() + 1;
         }
-        self.end_gaps(start);
+        self.end_gaps(held[0].place(), start);
     }
 
     /// Adds the next place's list: another one, with these turns.
-    fn push_turned(&mut self, list: &[u8], turns: &[Turn]) {
+    fn push_turned(&mut self, place: u16, list: &[u8], turns: &[Turn]) {
         let start = self.bytes.len();
         if turns.is_empty() {
             self.bytes.extend_from_slice(list);
-            self.end();
+            self.end(place, start);
         } else if list.len() == bits_bytes(self.rows) {
             self.bytes.extend_from_slice(list);
             for turn in turns {
                 self.bytes[start + turn.row() / 8] ^= 1 << (turn.row() % 8);
             }
-            self.end_bits(start);
+            self.end_bits(place, start);
         } else {
             turn_gaps(list, turns, &mut self.bytes);
-            self.end_gaps(start);
+            self.end_gaps(place, start);
         }
     }
 
     /// Ends a list of gaps, or of bits if that is as short.
-    fn end_gaps(&mut self, start: usize) {
+    fn end_gaps(&mut self, place: u16, start: usize) {
         let bits_bytes = bits_bytes(self.rows);
         if self.bytes.len() - start >= bits_bytes {
             let mut rows = vec![0; bits_bytes / size_of::<u64>()];
@@ -188,11 +210,11 @@ impl Lists {
             self.bytes.truncate(start);
             self.bytes.extend(rows.iter().flat_map(|word| word.to_le_bytes()));
         }
-        self.end();
+        self.end(place, start);
     }
 
     /// Ends a list of bits, or of gaps if few are left.
-    fn end_bits(&mut self, start: usize) {
+    fn end_bits(&mut self, place: u16, start: usize) {
         let holders: u32 = self.bytes[start..].iter().map(|byte| byte.count_ones()).sum();
         if (holders as usize) < bits_bytes(self.rows) / 2 {
             let bits = self.bytes.split_off(start);
@@ -202,22 +224,31 @@ impl Lists {
                 next = row + 1;
             }
         }
-        self.end();
+        self.end(place, start);
     }
 
-    fn end(&mut self) {
-        let end = u32::try_from(self.bytes.len());
-        self.ends.push(end.expect("a list takes no more than a bit for each of 65,535 rows, and places are as few"));
-    }
-
-    fn finish(mut self) -> Holders {
-        // Places without holders at the end go without an entry.
-        while let [.., before, end] = self.ends[..]
-            && before == end
-        {
-            self.ends.pop();
+    fn end(&mut self, place: u16, start: usize) {
+        if self.bytes.len() > start {
+            let end = u32::try_from(self.bytes.len());
+            self.places.push(place);
+            self.ends
+                .push(end.expect("a list takes no more than a bit for each of 65,535 rows, and places are as few"));
         }
-        Holders { rows: self.rows, ends: self.ends.into(), lists: self.bytes.into() }
+    }
+
+    fn finish(self) -> Holders {
+        let Self { rows, places, ends, bytes } = self;
+        let all = places.last().map_or(0, |last| usize::from(*last) + 1);
+        if all > DENSE_WITHIN * places.len() {
+            return Holders { rows, places: places.into(), ends: ends.into(), lists: bytes.into() };
+        }
+        let mut by_place = Vec::with_capacity(all);
+        for (place, end) in places.iter().zip(&ends) {
+            // A place without holders ends where the one before it does.
+            by_place.resize(usize::from(*place), by_place.last().copied().unwrap_or(0));
+            by_place.push(*end);
+        }
+        Holders { rows, places: Box::default(), ends: by_place.into(), lists: bytes.into() }
     }
 }
 
@@ -314,6 +345,9 @@ fn bits_bytes(rows: usize) -> usize {
 
 /// Rows whose bits are in one word.
 const WORD_ROWS: usize = u64::BITS as usize;
+/// Places for each that is held up to which each has an entry: one costs 4 bytes, and spares a search. Roles of a guild are mostly held on
+/// every page.
+const DENSE_WITHIN: usize = 8;
 /// Roles of most members, or more: for how many room is made at first.
 const USUAL_ROLES: usize = 4;
 /// The gap that names no row.
@@ -330,8 +364,14 @@ mod tests {
     /// The lists of these rows, each by its place.
     fn holders(page_rows: usize, rows: &[Vec<u16>]) -> Holders {
         let mut lists = Lists::new(page_rows);
-        rows.iter().for_each(|rows| lists.push(rows));
+        for (place, rows) in (0..).zip(rows).filter(|(_, rows)| !rows.is_empty()) {
+            lists.push(&turns_of(place, rows));
+        }
         lists.finish()
+    }
+
+    fn turns_of(place: u16, rows: &[u16]) -> Vec<Turn> {
+        rows.iter().map(|row| Turn::new(place, *row)).collect()
     }
 
     fn rows_of(holders: &Holders, place: u16) -> Vec<u16> {
@@ -398,6 +438,29 @@ mod tests {
                 assert_eq!(&rows_of(&turned, place), rows, "{place} in round {round}");
             }
         }
+    }
+
+    #[test]
+    fn what_few_of_many_places_take_does_not_grow_with_the_others() {
+        let (few, border) = (turns_of(65_534, &[3, 99]), turns_of(65_535, &[0]));
+        let mut lists = Lists::new(100);
+        lists.push(&turns_of(7, &[1]));
+        lists.push(&few);
+        let sparse = lists.finish();
+        assert!(sparse.bytes() < 150, "{} bytes", sparse.bytes());
+        let turned = sparse.turned(&[7], &border);
+        for (holders, held) in [(&sparse, [vec![1], vec![3, 99], vec![]]), (&turned, [vec![], vec![3, 99], vec![0]])] {
+            assert_eq!([7, 65_534, 65_535].map(|place| rows_of(holders, place)), held);
+            assert!([6, 8, 65_533].iter().all(|place| rows_of(holders, *place).is_empty()));
+        }
+        // As many as make a dense one of it, and back.
+        let many: Vec<Turn> = (8..9_000).map(|place| Turn::new(place, 5)).collect();
+        let dense = sparse.turned(&[65_534], &many);
+        assert!(dense.places.is_empty() && dense.ends.len() == 9_000);
+        let again = dense.turned(&[], &many);
+        assert_eq!((rows_of(&again, 7), &*again.places), (vec![1], &[][..]));
+        assert_eq!(ascending([&few[..], &many[..]].concat(), 65_535), [&many[..], &few[..]].concat());
+        assert_eq!(ascending([&border[..], &few[..]].concat(), 65_536), [&few[..], &border[..]].concat());
     }
 
     #[test]

@@ -65,7 +65,8 @@
 //! |---|---|---|
 //! | `put`, `remove`, `set_status` | O(log n + log c) | owner |
 //! | `ban`, `unban` | O(log bans) | owner |
-//! | `delete_role`, `view`, `begin_fold`, `install` | O(1), or O(log) in roles | owner |
+//! | `delete_role`, `view`, `install` | O(1), or O(log) in roles | owner |
+//! | `begin_fold` | O(1); when runs of changes are to be merged, which a `put` does too now and then, O(c): some tenths of a millisecond | owner |
 //! | `abandon_fold` | O(c) | owner, when a worker died |
 //! | `digest` | O(roles) | owner |
 //! | `FoldJob::run` | O(members of touched pages and what they hold + c log c); O(s) more if roles were deleted | worker |

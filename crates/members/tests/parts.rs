@@ -396,6 +396,37 @@ fn a_dictionary_may_be_as_long_as_its_places_can_be_numbered() {
     assert_eq!(read(&parts).unwrap_err(), PartError::Limit { what: "roles", at: 0, found: 65_536, max: 65_535 });
 }
 
+/// Parts of a few thousand bytes, but for the dictionary, that speak of its last role on each page.
+#[test]
+fn what_is_read_takes_memory_for_what_members_hold_however_long_the_dictionary_is() {
+    let mut members = Members::new(MembersConfig { page_members: 2, ..MembersConfig::default() });
+    (1..=200).for_each(|number| {
+        members.put(&plain(number, "x", &[1]));
+    });
+    let mut parts = written(&folded(&mut members));
+    assert_eq!(parts[1].1[16..], [2, 0, 3, 0, 0, 0], "one set of one role");
+    for (longest, place) in [(255, 254), (256, 255), (65_535, 65_534_u16)] {
+        parts[0].1.splice(4..8, u32::to_le_bytes(longest));
+        parts[0].1.truncate(24);
+        parts[0].1.extend((1..=u64::from(longest)).flat_map(u64::to_le_bytes));
+        parts[1].1[20..22].copy_from_slice(&place.to_le_bytes());
+        let base = read(&parts).unwrap();
+        assert!(base.iter().all(|member| member.roles == [role(longest.into())]));
+        let bytes: usize = parts.iter().map(|(_, bytes)| bytes.len()).sum();
+        let memory = Members::restore(MembersConfig::default(), base.clone()).memory();
+        assert!(memory.total() <= 8 * bytes, "{bytes} bytes read take {}: {memory:?}", memory.total());
+        let pages: usize = parts[2..].iter().map(|(_, bytes)| bytes.len()).sum();
+        assert!(
+            memory.holders <= 4 * pages,
+            "{pages} bytes of pages, and {} of who holds what on them",
+            memory.holders
+        );
+        use_up(base);
+        parts[1].1[20..22].copy_from_slice(&(place + 1).to_le_bytes());
+        assert_eq!(read(&parts).unwrap_err(), PartError::Malformed { what: "set", at: 0 });
+    }
+}
+
 #[test]
 fn a_fold_leaves_the_bytes_of_what_it_does_not_touch() {
     let mut members = Members::new(MembersConfig { page_members: 64, ..MembersConfig::default() });

@@ -102,7 +102,7 @@ pub(super) fn compared(name: &str, slices: &Slices, beside: (&str, &Slices), siz
         beside.p99(),
     );
     let what = format!("{what}, as a multiple of that {beside_name}");
-    Measured::new(name, (ours, Unit::Times), sizes, what).note(note)
+    Measured::new(name, (ours, Unit::Times), sizes, what).unjudged(Slices::unjudged([slices, beside])).note(note)
 }
 
 const SECOND: Duration = Duration::from_secs(1);

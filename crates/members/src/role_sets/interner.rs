@@ -252,7 +252,8 @@ impl Interner {
             }
             None => {
                 self.dictionary.push(role);
-                index_of(self.dictionary.len() - 1)
+                // As many can be read back: how many there are is numbered in 16 bits too.
+                index_of(self.dictionary.len()) - 1
             }
         };
         self.indexes.insert(role, index);
@@ -371,6 +372,21 @@ mod tests {
         let sets = interner.finish();
         assert_eq!((interner.live(), sets.len()), (1_000, 1_000));
         assert_eq!(interner.lookup.len(), 1_000);
+    }
+
+    #[test]
+    fn a_dictionary_is_never_longer_than_one_that_can_be_read() {
+        let mut interner = Interner::default();
+        let of = |number: u64| roles(&[number]);
+        (1..=65_535).for_each(|number| {
+            interner.acquire(&of(number), &Masked::new());
+        });
+        let sets = interner.finish();
+        assert_eq!((sets.dictionary().len(), sets.indexes(SetId(65_534))), (65_535, &[65_534][..]));
+        let one_more = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            interner.acquire(&of(65_536), &Masked::new());
+        }));
+        assert!(one_more.is_err());
     }
 
     #[test]

@@ -90,7 +90,7 @@ impl Decision {
         };
         let mattering: Vec<u8> = (0..MARKS).map(|mark_idx| 1 << mark_idx).filter(matters).collect();
         let all = mattering.iter().fold(0, |all, mark| all | mark);
-        let places = (0..).zip(&marks).filter(|(_, marks)| *marks & all != 0).map(|(place, _)| place).collect();
+        let places = marks.iter().zip(0..).filter(|(marks, _)| **marks & all != 0).map(|(_, place)| place).collect();
         let unions = (0..UNIONS).filter(|union| union & !all == 0 && answer(answers, *union)).collect();
         Self { marks, answers, mattering, places, unions }
     }
