@@ -104,6 +104,25 @@ impl Call {
         Self::Backup,
     ];
 
+    /// What it is called, here and in the table of roles.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ping => "Ping",
+            Self::Stats => "Stats",
+            Self::ListGuilds => "ListGuilds",
+            Self::Command => "Command",
+            Self::Import => "Import",
+            Self::Publish => "Publish",
+            Self::Typing => "Typing",
+            Self::Read => "Read",
+            Self::Recipients => "Recipients",
+            Self::Sessions => "Sessions",
+            Self::Feed => "Feed",
+            Self::Export => "Export",
+            Self::Backup => "Backup",
+        }
+    }
+
     /// The row of a command.
     pub const fn of(command: &Command) -> Self {
         match command {

@@ -170,6 +170,13 @@ pub struct NewMember {
     pub flags: MemberFlags,
 }
 
+impl NewMember {
+    /// One without roles and flags.
+    pub const fn new(user: UserId, nick: Nick) -> Self {
+        Self { user, nick, roles: Vec::new(), flags: MemberFlags::NONE }
+    }
+}
+
 /// Changes of a guild's settings; what is `None` stays.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
 pub struct GuildEdit {
@@ -225,7 +232,42 @@ pub struct Publish {
     pub echo: bool,
 }
 
+impl Publish {
+    /// One that calls nobody, of none of the author's sessions: all of them hear it.
+    pub fn new(channel: ChannelId, payload: Payload) -> Self {
+        Self { channel, payload, mentions: Mentions::default(), session: None, echo: false }
+    }
+}
+
 impl Command {
+    /// What it is called, here and in `SPEC.md`.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::CreateGuild { .. } => "CreateGuild",
+            Self::UpdateGuild(_) => "UpdateGuild",
+            Self::DeleteGuild => "DeleteGuild",
+            Self::TransferOwnership { .. } => "TransferOwnership",
+            Self::CreateRole(_) => "CreateRole",
+            Self::UpdateRole { .. } => "UpdateRole",
+            Self::DeleteRole { .. } => "DeleteRole",
+            Self::ReorderRoles { .. } => "ReorderRoles",
+            Self::CreateChannel { .. } => "CreateChannel",
+            Self::UpdateChannel { .. } => "UpdateChannel",
+            Self::DeleteChannel { .. } => "DeleteChannel",
+            Self::ReorderChannels { .. } => "ReorderChannels",
+            Self::SetOverwrite { .. } => "SetOverwrite",
+            Self::RemoveOverwrite { .. } => "RemoveOverwrite",
+            Self::AddMember(_) => "AddMember",
+            Self::UpdateMember { .. } => "UpdateMember",
+            Self::RemoveMember { .. } => "RemoveMember",
+            Self::Publish(_) => "Publish",
+            Self::Ban { .. } => "Ban",
+            Self::Unban { .. } => "Unban",
+            Self::PruneMembers(_) => "PruneMembers",
+            Self::ImportMembers(_) => "ImportMembers",
+        }
+    }
+
     /// Whether the command changes durable state. All but publishing do.
     pub fn is_durable(&self) -> bool {
         !matches!(self, Self::Publish(_))

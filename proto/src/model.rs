@@ -53,6 +53,13 @@ pub struct Channel {
     pub position: u16,
 }
 
+impl Channel {
+    /// One for messages, in no category, shown before all that have another place.
+    pub const fn text(id: ChannelId, name: Name) -> Self {
+        Self { id, name, kind: ChannelKind::Text, parent: None, position: 0 }
+    }
+}
+
 /// Whom an overwrite is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub enum OverwriteTarget {

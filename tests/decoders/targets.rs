@@ -7,7 +7,11 @@ use guildhall_proto::call::{
 };
 use guildhall_proto::codec::{self, Decode, Encode};
 use guildhall_proto::frame::{self, Frame, FrameError, FrameReader, HEADER_BYTES, Lane, Side};
-use guildhall_proto::{Command, Ephemeral, Event, Hello, HelloAnswer, Outcome, Version};
+use guildhall_proto::{
+    Command, Ephemeral, Event, Generation, GuildId, Hello, HelloAnswer, Millis, Outcome, SecretKey, SessionId, UserId,
+    Version,
+};
+use guildhall_relay::{Claims, Secret, SecretKeys};
 use guildhall_transport::{Identity, pki};
 
 /// One decoder.
@@ -17,7 +21,7 @@ pub(crate) struct Target {
     pub(crate) run: fn(&[u8]) -> bool,
 }
 
-pub(crate) const TARGETS: [Target; 17] = [
+pub(crate) const TARGETS: [Target; 18] = [
     Target { name: "frames", run: frames },
     Target { name: "hello", run: value::<Hello> },
     Target { name: "hello_answer", run: value::<HelloAnswer> },
@@ -35,6 +39,7 @@ pub(crate) const TARGETS: [Target; 17] = [
     Target { name: "pieces", run: pieces },
     Target { name: "certificate", run: certificate },
     Target { name: "identity", run: identity },
+    Target { name: "secret", run: secret },
 ];
 
 /// The first byte chooses the lane, the second how the rest is cut.
@@ -140,6 +145,27 @@ fn identity(bytes: &[u8]) -> bool {
     let Ok(identity) = text.parse::<Identity>() else { return false };
     assert_eq!(identity.to_string(), text, "something else was taken for an identity");
     true
+}
+
+/// Bytes, or digits: users of a client give both, as they have them from whoever says to be a session.
+fn secret(bytes: &[u8]) -> bool {
+    let text = std::str::from_utf8(bytes).unwrap_or_default();
+    let (digits, plain) = (text.parse::<Secret>(), Secret::from_bytes(bytes));
+    if let Ok(secret) = digits {
+        assert_eq!(secret.to_string(), text.to_ascii_lowercase(), "other digits were read");
+    }
+    if let Ok(secret) = plain {
+        assert_eq!(secret.as_bytes(), bytes, "other bytes were read");
+    }
+    let keys = SecretKeys::new(SecretKey { number: 1, key: [7; 32] });
+    let (guild, session, user) = (GuildId::MIN, SessionId::MIN, UserId::MIN);
+    let claims = Claims { guild, session, user, generation: Generation(3), expires_at: Millis(1_000) };
+    for secret in [digits, plain].into_iter().flatten() {
+        if keys.verify(&secret, guild, session, user, Millis(999)).is_ok() {
+            assert_eq!(secret, keys.sign(&claims), "taken, and never signed");
+        }
+    }
+    digits.is_ok() || plain.is_ok()
 }
 
 const COURSES: [Course; 5] = [

@@ -42,7 +42,7 @@ use crate::trial::tamper::{Meddler, Overheard};
 use check::{Said, check};
 use hamlets::Hamlets;
 use house::{House, Meddlers};
-use report::{Checks, MemoryBytes, Report, Seconds};
+use report::{MemoryBytes, Report, Seconds};
 use script::Script;
 use seat::{RELAYS, Seats};
 use stage::Stage;
@@ -132,14 +132,15 @@ async fn run(asked: Asked, store: Arc<EmbeddedStore>) -> anyhow::Result<Report> 
     Arc::into_inner(town).context("somebody still uses the nodes")?.stop().await;
     let resumed = heard.resumed;
     latencies.add(std::mem::take(&mut heard.latencies));
-    let checked = check(shape, worked.collected, heard, worked.removed, &said);
+    let looked = check(shape, worked.collected, heard, worked.removed, &said);
     bar.finish_and_clear();
 
     latencies.add(worked.latencies);
-    latencies.add(checked.latencies);
+    latencies.add(looked.latencies);
     let operations = Kind::ALL.iter().filter_map(|kind| Some((kind.name(), latencies.times(*kind)?))).collect();
-    let wrong_answers = checked.checks.wrong_answers + worked.wrong;
-    let checks = Checks { late, wrong_answers, ..checked.checks };
+    let mut checked = looked.checked;
+    checked.wrong_answers += worked.wrong;
+    checked.checks.late = late;
     let seconds = |from: Duration, to: Duration| (to.saturating_sub(from).as_millis() as f64) / 1_000.0;
     let total = begun.elapsed();
     Ok(Report {
@@ -151,18 +152,18 @@ async fn run(asked: Asked, store: Arc<EmbeddedStore>) -> anyhow::Result<Report> 
         relays: RELAYS as u64,
         seed: shape.seed,
         messages: worked.messages,
-        events: checked.events,
-        deliveries: checked.deliveries,
-        deliveries_per_second: (checked.deliveries as f64 / (ran - attached).as_secs_f64()) as u64,
+        events: looked.events,
+        deliveries: looked.deliveries,
+        deliveries_per_second: (looked.deliveries as f64 / (ran - attached).as_secs_f64()) as u64,
         pruned: worked.removed,
-        ended: checked.ended,
+        ended: looked.ended,
         resumed,
         refused,
         redirected,
         slept: worked.slept,
         woken: worked.woken,
         moved: worked.moved,
-        checks,
+        checked,
         operations,
         seconds: Seconds {
             build: seconds(Duration::ZERO, built),
@@ -172,10 +173,10 @@ async fn run(asked: Asked, store: Arc<EmbeddedStore>) -> anyhow::Result<Report> 
             kill: 0.0,
             total: seconds(Duration::ZERO, total),
         },
-        memory_bytes: MemoryBytes { relays, checker: checked.bytes, ..said.memory },
+        memory_bytes: MemoryBytes { relays, checker: looked.bytes, ..said.memory },
         peak_memory_bytes: peak_memory_bytes(),
         killed: Totals::default(),
-        passed: checks.verdict() == Verdict::Passed,
+        passed: checked.verdict() == Verdict::Passed,
     })
 }
 
@@ -187,6 +188,7 @@ fn meddlers(tamper: Option<Tamper>, shape: Shape, seats: &Seats) -> Result<Meddl
         Some(Tamper::Lost) => auditor(Meddler::Lose),
         Some(Tamper::Duplicated) => auditor(Meddler::Double),
         Some(Tamper::Reordered) => auditor(Meddler::Hold),
+        Some(Tamper::Altered) => auditor(Meddler::Exchange(Vec::new())),
         Some(Tamper::Leaked) => {
             // A channel that stays hidden from somebody who listens to the end.
             let (victim, channel) = seats.kept_out(shape).ok_or(DemoError::NobodyKeptOut)?;

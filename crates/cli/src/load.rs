@@ -4,6 +4,7 @@
 //! [script] begin when they are due. What the answers say goes into a [ledger]. Now and then a bell is [rung](watch) that all
 //! sessions hear; what they have heard before it is then [judged](judge) by the ledger and the plain rule, and forgotten.
 
+mod asides;
 mod drive;
 mod ear;
 mod error;
@@ -14,10 +15,11 @@ mod ledger;
 mod report;
 mod script;
 mod seat;
+mod told;
 mod watch;
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -32,17 +34,20 @@ use crate::args::LoadArgs;
 use crate::bars;
 use crate::checks::{Verdict, peak_memory_bytes};
 use crate::pki;
+use crate::trial::checks::Checks;
 use crate::trial::findings::Findings;
 use crate::trial::latency::{Kind, Latencies};
 use crate::trial::shape::Shape;
+use asides::Asides;
 use drive::{Calls, Count};
 use ear::{Ears, Pace};
 use found::{Found, Spread};
 use house::House;
 use judge::Judge;
 use ledger::Ledger;
-use report::{Checks, Counted, Report, Seconds};
+use report::{Counted, Report, Seconds};
 use script::{Changer, Operation, Speaker};
+use told::Subjects;
 use watch::Watch;
 
 pub(crate) use error::LoadError;
@@ -52,6 +57,8 @@ struct Hall {
     found: Found,
     calls: Arc<Calls>,
     ears: Arc<Ears>,
+    /// Since all sessions are attached.
+    asides: OnceLock<Arc<Asides>>,
 }
 
 /// What the work on all guilds came to.
@@ -59,6 +66,7 @@ struct Hall {
 struct Worked {
     found: Findings,
     late: u64,
+    untold: u64,
 }
 
 /// Runs a load.
@@ -83,6 +91,9 @@ async fn run(args: &LoadArgs) -> anyhow::Result<Report> {
     for hall in &halls {
         let guild = hall.found.id;
         houses.push(House::open(guild, &backends, &hall.ears, args.streams, &mut latencies, &bar).await?);
+        let at = (client, &backends[0]);
+        let asides = Asides::open(guild, at, &hall.calls, Arc::clone(&hall.ears.subjects)).await?;
+        hall.asides.get_or_init(|| asides);
     }
     bar.finish_and_clear();
     let attached = begun.elapsed();
@@ -94,6 +105,7 @@ async fn run(args: &LoadArgs) -> anyhow::Result<Report> {
 
     for (hall, house) in halls.iter().zip(houses) {
         house.close(&mut latencies).await?;
+        hall.asides().close().await?;
         let edit = GuildEdit { name: Some(hall.found.name.clone()) };
         hall.found
             .guild
@@ -165,9 +177,10 @@ async fn open(client: &Client, args: &LoadArgs) -> anyhow::Result<Vec<Hall>> {
             Some(tamper) if idx == 0 => found.meddlers(tamper)?,
             Some(_) | None => Vec::new(),
         };
-        let ears = Arc::new(Ears::new(std::mem::take(&mut found.seats), found.at, meddlers));
+        let subjects = Arc::new(Subjects::of(&found, args.typing, args.presence));
+        let ears = Arc::new(Ears::new(std::mem::take(&mut found.seats), found.at, meddlers, subjects));
         let calls = Arc::new(Calls::new(found.guild.clone(), Ledger::after(found.at.seq.0)));
-        halls.push(Hall { found, calls, ears });
+        halls.push(Hall { found, calls, ears, asides: OnceLock::new() });
     }
     Ok(halls)
 }
@@ -179,11 +192,14 @@ async fn work(args: &LoadArgs, halls: &[Hall]) -> anyhow::Result<Worked> {
     let bytes = usize::try_from(args.bytes).context("messages longer than memory")?;
     let (over, is_over) = signal::channel(false);
     let (mut watching, mut driving) = (JoinSet::new(), JoinSet::new());
-    for (idx, Hall { found, calls, ears }) in (0..).zip(halls) {
+    let (end, share) = (begin + time, |rate: u64| rate.div_ceil(halls.len() as u64));
+    for (idx, hall) in (0..).zip(halls) {
+        let Hall { found, calls, ears, asides: _ } = hall;
         let seed = args.seed.wrapping_add(idx);
         let mut speaker = Speaker::new(found, &ears.seats, seed, bytes);
         let mut changer = Changer::new(found, &ears.seats, seed);
-        let judge = Judge::new(found.rights.clone(), found.channels.clone(), &ears.seats);
+        let subjects = Arc::clone(&ears.subjects);
+        let judge = Judge::new(found.rights.clone(), found.channels.clone(), &ears.seats, subjects);
         let watch = Watch::new(Arc::clone(calls), Arc::clone(ears), judge, &found.name);
         watching.spawn(watch.watch(is_over.clone()));
         let drive = |rate: u64, next: Box<dyn FnMut(u64) -> Option<Operation> + Send>| {
@@ -191,6 +207,8 @@ async fn work(args: &LoadArgs, halls: &[Hall]) -> anyhow::Result<Worked> {
             move || calls.drive(&runtime, pace, time, next)
         };
         ears.pace.get_or_init(|| pace(args.messages));
+        driving.spawn(Arc::clone(hall.asides()).type_about(share(args.typing), end));
+        driving.spawn(Arc::clone(hall.asides()).walk_about(share(args.presence), seed, end));
         if args.messages > 0 {
             driving.spawn_blocking(drive(args.messages, Box::new(move |number| Some(speaker.publish(number)))));
         }
@@ -209,7 +227,18 @@ async fn work(args: &LoadArgs, halls: &[Hall]) -> anyhow::Result<Worked> {
         worked.found += found;
         worked.late += late;
     }
+    for hall in halls {
+        let Hall { found, ears, .. } = hall;
+        let listeners = ears.listeners(|seat, channel| found.rights.sees(seat.user, &seat.roles, channel));
+        worked.untold += ears.hear_last(&listeners, |typed| hall.asides().last(typed)).await;
+    }
     Ok(worked)
+}
+
+impl Hall {
+    fn asides(&self) -> &Arc<Asides> {
+        self.asides.get().expect("they are there since all sessions are attached")
+    }
 }
 
 /// What was counted, but for what is known only in the end.
@@ -224,7 +253,8 @@ fn report(args: &LoadArgs, halls: &[Hall], worked: &Worked, latencies: &mut Late
     let Findings { due, lost, reordered, leaked, missed, needless_gaps: strange_gaps, .. } = worked.found;
     report.checks =
         Checks { due, lost, reordered, leaked, missed, strange_gaps, late: worked.late, ..Checks::default() };
-    for Hall { found, calls, ears } in halls {
+    report.untold = worked.untold;
+    for Hall { found, calls, ears, asides: _ } in halls {
         let (sums, delays) = ears.sums();
         latencies.add(delays);
         let ledger = calls.ledger.lock();
@@ -233,6 +263,8 @@ fn report(args: &LoadArgs, halls: &[Hall], worked: &Worked, latencies: &mut Late
         report.active += ears.seats.iter().filter(|seat| seat.level == Level::Active).count() as u64;
         report.messages += calls.count(Count::Messages);
         report.changes += calls.count(Count::Changes);
+        report.typing += calls.count(Count::Typing);
+        report.presence += calls.count(Count::Presence);
         report.refused += calls.count(Count::Refused);
         report.not_begun += calls.count(Count::NotBegun);
         report.events += ledger.next() - found.at.seq.0 - 1;
@@ -241,9 +273,10 @@ fn report(args: &LoadArgs, halls: &[Hall], worked: &Worked, latencies: &mut Late
         report.checks.gaps += sums.gaps;
         report.checks.strange_gaps += sums.gaps_beyond;
         report.checks.told += sums.told;
+        report.checks.reordered += sums.backwards;
         report.checks.duplicated += sums.duplicated;
         report.checks.altered += sums.altered;
-        report.checks.ended += sums.ended;
+        report.ended += sums.ended;
         // Beyond all that happened.
         report.checks.leaked += ears.heard_from(ledger.next());
         report.checks.unexplained += ledger.unexplained;

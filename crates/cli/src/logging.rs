@@ -10,9 +10,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ValueEnum;
+use guildhall_node::AUDIT;
 use tracing::Dispatch;
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
 
 use escape::escape_controls;
 use queue::Queue;
@@ -74,9 +77,9 @@ impl Logs {
     }
 }
 
-/// Makes the lines, out of events of at least that level.
+/// Makes the lines, out of events of at least that level, and of what operators do.
 fn dispatch(format: Format, level: Level, lines: Lines) -> Dispatch {
-    let filter = match level {
+    let level_of = match level {
         Level::Off => LevelFilter::OFF,
         Level::Error => LevelFilter::ERROR,
         Level::Warn => LevelFilter::WARN,
@@ -84,11 +87,15 @@ fn dispatch(format: Format, level: Level, lines: Lines) -> Dispatch {
         Level::Debug => LevelFilter::DEBUG,
         Level::Trace => LevelFilter::TRACE,
     };
+    let mut filter = Targets::new().with_default(level_of);
+    if level != Level::Off {
+        filter = filter.with_target(AUDIT, level_of.max(LevelFilter::INFO));
+    }
     // Without colours: they are control characters, and all of those are escaped.
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_max_level(filter).with_writer(lines);
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_max_level(LevelFilter::TRACE).with_writer(lines);
     match format {
-        Format::Human => Dispatch::new(subscriber.finish()),
-        Format::Json => Dispatch::new(subscriber.json().flatten_event(true).finish()),
+        Format::Human => Dispatch::new(subscriber.finish().with(filter)),
+        Format::Json => Dispatch::new(subscriber.json().flatten_event(true).finish().with(filter)),
     }
 }
 
@@ -142,20 +149,39 @@ mod tests {
 
     impl std::error::Error for Cause {}
 
-    /// What is written, as `format`, of one event that holds a hostile nick wherever one can stand.
-    fn logged(format: Format) -> String {
+    /// What is written, as `format` and from `level` on, of what happens.
+    fn written(format: Format, level: Level, happens: impl FnOnce()) -> String {
         let (sink, written) = mpsc::channel();
         let queue = Queue::start(queue::tests::Channel(sink)).unwrap();
         let lines = Lines { queue: Arc::clone(&queue), format };
-        tracing::dispatcher::with_default(&dispatch(format, Level::Info, lines), || {
+        tracing::dispatcher::with_default(&dispatch(format, level, lines), happens);
+        assert_eq!(queue.finish(FINISH_WAIT), 0);
+        drop(queue);
+        String::from_utf8(written.iter().flatten().collect()).unwrap()
+    }
+
+    /// What is written of one event that holds a hostile nick wherever one can stand.
+    fn logged(format: Format) -> String {
+        written(format, Level::Info, || {
             let _span = tracing::info_span!("span", spanned = HOSTILE).entered();
             let cause: &dyn std::error::Error = &Cause;
             tracing::info!(text = HOSTILE, shown = %HOSTILE, debugged = ?HOSTILE, cause, "says {HOSTILE}");
             tracing::debug!("not asked for");
-        });
-        assert_eq!(queue.finish(FINISH_WAIT), 0);
-        drop(queue);
-        String::from_utf8(written.iter().flatten().collect()).unwrap()
+        })
+    }
+
+    #[test]
+    fn what_operators_do_is_logged_from_whichever_importance_on() {
+        let happens = || {
+            tracing::info!(target: AUDIT, "on record");
+            tracing::info!("asked for or not");
+        };
+        for (level, lines) in
+            [(Level::Off, 0), (Level::Error, 1), (Level::Warn, 1), (Level::Info, 2), (Level::Trace, 2)]
+        {
+            let written = written(Format::Json, level, happens);
+            assert_eq!((written.lines().count(), written.contains("on record")), (lines, lines > 0), "{level:?}");
+        }
     }
 
     #[test]

@@ -25,6 +25,7 @@ use crate::input::InputError;
 use crate::operations::now;
 use crate::{data, pki};
 use config::Config;
+use keys::Keyring;
 
 /// Runs a node until the process is told to end (SIGTERM, SIGINT); then all that was accepted is stored.
 ///
@@ -39,14 +40,19 @@ pub(crate) fn serve(path: &Path) -> anyhow::Result<ExitCode> {
         return Err(InputError::NotGuildNode { path: config.credentials, identity }.into());
     }
     let running = data::open_as(&config.data, cluster(&identity.cluster), node_id(&identity), &config.store)?;
-    let resume = &mut config.node.resume;
-    resume.keys = Some(keys::open(&config.data, now()?, resume.secret_lifetime)?);
+    let keyring = Keyring::open(&config.data, now()?, config.keys)?;
+    config.node.resume.keys = Some(keyring.keys());
     let store = Arc::clone(running.store());
-    running.run(Box::pin(work(config, credentials, store)))?;
+    running.run(Box::pin(work(config, credentials, store, keyring)))?;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn work(config: Config, credentials: Credentials, store: Arc<EmbeddedStore>) -> anyhow::Result<()> {
+async fn work(
+    config: Config,
+    credentials: Credentials,
+    store: Arc<EmbeddedStore>,
+    keyring: Keyring,
+) -> anyhow::Result<()> {
     // Before anybody is told that the node is there, so that none of these ends it in the middle.
     let mut ends = Ends::new()?;
     let identity = credentials.identity().clone();
@@ -58,6 +64,7 @@ async fn work(config: Config, credentials: Credentials, store: Arc<EmbeddedStore
         Arc::new(tokio::task::spawn_blocking(move || store.coordinator(now)).await??)
     };
     let membership = Membership { node: hello.node, instance: hello.instance, coordinator: Arc::clone(&coordinator) };
+    let clock = config.node.clock.clone();
     let node = Node::start_as(config.node, store, membership)?;
     let listening = Endpoint::listening(config.listen, &credentials, hello, config.links);
     let (endpoint, acceptor) = listening.with_context(|| format!("cannot listen at {}", config.listen))?;
@@ -76,7 +83,10 @@ async fn work(config: Config, credentials: Credentials, store: Arc<EmbeddedStore
         pid: std::process::id(),
     };
     say(&ready)?;
-    ends.next().await;
+    tokio::select! {
+        () = ends.next() => {}
+        never = keyring.keep(move || clock.now(), |keys| node.rotate_session_keys(keys)) => match never {},
+    }
     tracing::info!("told to end");
     tokio::select! {
         () = async {

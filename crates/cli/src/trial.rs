@@ -4,6 +4,7 @@
 //! What sessions must hear is worked out from this, and from nothing of Guildhall's own.
 
 pub(crate) mod bell;
+pub(crate) mod checks;
 pub(crate) mod fact;
 pub(crate) mod findings;
 pub(crate) mod founding;

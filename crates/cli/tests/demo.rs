@@ -72,7 +72,9 @@ fn a_small_guild_is_worked_hard_and_nothing_is_wrong() {
         let times = &report["operations"][kind];
         assert!(times["count"].as_u64().unwrap() >= least, "{kind}: {times}");
         let of = |key: &str| times[key].as_f64().unwrap();
-        assert!(0.0 < of("p50_us") && of("p50_us") <= of("p99_us") && of("p99_us") <= of("max_us"), "{kind}: {times}");
+        assert!(0.0 < of("p50_us"), "{kind}: {times}");
+        let all = ["p50_us", "p90_us", "p99_us", "p999_us", "max_us"].map(of);
+        assert!(all.is_sorted(), "{kind}: {times}");
     }
     assert!(report["seconds"]["run"].as_f64().unwrap() >= 2.0);
     for part in ["pages", "role_sets", "presence", "relays", "checker"] {
@@ -83,7 +85,7 @@ fn a_small_guild_is_worked_hard_and_nothing_is_wrong() {
 
 #[test]
 fn what_is_broken_on_purpose_is_found_and_nothing_else() {
-    for broken in ["lost", "duplicated", "reordered", "leaked"] {
+    for broken in ["lost", "duplicated", "reordered", "altered", "leaked"] {
         let report = demo(&["--members", "300", "--sessions", "40", "--seconds", "1", "--tamper", broken], 1);
         for fault in FAULTS {
             assert_eq!(report[fault], u64::from(fault == broken), "{broken}, {fault}: {report}");
@@ -121,7 +123,7 @@ fn what_cannot_be_is_refused_with_the_reason() {
         (&["--members", "many"], "invalid digit"),
         (&["--seconds", "0"], "0 is not in 1..=3600"),
         (&["--sessions", "-1"], "unexpected argument"),
-        (&["--tamper", "everything"], "possible values: lost, duplicated, reordered, leaked"),
+        (&["--tamper", "everything"], "possible values: lost, duplicated, reordered, altered, leaked"),
         (&["--members", "1", "--sessions", "63"], "63 sessions are too many for a guild of 1: at most 62"),
         (&["--members", "3", "--sessions", "125"], "125 sessions are too many for a guild of 3: at most 124"),
         (&["--sessions", "600000"], "600000 sessions are too many to be checked for 10 seconds: at most 200000"),

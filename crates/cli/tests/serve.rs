@@ -101,6 +101,36 @@ fn a_guild_is_asked_over_a_link() {
 }
 
 #[test]
+fn what_operators_do_is_in_the_log_and_what_backends_do_is_not() {
+    let world = World::new();
+    world.issue("backend", "chat", "authority", "chat");
+    let log = world.path("log");
+    let mut node = world.serve_logged("a", &log);
+    node.json(&["guild", "create", "7", "--name", "Ada's", "--owner", "1", "--nick", "Ada", "--json"]);
+    let again = node.run(&["guild", "create", "7", "--name", "Ada's", "--owner", "1", "--nick", "Ada"]);
+    assert_eq!(again.status.code(), Some(1));
+    node.succeed(&["guild", "can", "7", "1"]);
+    node.succeed(&["stats"]);
+    assert!(node.run_as("chat", &["guild", "can", "7", "1"], "").status.success());
+    assert!(node.end("TERM").success());
+    let text = fs::read_to_string(&log).unwrap();
+    let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let lines: Vec<Value> = lines.filter(|line| line["target"] == "audit").collect();
+    assert!(lines.iter().all(|line| line["operator"] == "spiffe://main/operator/ada"), "{text}");
+    let told = |line: &Value| [&line["call"], &line["guild"], &line["outcome"]].map(Value::to_string).join(" ");
+    assert_eq!(
+        lines.iter().map(told).collect::<Vec<_>>(),
+        [
+            r#""CreateGuild" "7" "answered""#,
+            r#""CreateGuild" "7" "refused""#,
+            r#""Read" "7" "answered""#,
+            r#""Stats" null "answered""#
+        ]
+    );
+    assert!(lines[0]["op"].is_string() && lines[0]["at"].is_string() && lines[1]["why"].is_string(), "{text}");
+}
+
+#[test]
 fn a_node_is_loaded_and_every_delivery_is_checked() {
     let world = World::new();
     world.issue("backend", "load", "authority", "load");
@@ -127,6 +157,8 @@ fn a_node_is_loaded_and_every_delivery_is_checked() {
             "{kind}: {times}"
         );
     }
+    // Who types and who comes and goes is told as it was set last.
+    assert!(number("typing") > 10 && number("presence") > 10, "{report}");
     // The guilds are left as they were but for members, and without sessions.
     let listed = node.succeed(&["guild", "list", "--json"]);
     let guilds: Vec<Value> = listed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -146,13 +178,36 @@ fn a_node_is_loaded_and_every_delivery_is_checked() {
 }
 
 #[test]
+fn calls_that_a_node_refuses_are_told_apart_with_the_time_until_they_were() {
+    let world = World::new();
+    world.issue("backend", "load", "authority", "load");
+    let mut text = fs::read_to_string(world.prepare("a")).unwrap();
+    text.push_str("[mailbox]\nmessage_items = 1\n");
+    fs::write(world.config("a"), text).unwrap();
+    let mut node = world.serve("a");
+    let rates = ["--messages", "20000", "--changes", "0", "--seconds", "2"];
+    let report = load(&node, &[&["1", "--members", "100", "--sessions", "20"], &rates[..]].concat(), 0);
+    let count = |kind: &str| report["operations"][kind]["count"].as_u64().unwrap_or(0);
+    assert!(count("refused") > 0 && report["refused"] == count("refused"), "{report}");
+    assert!(count("retry_after") > 0 && count("retry_after") <= count("refused"), "{report}");
+    assert!(report["operations"]["retry_after"]["p50_us"].as_f64().unwrap() > 0.0, "{report}");
+    assert!(node.end("TERM").success());
+}
+
+#[test]
 fn what_is_broken_on_purpose_under_load_is_found_and_nothing_else() {
     let world = World::new();
     world.issue("backend", "load", "authority", "load");
     let mut node = world.serve("a");
     let args = ["--sessions", "100", "--active", "50", "--messages", "200", "--changes", "200", "--seconds", "2"];
     let made = ["--members", "300"];
-    let ways = [("lost", &made[..]), ("duplicated", &["--streams"]), ("reordered", &[]), ("leaked", &["--streams"])];
+    let ways = [
+        ("lost", &made[..]),
+        ("duplicated", &["--streams"]),
+        ("reordered", &[]),
+        ("altered", &[]),
+        ("leaked", &["--streams"]),
+    ];
     for (broken, more) in ways {
         let report = load(&node, &[&["1", "--tamper", broken], &args[..], more].concat(), 1);
         for fault in FAULTS {
@@ -248,8 +303,19 @@ fn a_configuration_that_is_not_acceptable_is_refused() {
 }
 
 /// Counts of a load's faults: all of them zero if nothing is wrong.
-const FAULTS: [&str; 10] =
-    ["lost", "duplicated", "reordered", "leaked", "altered", "strange_gaps", "late", "ended", "unexplained", "failed"];
+const FAULTS: [&str; 11] = [
+    "lost",
+    "duplicated",
+    "reordered",
+    "leaked",
+    "altered",
+    "strange_gaps",
+    "late",
+    "ended",
+    "untold",
+    "unexplained",
+    "failed",
+];
 
 /// Runs a load as a backend, and returns its report.
 fn load(node: &Node<'_>, args: &[&str], exit_code: i32) -> Value {

@@ -5,102 +5,84 @@
 //! cargo run -p guildhall-client --example backend -- 127.0.0.1:7700 CREDENTIALS
 //! ```
 
-use std::error::Error;
-use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 use std::{env, io, path::Path};
 
 use guildhall_client::proto::{
-    Actor, Channel, ChannelId, ChannelKind, Command, CommandError, EventKind, GuildId, Level, MemberFlags, Mentions,
-    Name, NewMember, Nick, Payload, Permissions, Publish, SessionId, Status, UserId,
+    Actor, Channel, ChannelId, Command, EventKind, GuildId, Name, NewMember, Nick, Payload, Permissions, Publish,
+    UserId,
 };
-use guildhall_client::{Attach, Client, ClientConfig, ClientError, Credentials, Delivery, Guild, SessionStream};
-use tokio::sync::watch;
+use guildhall_client::{Attach, Client, ClientConfig, Credentials, Delivery, SessionStream};
+use tokio::{sync::watch, task::JoinSet};
+
+pub(crate) type Done = Result<(), Box<dyn std::error::Error + Send + Sync>>;
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> Done {
     let (Some(address), Some(dir)) = (env::args().nth(1), env::args().nth(2)) else {
         return Err("usage: backend ADDRESS CREDENTIALS".into());
     };
     let config = ClientConfig::new(vec![address.parse()?], Credentials::read(Path::new(&dir))?);
-    chat(config, io::stdin().lines(), Arc::new(|told: String| println!("{told}"))).await
+    chat(config, io::stdin().lines(), |told| println!("{told}")).await
 }
 
-/// Has somebody shown a line.
-pub(crate) type Show = Arc<dyn Fn(String) + Send + Sync>;
-
-/// Takes part in the guild until the lines end.
+/// Takes part in the guild until the lines end, and shows what its users hear.
 pub(crate) async fn chat(
     config: ClientConfig,
     lines: impl Iterator<Item = io::Result<String>>,
-    show: Show,
-) -> Result<(), Box<dyn Error>> {
+    show: impl Fn(String) + Clone + Send + 'static,
+) -> Done {
     let client = Client::connect(config).await?;
     let backend = client.backend().ok_or("the certificate is no backend's")?;
-    let (id, channel, ada) = (GuildId::new(60)?, ChannelId::new(61)?, UserId::new(1)?);
-    let guild = client.guild(id);
+    let (id, hall) = (GuildId::new(60)?, ChannelId::new(61)?);
+    let (guild, name, everyone) =
+        (client.guild(id), Name::parse("Ada's")?, Permissions::VIEW_CHANNEL | Permissions::SEND_MESSAGES);
+    let ada = NewMember::new(UserId::new(1)?, Nick::parse("Ada")?);
+    let bo = NewMember::new(UserId::new(2)?, Nick::parse("Bo")?);
     // What is there already stays as it is: so each of several backends may begin in this way.
-    let member = |user, nick| -> Result<NewMember, Box<dyn Error>> {
-        Ok(NewMember { user, nick: Nick::parse(nick)?, roles: Vec::new(), flags: MemberFlags::NONE })
-    };
-    let (name, everyone) = (Name::parse("Ada's")?, Permissions::VIEW_CHANNEL | Permissions::SEND_MESSAGES);
-    ensure(&guild, Command::CreateGuild { name: name.clone(), everyone, owner: member(ada, "Ada")? }).await?;
-    let hall = Channel { id: channel, name, kind: ChannelKind::Text, parent: None, position: 0 };
-    ensure(&guild, Command::CreateChannel { channel: hall, overwrites: Vec::new() }).await?;
-    ensure(&guild, Command::AddMember(member(UserId::new(2)?, "Bo")?)).await?;
+    let create = Command::CreateGuild { name: name.clone(), everyone, owner: ada.clone() };
+    let channel = Command::CreateChannel { channel: Channel::text(hall, name), overwrites: Vec::new() };
+    for command in [create, channel, Command::AddMember(bo.clone())] {
+        guild.ensure(Actor::System, command).await?;
+    }
 
-    // A session is one connection of a user's. Its number is its own in the whole cluster.
-    let first = SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos() as u64;
-    let (leaving, left) = watch::channel(false);
-    let mut listeners = Vec::new();
-    for (user, nick) in [(1, "Ada"), (2, "Bo")] {
-        let (session, user) = (SessionId::new(first + user)?, UserId::new(user)?);
-        let attach = Attach { session, user, status: Status::Online, members: false, level: Level::Active };
-        let session = backend.attach(id, attach).await?;
-        listeners.push(tokio::spawn(listen(session, nick, Arc::clone(&show), left.clone())));
+    // A session is one connection of a user's.
+    let (leaving, left) = watch::channel(());
+    let mut listeners = JoinSet::new();
+    for member in [&ada, &bo] {
+        let session = backend.attach(id, Attach::new(client.new_session(), member.user)).await?;
+        listeners.spawn(listen(session, member.nick.clone(), show.clone(), left.clone()));
     }
     for line in lines {
-        let (payload, mentions) = (Payload::new(line?.into_bytes())?, Mentions::default());
-        let publish = Publish { channel, payload, mentions, session: None, echo: false };
-        guild.call(Actor::User(ada), Command::Publish(publish)).await?;
+        let said = Publish::new(hall, Payload::new(line?.into_bytes())?);
+        guild.call(Actor::User(ada.user), Command::Publish(said)).await?;
     }
-    leaving.send_replace(true);
-    for listener in listeners {
-        listener.await?;
+    leaving.send_replace(());
+    while let Some(listened) = listeners.join_next().await {
+        listened??;
     }
     client.close().await;
     Ok(())
 }
 
-/// Carries out what may be done already.
-async fn ensure(guild: &Guild, command: Command) -> Result<(), ClientError> {
-    match guild.call(Actor::System, command).await {
-        Err(ClientError::Refused(
-            CommandError::GuildExists | CommandError::ChannelExists { .. } | CommandError::MemberExists { .. },
-        )) => Ok(()),
-        done => done.map(|_| ()),
-    }
-}
-
 /// Shows what a session hears, until it is to leave; then what it hears up to there.
-async fn listen(mut session: SessionStream, nick: &str, show: Show, mut leaving: watch::Receiver<bool>) {
+async fn listen(
+    mut session: SessionStream,
+    nick: Nick,
+    show: impl Fn(String),
+    mut leaving: watch::Receiver<()>,
+) -> Done {
+    let nick = nick.as_str();
     loop {
-        let delivery = tokio::select! {
-            delivery = session.next() => delivery,
-            Ok(()) = leaving.changed() => match session.detach().await {
-                Ok(_) => continue,
-                Err(error) => return show(format!("{nick} goes without a goodbye: {error}")),
-            },
-        };
-        match delivery {
-            Some(Delivery::Event(event)) => {
-                if let EventKind::MessagePublished(message) = &event.kind {
+        tokio::select! {
+            Ok(()) = leaving.changed() => drop(session.detach().await?),
+            delivery = session.next() => match delivery {
+                Some(Delivery::Event(event)) => if let EventKind::MessagePublished(message) = &event.kind {
                     show(format!("{nick} hears: {}", String::from_utf8_lossy(message.payload.bytes())));
-                }
-            }
-            Some(Delivery::Gap(gap)) => show(format!("{nick} has missed what was said up to {}", gap.through)),
-            Some(Delivery::Ephemeral(_) | Delivery::Unread(_)) => {}
-            Some(Delivery::Detached(_)) | None => return,
+                },
+                Some(Delivery::Gap(gap)) => show(format!("{nick} has missed what was said up to {}", gap.through)),
+                Some(Delivery::Ephemeral(_) | Delivery::Unread(_)) => {}
+                Some(Delivery::Detached(_)) | None => return Ok(()),
+            },
         }
     }
 }

@@ -10,10 +10,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use arc_swap::ArcSwap;
 use guildhall_cluster::{Micros, RetryBudget, Routes};
 use guildhall_proto::call::{Answer, Request};
-use guildhall_proto::{ClientId, Hello, Instance, Millis, NodeId, Versions};
+use guildhall_proto::{ClientId, Hello, Instance, Millis, NodeId, SessionId, Versions, mix};
 use guildhall_relay::SecretKeys;
 use guildhall_sessions::{Backend, Rings};
-use guildhall_transport::{Endpoint, Role};
+use guildhall_transport::{Counters as LinkCounters, Endpoint, Role};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -128,12 +128,11 @@ impl Client {
     /// ```
     /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/node.rs"));
     /// # fn main() -> node::Done { node::with_backend(async |client| {
-    /// use guildhall_client::proto::{GuildId, Level, SessionId, Status, UserId};
+    /// use guildhall_client::proto::{GuildId, UserId};
     /// use guildhall_client::Attach;
     ///
     /// let backend = client.backend().expect("the certificate is a backend's");
-    /// let (session, user) = (SessionId::new(9)?, UserId::new(3)?);
-    /// let attach = Attach { session, user, status: Status::Online, members: false, level: Level::Active };
+    /// let attach = Attach::new(client.new_session(), UserId::new(3)?);
     /// let session = backend.attach(GuildId::new(1)?, attach).await?;
     /// assert_eq!((backend.relays(), session.session()), (1, attach.session));
     /// # Ok(()) }) }
@@ -142,6 +141,19 @@ impl Client {
         self.held.keys.get()?;
         let backend = || Backend::new(Remote::new(self.held.clone()), self.held.config.relay);
         Some(self.backend.get_or_init(backend).clone())
+    }
+
+    /// An id for a new session, which no other has, of this client or any: but for a chance of one in some 10^18 for each two.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/node.rs"));
+    /// # fn main() -> node::Done { node::with_backend(async |client| {
+    /// assert_ne!(client.new_session(), client.new_session());
+    /// # Ok(()) }) }
+    /// ```
+    pub fn new_session(&self) -> SessionId {
+        let drawn = mix(self.held.next_seed());
+        SessionId::new(drawn >> 1 | 1 << 62).expect("it is above 0 and far from the end")
     }
 
     /// What the client counts.
@@ -159,6 +171,21 @@ impl Client {
     /// ```
     pub fn counters(&self) -> &Counters {
         &self.held.counters
+    }
+
+    /// What its links count: dials that failed, links that ended, and lanes that were refused, each by the reason.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/node.rs"));
+    /// # fn main() -> node::Done { node::with_backend(async |client| {
+    /// use guildhall_client::LinkCounter;
+    ///
+    /// assert_eq!(client.link_counters().of(LinkCounter::LinksDialed), 1);
+    /// assert_eq!(client.link_counters().of(LinkCounter::LaneHalf), 0);
+    /// # Ok(()) }) }
+    /// ```
+    pub fn link_counters(&self) -> &LinkCounters {
+        self.held.endpoint.counters()
     }
 
     /// Closes all links, and tells the nodes. Sessions are cut.

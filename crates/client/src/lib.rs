@@ -6,8 +6,7 @@
 //!
 //! ```
 //! use guildhall_client::proto::{
-//!     Actor, Channel, ChannelId, ChannelKind, Command, GuildId, Level, MemberFlags, Mentions, Name, NewMember, Nick, Payload,
-//!     Permissions, Publish, SessionId, Status, UserId,
+//!     Actor, Channel, ChannelId, Command, GuildId, Name, NewMember, Nick, Payload, Permissions, Publish, UserId,
 //! };
 //! use guildhall_client::{Attach, Client, ClientConfig, Delivery, Freshness};
 //! # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/node.rs"));
@@ -16,22 +15,19 @@
 //! let client = Client::connect(ClientConfig::new(vec![address], credentials)).await?;
 //! let (guild, channel, ada) = (client.guild(GuildId::new(1)?), ChannelId::new(2)?, UserId::new(7)?);
 //!
-//! let owner = NewMember { user: ada, nick: Nick::parse("Ada")?, roles: vec![], flags: MemberFlags::NONE };
+//! let owner = NewMember::new(ada, Nick::parse("Ada")?);
 //! let (name, everyone) = (Name::parse("Ada's")?, Permissions::VIEW_CHANNEL | Permissions::SEND_MESSAGES);
 //! guild.call(Actor::System, Command::CreateGuild { name: name.clone(), everyone, owner }).await?;
-//! let text = Channel { id: channel, name, kind: ChannelKind::Text, parent: None, position: 0 };
-//! let made = guild.call(Actor::System, Command::CreateChannel { channel: text, overwrites: vec![] }).await?;
+//! let hall = Command::CreateChannel { channel: Channel::text(channel, name), overwrites: vec![] };
+//! let made = guild.call(Actor::System, hall).await?;
 //! // One's own writes are read.
 //! let fresh = guild.clone().fresh(Freshness::AtLeast(made.at()));
 //! assert!(fresh.can(ada, Some(channel)).await?.1.contains(Permissions::SEND_MESSAGES));
 //!
 //! let backend = client.backend().expect("the certificate is a backend's");
-//! let session = SessionId::new(9)?;
-//! let attach = Attach { session, user: ada, status: Status::Online, members: false, level: Level::Active };
-//! let mut session = backend.attach(GuildId::new(1)?, attach).await?;
-//! let payload = Payload::new(&b"hello"[..])?;
-//! let publish = Publish { channel, payload, mentions: Mentions::default(), session: None, echo: false };
-//! let published = guild.call(Actor::User(ada), Command::Publish(publish)).await?;
+//! let mut session = backend.attach(GuildId::new(1)?, Attach::new(client.new_session(), ada)).await?;
+//! let hello = Publish::new(channel, Payload::new(&b"hello"[..])?);
+//! let published = guild.call(Actor::User(ada), Command::Publish(hello)).await?;
 //! match session.next().await {
 //!     Some(Delivery::Event(event)) => assert_eq!(event.position, published.at()),
 //!     other => panic!("{other:?}"),
@@ -49,6 +45,7 @@ mod call;
 mod client;
 mod config;
 mod counters;
+mod ensure;
 mod error;
 mod feeds;
 mod guild;
@@ -61,6 +58,7 @@ mod remote;
 pub use client::Client;
 pub use config::{ClientConfig, RelayConfig};
 pub use counters::{Counter, Counters};
+pub use ensure::Ensured;
 pub use error::{ClientError, ConnectError};
 pub use guild::{Guild, MemberStream, Pieces, Recipients};
 pub use guildhall_cluster::{BudgetConfig, RetryConfig, RoutesConfig};
@@ -69,7 +67,9 @@ pub use guildhall_proto::call::{Freshness, PageLimit, Piece, Prefix, Users};
 pub use guildhall_relay::{BatchItem, Delivery as DeliveryRef, DetachReason, Gap, Secret, SecretError};
 pub use guildhall_ring::{LatestConfig, RingConfig};
 pub use guildhall_sessions::{Attach, AttachError, Delivery, Resume, ResumeError, Resumed, Returning};
-pub use guildhall_transport::{BackoffConfig, Credentials, CredentialsError, TransportConfig};
+pub use guildhall_transport::{
+    BackoffConfig, Counter as LinkCounter, Counters as LinkCounters, Credentials, CredentialsError, TransportConfig,
+};
 pub use import::{Import, ImportError, Imported};
 pub use node::{Archive, GuildPage, Pong};
 pub use remote::Remote;

@@ -92,7 +92,7 @@ async fn refresh_keys(shared: &Shared, linked: &Linked) {
     }
 }
 
-/// How old a client's keys may be: a secret that was signed with the key before is still taken.
+/// How old a client's keys may be: far less than a key is told of before it signs, and than the one before is taken.
 const KEYS_EVERY: Duration = Duration::from_secs(60);
 
 /// Keeps the link to one address, until it is aborted.

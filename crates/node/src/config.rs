@@ -75,7 +75,8 @@ pub struct ResumeConfig {
     /// How long a session's secret is good from when it is asked for (default 24 h). Shorter: clients are to be given a new one as
     /// often. Longer: a stolen one is good for longer, though only while its session was cut, and once.
     pub secret_lifetime: Duration,
-    /// The keys that secrets are signed with; of one cluster the same on all nodes (default: random ones, for a cluster of one node).
+    /// The keys that secrets are signed with; of one cluster the same on all nodes (default: random ones, for a cluster
+    /// of one node). [`Node::rotate_session_keys`](crate::Node::rotate_session_keys) replaces them.
     pub keys: Option<SecretKeys>,
 }
 

@@ -85,7 +85,7 @@ pub use guildhall_relay::{BatchItem, DetachReason, Gap, RelayConfig, Secret, Sec
 pub use guildhall_ring::{LatestConfig, RingConfig};
 pub use guildhall_sessions::{Attach, AttachError, Delivery, Resume, ResumeError, Resumed};
 pub use keys::NoRandomness;
-pub use links::{ServeConfig, Serving};
+pub use links::{AUDIT, ServeConfig, Serving};
 pub use membership::Membership;
 pub use node::{Call, Node, Pending, StartError};
 pub use owner::SleepError;

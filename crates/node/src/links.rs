@@ -10,6 +10,7 @@
 
 mod answers;
 mod archive;
+mod audit;
 mod calls;
 mod feeds;
 mod freshness;
@@ -26,13 +27,15 @@ use std::task::Poll;
 use std::time::Duration;
 
 use guildhall_proto::{Instance, Millis, NodeId};
-use guildhall_transport::{Accepted, Acceptor, CloseReason, Counters as LinkCounters, Role};
+use guildhall_transport::{Accepted, Acceptor, CloseReason, Counters as LinkCounters, Identity, Role};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::node::Node;
 use crate::sponsors::Sponsoring;
 use feeds::Feeds;
+
+pub use audit::AUDIT;
 
 /// How a node serves links.
 #[derive(Debug, Clone)]
@@ -98,6 +101,8 @@ struct Served {
 struct Dialer {
     served: Arc<Served>,
     role: Role,
+    /// Who is on record with each call: an operator.
+    operator: Option<Arc<Identity>>,
     feeds: Arc<Feeds>,
     /// On whose word it asks about sessions.
     sponsoring: Arc<Sponsoring>,
@@ -164,6 +169,7 @@ async fn serve(served: Arc<Served>, link: Accepted, mut stop: watch::Receiver<()
     let sponsoring = node.sponsors().linked(&peer);
     let dialer = Arc::new(Dialer {
         role: peer.identity.role,
+        operator: (peer.identity.role == Role::Operator).then(|| Arc::new(peer.identity.clone())),
         feeds: Arc::clone(&feeds),
         sponsoring,
         long_requests: places(served.config.link_long_requests_max),

@@ -205,12 +205,14 @@ impl Node {
         Backend::new(self.clone(), self.shared.config.relay)
     }
 
-    /// Signs the secrets of sessions with a new key from now on. Those signed with the key before are good until the next time.
+    /// Signs the secrets of sessions by these keys from now on, takes what is signed with either of them, and gives them to backends, which ask
+    /// for them again each minute. All nodes of a cluster are to have the same: whoever starts them makes the keys, and gives them to all.
     ///
-    /// # Errors
-    /// [`NoRandomness`] if the system has none; the keys are as before.
-    pub fn rotate_session_keys(&self) -> Result<(), NoRandomness> {
-        self.shared.keys.rotate()
+    /// A key has to be the other one for some minutes before it signs, as [`SecretKeys::announcing`] has it: else what one backend signs with it
+    /// is refused by those that have not asked yet. Then it signs ([`SecretKeys::rotated`]), and the one before stays the other one for as long
+    /// as what it has signed is good.
+    pub fn rotate_session_keys(&self, keys: SecretKeys) {
+        self.shared.keys.replace(keys);
     }
 
     /// Has a guild fall asleep now: all that only memory holds goes to the store, and its memory is freed. Its next call, read or

@@ -2,7 +2,7 @@
 //!
 //! A secret names a session of a user in a guild, the [`Generation`] that holds it, and when it expires, and bears an HMAC-SHA-256
 //! (RFC 2104) of all that. Whoever has the keys can tell a true one, in constant time; that it is used once is the guild's part,
-//! which knows the generation. Keys rotate: the one before the present one is still taken.
+//! which knows the generation. Keys rotate: the one before the present one is still taken, or the one that comes next already is.
 //!
 //! ```
 //! use guildhall_proto::{Generation, GuildId, Millis, SessionId, UserId};
@@ -26,7 +26,8 @@ use guildhall_proto::{Generation, GuildId, Millis, SecretKey, SessionId, UserId}
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-/// The keys of a cluster: what is signed with either is taken, and the current one signs.
+/// The keys of a cluster: what is signed with either is taken, and the current one signs. The other is the one before, for as long as what it has
+/// signed is good; or the next one, for as long as it takes until all have it who are shown what it signs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SecretKeys {
     current: SecretKey,
@@ -99,6 +100,13 @@ impl SecretKeys {
         Self { current, previous }
     }
 
+    /// The keys before `next` becomes the current one, so that what it signs then is taken by whoever has these. What was signed before the present
+    /// one is not taken any more.
+    #[must_use]
+    pub fn announcing(&self, next: SecretKey) -> Self {
+        Self { current: self.current.clone(), previous: Some(next) }
+    }
+
     /// The keys after `next` has become the current one: what was signed before the present one is not taken any more.
     #[must_use]
     pub fn rotated(&self, next: SecretKey) -> Self {
@@ -110,7 +118,7 @@ impl SecretKeys {
         &self.current
     }
 
-    /// The one before it, which is still taken.
+    /// The one before it, which is still taken, or the one behind it, which is taken already.
     pub fn previous(&self) -> Option<&SecretKey> {
         self.previous.as_ref()
     }
@@ -272,6 +280,19 @@ mod tests {
         assert_ne!(second.sign(&claims()), secret);
         let third = second.rotated(key(3));
         assert_eq!(verify(&third, &secret, &claims()), Err(SecretError::UnknownKey { number: 1 }));
+    }
+
+    #[test]
+    fn what_the_next_key_signs_is_taken_by_whoever_was_told_of_it_and_by_nobody_else() {
+        let (first, before) = (keys(1), keys(1).sign(&claims()));
+        let told = first.announcing(key(2));
+        assert_eq!(told.sign(&claims()), before, "it does not sign yet");
+        let second = told.rotated(key(2));
+        assert_eq!(second.previous(), Some(first.current()));
+        let secret = second.sign(&claims());
+        assert_eq!(verify(&told, &secret, &claims()), Ok(Generation(3)));
+        assert_eq!(verify(&first, &secret, &claims()), Err(SecretError::UnknownKey { number: 2 }));
+        assert_eq!(verify(&second, &before, &claims()), Ok(Generation(3)));
     }
 
     #[test]

@@ -57,6 +57,13 @@ pub struct Attach {
     pub level: Level,
 }
 
+impl Attach {
+    /// A session of a user who is there and looks at the guild, and does not want to hear of other members' changes.
+    pub const fn new(session: SessionId, user: UserId) -> Self {
+        Self { session, user, status: Status::Online, members: false, level: Level::Active }
+    }
+}
+
 /// What a session hears next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Delivery {

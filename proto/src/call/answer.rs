@@ -33,7 +33,7 @@ pub enum Answer {
     SecretKeys {
         /// The one that signs.
         current: SecretKey,
-        /// The one before, which is still taken.
+        /// The one before, which is still taken; or, for some minutes, the one that signs next, which is taken already.
         previous: Option<SecretKey>,
     },
     /// A member.

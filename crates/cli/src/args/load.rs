@@ -49,6 +49,14 @@ pub(crate) struct LoadArgs {
     #[arg(long, value_name = "RATE", default_value_t = 100, value_parser = clap::value_parser!(u64).range(0..=1_000_000))]
     pub(crate) changes: u64,
 
+    /// Times a second that somebody types, 0 to 1,000; of one member in one channel a node tells once in 4 seconds
+    #[arg(long, value_name = "RATE", default_value_t = 10, value_parser = clap::value_parser!(u64).range(0..=1_000))]
+    pub(crate) typing: u64,
+
+    /// Times a second that a member comes or goes, 0 to 1,000: some of those without other sessions
+    #[arg(long, value_name = "RATE", default_value_t = 10, value_parser = clap::value_parser!(u64).range(0..=1_000))]
+    pub(crate) presence: u64,
+
     /// For how long, 1 to 86,400
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub(crate) seconds: u64,
@@ -82,13 +90,14 @@ which all sessions hear: so it is known what they have heard by then, and what w
 The guilds should be there for that alone: members have other nicks and roles afterwards, and whoever else changes a guild meanwhile makes the \
 check fail. Sessions that are passive, nine in ten unless something else is said, hear messages only if these call them.
 
-Not judged is what has no number in the guild: typing and presence are only counted; of a summary of unread channels it is checked that \
-nothing wrong is in it, not that it came. Nor is what comes while sessions are detached, when all that was due has been checked.";
+Typing and presence have no number in the guild. Of each member, and of each channel in which one types, a session must never be told older than it was; it must be told \
+only what is for it; and it must have been told in the end what was set last, unless it was told a gap. Not judged is whether it was told what was soon set anew, and whether a summary of \
+unread channels came: only that nothing wrong is in that. Nor is what comes while sessions are detached, when all that was due has been checked.";
 
 pub(super) const AFTER_HELP: &str = "\
 What is reported (--json; the tables say the same):
   guilds, members, sessions, active, backends, streams, seed: what was loaded
-  messages, changes  calls that were carried out
+  messages, changes, typing, presence: calls that were carried out
   refused      calls not carried out for want of room or time: the load is more
                than the node takes
   not_begun    calls that were due and were not begun in time
@@ -96,12 +105,14 @@ What is reported (--json; the tables say the same):
   due          deliveries that had to be
   gaps, missed sessions were told so many gaps, with so many due deliveries
                under them: they fell behind, and were told
-  told         times that sessions were told that somebody is there or not
+  told         times that sessions were told that somebody types, or is there or
+               not
   lost         deliveries due, and neither heard nor under a gap
   duplicated   deliveries heard again
-  reordered    deliveries heard after a later one
-  leaked       deliveries, and channels named as having news, that the session
-               may not see
+  reordered    deliveries heard after a later one, and older typing or
+               presence after newer
+  leaked       deliveries, typing, presence, and channels named as having
+               news, that the session may not see
   altered      deliveries that are not as they were made
   strange_gaps  gaps of what was heard or told before, gaps of what never
                happened, and gaps of active sessions under which nobody who was
@@ -109,16 +120,21 @@ What is reported (--json; the tables say the same):
   late         sessions that had not heard a bell, which is a change of the
                guild's name, or anything behind it when no session had heard one
                for ten seconds: then no more calls are begun
+  untold       how often a session was not told in the end who types somewhere, or
+               whether somebody is there
   ended        sessions that ended before they were detached
   unexplained  event numbers that no call explains
   failed       calls that the guild refused, or whose outcome is unknown
-  operations   for each kind: count, p50_us, p99_us, max_us. publish,
-               member_change and deliver are measured from when they were due
+  operations   for each kind: count, p50_us, p90_us, p99_us, p999_us (of a thousand
+               all but one), max_us. publish, member_change, deliver and
+               refused, which is until a call was refused, are measured from
+               when they were due; retry_after is after which time the node
+               said to come again
   counted      what the client counts: relay_resyncs (relays that began
                again), sessions_cut, sessions_resumed
   seconds, memory_bytes, peak_memory_bytes (null if the system hides it)
   passed       whether lost, duplicated, reordered, leaked, altered, strange_gaps,
-               late, ended, unexplained and failed are 0
+               late, untold, ended, unexplained and failed are 0
 
 Examples:
   guildhall pki issue backend b --authority authority --to b

@@ -11,9 +11,10 @@ use super::house::Heard;
 use super::judge::judge_all;
 use super::population::{Population, Reached};
 use super::record::Record;
-use super::report::{Checks, MemoryBytes};
+use super::report::{Checked, MemoryBytes};
 use super::scans;
 use super::seat::Errand;
+use crate::trial::checks::Checks;
 use crate::trial::latency::Latencies;
 use crate::trial::shape::{CHANNELS, OPEN_CHANNELS, Shape};
 
@@ -46,8 +47,8 @@ impl Said {
 }
 
 /// What the check came to.
-pub(super) struct Checked {
-    pub(super) checks: Checks,
+pub(super) struct Looked {
+    pub(super) checked: Checked,
     pub(super) latencies: Latencies,
     pub(super) events: u64,
     pub(super) deliveries: u64,
@@ -56,26 +57,27 @@ pub(super) struct Checked {
 }
 
 /// Checks what sessions have heard, and what the guild says of itself, beside the ledger. `removed` members were pruned.
-pub(super) fn check(shape: Shape, collected: Collected, heard: Heard, removed: u64, said: &Said) -> Checked {
+pub(super) fn check(shape: Shape, collected: Collected, heard: Heard, removed: u64, said: &Said) -> Looked {
     let Collected { ledger, latencies, failed } = collected;
     let Heard { sessions, pruned, .. } = heard;
     let ledger = ledger.close(shape.rights(), pruned, removed);
-    let mut checks = Checks { failed, unexplained: ledger.unexplained, ..Checks::default() };
+    let checks = Checks { failed, unexplained: ledger.unexplained, ..Checks::default() };
+    let mut checked = Checked { checks, ..Checked::default() };
     for (found, (sitting, _)) in judge_all(&ledger, &sessions).iter().zip(&sessions) {
-        checks.add(found, sitting.seat.errand == Errand::Stall);
+        checked.add(found, sitting.seat.errand == Errand::Stall);
     }
     let population = Population::new(shape, &ledger, &sessions);
-    checks.wrong_answers += u64::from(population.members() != said.members);
+    checked.wrong_answers += u64::from(population.members() != said.members);
     let channels = ASKED_CHANNELS.map(Shape::channel);
     for (channel, (right, told)) in channels.iter().zip(population.reached(&channels).iter().zip(&said.reached)) {
         if right != told {
             warn!(%channel, ?right, ?told, "a scan finds others than the rule");
-            checks.wrong_answers += 1;
+            checked.wrong_answers += 1;
         }
     }
     let records = || sessions.iter().map(|(_, record)| record);
-    Checked {
-        checks,
+    Looked {
+        checked,
         latencies,
         events: ledger.facts.len() as u64,
         deliveries: records().map(|record| record.tally.deliveries).sum(),

@@ -12,7 +12,7 @@ use super::ledger::Closed;
 use super::record::{News, Record, Told};
 use super::seat::{Errand, Sitting};
 use crate::checks::Number;
-use crate::trial::fact::Fact;
+use crate::trial::fact::{Fact, mark_at};
 use crate::trial::findings::Findings;
 use crate::trial::rights::Touched;
 use crate::trial::shape::Shape;
@@ -72,7 +72,7 @@ pub(crate) fn judge(ledger: &Closed, sitting: &Sitting, record: &Record) -> Find
         let is_due = eye.hears(idx, number, fact) && number >= record.tally.numbers.from();
         found.due += u64::from(is_due);
         if record.tally.numbers.contains(number) {
-            marks = marks.wrapping_add(fact.mark());
+            marks = marks.wrapping_add(mark_at(number, fact.mark()));
             if !is_due {
                 info!(session, number, ?fact, "heard what is not for the session");
                 found.leaked += 1;

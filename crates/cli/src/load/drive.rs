@@ -33,6 +33,8 @@ pub(super) struct Calls {
 pub(super) enum Count {
     Messages,
     Changes,
+    Typing,
+    Presence,
     /// Not carried out for want of room or time.
     Refused,
     /// Due, and not begun in time.
@@ -115,14 +117,44 @@ impl Calls {
         let done = if operation.kind == Kind::Publish { Count::Messages } else { Count::Changes };
         match self.call(operation, due).await {
             Ok(_) => self.add(done, 1),
-            Err(ClientError::Overloaded { .. } | ClientError::Late | ClientError::Unavailable) => {
-                self.add(Count::Refused, 1);
-            }
-            Err(error) => {
-                self.add(Count::Failed, 1);
-                warn!(%error, "a call came to nothing");
-            }
+            Err(error) => self.came_to_nothing(&error, due),
         }
+    }
+
+    /// Takes note of a call that was made elsewhere.
+    pub(super) fn carried_out(&self, what: Count, kind: Kind, due: Instant) {
+        self.latencies.lock().note(kind, due.elapsed());
+        self.add(what, 1);
+    }
+
+    pub(super) fn came_to_nothing(&self, error: &ClientError, due: Instant) {
+        match error {
+            ClientError::Overloaded { retry_after } => self.refused(due, Some(*retry_after)),
+            ClientError::Late | ClientError::Unavailable => self.refused(due, None),
+            ClientError::Refused(_)
+            | ClientError::OutcomeUnknown
+            | ClientError::Denied
+            | ClientError::FeedsFull { .. }
+            | ClientError::Malformed(_)
+            | ClientError::Unread
+            | ClientError::Answer(_)
+            | ClientError::Closed => self.failed(error),
+        }
+    }
+
+    /// Takes note of a call that was refused for want of room or time, and of when its caller was told to come again.
+    pub(super) fn refused(&self, due: Instant, retry_after: Option<Duration>) {
+        {
+            let mut latencies = self.latencies.lock();
+            latencies.note(Kind::Refused, due.elapsed());
+            retry_after.into_iter().for_each(|retry_after| latencies.note(Kind::RetryAfter, retry_after));
+        }
+        self.add(Count::Refused, 1);
+    }
+
+    pub(super) fn failed(&self, error: &dyn std::error::Error) {
+        self.add(Count::Failed, 1);
+        warn!(%error, "a call came to nothing");
     }
 
     fn add(&self, what: Count, by: u64) {

@@ -11,7 +11,8 @@ use tokio::sync::{Semaphore, watch};
 
 use super::AT_ONCE;
 use super::seat::Seat;
-use crate::checks::{Number, Progress, Spoken};
+use super::told::{Subjects, Told, Word, may_be_told};
+use crate::checks::{Number, Progress, Spoken, Waited};
 use crate::trial::latency::{Kind, Latencies};
 use crate::trial::tally::{Sound, Tally};
 use crate::trial::tamper::Meddler;
@@ -24,6 +25,10 @@ pub(super) struct Ears {
     meddlers: Vec<(usize, Mutex<Meddler>)>,
     /// Bells heard by all together.
     pub(super) bells: Progress,
+    /// What the load itself tells of now.
+    pub(super) subjects: Arc<Subjects>,
+    /// Words of these that were heard by all together.
+    words: Progress,
     /// Set before the first message.
     pub(super) pace: OnceLock<Pace>,
     /// Turns of those that are detached at a time.
@@ -40,8 +45,8 @@ pub(super) struct Record {
     pub(super) explained: u64,
     pub(super) news: Vec<News>,
     gaps: u32,
-    /// Times that it was told that somebody is there or not.
-    told: u32,
+    /// Who types, and who is there or not.
+    pub(super) told: Told,
     end: Option<DetachReason>,
 }
 
@@ -71,6 +76,8 @@ pub(super) struct Sums {
     /// Those that were not judged: they end behind all that was.
     pub(super) gaps_beyond: u64,
     pub(super) told: u64,
+    /// Times that something was told which is older than what was told before.
+    pub(super) backwards: u64,
     /// Sessions that have ended.
     pub(super) ended: u64,
     pub(super) bytes: u64,
@@ -85,11 +92,26 @@ impl Pace {
 
 impl Ears {
     /// Of sessions that hear what comes after a position.
-    pub(super) fn new(seats: Vec<Seat>, at: Position, meddlers: Vec<(usize, Meddler)>) -> Self {
+    pub(super) fn new(
+        seats: Vec<Seat>,
+        at: Position,
+        meddlers: Vec<(usize, Meddler)>,
+        subjects: Arc<Subjects>,
+    ) -> Self {
         let records = seats.iter().map(|_| Mutex::new(Record::new(at))).collect();
         let meddlers = meddlers.into_iter().map(|(of, meddler)| (of, Mutex::new(meddler))).collect();
-        let (bells, detaching) = (Progress::new(), Semaphore::new(AT_ONCE));
-        Self { seats, records, meddlers, bells, pace: OnceLock::new(), detaching, delays: Default::default() }
+        let (bells, words, detaching) = (Progress::new(), Progress::new(), Semaphore::new(AT_ONCE));
+        Self {
+            seats,
+            records,
+            meddlers,
+            bells,
+            subjects,
+            words,
+            pace: OnceLock::new(),
+            detaching,
+            delays: Default::default(),
+        }
     }
 
     /// How many sessions have heard nothing yet from the number on.
@@ -111,8 +133,9 @@ impl Ears {
                 let news = News::of(unread);
                 tokens.iter().for_each(|token| self.records[at(*token)].lock().news.push(news.clone()));
             }
-            BatchItem::Ephemeral { tokens, .. } => {
-                tokens.iter().for_each(|token| self.records[at(*token)].lock().told += 1);
+            BatchItem::Ephemeral { ephemeral, tokens } => {
+                let word = self.subjects.word(ephemeral);
+                tokens.iter().for_each(|token| self.tell(at(*token), word));
             }
             BatchItem::Detached { reason, token } => self.end(at(token), reason),
         };
@@ -139,7 +162,7 @@ impl Ears {
             }
             DeliveryRef::Gap(gap) => self.gap(idx, gap),
             DeliveryRef::Unread(unread) => self.records[idx].lock().news.push(News::of(unread)),
-            DeliveryRef::Ephemeral(_) => self.records[idx].lock().told += 1,
+            DeliveryRef::Ephemeral(ephemeral) => self.tell(idx, self.subjects.word(&ephemeral)),
             DeliveryRef::Detached(reason) => self.end(idx, reason),
         };
         let mut visit = visit;
@@ -178,9 +201,12 @@ impl Ears {
             sums.altered += tally.altered + u64::from(tally.marks != *explained);
             sums.gaps += u64::from(*gaps);
             sums.gaps_beyond += tally.gaps.len() as u64;
-            sums.told += u64::from(*told);
+            sums.told += u64::from(told.count);
+            sums.backwards += u64::from(told.backwards);
             sums.ended += u64::from(end.is_some());
-            sums.bytes += (size_of::<Record>() - size_of::<Tally>() + tally.bytes() + size_of_val(&news[..])) as u64;
+            sums.bytes +=
+                (size_of::<Record>() - size_of::<Tally>() + tally.bytes() + told.bytes() + size_of_val(&news[..]))
+                    as u64;
         }
         let mut latencies = Latencies::default();
         self.delays.iter().for_each(|delays| latencies.add(std::mem::take(&mut *delays.lock())));
@@ -216,7 +242,54 @@ impl Ears {
         }
     }
 
-    fn gap(&self, idx: usize, gap: Gap) {
+    fn tell(&self, idx: usize, word: Option<Word>) {
+        self.records[idx].lock().told.hear(word, self.subjects.all().len());
+        self.words.add(1);
+    }
+
+    /// Which sessions must in the end have been told of which of the load's own subjects, by their places: those for which it is, and
+    /// whose rights have not changed.
+    pub(super) fn listeners(&self, sees: impl Fn(&Seat, ChannelId) -> bool) -> Vec<(usize, usize)> {
+        let mut listeners = Vec::new();
+        for (idx, seat) in self.seats.iter().enumerate() {
+            for (place, subject) in self.subjects.all().iter().enumerate() {
+                let is_for = may_be_told(seat, Some(subject));
+                if is_for && subject.channel.is_none_or(|channel| seat.keeps && sees(seat, channel)) {
+                    listeners.push((idx, place));
+                }
+            }
+        }
+        listeners
+    }
+
+    /// Waits until these have been told what was set last, but for those that were told a gap, or nothing is told any more; how often somebody was not. What was set last is asked for with
+    /// the latest that any of them was told of a subject.
+    pub(super) async fn hear_last(
+        &self,
+        listeners: &[(usize, usize)],
+        last: impl Fn(&dyn Fn(usize) -> Option<u64>) -> Vec<Option<u64>>,
+    ) -> u64 {
+        loop {
+            let words = self.words.total();
+            let latest: Vec<(usize, Option<u64>)> = listeners
+                .iter()
+                .filter_map(|(idx, place)| {
+                    let record = self.records[*idx].lock();
+                    (!record.has_lost()).then(|| (*place, record.told.latest(*place)))
+                })
+                .collect();
+            let last = last(&|place| latest.iter().filter(|(of, _)| *of == place).filter_map(|(_, told)| *told).max());
+            let untold = latest.iter().filter(|(place, told)| last[*place].is_some() && *told != last[*place]).count();
+            if untold == 0 {
+                return 0;
+            }
+            if let Waited::Stalled(_) = self.words.wait_for(words + 1).await {
+                return untold as u64;
+            }
+        }
+    }
+
+    pub(super) fn gap(&self, idx: usize, gap: Gap) {
         let mut record = self.records[idx].lock();
         record.tally.gap(gap);
         record.gaps += 1;
@@ -253,7 +326,21 @@ pub(super) fn parting(answer: Result<Position, CallError>) -> anyhow::Result<Par
 impl Record {
     /// Of a session that hears what comes after a position.
     pub(super) fn new(at: Position) -> Self {
-        Self { tally: Tally::new(at.epoch, at.seq.0), explained: 0, news: Vec::new(), gaps: 0, told: 0, end: None }
+        Self {
+            tally: Tally::new(at.epoch, at.seq.0),
+            explained: 0,
+            news: Vec::new(),
+            gaps: 0,
+            told: Told::default(),
+            end: None,
+        }
+    }
+}
+
+impl Record {
+    /// Whether what is told of now may have been lost to it.
+    fn has_lost(&self) -> bool {
+        self.gaps > 0 || self.end.is_some()
     }
 }
 

@@ -159,6 +159,7 @@ impl Found {
             Tamper::Lost => one(Meddler::Lose),
             Tamper::Duplicated => one(Meddler::Double),
             Tamper::Reordered => one(Meddler::Hold),
+            Tamper::Altered => one(Meddler::Exchange(Vec::new())),
             // The first channels are those in which most is said.
             Tamper::Leaked => self.channels.iter().find_map(|channel| {
                 let (witness, _) = active().find(|(_, seat)| sees(seat, *channel))?;

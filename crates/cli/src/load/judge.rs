@@ -15,8 +15,9 @@ use tracing::info;
 use self::gaps::Gaps;
 use super::ear::Record;
 use super::seat::Seat;
+use super::told::{Subjects, may_be_told};
 use crate::checks::Number;
-use crate::trial::fact::Fact;
+use crate::trial::fact::{Fact, mark_at};
 use crate::trial::findings::Findings;
 use crate::trial::rights::Rights;
 
@@ -35,6 +36,8 @@ pub(super) struct Judge {
     seen: HashMap<Box<[RoleId]>, Arc<[u64]>>,
     /// Channels in which somebody spoke.
     spoken: Bits,
+    /// What the load itself tells of now.
+    subjects: Arc<Subjects>,
     gaps: Gaps,
 }
 
@@ -62,7 +65,7 @@ type Bits = Vec<u64>;
 
 impl Judge {
     /// Of a guild whose rights do not change.
-    pub(super) fn new(rights: Rights, channels: Vec<ChannelId>, seats: &[Seat]) -> Self {
+    pub(super) fn new(rights: Rights, channels: Vec<ChannelId>, seats: &[Seat], subjects: Arc<Subjects>) -> Self {
         let named = channels.iter().filter_map(|channel| rights.overwrites(*channel)).flatten();
         let named = named.filter_map(|overwrite| match overwrite.target {
             OverwriteTarget::User(user) => Some(user),
@@ -79,6 +82,7 @@ impl Judge {
             changed: HashMap::new(),
             seen: HashMap::new(),
             spoken,
+            subjects,
             gaps: Gaps::default(),
         }
     }
@@ -105,6 +109,7 @@ impl Judge {
             self.note_gaps(&window, seat, &due, &record);
             found += compare(&window, seat, &due, &mut record);
             found.leaked += self.not_news(&window, seat, &mut record);
+            found.leaked += self.not_told(&window, seat, &mut record);
         }
         found.needless_gaps += self.gaps.end(window.end());
         for (user, at) in window.changes {
@@ -231,6 +236,29 @@ impl Judge {
         }
         wrong
     }
+
+    /// Of how many subjects the session was told now that are not for it: its own typing, typing in a channel that it does not see, whoever is there
+    /// where it does not want to know. Who had other roles at some time may have seen the channel then.
+    fn not_told(&mut self, window: &Window, seat: &Seat, record: &mut Record) -> u64 {
+        let told = std::mem::take(&mut record.told.unjudged);
+        if told == [0; 2] {
+            return 0;
+        }
+        let has_changed = self.changed.contains_key(&seat.user) || window.changes.contains_key(&seat.user);
+        let seen = (!has_changed).then(|| self.seen(seat.user, &seat.roles));
+        let mut wrong = 0;
+        each(&told, |place| {
+            let subject = self.subjects.all().get(place);
+            let channel = subject.and_then(|subject| subject.channel);
+            let idx = channel.map(|channel| self.channels.binary_search(&channel));
+            let may_see = |idx| seen.as_ref().is_none_or(|seen| has(seen, idx));
+            if !may_be_told(seat, subject) || !idx.is_none_or(|idx| idx.is_ok_and(may_see)) {
+                info!(session = %seat.session, ?subject, "told now what is not for the session");
+                wrong += 1;
+            }
+        });
+        wrong
+    }
 }
 
 /// What was heard beside what was due; the record forgets the window.
@@ -275,7 +303,7 @@ impl Window {
         let words = facts.len().div_ceil(WORD);
         let mut window = Self {
             first,
-            marks: facts.iter().map(Fact::mark).collect(),
+            marks: (first..).zip(&facts).map(|(number, fact)| mark_at(number, fact.mark())).collect(),
             messages: channels.iter().map(|_| empty(words)).collect(),
             to_all: empty(words),
             of_members: empty(words),

@@ -12,6 +12,7 @@ use guildhall_store::EmbeddedConfig;
 use guildhall_transport::TransportConfig;
 use serde::{Deserialize, Serialize};
 
+use super::keys::KeysConfig;
 use super::section::{Milliseconds, Seconds, Threads, section};
 use crate::input::InputError;
 
@@ -22,6 +23,7 @@ pub(super) struct Config {
     pub(super) data: PathBuf,
     pub(super) credentials: PathBuf,
     pub(super) node: NodeConfig,
+    pub(super) keys: KeysConfig,
     pub(super) store: EmbeddedConfig,
     pub(super) links: TransportConfig,
     /// For a node and a run that are not known yet.
@@ -48,6 +50,8 @@ struct Written {
     workers: Workers,
     #[serde(default)]
     sessions: Sessions,
+    #[serde(default)]
+    keys: Keys,
     #[serde(default)]
     store: Store,
     #[serde(default)]
@@ -119,6 +123,12 @@ section! {
     Sessions for NodeConfig = NodeConfig::default();
     return_within_s: Seconds = resume.within;
     secret_lifetime_s: Seconds = resume.secret_lifetime;
+}
+
+section! {
+    /// The keys of sessions' secrets.
+    Keys for KeysConfig = KeysConfig::default();
+    sign_for_s: Seconds = sign_for;
 }
 
 section! {
@@ -195,6 +205,7 @@ impl Written {
             turn,
             workers,
             sessions,
+            keys,
             store,
             links,
             serving,
@@ -210,6 +221,9 @@ impl Written {
         turn.apply(&mut node).map_err(of("turn"))?;
         workers.apply(&mut node).map_err(of("workers"))?;
         sessions.apply(&mut node).map_err(of("sessions"))?;
+        let mut signing = KeysConfig::default();
+        keys.apply(&mut signing).map_err(of("keys"))?;
+        signing.check(node.resume.secret_lifetime).map_err(of("keys"))?;
         let mut embedded = EmbeddedConfig::default();
         store.apply(&mut embedded).map_err(of("store"))?;
         let mut transport = TransportConfig::default();
@@ -218,7 +232,8 @@ impl Written {
         let mut served = unnamed();
         serving.apply(&mut served).map_err(of("serving"))?;
         let (data, credentials) = (beside.join(data), beside.join(credentials));
-        Ok(Config { listen, data, credentials, node, store: embedded, links: transport, serving: served })
+        let (keys, store, links, serving) = (signing, embedded, transport, served);
+        Ok(Config { listen, data, credentials, node, keys, store, links, serving })
     }
 }
 
@@ -307,6 +322,7 @@ mod tests {
             ("turn", "inputs_max", 0, "[turn] inputs_max must not be 0"),
             ("members", "page_members", 1, "[members] page_members must be"),
             ("workers", "threads", 1_025, "[workers] threads is more"),
+            ("keys", "sign_for_s", 86_999, "[keys] sign_for_s must be 0, or 87000 at least"),
         ] {
             let mut table = Table::try_from(least()).unwrap();
             table[section].as_table_mut().unwrap().insert(option.into(), Value::Integer(value));
@@ -330,7 +346,9 @@ mod tests {
         }
         let before = least().checked(Path::new("")).unwrap();
         let after = written.try_into::<Written>().unwrap().checked(Path::new("")).unwrap();
-        let parts = |config: &Config| format!("{:#?}", (&config.node, &config.store, &config.links, &config.serving));
+        let parts = |config: &Config| {
+            format!("{:#?}", (&config.node, &config.keys, &config.store, &config.links, &config.serving))
+        };
         let (before, after) = (parts(&before), parts(&after));
         let differing = before.lines().zip(after.lines()).filter(|(before, after)| before != after).count();
         // One thread for each core is what may be asked for too.

@@ -129,6 +129,11 @@ fn mark(kind: u64, subject: u64, rest: u64) -> u64 {
     (mixed ^ (mixed >> 29)).wrapping_mul(0xD6E8_FEB8_6659_FD93)
 }
 
+/// The mark of what stands at a number: contents of two numbers that were exchanged are noticed in a sum of these.
+pub(crate) fn mark_at(number: Number, of_kind: u64) -> u64 {
+    mark(13, of_kind, number)
+}
+
 fn mark_overwrite(channel: ChannelId, target: OverwriteTarget, after: Option<Overwrite>) -> u64 {
     let (target, is_user) = match target {
         OverwriteTarget::Role(role) => (role.get(), 0),

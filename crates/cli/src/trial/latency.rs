@@ -44,10 +44,14 @@ pub(crate) enum Kind {
     ScanHere,
     /// A member's record and rights in a channel, from a view.
     Read,
+    /// A call is refused for want of room or time.
+    Refused,
+    /// How long to wait until such a call is made again, as its caller was told.
+    RetryAfter,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 18] = [
+    pub(crate) const ALL: [Self; 20] = [
         Self::Import,
         Self::Attach,
         Self::Detach,
@@ -66,6 +70,8 @@ impl Kind {
         Self::ScanEveryone,
         Self::ScanHere,
         Self::Read,
+        Self::Refused,
+        Self::RetryAfter,
     ];
 
     /// Its key in the report.
@@ -89,6 +95,8 @@ impl Kind {
             Self::ScanEveryone => "scan_everyone",
             Self::ScanHere => "scan_here",
             Self::Read => "read",
+            Self::Refused => "refused",
+            Self::RetryAfter => "retry_after",
         }
     }
 }
@@ -102,7 +110,10 @@ pub(crate) struct Latencies(BTreeMap<Kind, Histogram<u64>>);
 pub(crate) struct Times {
     pub(crate) count: u64,
     pub(crate) p50_us: f64,
+    pub(crate) p90_us: f64,
     pub(crate) p99_us: f64,
+    /// Of a thousand, all but one.
+    pub(crate) p999_us: f64,
     pub(crate) max_us: f64,
 }
 
@@ -133,10 +144,13 @@ impl Latencies {
     pub(crate) fn times(&self, kind: Kind) -> Option<Times> {
         let histogram = self.0.get(&kind)?;
         let micros = |nanos: u64| nanos as f64 / 1_000.0;
+        let at = |quantile| micros(histogram.value_at_quantile(quantile));
         Some(Times {
             count: histogram.len(),
-            p50_us: micros(histogram.value_at_quantile(0.5)),
-            p99_us: micros(histogram.value_at_quantile(0.99)),
+            p50_us: at(0.5),
+            p90_us: at(0.9),
+            p99_us: at(0.99),
+            p999_us: at(0.999),
             max_us: micros(histogram.max()),
         })
     }
@@ -144,11 +158,12 @@ impl Latencies {
 
 /// Times by kind, for people.
 pub(crate) fn operations_table(operations: &BTreeMap<&'static str, Times>) -> Table {
-    let mut table = new_table(&["operation", "count", "p50 \u{b5}s", "p99 \u{b5}s", "max \u{b5}s"]);
+    let heads = ["operation", "count", "p50 \u{b5}s", "p90 \u{b5}s", "p99 \u{b5}s", "p99.9 \u{b5}s", "max \u{b5}s"];
+    let mut table = new_table(&heads);
     for (name, times) in operations {
-        let Times { count, p50_us, p99_us, max_us } = times;
-        let micros = |micros: &f64| format!("{micros:.1}");
-        table.add_row([name.replace('_', " "), grouped(*count), micros(p50_us), micros(p99_us), micros(max_us)]);
+        let Times { count, p50_us, p90_us, p99_us, p999_us, max_us } = times;
+        let quantiles = [p50_us, p90_us, p99_us, p999_us, max_us].map(|micros| format!("{micros:.1}"));
+        table.add_row([name.replace('_', " "), grouped(*count)].into_iter().chain(quantiles));
     }
     aligned(table)
 }
@@ -169,7 +184,8 @@ mod tests {
         one.add(two);
         let times = one.times(Kind::Read).unwrap();
         assert_eq!(times.count, 100);
-        assert!((times.p50_us - 50.0).abs() < 1.0 && (times.max_us - 100.0).abs() < 1.0, "{times:?}");
+        assert!((times.p50_us - 50.0).abs() < 1.0 && (times.p90_us - 90.0).abs() < 1.0, "{times:?}");
+        assert!((times.p999_us - 100.0).abs() < 1.0 && (times.max_us - 100.0).abs() < 1.0, "{times:?}");
         assert_eq!(one.times(Kind::Prune).unwrap().count, 1);
         assert_eq!(one.times(Kind::Publish), None);
     }

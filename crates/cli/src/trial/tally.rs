@@ -4,7 +4,7 @@ use guildhall_client::Gap;
 use guildhall_proto::{Epoch, Event, EventKind};
 
 use super::bell::Bell;
-use super::fact::mark_of;
+use super::fact::{mark_at, mark_of};
 use crate::checks::{Heard, Noted, Number};
 
 /// What one session has heard.
@@ -12,7 +12,7 @@ use crate::checks::{Heard, Noted, Number};
 pub(crate) struct Tally {
     epoch: Epoch,
     pub(crate) numbers: Heard,
-    /// The sum of the marks of all that was heard, each once.
+    /// The sum of the marks of all that was heard, each once and as of its number.
     pub(crate) marks: u64,
     /// Events that arrived, of whatever kind.
     pub(crate) deliveries: u64,
@@ -68,10 +68,11 @@ impl Tally {
             return;
         };
         let number = event.position.seq.0;
+        let mut add = || self.marks = self.marks.wrapping_add(mark_at(number, mark));
         match self.numbers.note(number) {
-            Noted::InOrder => self.marks = self.marks.wrapping_add(mark),
+            Noted::InOrder => add(),
             Noted::Late => {
-                self.marks = self.marks.wrapping_add(mark);
+                add();
                 self.late.push(number);
             }
             Noted::Again => self.duplicated += 1,

@@ -14,6 +14,8 @@ pub(crate) enum Tamper {
     Duplicated,
     /// Show it one delivery after the next
     Reordered,
+    /// Show it two deliveries with what they say exchanged
+    Altered,
     /// Show it one delivery as that of a session which may not see it
     Leaked,
 }
@@ -31,6 +33,8 @@ pub(crate) enum Meddler {
     Hold,
     /// Holds this back until another event has passed.
     Held(Arc<Event>),
+    /// Holds what passes back, from one message to the next, of which each then says what the other said.
+    Exchange(Vec<Arc<Event>>),
     /// Takes a copy of the next message in a channel.
     Overhear(ChannelId, Overheard),
     /// Shows what was overheard, as soon as the session is past that.
@@ -55,6 +59,15 @@ impl Meddler {
                 hear(&event);
                 hear(&earlier);
             }
+            Self::Exchange(held) if held.is_empty() && is_message => *self = Self::Exchange(vec![event]),
+            Self::Exchange(mut held) if !held.is_empty() => {
+                held.push(event);
+                if is_message {
+                    exchanged(&held).for_each(|event| hear(&event));
+                } else {
+                    *self = Self::Exchange(held);
+                }
+            }
             Self::Overhear(channel, overheard) if is_in(&event, channel) => {
                 *overheard.lock() = Some(Arc::clone(&event));
                 hear(&event);
@@ -69,12 +82,25 @@ impl Meddler {
                 }
             }
             Self::Idle => hear(&event),
-            patient @ (Self::Lose | Self::Double | Self::Hold | Self::Overhear(..)) => {
+            patient @ (Self::Lose | Self::Double | Self::Hold | Self::Exchange(_) | Self::Overhear(..)) => {
                 *self = patient;
                 hear(&event);
             }
         }
     }
+}
+
+/// These, of which the first and the last say what the other said.
+fn exchanged(held: &[Arc<Event>]) -> impl Iterator<Item = Event> {
+    let last = held.len() - 1;
+    held.iter().enumerate().map(move |(idx, event)| {
+        let says = match idx {
+            0 => &held[last],
+            _ if idx == last => &held[0],
+            _ => event,
+        };
+        Event { kind: says.kind.clone(), ..Event::clone(event) }
+    })
 }
 
 fn is_in(event: &Event, channel: ChannelId) -> bool {

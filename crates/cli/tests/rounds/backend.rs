@@ -9,8 +9,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 use std::{env, thread};
 
-use guildhall_client::proto::{Epoch, EventKind, GuildId, Level, Position, Seq, SessionId, Status, UserId};
-use guildhall_client::{Attach, Backend, Client, Delivery, Resume, SessionStream};
+use guildhall_client::proto::{CallError, Epoch, EventKind, GuildId, Level, Position, Seq, SessionId, Status, UserId};
+use guildhall_client::{Attach, AttachError, Backend, Client, Delivery, Gap, Resume, ResumeError, SessionStream};
 
 use crate::ears::Ears;
 use crate::{GUILD, SESSIONS, config};
@@ -117,10 +117,11 @@ async fn begun(backend: &Backend, number: u64, token: Option<&str>) -> Option<Se
             said(&resumed.session, number, "resumed");
             Some(resumed.session)
         }
-        Err(error) => {
-            println!("{MARK}{number} refused {error:?}");
+        Err(ResumeError::Attach(AttachError::Call(CallError::Refused(why)))) => {
+            println!("{MARK}{number} refused {why:?}");
             None
         }
+        Err(error) => panic!("the session {number} neither comes back nor is told that it cannot: {error}"),
     }
 }
 
@@ -136,7 +137,9 @@ async fn listen(mut session: SessionStream, number: u64) {
                 };
                 say(number, "event", &[epoch.0, seq.0, message]);
             }
-            Delivery::Gap(gap) => say(number, "gap", &[gap.through.epoch.0, gap.through.seq.0]),
+            Delivery::Gap(Gap { after, through }) => {
+                say(number, "gap", &[through.epoch.0, through.seq.0, after.epoch.0, after.seq.0]);
+            }
             Delivery::Ephemeral(_) | Delivery::Unread(_) => {}
             Delivery::Detached(reason) => println!("{MARK}{number} detached {reason:?}"),
         }

@@ -1,6 +1,8 @@
 //! What sessions heard, over all the processes that had them: in order, once, and whatever is missing under a gap.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::AddAssign;
+use std::ops::Bound::{Excluded, Included};
 
 use guildhall_client::proto::{Epoch, Position, Seq};
 
@@ -12,23 +14,41 @@ use crate::writers::Written;
 #[derive(Debug, Default)]
 pub(crate) struct Ears {
     sessions: BTreeMap<u64, Ear>,
+    /// What sessions heard that were attached anew since.
+    ended: Vec<(u64, Life)>,
     /// Messages by their position, as anybody heard them.
     messages: BTreeMap<Position, u64>,
-    heard: u64,
 }
 
 #[derive(Debug, Default)]
 struct Ear {
     secret: String,
-    known: Position,
-    /// Events since it was attached or came back.
+    life: Life,
+    begun: &'static str,
+    /// Since it was attached or came back: events, those of the latest epoch among them, and gaps.
     events: u64,
-    /// Events of the latest epoch.
     of_epoch: u64,
     gaps: u64,
-    begun: &'static str,
-    /// A gap was told and no event has followed.
-    is_behind_gap: bool,
+}
+
+/// One session from where it was attached, wherever it came back.
+#[derive(Debug, Default)]
+struct Life {
+    from: Position,
+    /// The last that it has heard, or was told that it has not.
+    known: Position,
+    heard: BTreeSet<Position>,
+    /// What may be missing: behind the first, and the second with it.
+    gaps: Vec<(Position, Position)>,
+}
+
+/// What all have heard, in figures.
+#[derive(Debug, Default)]
+pub(crate) struct Heard {
+    pub(crate) events: u64,
+    pub(crate) gaps: u64,
+    /// Events that happened, as far as anybody was told, and that somebody was told to have missed.
+    pub(crate) missed: u64,
 }
 
 impl Ears {
@@ -36,39 +56,50 @@ impl Ears {
     pub(crate) fn take(&mut self, line: &str) {
         let words: Vec<&str> = line.split(' ').collect();
         let number = |word: usize| words[word].parse::<u64>().unwrap_or_else(|error| panic!("{error}: {line}"));
-        let at = || Position { epoch: Epoch(number(2)), seq: Seq(number(3)) };
+        let at = |word| Position { epoch: Epoch(number(word)), seq: Seq(number(word + 1)) };
         let session = number(0);
         let ear = self.sessions.entry(session).or_default();
         match words[1] {
-            "attached" => *ear = Ear { secret: words[4].to_owned(), known: at(), begun: "attached", ..Ear::default() },
+            "attached" => {
+                let life = Life { from: at(2), known: at(2), ..Life::default() };
+                let before = std::mem::replace(&mut ear.life, life);
+                self.ended.push((session, before));
+                ear.begin("attached", words[4]);
+            }
             "resumed" => {
-                assert!(at() == ear.known || at() > ear.known, "{line}: it knew {} already", ear.known);
                 // What it knows from the beginning may be beyond what it knew: that is a gap, of which it is told.
-                *ear = Ear { secret: words[4].to_owned(), known: ear.known, begun: "resumed", ..Ear::default() };
+                assert!(at(2) >= ear.life.known, "{line}: it knew {} already", ear.life.known);
+                ear.begin("resumed", words[4]);
             }
             "event" => {
-                let at = at();
-                let is_next = at.epoch == ear.known.epoch && at.seq.0 == ear.known.seq.0 + 1;
-                assert!(is_next || ear.is_behind_gap && at > ear.known, "session {session}: {at} behind {}", ear.known);
-                ear.of_epoch = if at.epoch == ear.known.epoch { ear.of_epoch + 1 } else { 1 };
-                (ear.known, ear.is_behind_gap) = (at, false);
+                let (at, known) = (at(2), ear.life.known);
+                // All that happens is for all of them.
+                let is_next = at.epoch == known.epoch && at.seq.0 == known.seq.0 + 1;
+                assert!(is_next, "session {session}: {at} behind {known}");
+                ear.of_epoch =
+                    if ear.life.heard.last().is_some_and(|last| last.epoch == at.epoch) { ear.of_epoch + 1 } else { 1 };
+                ear.life.known = at;
+                ear.life.heard.insert(at);
                 ear.events += 1;
-                self.heard += 1;
                 if number(4) > 0 {
                     let same = *self.messages.entry(at).or_insert(number(4));
                     assert_eq!(same, number(4), "two messages at {at}");
                 }
             }
             "gap" => {
-                assert!(at() >= ear.known, "session {session}: a gap up to {} behind {}", at(), ear.known);
-                (ear.known, ear.is_behind_gap) = (at(), true);
+                let (through, after) = (at(2), at(4));
+                assert_eq!(after, ear.life.known, "session {session}: a gap up to {through} behind another place");
+                assert!(through > after, "session {session}: a gap up to {through} behind {after}");
+                ear.life.known = through;
+                ear.life.gaps.push((after, through));
                 ear.gaps += 1;
             }
-            "refused" => ear.begun = "refused",
+            "refused" => {
+                // Its owner knew it from the backend's own word alone, or has never heard of it.
+                assert!(words[2].starts_with("UnknownSession"), "{line}");
+                ear.begun = "refused";
+            }
             _ => panic!("{line}"),
-        }
-        if words[1] == "refused" {
-            assert!(line.contains("UnknownSession"), "{line}");
         }
     }
 
@@ -77,19 +108,29 @@ impl Ears {
         self.until(process, |ear| ear.begun == begun && ear.events >= events);
     }
 
-    /// Hears until each session has heard so many events of a later epoch.
+    /// Hears until each session has heard so many events of a later epoch, without having come back or ended: the backend does nothing.
     pub(crate) fn hear_beyond(&mut self, process: &mut Process, epoch: Epoch, events: u64) {
-        self.until(process, |ear| ear.known.epoch > epoch && ear.of_epoch >= events);
+        for ear in self.sessions.values_mut() {
+            ear.begun = "";
+        }
+        self.until(process, |ear| ear.life.known.epoch > epoch && ear.of_epoch >= events);
+        for (session, ear) in &self.sessions {
+            assert_eq!((ear.begun, ear.gaps), ("", 1), "session {session} heard more of its node's end than its gap");
+        }
     }
 
-    /// Hears until each session has come back, and an event since, or was refused; how many of each.
-    pub(crate) fn come_back(&mut self, process: &mut Process) -> (u64, u64) {
+    /// Hears until each session was told why it does not come back.
+    pub(crate) fn hear_refusals(&mut self, process: &mut Process) {
         for ear in self.sessions.values_mut() {
-            (ear.begun, ear.events) = ("", 0);
+            ear.begun = "";
         }
-        self.until(process, |ear| ear.begun == "refused" || ear.begun == "resumed" && ear.events > 0);
-        let refused = self.sessions.values().filter(|ear| ear.begun == "refused").count() as u64;
-        (SESSIONS - refused, refused)
+        self.until(process, |ear| !ear.begun.is_empty());
+        for (session, ear) in &self.sessions {
+            assert_eq!(
+                ear.begun, "refused",
+                "session {session} came back to an owner that cannot know what the last one knew"
+            );
+        }
     }
 
     fn until(&mut self, process: &mut Process, is_so: impl Fn(&Ear) -> bool) {
@@ -102,13 +143,13 @@ impl Ears {
 
     /// What each session comes back by.
     pub(crate) fn tokens(&self) -> Vec<String> {
-        let token = |ear: &Ear| format!("{} {} {}", ear.secret, ear.known.epoch.0, ear.known.seq.0);
+        let token = |ear: &Ear| format!("{} {} {}", ear.secret, ear.life.known.epoch.0, ear.life.known.seq.0);
         self.sessions.values().map(token).collect()
     }
 
     /// The latest epoch of which any session has heard.
     pub(crate) fn epoch(&self) -> Epoch {
-        self.sessions.values().map(|ear| ear.known.epoch).max().unwrap_or_default()
+        self.sessions.values().map(|ear| ear.life.known.epoch).max().unwrap_or_default()
     }
 
     /// Nothing was missed by any session since it was attached or came back.
@@ -116,17 +157,56 @@ impl Ears {
         assert!(self.sessions.values().all(|ear| ear.gaps == 0), "{self:?}");
     }
 
-    pub(crate) const fn heard(&self) -> u64 {
-        self.heard
-    }
-
-    /// What was heard is what was said.
-    pub(crate) fn check(&self, written: &Written) {
+    /// What was heard is what was said, once, and whatever else happened is under a gap; under each gap something is.
+    pub(crate) fn check(mut self, written: &Written) -> Heard {
         for (at, number) in &written.messages {
             if let Some(heard) = self.messages.get(at) {
                 assert_eq!(heard, number, "another message is heard at {at}");
             }
         }
-        assert!(self.messages.len() > 100 && self.heard > 1_000, "{} of {}", self.messages.len(), self.heard);
+        self.ended.extend(self.sessions.into_iter().map(|(session, ear)| (session, ear.life)));
+        let acknowledged = written.members.values().chain(written.messages.keys()).copied();
+        let heard = self.ended.iter().flat_map(|(_, life)| &life.heard).copied();
+        let happened: BTreeSet<Position> = acknowledged.chain(heard).collect();
+        let mut all = Heard::default();
+        for (session, life) in &self.ended {
+            all += life.check(*session, &happened);
+        }
+        all
+    }
+}
+
+impl Ear {
+    fn begin(&mut self, begun: &'static str, secret: &str) {
+        let life = std::mem::take(&mut self.life);
+        *self = Self { secret: secret.to_owned(), life, begun, ..Self::default() };
+    }
+}
+
+impl Life {
+    /// All that happened in its time was heard or is under a gap, and not both.
+    fn check(&self, session: u64, happened: &BTreeSet<Position>) -> Heard {
+        let Self { from, known, heard, gaps } = self;
+        let is_missed = |at: &Position| gaps.iter().any(|(after, through)| after < at && at <= through);
+        let mut missed = 0;
+        for at in happened.range((Excluded(*from), Included(*known))) {
+            assert_ne!(heard.contains(at), is_missed(at), "session {session}, {at}: heard, and under a gap");
+            missed += u64::from(is_missed(at));
+        }
+        for (after, through) in gaps {
+            // Nobody knows what else a node has let out that was killed.
+            let is_of_an_end = after.epoch < through.epoch;
+            let is_needed = happened.range((Excluded(*after), Included(*through))).next().is_some();
+            assert!(is_of_an_end || is_needed, "session {session}: nothing lies behind {after}, up to {through}");
+        }
+        Heard { events: heard.len() as u64, gaps: gaps.len() as u64, missed }
+    }
+}
+
+impl AddAssign for Heard {
+    fn add_assign(&mut self, more: Self) {
+        self.events += more.events;
+        self.gaps += more.gaps;
+        self.missed += more.missed;
     }
 }

@@ -58,7 +58,17 @@ impl World {
 
     /// Starts a node and waits until it is ready.
     pub(crate) fn serve(&self, name: &str) -> Node<'_> {
-        let mut command = binary(&["serve", "--config", self.prepare(name).to_str().unwrap()]);
+        self.started(binary(&["serve", "--config", self.prepare(name).to_str().unwrap()]))
+    }
+
+    /// The same, with its log as JSON in this file.
+    pub(crate) fn serve_logged(&self, name: &str, log: &Path) -> Node<'_> {
+        let mut command = binary(&["serve", "--config", self.prepare(name).to_str().unwrap(), "--log", "json"]);
+        command.stderr(fs::File::create(log).unwrap());
+        self.started(command)
+    }
+
+    fn started(&self, mut command: Command) -> Node<'_> {
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
         let mut told = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();

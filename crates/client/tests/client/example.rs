@@ -10,7 +10,7 @@ use crate::world::{World, soon};
 async fn shown(world: &World, number: u64, lines: &[&str]) -> Vec<String> {
     let shown = Arc::new(Mutex::new(Vec::new()));
     let kept = Arc::clone(&shown);
-    let show = Arc::new(move |told| kept.lock().unwrap().push(told));
+    let show = move |told| kept.lock().unwrap().push(told);
     let lines: Vec<io::Result<String>> = lines.iter().map(|line| Ok((*line).to_owned())).collect();
     soon(chat(world.config(number), lines.into_iter(), show)).await.unwrap();
     let mut shown = shown.lock().unwrap().clone();

@@ -8,8 +8,12 @@ mod backend;
 mod blips;
 mod calls;
 mod example;
+mod hostile;
 mod import;
 mod placement;
+#[path = "../../../transport/tests/transport/raw.rs"]
+#[expect(dead_code, reason = "the tests of endpoints use more of it")]
+mod raw;
 mod sessions;
 mod wire;
 mod world;

@@ -80,6 +80,10 @@ impl World {
     }
 }
 
+pub(crate) fn any() -> SocketAddr {
+    LOOPBACK
+}
+
 pub(crate) const LOOPBACK: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// Which node, and which run of it.

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use super::Dialer;
 use super::archive::Archive;
+use super::audit::Record;
 use super::feeds::Opened;
 use super::pieces::{Pieces, Users};
 use super::requests::Incoming;
@@ -44,7 +45,15 @@ impl Dialer {
         };
         let came = Instant::now();
         let counters = self.served.node.counters();
-        let deadline = match self.answer(came, &asked.body, request, &mut answer).await {
+        let mut record = self.operator.clone().map(Record::new);
+        let answered = self.answer(came, &asked.body, request, &mut answer, record.as_mut()).await;
+        if let Some(record) = &mut record {
+            match &answered {
+                Ok(_) => record.answered(),
+                Err(unanswered) => record.unanswered(unanswered),
+            }
+        }
+        let deadline = match answered {
             Ok(deadline) => deadline,
             Err(unanswered) => {
                 counters.bump(unanswered.counter());
@@ -58,10 +67,14 @@ impl Dialer {
                 Instant::now() + FAULT_WITHIN
             }
         };
-        match in_time(|| Some(deadline), answer.finish()).await {
-            Some(Ok(())) => {}
-            Some(Err(error)) => counters.bump(Unanswered::from(error).counter()),
-            None => counters.bump(Counter::CallsUnread),
+        let unheard = match in_time(|| Some(deadline), answer.finish()).await {
+            Some(Ok(())) => return,
+            Some(Err(error)) => Unanswered::from(error),
+            None => Unanswered::Unread,
+        };
+        counters.bump(unheard.counter());
+        if let Some(record) = &mut record {
+            record.unanswered(&unheard);
         }
     }
 
@@ -72,8 +85,12 @@ impl Dialer {
         asked: &[u8],
         request: LaneReceiver,
         answer: &mut LaneSender,
+        mut record: Option<&mut Record>,
     ) -> Result<Instant, Unanswered> {
         let Ask { within, request: asked } = codec::decode(asked).map_err(|_| Malformed::Request)?;
+        if let Some(record) = &mut record {
+            record.asks(&asked);
+        }
         let call = asked.call();
         if !self.role.may_ask(call) {
             return Err(CallFault::Denied.into());
@@ -88,6 +105,9 @@ impl Dialer {
         let places = [&self.long_requests, &self.served.long_requests];
         let mut incoming = Incoming { lane: request, places, within, deadline };
         let prepared = self.prepare(asked, &mut incoming, answer).await?;
+        if let Some(record) = record {
+            record.carried_out(&prepared);
+        }
         if let Prepared::Archive(..) = prepared {
             // It has no deadline but each of its parts, as its last.
             return prepared.send(answer).await.map(|()| Instant::now() + within);

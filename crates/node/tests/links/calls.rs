@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use guildhall_node::Counter;
+use guildhall_node::{Counter, SecretKey, SecretKeys};
 use guildhall_proto::call::{Answer, Ask, CallFault, PageLimit, Read, Request, Within};
 use guildhall_proto::{
     Actor, CallError, Command, CommandError, GuildId, Outcome, Reply, SessionId, SessionRequest, Status,
@@ -118,10 +118,12 @@ async fn backends_are_given_the_keys_of_sessions_secrets() {
     };
     let (first, none) = keys().await;
     assert_eq!(none, None);
-    world.node.rotate_session_keys().unwrap();
-    let (second, before) = keys().await;
-    assert_eq!(before, Some(first.clone()));
-    assert_ne!(second, first);
+    let next = SecretKey { number: 2, key: [2; 32] };
+    let told = SecretKeys::new(first.clone()).announcing(next.clone());
+    world.node.rotate_session_keys(told.clone());
+    assert_eq!(keys().await, (first.clone(), Some(next.clone())));
+    world.node.rotate_session_keys(told.rotated(next.clone()));
+    assert_eq!(keys().await, (next, Some(first)));
 }
 
 #[tokio::test]

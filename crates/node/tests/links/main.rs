@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
 #![expect(clippy::wildcard_enum_match_arm, reason = "whatever else is answered fails the test")]
 
+mod audit;
 mod backup;
 mod calls;
 mod feeds;
@@ -15,6 +16,5 @@ mod roles;
 mod sponsors;
 mod stalls;
 #[path = "../../../transport/tests/transport/table.rs"]
-#[expect(dead_code, reason = "the tests of endpoints use more of it")]
 mod table;
 mod world;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use bytes::Bytes;
 use guildhall_node::Counter;
 use guildhall_proto::call::{Call, CallFault, FeedId, Freshness, PageLimit, Read, Request};
 use guildhall_proto::{Actor, GuildId, Question, SessionId, SessionRequest};
@@ -10,7 +11,7 @@ use guildhall_transport::Role;
 use crate::world::{ADA, CHANNEL, World, channel_id, ids, lines, message, new_member, read, user};
 
 /// One request for each row of the table, and several for a few.
-fn requests(world: &World, guild: GuildId) -> Vec<Request> {
+pub(crate) fn requests(world: &World, guild: GuildId) -> Vec<Request> {
     let (ada, freshness) = (user(ADA), Freshness::Latest);
     let session = SessionId::MIN;
     vec![
@@ -31,6 +32,15 @@ fn requests(world: &World, guild: GuildId) -> Vec<Request> {
         Request::Export { guild, freshness },
         Request::Backup,
     ]
+}
+
+/// What follows one of them.
+pub(crate) fn chunks(request: &Request) -> Vec<Bytes> {
+    match request {
+        Request::Import { .. } => lines([new_member(12)].into_iter()),
+        Request::Feed { .. } => ids(&[user(ADA)]),
+        _ => Vec::new(),
+    }
 }
 
 /// Who may, of guild node, backend, operator and observer: the table of ARCHITECTURE.md.
@@ -57,11 +67,7 @@ async fn each_role_is_allowed_and_denied_each_call_as_the_table_says() {
         for request in requests(&world, guild) {
             let call = request.call();
             asked.insert(call);
-            let chunks = match &request {
-                Request::Import { .. } => lines([new_member(12)].into_iter()),
-                Request::Feed { .. } => ids(&[user(ADA)]),
-                _ => Vec::new(),
-            };
+            let chunks = chunks(&request);
             let before = world.node.view(guild).await.unwrap().position();
             let answered = dialer.ask_with(request, &chunks).await;
             if allowed(call)[column] {

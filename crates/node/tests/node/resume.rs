@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use guildhall_node::{
     Attach, AttachError, Backend, BatchItem, Counter, Delivery, DetachReason, NodeConfig, Resume, ResumeError, Resumed,
-    Secret, SecretError, SessionStream,
+    Secret, SecretError, SecretKey, SecretKeys, SessionStream,
 };
 use guildhall_proto::{
     CallError, Command, CommandError, GuildId, Level, MemberEdit, Mentions, Overwrite, OverwriteTarget, Payload,
@@ -160,7 +160,10 @@ async fn of_two_that_come_back_with_one_secret_at_once_exactly_one_does() {
 
 #[tokio::test(start_paused = true)]
 async fn a_secret_that_is_wrong_expired_rotated_away_or_anothers_is_refused_and_uses_nothing_up() {
-    let (world, guild) = lasting().await;
+    let key = |number: u32| SecretKey { number, key: [number as u8; 32] };
+    let mut keys = SecretKeys::new(key(1));
+    let world = lasting_with(|config| config.resume.keys = Some(keys.clone()));
+    let guild = world.found(1, 3).await;
     let backend = world.backend();
     let stream = attach(&backend, guild, 1, ADA).await;
     let of_bob = attach(&backend, guild, 2, 2).await.secret();
@@ -182,11 +185,15 @@ async fn a_secret_that_is_wrong_expired_rotated_away_or_anothers_is_refused_and_
     assert!(matches!(refused(secret, 2, ADA).await, SecretError::Foreign { .. }));
 
     // The key before the present one is still good, the one before that is not.
-    world.rotate_session_keys().unwrap();
+    let mut rotate = |number| {
+        keys = keys.rotated(key(number));
+        world.rotate_session_keys(keys.clone());
+    };
+    rotate(2);
     let stream = soon(backend.resume(guild, back(1, ADA, secret, known))).await.unwrap().session;
     let (secret, known) = cut(stream);
-    world.rotate_session_keys().unwrap();
-    world.rotate_session_keys().unwrap();
+    rotate(3);
+    rotate(4);
     let resume = back(1, ADA, secret, known);
     let rotated = soon(backend.resume(guild, resume)).await.unwrap_err();
     assert!(matches!(rotated, ResumeError::Secret(SecretError::UnknownKey { .. })), "{rotated:?}");

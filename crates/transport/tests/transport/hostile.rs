@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use guildhall_proto::frame::{Kind, Lane, Side};
-use guildhall_transport::{CloseReason, Closed, Counter, Endpoint, LaneError, LaneReceiver, TransportConfig};
+use guildhall_transport::{
+    CloseReason, Closed, Counter, DialError, Endpoint, LaneError, LaneReceiver, TransportConfig,
+};
 use quinn::{Connection, ReadToEndError};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::raw::{answering, connected, framed, greeted, raw, raw_server, sent};
 use crate::table::{Case, cases, halves};
-use crate::world::{Node, PATIENCE, authority, backend, counted, node, today, until_counted};
+use crate::world::{Node, PATIENCE, authority, backend, backend_with, counted, node, today, until_counted};
 
 #[tokio::test]
 async fn whatever_is_wrong_on_a_calls_lane_is_counted_under_its_reason_and_ends_that_lane_alone() {
@@ -127,24 +130,105 @@ async fn what_is_no_hello_ends_the_link_and_is_told() {
 }
 
 #[tokio::test]
-async fn who_never_says_hello_is_given_up_in_time() {
+async fn half_an_answer_and_then_silence_ends_its_lane_in_time_and_that_alone() {
+    let authority = authority("main");
+    let serving = raw_server(&authority.issue("spiffe://main/guild-node/a".parse().unwrap(), today()).unwrap());
+    let frame = Duration::from_millis(200);
+    let backend = backend_with(&authority, 2, TransportConfig { frame, ..TransportConfig::default() });
+    let accepted = framed(Kind::HelloAnswer, b"\x00\x01\x07\x00");
+    let address = serving.local_addr().unwrap();
+    let (dialed, connection) = tokio::join!(backend.dial(address), answering(&serving, &accepted));
+    let dialed = dialed.unwrap();
+    let (halves, mut lanes) = (halves(&[Lane::Call(Side::Acceptor)], body), Vec::new());
+    for case in &halves {
+        let (mut ask, answer) = dialed.call().await.unwrap();
+        ask.append(Kind::Request, b"?").unwrap();
+        ask.finish().await.unwrap();
+        let (mut send, asked) = connection.accept_bi().await.unwrap();
+        send.write_all(&case.bytes).await.unwrap();
+        lanes.push((case, answer, send, asked));
+    }
+    for (case, answer, mut send, _asked) in lanes {
+        let error = read(answer).await.unwrap_err();
+        assert!(matches!(error, LaneError::Half), "{}: {error}", case.name);
+        assert!(timeout(PATIENCE, send.stopped()).await.unwrap().unwrap().is_some(), "the peer was not told");
+        send.reset(0_u32.into()).unwrap();
+    }
+    assert_eq!(counted(&backend, Counter::LaneHalf), halves.len() as u64);
+    assert!(timeout(Duration::ZERO, dialed.closed()).await.is_err(), "the link did not outlive them");
+}
+
+#[tokio::test]
+async fn half_of_what_is_pushed_and_then_silence_ends_the_link_in_time() {
+    let authority = authority("main");
+    let serving = raw_server(&authority.issue("spiffe://main/guild-node/a".parse().unwrap(), today()).unwrap());
+    let (first_frame, frame) = (Duration::from_millis(200), Duration::from_millis(200));
+    let config = TransportConfig { first_frame, frame, ..TransportConfig::default() };
+    let backend = backend_with(&authority, 2, config);
+    let (address, accepted) = (serving.local_addr().unwrap(), framed(Kind::HelloAnswer, b"\x00\x01\x07\x00"));
+    for (count, case) in (1..).zip(halves(&[Lane::Push], body)) {
+        let (dialed, connection) = tokio::join!(backend.dial(address), answering(&serving, &accepted));
+        let dialed = dialed.unwrap();
+        let mut send = connection.open_uni().await.unwrap();
+        send.write_all(&case.bytes).await.unwrap();
+        let error = read(dialed.next_push().await.unwrap()).await.unwrap_err();
+        assert!(matches!(error, LaneError::Half), "{}: {error}", case.name);
+        assert_eq!(counted(&backend, Counter::LaneHalf), count);
+        assert_eq!(Closed::from(connection.closed().await), Closed::There(CloseReason::Broken));
+    }
+}
+
+#[tokio::test]
+async fn who_never_says_hello_or_half_of_it_is_given_up_in_time() {
     let authority = authority("main");
     let mut node =
         node(&authority, TransportConfig { handshake: Duration::from_secs(1), ..TransportConfig::default() });
     let raw = raw(&authority, "spiffe://main/backend/chat");
     let address = node.address;
-    let half = framed(Kind::Hello, b"\x01\x01\x07\x00");
-    for (count, said) in [None, Some(&half[..8])].into_iter().enumerate() {
-        let dialing = async {
+    let said: Vec<Option<Vec<u8>>> = [None]
+        .into_iter()
+        .chain(halves(&[Lane::Hello(Side::Opener)], body).into_iter().map(|case| Some(case.bytes)))
+        .collect();
+    let (mut dialing, count) = (JoinSet::new(), said.len() as u64);
+    for said in said {
+        let raw = raw.clone();
+        dialing.spawn(async move {
             let connection = connected(&raw, address).await.unwrap();
             let _lane = match said {
-                Some(said) => Some(sent(&connection, said, false).await),
+                Some(said) => Some(sent(&connection, &said, false).await),
                 None => None,
             };
             Closed::from(connection.closed().await)
+        });
+    }
+    let closed = until_refused(&mut node, dialing.join_all()).await;
+    assert!(closed.iter().all(|closed| *closed == Closed::There(CloseReason::Late)), "{closed:?}");
+    until_counted(&node.endpoint, Counter::HandshakeLate, count).await;
+    // The next is served.
+    let (_greeted, accepted) = tokio::join!(greeted(&raw, address), node.acceptor.accept());
+    assert!(accepted.is_some());
+}
+
+#[tokio::test]
+async fn who_was_dialed_and_answers_half_a_hello_is_given_up_in_time() {
+    let authority = authority("main");
+    let serving = raw_server(&authority.issue("spiffe://main/guild-node/a".parse().unwrap(), today()).unwrap());
+    let address = serving.local_addr().unwrap();
+    let handshake = Duration::from_secs(1);
+    let backend = backend_with(&authority, 2, TransportConfig { handshake, ..TransportConfig::default() });
+    for (count, case) in (1..).zip(halves(&[Lane::Hello(Side::Acceptor)], body)) {
+        let answering = async {
+            let connection = serving.accept().await.unwrap().await.unwrap();
+            let (mut send, mut receive) = connection.accept_bi().await.unwrap();
+            receive.read_to_end(1_000).await.unwrap();
+            send.write_all(&case.bytes).await.unwrap();
+            let closed = Closed::from(connection.closed().await);
+            (closed, send)
         };
-        assert_eq!(until_refused(&mut node, dialing).await, Closed::There(CloseReason::Late));
-        until_counted(&node.endpoint, Counter::HandshakeLate, count as u64 + 1).await;
+        let (dialed, (closed, _send)) = tokio::join!(backend.dial(address), answering);
+        assert!(matches!(dialed, Err(DialError::Late)), "{}: {dialed:?}", case.name);
+        assert_eq!(closed, Closed::There(CloseReason::Late), "{}", case.name);
+        assert_eq!(counted(&backend, Counter::DialLate), count);
     }
 }
 

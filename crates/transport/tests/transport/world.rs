@@ -59,8 +59,12 @@ pub(crate) fn node_with(credentials: &Credentials, config: TransportConfig) -> N
 }
 
 pub(crate) fn backend(authority: &Authority, node: u64) -> Endpoint {
+    backend_with(authority, node, TransportConfig::default())
+}
+
+pub(crate) fn backend_with(authority: &Authority, node: u64, config: TransportConfig) -> Endpoint {
     let credentials = credentials(authority, "spiffe://main/backend/chat");
-    Endpoint::dialing(any(), &credentials, hello(node), TransportConfig::default()).unwrap()
+    Endpoint::dialing(any(), &credentials, hello(node), config).unwrap()
 }
 
 /// Both ends of a link.

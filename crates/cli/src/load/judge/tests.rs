@@ -1,7 +1,9 @@
 //! A few sessions and a short history, heard rightly and wrongly.
 
 use guildhall_client::Gap;
-use guildhall_proto::{Epoch, Event, EventKind, GuildId, Millis, Position, Seq};
+use guildhall_proto::{
+    Ephemeral, EphemeralKind, Epoch, Event, EventKind, GuildId, Millis, Position, Seq, Status, Subject,
+};
 use parking_lot::Mutex;
 
 use super::super::ear::{Ears, News};
@@ -19,6 +21,23 @@ const HIDDEN: u64 = 11;
 /// Begins without roles, and is given one that sees the hidden channel.
 const RISING: u64 = 7;
 const OTHER: u64 = 8;
+
+/// Who types in the hidden channel, who types in the open one, and who comes and goes.
+fn subjects() -> Arc<Subjects> {
+    let typing = |channel| Subject { user: Shape::user(OTHER), channel: Some(Shape::channel(channel)) };
+    Arc::new(Subjects::new(vec![typing(HIDDEN), typing(OPEN), Subject::of_user(Shape::user(RISING))]))
+}
+
+/// Each of these as it is told at a number; the last of somebody of whom the load tells nothing.
+fn words(number: Number) -> [Ephemeral; 4] {
+    let typing = |channel| EphemeralKind::Typing {
+        channel: Shape::channel(channel),
+        user: Shape::user(OTHER),
+        since: Millis(number),
+    };
+    let presence = |member| EphemeralKind::Presence { user: Shape::user(member), status: Status::Idle };
+    [typing(HIDDEN), typing(OPEN), presence(RISING), presence(3)].map(|kind| Ephemeral { at: at(number), kind })
+}
 
 fn shape() -> Shape {
     Shape { guild: GuildId::MIN, members: 10, seed: 1 }
@@ -62,7 +81,7 @@ fn heard(seats: &[Seat], history: &[Fact], numbers: &[Number]) -> (Judge, Vec<Mu
         }
         Mutex::new(record)
     };
-    (Judge::new(shape().rights(), channels, seats), seats.iter().map(|_| record()).collect())
+    (Judge::new(shape().rights(), channels, seats, subjects()), seats.iter().map(|_| record()).collect())
 }
 
 fn found(seat: Seat, numbers: &[Number]) -> Findings {
@@ -121,7 +140,7 @@ fn strange_gaps(told: &[Told<'_>]) -> (u64, u64) {
     let history = history();
     let seats: Vec<Seat> = told.iter().map(|(seat, ..)| seat.clone()).collect();
     let (mut judge, _) = heard(&seats, &history, &[]);
-    let ears = Ears::new(seats, at(BEFORE), Vec::new());
+    let ears = Ears::new(seats, at(BEFORE), Vec::new(), subjects());
     for ((_, numbers, gaps), record) in told.iter().zip(&ears.records) {
         let (_, mut heard) = heard(&ears.seats[..1], &history, numbers);
         *record.lock() = heard.remove(0).into_inner();
@@ -190,6 +209,58 @@ fn windows_follow_each_other_and_roles_are_as_they_were_left() {
     assert_eq!((tally.marks, tally.numbers.words().len()), (*explained, 0));
     // Again, of a number that was judged.
     assert_eq!(tally.numbers.from(), BEFORE + 129);
+}
+
+#[test]
+fn what_is_told_now_is_for_who_is_told_it() {
+    let leaked = |seat: &Seat| {
+        words(103).map(|word| {
+            let (seats, history) = ([seat.clone()], vec![Fact::Bell { bell: Bell::new(0) }]);
+            let (mut judge, records) = heard(&seats, &history, &[101]);
+            records[0].lock().told.hear(subjects().word(&word), 3);
+            let found = judge.judge(BEFORE + 1, history, seats.iter().zip(&records));
+            assert_eq!(found, Findings { leaked: found.leaked, ..due(1) });
+            // Once.
+            assert_eq!(judge.judge(BEFORE + 65, Vec::new(), seats.iter().zip(&records)), due(0));
+            found.leaked
+        })
+    };
+    assert_eq!(leaked(&seat(9, Level::Active)), [1, 0, 1, 1]);
+    assert_eq!(leaked(&seat(0, Level::Active)), [0, 0, 1, 1]);
+    assert_eq!(leaked(&Seat { members: true, ..seat(9, Level::Active) }), [1, 0, 0, 0]);
+    // It types itself; it is passive.
+    assert_eq!(leaked(&seat(OTHER, Level::Active)), [1, 1, 1, 1]);
+    assert_eq!(leaked(&Seat { members: true, ..seat(9, Level::Passive) }), [1; 4]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_the_end_all_have_been_told_what_was_set_last() {
+    let keeps = |member| Seat { keeps: true, members: true, ..seat(member, Level::Active) };
+    let seats = vec![keeps(0), keeps(9), Seat { keeps: false, members: false, ..keeps(3) }, keeps(OTHER)];
+    let ears = Ears::new(seats, at(BEFORE), Vec::new(), subjects());
+    let rights = shape().rights();
+    let listeners = ears.listeners(|seat, channel| rights.sees(seat.user, &seat.roles, channel));
+    // The owner of all; who sees the open channel of that, and of who comes and goes; who types only of the latter; whose roles change of nothing.
+    assert_eq!(listeners, [(0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (3, 2)]);
+    let tell =
+        |idx: usize, word: usize, number| ears.records[idx].lock().told.hear(subjects().word(&words(number)[word]), 3);
+    let untold = async |present| {
+        let last = |typed: &dyn Fn(usize) -> Option<u64>| vec![typed(0), typed(1), present];
+        ears.hear_last(&listeners, last).await
+    };
+    // Nobody has done anything.
+    assert_eq!(untold(None).await, 0);
+    [0, 1, 3].iter().for_each(|idx| tell(*idx, 2, 5));
+    tell(0, 1, 7);
+    assert_eq!(untold(Some(1)).await, 1, "one does not know who types");
+    tell(1, 1, 6);
+    assert_eq!(untold(Some(1)).await, 1, "and then not since when");
+    tell(1, 1, 7);
+    assert_eq!(untold(Some(1)).await, 0);
+    assert_eq!(untold(Some(2)).await, 3, "something else was set");
+    // Who was told a gap may have lost it.
+    ears.gap(3, Gap { after: at(BEFORE), through: at(BEFORE + 1) });
+    assert_eq!(untold(Some(2)).await, 2);
 }
 
 #[test]

@@ -1,0 +1,151 @@
+//! Those who type, and those who come and go, beside the load proper: at steady rates, one after the other.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use guildhall_client::{Attach, AttachError, Backend, Client, Guild, SessionStream};
+use guildhall_proto::{CallError, GuildId, Level, Status, Subject};
+use parking_lot::Mutex;
+use tokio::time::{MissedTickBehavior, interval, sleep};
+
+use super::drive::{Calls, Count};
+use super::ear::{Parting, parting};
+use super::told::{Subjects, said};
+use crate::random::Random;
+use crate::trial::latency::Kind;
+
+/// What is done in one guild that sessions are told of now.
+pub(super) struct Asides {
+    guild: Guild,
+    calls: Arc<Calls>,
+    pub(super) subjects: Arc<Subjects>,
+    /// How often it was told of each that somebody types there.
+    typed: Box<[AtomicU64]>,
+    walkers: Mutex<Vec<Walker>>,
+}
+
+/// A member with one session, which says whether the member is there.
+struct Walker {
+    place: usize,
+    session: SessionStream,
+    /// As it was last acknowledged.
+    status: Status,
+}
+
+impl Asides {
+    /// Attaches the sessions of those who come and go, at one backend node.
+    ///
+    /// # Errors
+    /// If one is not attached.
+    pub(super) async fn open(
+        guild: GuildId,
+        (client, backend): (&Client, &Backend),
+        calls: &Arc<Calls>,
+        subjects: Arc<Subjects>,
+    ) -> anyhow::Result<Arc<Self>> {
+        let mut walkers = Vec::new();
+        for (place, user) in subjects.walking() {
+            let attach = Attach { level: Level::Passive, ..Attach::new(client.new_session(), user) };
+            let session = loop {
+                match backend.attach(guild, attach).await {
+                    Err(AttachError::Call(CallError::Overloaded { retry_after })) => {
+                        sleep(retry_after).await;
+                    }
+                    attached => {
+                        break attached.context("the session of a member who comes and goes is not attached")?;
+                    }
+                }
+            };
+            walkers.push(Walker { place, session, status: attach.status });
+        }
+        let typed = subjects.all().iter().map(|_| AtomicU64::new(0)).collect();
+        let (guild, calls) = (client.guild(guild), Arc::clone(calls));
+        Ok(Arc::new(Self { guild, calls, subjects, typed, walkers: Mutex::new(walkers) }))
+    }
+
+    /// Has one after the other type, so many a second, until `end`.
+    pub(super) async fn type_about(self: Arc<Self>, rate: u64, end: Instant) {
+        let typing: Vec<(usize, Subject)> = self.subjects.typing().collect();
+        if typing.is_empty() || rate == 0 {
+            return;
+        }
+        let mut ticks = interval(Duration::from_secs(1) / u32::try_from(rate).unwrap_or(u32::MAX));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        for (place, subject) in typing.iter().cycle() {
+            let due = ticks.tick().await.into_std();
+            if due >= end {
+                return;
+            }
+            let channel = subject.channel.expect("who types does so in a channel");
+            match self.guild.typing(subject.user, channel).await {
+                Ok(()) => {
+                    self.typed[*place].fetch_add(1, Ordering::Relaxed);
+                    self.calls.carried_out(Count::Typing, Kind::Typing, due);
+                }
+                Err(error) => self.calls.came_to_nothing(&error, due),
+            }
+        }
+    }
+
+    /// Has one after the other come or go, so many a second, until `end`.
+    pub(super) async fn walk_about(self: Arc<Self>, rate: u64, seed: u64, end: Instant) {
+        let mut walkers = std::mem::take(&mut *self.walkers.lock());
+        if !walkers.is_empty() && rate > 0 {
+            let mut random = Random::new(seed, WALKING);
+            let mut ticks = interval(Duration::from_secs(1) / u32::try_from(rate).unwrap_or(u32::MAX));
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+            for idx in (0..walkers.len()).cycle() {
+                let due = ticks.tick().await.into_std();
+                if due >= end {
+                    break;
+                }
+                let walker = &mut walkers[idx];
+                let others = STATUSES.map(|status| (status != walker.status).then_some(status));
+                let others: Vec<Status> = others.into_iter().flatten().collect();
+                let status = *random.pick(&others).expect("there are several");
+                match walker.session.set_status(status).await {
+                    Ok(_) => {
+                        walker.status = status;
+                        self.calls.carried_out(Count::Presence, Kind::Presence, due);
+                    }
+                    Err(CallError::Overloaded { retry_after }) => self.calls.refused(due, Some(retry_after)),
+                    Err(error) => self.calls.failed(&error),
+                }
+            }
+        }
+        *self.walkers.lock() = walkers;
+    }
+
+    /// What sessions must have been told last of each subject, by its place: whether a member is there; and since when somebody types, which they
+    /// alone know: the latest that any of them was told. `None` of what was never set.
+    pub(super) fn last(&self, typed: impl Fn(usize) -> Option<u64>) -> Vec<Option<u64>> {
+        let mut last: Vec<Option<u64>> = self.typed.iter().map(|_| None).collect();
+        for (place, _) in self.subjects.typing().filter(|(place, _)| self.typed[*place].load(Ordering::Relaxed) > 0) {
+            last[place] = Some(typed(place).unwrap_or(0));
+        }
+        for walker in &*self.walkers.lock() {
+            last[walker.place] = Some(said(walker.status));
+        }
+        last
+    }
+
+    /// Detaches the sessions of those who come and go.
+    ///
+    /// # Errors
+    /// If one is not detached.
+    pub(super) async fn close(&self) -> anyhow::Result<()> {
+        let walkers = std::mem::take(&mut *self.walkers.lock());
+        for mut walker in walkers {
+            while let Parting::Later(pause) = parting(walker.session.detach().await)? {
+                sleep(pause).await;
+            }
+        }
+        Ok(())
+    }
+}
+
+const STATUSES: [Status; 4] = [Status::Online, Status::Idle, Status::DoNotDisturb, Status::Offline];
+/// Tells what is drawn for this from what is drawn for other things.
+const WALKING: u64 = 0x7761_6C6B;

@@ -1,0 +1,189 @@
+//! A guild node with a good certificate that sends half a frame and then nothing: each way that it can costs what it is on, and nothing else, and is
+//! counted under its reason.
+
+use std::time::Duration;
+
+use guildhall_client::{Client, ClientConfig, ClientError, LinkCounter, TransportConfig};
+use guildhall_proto::call::{Answer, Ask, Read, Request};
+use guildhall_proto::codec;
+use guildhall_proto::frame::{self, Kind};
+use guildhall_proto::{AsOf, Epoch, Member, MemberFlags, Millis, Nick, Position, SecretKey, Seq};
+use guildhall_transport::pki::Authority;
+use quinn::{Connection, Endpoint, RecvStream, SendStream};
+
+use crate::raw::{VERSION, answering, framed, raw_server};
+use crate::world::{GUILD, LOOPBACK, credentials, soon, today, user};
+
+/// A node that speaks bare QUIC, and who dials it.
+struct Bare {
+    serving: Endpoint,
+    authority: Authority,
+}
+
+/// One call as it came.
+struct Asked {
+    request: Request,
+    send: SendStream,
+    _receive: RecvStream,
+}
+
+impl Bare {
+    fn new() -> Self {
+        let (authority, _) = Authority::create("main".parse().unwrap(), today()).unwrap();
+        let serving = raw_server(&authority.issue("spiffe://main/guild-node/a".parse().unwrap(), today()).unwrap());
+        Self { serving, authority }
+    }
+
+    /// Of a client that soon gives up what is not whole.
+    fn config(&self) -> ClientConfig {
+        let backend = credentials(&self.authority, "spiffe://main/backend/chat");
+        let (handshake, soon) = (Duration::from_secs(2), Duration::from_millis(200));
+        ClientConfig {
+            bind: LOOPBACK,
+            transport: TransportConfig { handshake, first_frame: soon, frame: soon, ..TransportConfig::default() },
+            ..ClientConfig::new(vec![self.serving.local_addr().unwrap()], backend)
+        }
+    }
+
+    /// The next link that is dialed, past hello and the keys of sessions.
+    async fn linked(&self) -> Connection {
+        let connection = answering(&self.serving, &framed(Kind::HelloAnswer, b"\x00\x01\x07\x00")).await;
+        let mut asked = next(&connection).await;
+        assert_eq!(asked.request, Request::SecretKeys);
+        let current = SecretKey { number: 1, key: [7; 32] };
+        asked.send.write_all(&answer(&Answer::SecretKeys { current, previous: None })).await.unwrap();
+        asked.send.finish().unwrap();
+        connection
+    }
+
+    async fn client(&self) -> (Client, Connection) {
+        let (client, connection) = soon(async { tokio::join!(Client::connect(self.config()), self.linked()) }).await;
+        (client.unwrap(), connection)
+    }
+}
+
+async fn next(connection: &Connection) -> Asked {
+    let (send, mut receive) = connection.accept_bi().await.unwrap();
+    let bytes = receive.read_to_end(1_000).await.unwrap();
+    let Ask { request, .. } = codec::decode(&bytes[frame::HEADER_BYTES..]).unwrap();
+    Asked { request, send, _receive: receive }
+}
+
+fn answer(answer: &Answer) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    frame::append_value(Kind::Answer, VERSION, answer, &mut bytes).unwrap();
+    bytes
+}
+
+/// The member that is asked for.
+fn member() -> Answer {
+    let nick = Nick::parse("Cy").unwrap();
+    let member = Member { user: user(3), nick, roles: Vec::new(), joined_at: Millis(1), flags: MemberFlags::NONE };
+    Answer::Member { as_of: as_of(), member }
+}
+
+fn as_of() -> AsOf {
+    AsOf { at: Position { epoch: Epoch(1), seq: Seq(1) }, stale_for: None }
+}
+
+/// Answers the next call, for the member, as it has to be.
+async fn answer_member(connection: &Connection) {
+    let mut asked = next(connection).await;
+    assert!(matches!(asked.request, Request::Read { read: Read::Member(_), .. }), "{:?}", asked.request);
+    asked.send.write_all(&answer(&member())).await.unwrap();
+    asked.send.finish().unwrap();
+}
+
+#[tokio::test]
+async fn a_call_of_which_half_an_answer_comes_is_made_again_on_the_same_link() {
+    let bare = Bare::new();
+    let (client, connection) = bare.client().await;
+    let guild = client.guild(GUILD);
+    for cut in [1, frame::HEADER_BYTES, answer(&member()).len() - 1] {
+        let before = client.link_counters().of(LinkCounter::LaneHalf);
+        let node = async {
+            let mut asked = next(&connection).await;
+            asked.send.write_all(&answer(&member())[..cut]).await.unwrap();
+            // Held open while it is made again.
+            answer_member(&connection).await;
+            assert!(asked.send.stopped().await.unwrap().is_some(), "the node was not told");
+        };
+        let (answered, ()) = soon(async { tokio::join!(guild.member(user(3)), node) }).await;
+        assert_eq!(answered.unwrap().1.nick.as_str(), "Cy");
+        assert_eq!(client.link_counters().of(LinkCounter::LaneHalf), before + 1, "{cut} bytes");
+    }
+    assert_eq!(connection.close_reason(), None, "the link did not outlive them");
+}
+
+#[tokio::test]
+async fn who_reads_a_long_answer_that_stops_in_the_middle_is_told_so_in_time() {
+    let bare = Bare::new();
+    let (client, connection) = bare.client().await;
+    let guild = client.guild(GUILD);
+    let node = async {
+        let mut asked = next(&connection).await;
+        let head = Answer::Pieces { as_of: as_of(), members: 1, online: 0, bans: 0 };
+        let chunk = framed(Kind::Chunk, &[7; 100]);
+        asked.send.write_all(&[&answer(&head)[..], &chunk[..50]].concat()).await.unwrap();
+        asked
+    };
+    let (pieces, _held) = soon(async { tokio::join!(guild.show(), node) }).await;
+    let broken = soon(pieces.unwrap().next()).await.unwrap_err();
+    assert!(matches!(broken, ClientError::Answer(_) | ClientError::Unavailable), "{broken:?}");
+    assert_eq!(client.link_counters().of(LinkCounter::LaneHalf), 1);
+    let (answered, ()) = soon(async { tokio::join!(guild.member(user(3)), answer_member(&connection)) }).await;
+    answered.unwrap();
+}
+
+#[tokio::test]
+async fn half_of_what_is_pushed_ends_the_link_and_the_next_one_serves() {
+    for kind in [Kind::Feed, Kind::Ephemeral] {
+        for whole_before in [false, true] {
+            let bare = Bare::new();
+            let (client, connection) = bare.client().await;
+            let mut send = connection.open_uni().await.unwrap();
+            let frame = framed(kind, &[7; 100]);
+            let ahead = if whole_before { closed_feed(kind) } else { Vec::new() };
+            send.write_all(&[&ahead[..], &frame[..50]].concat()).await.unwrap();
+            // It is dialed anew.
+            let again = soon(bare.linked()).await;
+            assert_eq!(client.link_counters().of(LinkCounter::LaneHalf), 1, "{kind:?}");
+            soon(connection.closed()).await;
+            let guild = client.guild(GUILD);
+            let (answered, ()) = soon(async { tokio::join!(guild.member(user(3)), answer_member(&again)) }).await;
+            answered.unwrap();
+        }
+    }
+}
+
+/// A whole frame of that kind, about a feed that the client has closed.
+fn closed_feed(kind: Kind) -> Vec<u8> {
+    use guildhall_proto::call::{FeedEnd, FeedId, FeedNews, News, Told};
+    use guildhall_proto::{Ephemeral, EphemeralKind, Status};
+
+    let (feed, mut bytes) = (FeedId(9), Vec::new());
+    if kind == Kind::Feed {
+        let news = FeedNews { feed, news: News::Ended(FeedEnd::Gap) };
+        frame::append_value(kind, VERSION, &news, &mut bytes).unwrap();
+    } else {
+        let kind_of = EphemeralKind::Presence { user: user(3), status: Status::Online };
+        let told = Told { feed, ephemeral: Ephemeral { at: as_of().at, kind: kind_of } };
+        frame::append_value(kind, VERSION, &told, &mut bytes).unwrap();
+    }
+    bytes
+}
+
+#[tokio::test]
+async fn a_node_that_says_half_a_hello_is_dialed_again() {
+    let bare = Bare::new();
+    let node = async {
+        let connection = bare.serving.accept().await.unwrap().await.unwrap();
+        let (mut send, mut receive) = connection.accept_bi().await.unwrap();
+        receive.read_to_end(1_000).await.unwrap();
+        send.write_all(&framed(Kind::HelloAnswer, b"\x00\x01\x07\x00")[..8]).await.unwrap();
+        connection.closed().await;
+        bare.linked().await
+    };
+    let (client, _again) = soon(async { tokio::join!(Client::connect(bare.config()), node) }).await;
+    assert_eq!(client.unwrap().link_counters().of(LinkCounter::DialLate), 1);
+}
