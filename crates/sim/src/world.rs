@@ -56,6 +56,8 @@ pub(crate) struct World {
     /// That of all callers, then those of backends.
     clients: Vec<Client>,
     client_config: ClientConfig,
+    /// When anything last happened, in the cluster of each machine, that calls may miss their guild by.
+    stirred: Vec<Micros>,
     guilds: Vec<GuildId>,
     sessions: BTreeMap<SessionId, KnownSession>,
     holdings: BTreeMap<SessionId, Holding>,
@@ -132,6 +134,7 @@ impl World {
         let client_config = ClientConfig::drawn(&mut dice.fork("clients"));
         let client = |_| Client::new(&client_config, machines.len(), Micros(0));
         let clients = (0..1 + backends.len()).map(client).collect();
+        let stirred = vec![Micros(0); machines.len()];
         let guilds: Vec<GuildId> =
             (1..=setting.guilds.max(1) as u64).map(|number| GuildId::new(number).expect("from 1 on")).collect();
         let key = std::array::from_fn(|at| u8::try_from(at).expect("there are 32"));
@@ -144,6 +147,7 @@ impl World {
             callers: Callers::default(),
             clients,
             client_config,
+            stirred,
             guilds,
             sessions: BTreeMap::new(),
             holdings: BTreeMap::new(),
@@ -161,7 +165,7 @@ impl World {
             history: VecDeque::new(),
         };
         for machine in 0..world.machines.len() {
-            world.join_all(machine);
+            world.join_all(machine)?;
         }
         for client in world.hosts() {
             for node in 0..world.nodes.len() {
@@ -180,11 +184,11 @@ impl World {
                 break;
             }
         }
-        self.heal();
+        self.heal()?;
         self.settle()?;
         self.probe()?;
         for machine in 0..self.machines.len() {
-            self.process_ends(machine, End::PowerCut);
+            self.process_ends(machine, End::PowerCut)?;
         }
         self.settle()?;
         self.probe()?;
@@ -193,7 +197,7 @@ impl World {
 
     /// The machine whose store has a guild.
     fn machine_of(&self, guild: GuildId) -> usize {
-        usize::try_from(guild.get()).unwrap_or(0) % self.machines.len()
+        machine_of(guild, self.machines.len())
     }
 
     /// The nodes of a machine.
@@ -300,7 +304,7 @@ impl World {
         match happening {
             Happening::Workload => return self.ask_workload(),
             Happening::Trouble(trouble) => return self.trouble(trouble),
-            Happening::Well(again) => self.well_again(again),
+            Happening::Well(again) => return self.well_again(again),
             Happening::Arrive(message) => {
                 if self.wire.arrives(&message) {
                     return match message.to {
@@ -346,6 +350,7 @@ impl World {
     /// One end of a link notices that it has ended.
     fn link_over(&mut self, link: LinkId, end: LinkEnd) -> Result<(), Breach> {
         let LinkId { client, node, .. } = link;
+        self.stir(self.nodes[node].machine);
         let Some(was_known) = self.wire.notices(link, end) else { return Ok(()) };
         match end {
             LinkEnd::Node => {
@@ -429,7 +434,7 @@ impl World {
             Doing::Move { guild, to } => {
                 let nodes = self.nodes_of(self.machine_of(guild));
                 let to = to.map(|to| nodes[usize::try_from(to).unwrap_or(0) % nodes.len()]);
-                self.place_guild(guild, to);
+                return self.place_guild(guild, to);
             }
             Doing::CutLink { guild, backend } => {
                 let client = backend.map_or(Host::Callers, |backend| Host::Backend(backend % self.backends.len()));
@@ -454,7 +459,7 @@ impl World {
     }
 
     /// Heals everything: from now on nothing goes wrong, and nobody asks for anything new.
-    fn heal(&mut self) {
+    fn heal(&mut self) -> Result<(), Breach> {
         self.is_healed = true;
         self.remember(What::Healed);
         self.wire.mend_all();
@@ -470,7 +475,7 @@ impl World {
             self.nodes[node].hasten();
             self.wire.later(Micros(0), Happening::Unpause { node });
             if self.nodes[node].has_left {
-                self.join(node);
+                self.join(node)?;
             }
         }
         let readers: Vec<(usize, EarId)> = (0..self.backends.len())
@@ -482,6 +487,7 @@ impl World {
         for known in self.sessions.values_mut() {
             known.pace = Pace::Fast;
         }
+        Ok(())
     }
 
     /// Goes on until nothing is under way any more.
@@ -565,6 +571,11 @@ impl World {
         let Watch { ledger, ears, .. } = &mut self.watch;
         ledger.chronicle.iter().try_for_each(|(_, annals)| ears.rests(annals))
     }
+}
+
+/// Which of so many machines has a guild in its store.
+fn machine_of(guild: GuildId, machines: usize) -> usize {
+    usize::try_from(guild.get()).unwrap_or(0) % machines
 }
 
 fn node_config(dice: &mut Dice, tight: &mut Dice, setting: &crate::workload::Setting) -> NodeConfig {

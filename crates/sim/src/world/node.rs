@@ -13,11 +13,11 @@ use guildhall_proto::call::FeedId;
 use guildhall_proto::{CommandError, Epoch, Grant, GuildId, Instance, Millis, Position};
 use guildhall_store::{Claim, Known, PendingClaim, Store, StoreError};
 
-use super::World;
 use super::client::{id_of, index_of};
 use super::message::{Answered, Ask, Body, Happening, NoAnswer, Owned};
 use super::owner::{Around, End, Owner, OwnerConfig, Posted, reply};
 use super::wire::LinkId;
+use super::{World, machine_of};
 use crate::check::{Breach, Promise, Recovered};
 use crate::queue::Micros;
 
@@ -209,32 +209,32 @@ impl World {
     }
 
     /// A node of a process that runs is there, in a run that it was not in before.
-    pub(super) fn join(&mut self, node: usize) {
+    pub(super) fn join(&mut self, node: usize) -> Result<(), Breach> {
         self.named += 1;
         let Self { nodes, machines, named, .. } = self;
         let joining = &mut nodes[node];
-        let Some(coordinator) = machines[joining.machine].coordinator() else { return };
+        let Some(coordinator) = machines[joining.machine].coordinator() else { return Ok(()) };
         (joining.instance, joining.has_left) = (Instance(*named), false);
         coordinator.join(id_of(node), Peer { instance: joining.instance, addresses: Vec::new() });
         joining.placement = coordinator.placement();
         let machine = joining.machine;
-        self.ring(machine);
+        self.ring(machine)
     }
 
     /// A node is no part of its cluster any more: it says so itself, or somebody has seen that it is dead.
-    pub(super) fn unjoin(&mut self, node: usize) {
+    pub(super) fn unjoin(&mut self, node: usize) -> Result<(), Breach> {
         let leaving = &self.nodes[node];
         let machine = leaving.machine;
         if let Some(coordinator) = self.machines[machine].coordinator() {
             coordinator.leave(id_of(node), leaving.instance);
         }
-        self.ring(machine);
+        self.ring(machine)
     }
 
     /// Places a guild at a node of its machine by itself, or with its shard again.
-    pub(super) fn place_guild(&mut self, guild: GuildId, at: Option<usize>) {
+    pub(super) fn place_guild(&mut self, guild: GuildId, at: Option<usize>) -> Result<(), Breach> {
         let machine = self.machine_of(guild);
-        let Some(coordinator) = self.machines[machine].coordinator() else { return };
+        let Some(coordinator) = self.machines[machine].coordinator() else { return Ok(()) };
         let before = coordinator.placement().find(guild);
         let placed = match at {
             // One that is not alive gets nothing.
@@ -243,7 +243,7 @@ impl World {
         };
         let is_elsewhere = placed.is_some_and(|placed| before.is_some_and(|before| before.node != placed.node));
         self.watch.seen.guilds_moved += u64::from(is_elsewhere);
-        self.ring(machine);
+        self.ring(machine)
     }
 
     /// The node that a guild is to be at.
@@ -253,16 +253,39 @@ impl World {
     }
 
     /// Has the nodes of a machine hear, each by and by, that its placement has changed, if it has.
-    fn ring(&mut self, machine: usize) {
+    fn ring(&mut self, machine: usize) -> Result<(), Breach> {
         if !self.machines[machine].has_rung() {
-            return;
+            return Ok(());
         }
+        self.stir(machine);
+        self.note_placement(machine)?;
         let life = self.machines[machine].life;
         for node in self.nodes_of(machine) {
-            let most = if self.wire.between(Micros(0), Micros(4)).0 == 0 { 1_500_000 } else { 100_000 };
-            let after = self.wire.between(Micros(200), Micros(most));
+            let most = if self.wire.between(Micros(0), Micros(4)).0 == 0 { HEARD_WITHIN } else { Micros::millis(100) };
+            let after = self.wire.between(Micros(200), most);
             self.wire.later(after, Happening::Bell { node, life });
         }
+        Ok(())
+    }
+
+    /// What a machine's coordinator says is in force from now on; while it has none, nothing is.
+    pub(super) fn note_placement(&mut self, machine: usize) -> Result<(), Breach> {
+        let (now, machines) = (self.wire.now, self.machines.len());
+        let placement = self.machines[machine].coordinator().map(Coordinator::placement);
+        let placed = |guild| {
+            let placement = placement.as_ref()?;
+            let place = placement.find(guild)?;
+            placement.peer(place.node).map(|peer| (place, peer.instance))
+        };
+        let given = &mut self.watch.given;
+        let own = self.guilds.iter().copied().filter(|guild| machine_of(*guild, machines) == machine);
+        for guild in own {
+            match placed(guild) {
+                Some((place, instance)) => given.in_force(now, guild, place, instance)?,
+                None => given.ceases(now, guild),
+            }
+        }
+        Ok(())
     }
 
     /// A node hears that the placement has changed: what it has and is not to have any more, it gives up.
@@ -275,7 +298,7 @@ impl World {
         hearing.placement = placement;
         if !is_alive && !hearing.has_left {
             self.watch.seen.taken_for_dead += 1;
-            self.join(node);
+            self.join(node)?;
         }
         let awake: Vec<Owned> = self.nodes[node].owners().map(|owner| owner.owned).collect();
         awake.into_iter().try_for_each(|owned| self.leave_if_moved(owned))
@@ -540,6 +563,7 @@ impl World {
             let replayed = state.replay(record);
             replayed.map_err(|error| Promise::Durable.breach(format!("guild {guild}: {error}")))?;
         }
+        self.watch.given.claimed(guild, id_of(by), grant)?;
         let found =
             Recovered { guild, by, grant, epoch: claim.epoch, covered, tail: &claim.tail, at: state.position() };
         state.open(claim.epoch);
@@ -589,5 +613,7 @@ fn clock_of(claim: &Claim) -> Millis {
     claim.tail.iter().map(|record| record.at).fold(saved, Millis::max)
 }
 
+/// Within which time a node hears that the placement has changed, unless it stands still.
+pub(crate) const HEARD_WITHIN: Micros = Micros::millis(1_500);
 /// Requests that wait for one load.
 const LOAD_WAITING_MAX: usize = 2_000;

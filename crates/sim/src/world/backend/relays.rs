@@ -146,7 +146,7 @@ impl World {
             }
             News::Moved(place) => {
                 self.watch.seen.feeds_moved += 1;
-                self.route_moved(Host::Backend(at.backend), at.guild, link.node, place);
+                self.route_moved(Host::Backend(at.backend), at.guild, link.node, place)?;
                 self.listen_later(at);
                 return Ok(());
             }
