@@ -128,13 +128,13 @@ impl World {
         Promise::Liveness.require(answer.is_ok() || !begun_well, || {
             format!("nothing goes wrong any more, and a call to guild {guild} comes to {answer:?}")
         })?;
-        if let Ask::Command { op, command, .. } = &ask {
+        if let Ask::Command { op, actor, command } = &ask {
             let told = told(&answer, is_in_doubt);
             let seen = &mut self.watch.seen;
             seen.unknown_outcomes += u64::from(told == Told::Unknown);
             seen.expired_in_doubt += u64::from(told == Told::Unknown && answer.is_ok());
             seen.given_up += u64::from(told == Told::Nothing && answer.is_err());
-            self.watch.ledger.told(guild, *op, command, told)?;
+            self.watch.ledger.told(guild, *op, *actor, command, told)?;
         }
         if let Ok(answer) = answer {
             let position = match answer {
