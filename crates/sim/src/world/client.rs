@@ -9,7 +9,7 @@ use guildhall_cluster::{
     BudgetConfig, Call, GaveUp, Input, Place, Repeat, Retry, RetryBudget, RetryConfig, Routes, RoutesConfig, Step,
 };
 use guildhall_proto::call::FeedId;
-use guildhall_proto::{GuildId, NodeId};
+use guildhall_proto::{CommandError, GuildId, NodeId};
 
 use super::message::{Answered, Ask, At, Body, Calling, Happening, NoAnswer};
 use super::node::HEARD_WITHIN;
@@ -57,6 +57,7 @@ struct Outgoing {
     misses: u32,
     /// When anything last happened that calls may miss their guild by, if that is long ago.
     calm: Option<Micros>,
+    /// Whether an answer to it was lost.
     is_in_doubt: bool,
     /// Whether nothing goes wrong since before it began.
     begun_well: bool,
@@ -86,8 +87,6 @@ pub(crate) struct Ended {
     pub(crate) call: u64,
     pub(crate) guild: GuildId,
     pub(crate) ask: Ask,
-    /// Whether an attempt may have been carried out whose answer was lost.
-    pub(crate) is_in_doubt: bool,
     /// Whether nothing went wrong since before it began.
     pub(crate) begun_well: bool,
     pub(crate) came: Result<(Answered, LinkId), GaveUp>,
@@ -202,7 +201,9 @@ impl World {
         let is_stale = matches!(input, Input::Moved(place) if is_older(place, routes.word(guild)));
         match (input, outgoing.out.take()) {
             (Input::Moved(place), _) => conduct.is_named(guild, place.node),
-            (Input::Answered, Some((link, _))) => conduct.is_named(guild, id_of(link.node)),
+            (Input::Answered | Input::Expired, Some((link, _))) => conduct.is_named(guild, id_of(link.node)),
+            // It says that it is stopping.
+            (Input::Unsent, Some((link, _))) => conduct.is_declined(guild, id_of(link.node)),
             (..) => {}
         }
         let step = outgoing.retry.handle(of_machine(now), input, routes, budget);
@@ -228,6 +229,7 @@ impl World {
         seen.budget_spent +=
             u64::from(is_costly && has_time && matches!(step, Step::GiveUp(_)) && goes_by_id(&outgoing.ask));
         seen.answered_in_doubt += u64::from(input == Input::Answered && outgoing.is_in_doubt);
+        seen.expired_in_doubt += u64::from(input == Input::Expired && outgoing.is_in_doubt);
         Ok(step)
     }
 
@@ -277,14 +279,13 @@ impl World {
         let (input, answer) = match answer {
             Ok(answer) => {
                 self.watch.given.answered(guild, id_of(link.node), asked, HEARD_WITHIN)?;
-                (Input::Answered, Some((answer, link)))
+                let has_expired = matches!(answer, Answered::Reply(Err(CommandError::Expired { .. })));
+                (if has_expired { Input::Expired } else { Input::Answered }, Some((answer, link)))
             }
             Err(why) => (input_of(why), None),
         };
         if let Input::Moved(place) = input {
             self.watch.given.said(guild, place)?;
-        } else if input == Input::Unsent {
-            self.is_declined(client, guild, link.node);
         }
         let step = self.told(client, call, input)?;
         self.perform_step(client, call, step, answer)
@@ -330,13 +331,13 @@ impl World {
 
     fn end_call(&mut self, client: Host, call: u64, came: Result<(Answered, LinkId), GaveUp>) -> Result<(), Breach> {
         let Some(ended) = self.clients[number_of(client)].calls.remove(&call) else { return Ok(()) };
-        let Outgoing { guild, ask, whose, misses, calm, is_in_doubt, begun_well, .. } = ended;
+        let Outgoing { guild, ask, whose, misses, calm, begun_well, .. } = ended;
         let stirred = self.stirred[self.machine_of(guild)];
         Promise::Ways.require(misses <= MISSES_MAX || calm != Some(stirred), || {
             format!("a call to guild {guild} has missed it {misses} times, though all is calm since {} µs", stirred.0)
         })?;
         self.watch.seen.missed_in_calm += u64::from(misses > 0 && calm == Some(stirred));
-        let ended = Ended { client, call, guild, ask, is_in_doubt, begun_well, came };
+        let ended = Ended { client, call, guild, ask, begun_well, came };
         match whose {
             Whose::Caller => self.caller_told(ended),
             Whose::Seat(seat) => self.seat_told(seat, ended),
@@ -383,21 +384,12 @@ impl World {
         conduct.is_unlinked(id_of(node));
     }
 
-    /// A node says that it is stopping: a client doubts that it has a guild.
-    fn is_declined(&mut self, client: Host, guild: GuildId, node: usize) {
-        let machine = self.nodes[node].machine;
-        let Ways { routes, conduct, .. } = &mut self.clients[number_of(client)].clusters[machine];
-        routes.doubt_of(guild, id_of(node));
-        conduct.is_declined(guild, id_of(node));
-    }
-
-    /// A client has no link to the node that a call is to go to, and doubts that this has its guild.
+    /// A client has no link to the node that a call is to go to.
     fn goes_nowhere(&mut self, client: Host, call: u64, node: NodeId) -> Result<(), Breach> {
-        let Some(guild) = self.outgoing(client, call).map(|outgoing| outgoing.guild) else { return Ok(()) };
         let machine = self.nodes[index_of(node)].machine;
-        let Ways { routes, conduct, .. } = &mut self.clients[number_of(client)].clusters[machine];
-        routes.doubt_of(guild, node);
-        conduct.goes_nowhere(guild, node)
+        let Client { clusters, calls, .. } = &mut self.clients[number_of(client)];
+        let guild = calls.get(&call).map(|outgoing| outgoing.guild);
+        guild.map_or(Ok(()), |guild| clusters[machine].conduct.goes_nowhere(guild, node))
     }
 
     /// A relay is told where its guild is now.

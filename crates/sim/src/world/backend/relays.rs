@@ -187,8 +187,6 @@ impl World {
         };
         let outlived: Vec<SessionKey> =
             backend.seats.values().filter(is_outlived).filter_map(|seat| seat.key).collect();
-        #[cfg(feature = "defects")]
-        let outlived = if guildhall_proto::Defect::OutlivedForgotten.is_on() { Vec::new() } else { outlived };
         let Some(host) = backend.relay(at) else { return Ok(()) };
         let Some(core) = &mut host.core else { return Ok(()) };
         let position = view.position();
