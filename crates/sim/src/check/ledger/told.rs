@@ -145,7 +145,7 @@ mod tests {
 
     fn publish(content: &str) -> Publish {
         let mentions = Mentions { users: vec![UserId::new(9).unwrap(), UserId::MIN], ..Mentions::default() };
-        let payload = Payload::new(content.into()).unwrap();
+        let payload = Payload::new(content.as_bytes().to_vec()).unwrap();
         Publish { channel: ChannelId::MIN, payload, mentions, session: None, echo: false }
     }
 
