@@ -198,6 +198,8 @@ impl World {
         let Some(outgoing) = calls.get_mut(&call) else { return Ok(Step::Wait) };
         let guild = outgoing.guild;
         let Ways { routes, budget, conduct } = &mut clusters[machine_of(guild, self.machines.len())];
+        // Calls to other guilds may have displaced what was known of this one.
+        conduct.believes(guild, routes.word(guild), &self.watch.given)?;
         let is_stale = matches!(input, Input::Moved(place) if is_older(place, routes.word(guild)));
         match (input, outgoing.out.take()) {
             (Input::Moved(place), _) => conduct.is_named(guild, place.node),
@@ -396,6 +398,7 @@ impl World {
     pub(super) fn route_moved(&mut self, client: Host, guild: GuildId, from: usize, to: Place) -> Result<(), Breach> {
         let machine = self.machine_of(guild);
         let Ways { routes, conduct, .. } = &mut self.clients[number_of(client)].clusters[machine];
+        conduct.believes(guild, routes.word(guild), &self.watch.given)?;
         self.watch.seen.stale_words += u64::from(is_older(to, routes.word(guild)));
         routes.moved(guild, id_of(from), to);
         conduct.is_named(guild, to.node);
