@@ -1,5 +1,10 @@
 //! Seeded defects: faults of the product, put there on purpose and switched on one at a time, to see whether the simulation finds them.
 //!
+//! All but three lie in code that runs in a node or a client as it runs in the simulation. Those whose place is `sim` are faults of a shell, which the
+//! simulation has of its own: they show that the checks see such a fault, and nothing of the product's shell, which is for its own tests. What each
+//! stands for: `moved-after-applied` for an owner's end at a move (`crates/node/src/owner.rs`), `link-ends-next` and `feed-over-epochs` for the feeds of
+//! a link (`crates/node/src/links/feeds.rs`, `crates/sessions/src/local.rs`).
+//!
 //! This module and every place that asks for it are built with the feature `defects` alone, which is for the simulation: without it
 //! nothing of a defect is in the product. A place is one condition, [`Defect::is_on`], behind `#[cfg(feature = "defects")]`; what it
 //! does wrong is said here and nowhere else.
@@ -47,7 +52,7 @@ macro_rules! defects {
                 }
             }
 
-            /// In which crate its place is, by the crate's folder. Those of `sim` are faults of a shell, and the simulation's hosts are that.
+            /// In which crate its place is, by the crate's folder; `sim` is no part of the product.
             pub const fn place(self) -> &'static str {
                 match self {
                     $(Self::$defect => stringify!($place),)+
@@ -184,17 +189,17 @@ defects! {
         "A guild is looked for at a node whose link has ended, as before.";
     RoutesUnbounded "routes-unbounded" in cluster breaks [7]:
         "A client forgets no guild that it knows the way to.";
-    GrantFalls "grant-falls" in cluster breaks [11]:
+    GrantFalls "grant-falls" in cluster breaks [1, 11]:
         "A guild that is pinned no more is granted by its shard's row as that was before.";
-    ExpiredBelieved "expired-believed" in sim breaks [3]:
+    ExpiredBelieved "expired-believed" in cluster breaks [3]:
         "An operation that had expired when it was sent again is told as one that was not carried out, though it may have been.";
     MovedAfterApplied "moved-after-applied" in sim breaks [3]:
         "An owner whose guild moves says so also to those whose commands it has applied and not answered yet.";
-    GrantBorrowed "grant-borrowed" in sim breaks [1, 11]:
+    GrantBorrowed "grant-borrowed" in cluster breaks [1, 13, 11]:
         "A node claims guilds that are placed elsewhere, by the grant of who has them.";
-    MovedKept "moved-kept" in sim breaks [1, 11, 9]:
+    MovedKept "moved-kept" in cluster breaks [13, 1, 11, 9]:
         "An owner goes on when its guild is placed elsewhere.";
-    DeletedForgotten "deleted-forgotten" in sim breaks [3]:
+    DeletedForgotten "deleted-forgotten" in guild breaks [3]:
         "Of a guild that was deleted a node says that there is none, also to who asks again for what was done before.";
     LinkEndsNext "link-ends-next" in sim breaks [11]:
         "The end of a link, noticed late, ends the feeds of the link after it.";
@@ -222,13 +227,13 @@ defects! {
         "Segments that are given back are not removed.";
     CheckpointTooFar "checkpoint-too-far" in store breaks [3, 9]:
         "A checkpoint is said to cover one record more than it does.";
-    OutlivedForgotten "outlived-forgotten" in sim breaks [4, 5]:
-        "A relay that starts again from a view is not told which sessions have outlived their member.";
-    ViewBeforeGate "view-before-gate" in sim breaks [3, 9, 4]:
-        "A view is published when its turn is admitted, not when it is let out.";
-    ViewAfterAnswer "view-after-answer" in sim breaks [9, 11, 4]:
-        "A turn's view is published with the next turn, behind the answers.";
-    FailureIgnored "failure-ignored" in sim breaks [3, 1]:
+    OutlivedForgotten "outlived-forgotten" in relay breaks [4, 5]:
+        "A relay that starts again from a view keeps the sessions that have outlived their member.";
+    ViewBeforeGate "view-before-gate" in guild breaks [3, 9, 4]:
+        "With a turn the view of the latest is let out, whose records may not be stored.";
+    ViewAfterAnswer "view-after-answer" in guild breaks [9, 11, 4]:
+        "A turn's view is let out with the next turn, behind the answers.";
+    FailureIgnored "failure-ignored" in guild breaks [3, 1]:
         "A turn whose records the store refused is let out, and its owner goes on.";
 }
 

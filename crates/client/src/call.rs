@@ -44,23 +44,13 @@ impl Shared {
             Retry::begin(begun, call, &self.config.retry, self.next_seed(), &mut routes, &mut budget)
         };
         let mut result = Err(ClientError::Unavailable);
-        // Whether an attempt may have come through whose answer was lost.
-        let mut is_in_doubt = false;
         loop {
             if self.is_closed() {
                 return Err(ClientError::Closed);
             }
             let due = retry.due().map(|due| self.instant(due));
             let input = match step {
-                Step::Done => {
-                    return match result {
-                        // What it came to is forgotten, if it came to anything.
-                        Err(ClientError::Refused(CommandError::Expired { .. })) if is_in_doubt => {
-                            Err(ClientError::OutcomeUnknown)
-                        }
-                        told => told,
-                    };
-                }
+                Step::Done => return result,
                 Step::GiveUp(why) => return Err(why.into()),
                 Step::Ask => self.route(due).await,
                 Step::Wait => {
@@ -80,23 +70,16 @@ impl Shared {
                                 Input::Answered
                             }
                             Some(Err(failed)) => {
-                                if matches!(failed, Failed::Fault(CallFault::Call(CallError::Stopping))) {
-                                    self.routes.lock().doubt_of(guild, node);
-                                }
                                 let input = input(&failed);
                                 result = Err(failed.into());
                                 input
                             }
                         }
                     }
-                    (None, _) => {
-                        self.routes.lock().doubt_of(guild, node);
-                        Input::Unsent
-                    }
+                    (None, _) => Input::Unsent,
                     (_, None) => Input::Due,
                 },
             };
-            is_in_doubt |= input == Input::Lost;
             let (mut routes, mut budget) = (self.routes.lock(), self.budget.lock());
             step = retry.handle(self.now(), input, &mut routes, &mut budget);
         }
@@ -185,6 +168,7 @@ fn input(failed: &Failed) -> Input {
         Failed::Answer(_) | Failed::Unread => Input::Answered,
         Failed::Fault(fault) => match fault {
             CallFault::Call(error) => match error {
+                CallError::Refused(CommandError::Expired { .. }) => Input::Expired,
                 CallError::Refused(_) => Input::Answered,
                 CallError::Overloaded { retry_after } => Input::Overloaded { retry_after: *retry_after },
                 CallError::Unavailable { .. } => Input::Unavailable,

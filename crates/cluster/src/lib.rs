@@ -86,7 +86,7 @@ mod time;
 
 pub use budget::{BudgetConfig, BudgetSpent, RetryBudget};
 pub use coordinator::{Bell, Coordinator};
-pub use placement::{Change, Joined, Left, Peer, Place, Placement, Revision, UnknownNode};
+pub use placement::{Change, Joined, Leave, Left, Peer, Place, Placement, Revision, UnknownNode};
 pub use retry::{Call, GaveUp, Input, Repeat, Retry, RetryConfig, Step};
 pub use routes::{Learned, Routes, RoutesConfig};
 pub use shard::{SHARDS, Shard};

@@ -42,6 +42,19 @@ pub struct Place {
     pub grant: Grant,
 }
 
+/// What a placement says to one run of a node that may have a guild, or has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leave {
+    /// The guild is to be here, and may be claimed by this grant.
+    Given(Grant),
+    /// It is to be at another node.
+    Elsewhere(Place),
+    /// It is to be at a later run of this node.
+    Outlived,
+    /// No node is alive.
+    Nowhere,
+}
+
 /// A node that is alive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Peer {
@@ -105,6 +118,18 @@ pub enum Change {
     },
 }
 
+impl Leave {
+    /// Whether an owner goes on that claimed its guild by a grant: not if the guild is to be elsewhere, nor by another grant here, for between the
+    /// two it may have been another's, and may have been claimed.
+    pub fn is_for(self, claimed: Grant) -> bool {
+        #[cfg(feature = "defects")]
+        if guildhall_proto::Defect::MovedKept.is_on() {
+            return true;
+        }
+        self == Self::Given(claimed)
+    }
+}
+
 impl Placement {
     /// One without nodes, that will give grants above `above`: above all that the store has seen.
     pub fn new(above: Grant) -> Self {
@@ -126,10 +151,24 @@ impl Placement {
         self.pins.get(&guild).copied().or_else(|| self.shard(Shard::of(guild)))
     }
 
-    /// The leave of one run of a node to claim a guild; `None` if the guild is to be elsewhere, or the node is in a later run. O(log nodes + log pins).
+    /// The grant by which one run of a node may claim a guild, if it [may](Self::leave_to). O(log nodes + log pins).
     pub fn grant(&self, guild: GuildId, node: NodeId, instance: Instance) -> Option<Grant> {
-        let place = self.find(guild).filter(|place| place.node == node)?;
-        self.peer(node).is_some_and(|peer| peer.instance == instance).then_some(place.grant)
+        match self.leave_to(guild, node, instance) {
+            Leave::Given(grant) => Some(grant),
+            Leave::Elsewhere(_) | Leave::Outlived | Leave::Nowhere => None,
+        }
+    }
+
+    /// Whether one run of a node may claim a guild. O(log nodes + log pins).
+    pub fn leave_to(&self, guild: GuildId, node: NodeId, instance: Instance) -> Leave {
+        match self.find(guild) {
+            #[cfg(feature = "defects")]
+            Some(place) if guildhall_proto::Defect::GrantBorrowed.is_on() => Leave::Given(place.grant),
+            Some(place) if place.node != node => Leave::Elsewhere(place),
+            Some(place) if self.peer(node).is_some_and(|peer| peer.instance == instance) => Leave::Given(place.grant),
+            Some(_) => Leave::Outlived,
+            None => Leave::Nowhere,
+        }
     }
 
     /// The row of a shard; `None` while no node is alive.

@@ -75,6 +75,8 @@ pub enum Input {
     Unrouted,
     /// The call is answered, be it with a refusal.
     Answered,
+    /// The call is refused, for the time is over in which its operation id is known: what it came to is forgotten, if it came to anything.
+    Expired,
     /// The node does not have the guild. Nothing happened.
     Moved(Place),
     /// The node has no room for the call. Nothing happened.
@@ -84,7 +86,7 @@ pub enum Input {
     },
     /// The node has the guild, and could not load it. Nothing happened.
     Unavailable,
-    /// The node never heard of the call, or said that it is stopping. Nothing happened.
+    /// There is no link to the node, it never heard of the call, or it says that it is stopping. Nothing happened; the guild may be elsewhere soon.
     Unsent,
     /// The node says that the call came too late. Nothing happened.
     TooLate,
@@ -193,6 +195,7 @@ impl Retry {
             | Input::Chosen(_)
             | Input::Unrouted
             | Input::Answered
+            | Input::Expired
             | Input::Moved(_)
             | Input::Overloaded { .. }
             | Input::Unavailable
@@ -218,6 +221,7 @@ impl Retry {
             Input::Canceled => self.end(Err(GaveUp::Canceled)),
             Input::Due
             | Input::Answered
+            | Input::Expired
             | Input::Moved(_)
             | Input::Overloaded { .. }
             | Input::Unavailable
@@ -229,8 +233,15 @@ impl Retry {
 
     fn out(&mut self, now: Micros, node: NodeId, input: Input, routes: &mut Routes, budget: &mut RetryBudget) -> Step {
         match input {
-            Input::Answered => {
+            Input::Answered | Input::Expired => {
                 routes.answered(self.call.guild, node);
+                #[cfg(feature = "defects")]
+                if guildhall_proto::Defect::ExpiredBelieved.is_on() {
+                    return self.end(Ok(()));
+                }
+                if input == Input::Expired && self.is_in_doubt {
+                    return self.give_up(GaveUp::OutcomeUnknown);
+                }
                 self.end(Ok(()))
             }
             Input::Moved(place) => {
@@ -249,7 +260,10 @@ impl Retry {
                 self.repeat(now, retry_after, GaveUp::Overloaded { retry_after }, budget)
             }
             Input::Unavailable => self.repeat(now, Duration::ZERO, GaveUp::Unavailable, budget),
-            Input::Unsent => self.pause(now, Duration::ZERO, GaveUp::Unavailable),
+            Input::Unsent => {
+                routes.doubt_of(self.call.guild, node);
+                self.pause(now, Duration::ZERO, GaveUp::Unavailable)
+            }
             Input::TooLate => self.give_up(GaveUp::Late),
             #[cfg(feature = "defects")]
             Input::Lost if guildhall_proto::Defect::MessageRepeated.is_on() => {

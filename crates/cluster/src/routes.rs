@@ -67,6 +67,11 @@ impl Routes {
         entry.leads_to()
     }
 
+    /// What was said of a guild under the highest grant, doubted or not; `None` if nothing was, or it is forgotten. O(log entries).
+    pub fn word(&self, guild: GuildId) -> Option<Place> {
+        self.entries.get(&guild)?.word
+    }
+
     /// Somebody says where a guild is. O(log entries).
     pub fn learn(&mut self, guild: GuildId, place: Place) -> Learned {
         let entry = self.entry(guild);
@@ -314,6 +319,8 @@ mod tests {
                             (_, _, seen) => seen,
                         };
                         prop_assert_eq!(routes.find(guild(number)).map(NodeId::get), expected);
+                        let word = model.get(&number).and_then(|known| known.0);
+                        prop_assert_eq!(routes.word(guild(number)).map(|place| place.grant.0), word);
                     }
                 }
             }

@@ -420,8 +420,21 @@ fn a_message_whose_answer_was_lost_is_not_sent_again_and_a_command_is() {
         // What surely was not carried out is sent again whatever it is.
         let mut world = out(repeat, BudgetConfig::default());
         assert_eq!(world.tell(Input::Unsent), Step::Wait);
-        assert_eq!(world.wait(), Step::Send(owner(10).node));
+        // Not where it did not come through, until somebody says again that its guild is there.
+        assert_eq!(world.wait(), Step::Ask);
+        assert_eq!(world.tell(Input::Routed(owner(10))), Step::Send(owner(10).node));
     }
+}
+
+#[test]
+fn what_a_command_came_to_that_has_expired_is_unknown_only_if_it_may_have_come_through_before() {
+    let mut world = out(Repeat::ById, BudgetConfig::default());
+    assert_eq!(world.tell(Input::Expired), Step::Done, "it is refused");
+
+    let mut world = out(Repeat::ById, BudgetConfig::default());
+    assert_eq!(world.tell(Input::Lost), Step::Wait);
+    assert_eq!(world.wait(), Step::Send(owner(10).node));
+    assert_eq!(world.tell(Input::Expired), Step::GiveUp(GaveUp::OutcomeUnknown));
 }
 
 #[test]

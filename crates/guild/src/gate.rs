@@ -25,6 +25,8 @@ pub struct Gate {
     waiting: VecDeque<Turn>,
     admitted: u64,
     bytes: usize,
+    #[cfg(feature = "defects")]
+    view_kept_back: Option<View>,
 }
 
 /// Names one turn of one gate.
@@ -114,13 +116,21 @@ impl Gate {
         admitted
     }
 
-    /// Notes that a turn's records are stored. A turn that has left, or is settled already, is left alone.
-    pub fn settle(&mut self, turn: TurnId) {
+    /// Notes what the store says of a turn's records: that they are stored, or the error, which is handed back. Then neither that turn nor one behind
+    /// it leaves any more, and their owner is to end. A turn that has left, or is settled already, is left alone.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn settle<E>(&mut self, turn: TurnId, stored: Result<(), E>) -> Result<(), E> {
+        #[cfg(feature = "defects")]
+        let stored = if guildhall_proto::Defect::FailureIgnored.is_on() { Ok(()) } else { stored };
+        stored?;
         let first = self.admitted - self.waiting.len() as u64;
         let at = turn.0.checked_sub(first).and_then(|at| usize::try_from(at).ok());
         if let Some(turn) = at.and_then(|at| self.waiting.get_mut(at)) {
             turn.settled = true;
         }
+        Ok(())
     }
 
     /// Lets the next turn out, if its records and those of all turns before it are stored.
@@ -134,9 +144,23 @@ impl Gate {
             return None;
         }
         let outcomes = take(&mut next.outcomes);
-        self.bytes -= next.bytes;
-        self.waiting.pop_front();
+        #[cfg(feature = "defects")]
+        let outcomes = self.misplace_view(outcomes);
+        self.bytes -= self.waiting.pop_front().map_or(0, |turn| turn.bytes);
         Some(outcomes)
+    }
+
+    /// Lets a turn out with another's view.
+    #[cfg(feature = "defects")]
+    fn misplace_view(&mut self, mut outcomes: Outcomes) -> Outcomes {
+        use guildhall_proto::Defect;
+        if let Some(latest) = self.waiting.back().filter(|_| self.waiting.len() > 1 && Defect::ViewBeforeGate.is_on()) {
+            outcomes.view.clone_from(&latest.outcomes.view);
+        }
+        if Defect::ViewAfterAnswer.is_on() {
+            std::mem::swap(&mut self.view_kept_back, &mut outcomes.view);
+        }
+        outcomes
     }
 
     /// Frees the room of turns that have left.
@@ -166,6 +190,8 @@ mod tests {
 
     use super::*;
 
+    const STORED: Result<(), &str> = Ok(());
+
     fn answer(call: u64) -> Effect {
         Effect::Answer(CallId(call), Err(CommandError::UnknownGuild))
     }
@@ -194,9 +220,9 @@ mod tests {
         let (third, _) = gate.admit(&mut vec![record(), answer(3)], None).append.unwrap();
         assert_eq!(released(&mut gate), []);
 
-        gate.settle(third);
+        gate.settle(third, STORED).unwrap();
         assert_eq!(released(&mut gate), []);
-        gate.settle(first);
+        gate.settle(first, STORED).unwrap();
         assert_eq!(released(&mut gate), [1, 2, 3]);
         assert!(gate.is_empty());
     }
@@ -212,10 +238,20 @@ mod tests {
     fn a_turn_settled_twice_or_late_disturbs_nobody() {
         let mut gate = Gate::default();
         let (first, _) = gate.admit(&mut vec![record(), answer(1)], None).append.unwrap();
-        gate.settle(first);
+        gate.settle(first, STORED).unwrap();
         assert_eq!(released(&mut gate), [1]);
         let (_, _) = gate.admit(&mut vec![record(), answer(2)], None).append.unwrap();
-        gate.settle(first);
+        gate.settle(first, STORED).unwrap();
+        assert_eq!(released(&mut gate), []);
+    }
+
+    #[test]
+    fn a_turn_that_the_store_refuses_never_leaves_nor_does_one_behind_it() {
+        let mut gate = Gate::default();
+        let (first, _) = gate.admit(&mut vec![record(), answer(1)], None).append.unwrap();
+        let (second, _) = gate.admit(&mut vec![record(), answer(2)], None).append.unwrap();
+        assert_eq!(gate.settle(first, Err("refused")), Err("refused"));
+        gate.settle(second, STORED).unwrap();
         assert_eq!(released(&mut gate), []);
     }
 
@@ -227,7 +263,7 @@ mod tests {
         assert!(held > 0);
         gate.admit(&mut vec![answer(2)], None);
         assert!(gate.bytes() > held);
-        gate.settle(first);
+        gate.settle(first, STORED).unwrap();
         assert_eq!(released(&mut gate), [1, 2]);
         assert_eq!(gate.bytes(), 0);
     }

@@ -68,6 +68,17 @@ pub struct GuildConfig {
     pub checkpoints: CheckpointConfig,
 }
 
+/// What a guild is wanted for that has no owner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// To create it, if it is not there.
+    Create,
+    /// To change it. If it was deleted, its owner still knows what was answered before, and answers so again.
+    Change,
+    /// To use it; it must be there.
+    Use,
+}
+
 /// Why stored records are not a guild's history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RecoverError {
@@ -203,6 +214,19 @@ impl Guild {
     /// Whether the guild was created, and not deleted since.
     pub fn exists(&self) -> bool {
         matches!(self.life, Life::Alive(_))
+    }
+
+    /// Whether a guild that has come back is to have an owner, for who wants it.
+    pub fn is_worth_owning(&self, purpose: Purpose) -> bool {
+        #[cfg(feature = "defects")]
+        if guildhall_proto::Defect::DeletedForgotten.is_on() && purpose == Purpose::Change {
+            return self.exists();
+        }
+        match purpose {
+            Purpose::Create => true,
+            Purpose::Change => self.exists() || self.was_deleted(),
+            Purpose::Use => self.exists(),
+        }
     }
 
     /// How many sessions are attached.

@@ -63,7 +63,7 @@ mod work;
 
 pub use effect::{Answer, Effect, Tell};
 pub use gate::{Admitted, Gate, Outcomes, TurnId};
-pub use guild::{Guild, GuildConfig, RecoverError};
+pub use guild::{Guild, GuildConfig, Purpose, RecoverError};
 pub use guildhall_proto::{Attached, Reply, SessionRequest};
 pub use input::{Call, CallId, Input, SessionCall, SponsorGone, TypingCall};
 pub use saving::CheckpointConfig;

@@ -11,7 +11,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use guildhall_cluster::{Bell, Coordinator, Placement};
+use guildhall_cluster::{Bell, Coordinator, Leave, Placement};
 use guildhall_proto::{CallError, Grant, GuildId, Instance, NodeId};
 use tokio::sync::{Semaphore, watch};
 
@@ -80,20 +80,14 @@ impl Whereabouts {
 
 impl Membership {
     fn grant(&self, placement: &Placement, guild: GuildId) -> Result<Grant, CallError> {
-        if let Some(grant) = placement.grant(guild, self.node, self.instance) {
-            return Ok(grant);
-        }
-        match placement.find(guild) {
-            Some(place) if place.node != self.node => Err(CallError::Moved { node: place.node, grant: place.grant }),
-            Some(_) => Err(unplaced("a later run of this node has its guilds")),
-            None => Err(unplaced("no node of the cluster is alive")),
-        }
+        granted(placement.leave_to(guild, self.node, self.instance))
     }
 
     fn require(&self, placement: &Placement, live: &Live) -> Result<(), CallError> {
-        match self.grant(placement, live.guild)? == live.grant {
+        let leave = placement.leave_to(live.guild, self.node, self.instance);
+        match leave.is_for(live.grant) {
             true => Ok(()),
-            false => Err(unplaced("the guild was placed anew")),
+            false => Err(granted(leave).err().unwrap_or_else(|| unplaced("the guild was placed anew"))),
         }
     }
 }
@@ -120,6 +114,15 @@ async fn leave_what_is_elsewhere(own: Membership, places: Arc<Places>, mut rung:
 async fn leave(live: Arc<Live>, leaving: Arc<Semaphore>) {
     let _place = leaving.acquire().await.expect("the semaphore is never closed");
     live.leave().await;
+}
+
+fn granted(leave: Leave) -> Result<Grant, CallError> {
+    match leave {
+        Leave::Given(grant) => Ok(grant),
+        Leave::Elsewhere(place) => Err(CallError::Moved { node: place.node, grant: place.grant }),
+        Leave::Outlived => Err(unplaced("a later run of this node has its guilds")),
+        Leave::Nowhere => Err(unplaced("no node of the cluster is alive")),
+    }
 }
 
 fn unplaced(reason: &str) -> CallError {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, Weak};
 
-use guildhall_guild::{Reply, SessionRequest};
+use guildhall_guild::{Purpose, Reply, SessionRequest};
 use guildhall_proto::limits::TYPING_EVERY;
 use guildhall_proto::{
     Actor, CallError, ChannelId, Command, CommandError, Ephemeral, EphemeralKind, GuildId, Millis, OpId, Outcome,
@@ -24,7 +24,7 @@ use crate::live::{self, Live, NoReply, Request};
 use crate::membership::{Membership, Whereabouts};
 use crate::offload::Offload;
 use crate::owner::{SleepError, Surroundings};
-use crate::registry::{Places, Purpose, Registry};
+use crate::registry::{Places, Registry};
 use crate::sponsors::{Sponsoring, Sponsors};
 
 /// A running node. Clones share it. Lives until [`stop`](Self::stop); dropping every handle leaves its guilds running until they sleep.

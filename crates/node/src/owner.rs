@@ -321,8 +321,12 @@ impl Owner {
 
     fn control(&mut self, control: Control) {
         match control {
-            Control::Settled(turn, Ok(())) => self.gate.settle(turn),
-            Control::Settled(_, Err(error)) | Control::Fenced(error) => self.end(End::StoreFailed(error)),
+            Control::Settled(turn, stored) => {
+                if let Err(error) = self.gate.settle(turn, stored) {
+                    self.end(End::StoreFailed(error));
+                }
+            }
+            Control::Fenced(error) => self.end(End::StoreFailed(error)),
             Control::Folded(folded) => {
                 self.guild.handle(self.around.clock.now(), Input::FoldDone(*folded), &mut self.effects);
                 // What came meanwhile may be due as well, and nothing else may come.

@@ -16,6 +16,7 @@ mod sweep;
 use std::sync::Arc;
 use std::time::Duration;
 
+use guildhall_guild::Purpose;
 use guildhall_proto::{CallError, CommandError, GuildId};
 use guildhall_store::{Known, Store};
 use tokio::sync::oneshot;
@@ -44,17 +45,6 @@ pub(crate) struct Registry {
     /// Its drop tells the sweeper that nobody holds the node any more.
     _held: sweep::Held,
     _watching: Watching,
-}
-
-/// What a caller wants of a guild that is not awake.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Purpose {
-    /// To create it, if it is not there.
-    Create,
-    /// To change it. If it was deleted, its owner still knows what was answered before, and answers so again.
-    Change,
-    /// To use it; it must be there.
-    Use,
 }
 
 impl Registry {

@@ -4,10 +4,14 @@
 use std::panic::Location;
 
 mod chronicle;
+mod conduct;
+mod given;
 mod hearing;
 mod ledger;
 
 pub use chronicle::{Annals, Chronicle, Entry, Opening};
+pub(crate) use conduct::Conduct;
+pub(crate) use given::Given;
 pub use hearing::{Begin, EarId, Ears, Heard, Reach};
 pub(crate) use ledger::{By, Ledger, Made, Recovered, Told, Turn};
 
@@ -34,7 +38,7 @@ pub enum Promise {
     Liveness,
     /// Nothing panics.
     Panic,
-    /// A call goes where its guild is by the best that its client knows.
+    /// Who answers for a guild had it from its coordinator, callers are sent where that has placed it, and find it there once it stays.
     Ways,
 }
 

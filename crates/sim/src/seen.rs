@@ -169,6 +169,8 @@ seen! {
     backends_lost: "backend lost";
     /// Calls sent on to where a node said that their guild is.
     redirected: "call redirected";
+    /// Calls that came to a node without their guild though nothing had happened for long: their client had not heard of the last move.
+    missed_in_calm: "guild missed in a calm";
     /// Word of where a guild is that was older than what was known.
     stale_words: "older word of a guild passed over";
     /// Calls whose answer was lost, with their link or their owner.

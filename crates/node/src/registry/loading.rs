@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use guildhall_guild::{CallId, Effect, Guild, GuildConfig, Input};
+use guildhall_guild::{CallId, Effect, Guild, GuildConfig, Input, Purpose};
 use guildhall_proto::{CallError, CommandError, Epoch, Grant, GuildId, Millis, Position};
 use guildhall_ring::{Cursor, latest, ring_within};
 use guildhall_store::{Claim, StoreError};
 
 use super::places::{Load, Places};
 use super::queue::{Queue, Ticket};
-use super::{Purpose, unavailable};
+use super::unavailable;
 use crate::Call;
 use crate::config::{MailboxConfig, NodeConfig};
 use crate::counters::{Counter, Counters};
@@ -166,12 +166,7 @@ impl Loader {
 
     /// Makes what the owner of a guild begins with, if there is something to own.
     fn own(&self, guild: GuildId, purpose: Purpose, grant: Grant, mut state: Guild) -> Result<Box<Parked>, LoadError> {
-        let is_owned = match purpose {
-            Purpose::Create => true,
-            Purpose::Change => state.exists() || state.was_deleted(),
-            Purpose::Use => state.exists(),
-        };
-        if !is_owned {
+        if !state.is_worth_owning(purpose) {
             return Err(LoadError::NotThere);
         }
         let Position { epoch, seq } = state.position();

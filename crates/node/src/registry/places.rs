@@ -15,12 +15,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use guildhall_guild::Purpose;
 use guildhall_proto::{CallError, GuildId};
 use parking_lot::RwLock;
 use tokio::sync::{Notify, SetOnce};
 use tokio::time::Instant;
 
-use super::Purpose;
 use crate::last::Last;
 use crate::live::Live;
 

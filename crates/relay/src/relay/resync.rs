@@ -38,6 +38,8 @@ impl Relay {
             match member(user) {
                 Some(member) => {
                     self.move_user(user, Some(&member.roles), &mut moves);
+                    #[cfg(feature = "defects")]
+                    let outlived = if guildhall_proto::Defect::OutlivedForgotten.is_on() { &[] } else { outlived };
                     let own = self.slots.of_user(user).filter(|idx| outlived.contains(&self.slots.key(*idx)));
                     gone.extend(own.map(|idx| (idx, DetachReason::MemberLeft)));
                 }

@@ -70,6 +70,8 @@ struct Op {
     actor: Actor,
     command: Arc<Command>,
     applied: Option<Applied>,
+    /// The last event that it made at once.
+    event: Option<Arc<Event>>,
     acknowledged: bool,
     refused: Option<(Epoch, CommandError)>,
     /// Its owner carries it out by and by.
@@ -84,6 +86,7 @@ impl Op {
             actor,
             command: Arc::clone(command),
             applied: None,
+            event: None,
             acknowledged: false,
             refused: None,
             under_way: false,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use guildhall_cluster::{GaveUp, Repeat};
 use guildhall_guild::{Answer, Reply};
 use guildhall_proto::limits::CLIENT_OUTCOMES_MAX;
-use guildhall_proto::{Actor, ChannelId, ClientId, Command, CommandError, GuildId, Millis, OpId, Position, UserId};
+use guildhall_proto::{Actor, ChannelId, ClientId, Command, GuildId, Millis, OpId, Position, UserId};
 
 use super::World;
 use super::client::{Ended, Terms, Whose};
@@ -116,7 +116,7 @@ impl World {
 
     /// A call has come to its end.
     pub(super) fn caller_told(&mut self, ended: Ended) -> Result<(), Breach> {
-        let Ended { guild, ask, is_in_doubt, came, begun_well, .. } = ended;
+        let Ended { guild, ask, came, begun_well, .. } = ended;
         if let Some(open) = self.callers.open.get_mut(&guild) {
             *open -= 1;
         }
@@ -128,13 +128,12 @@ impl World {
         Promise::Liveness.require(answer.is_ok() || !begun_well, || {
             format!("nothing goes wrong any more, and a call to guild {guild} comes to {answer:?}")
         })?;
-        if let Ask::Command { op, command, .. } = &ask {
-            let told = told(&answer, is_in_doubt);
+        if let Ask::Command { op, actor, command } = &ask {
+            let told = told(&answer);
             let seen = &mut self.watch.seen;
             seen.unknown_outcomes += u64::from(told == Told::Unknown);
-            seen.expired_in_doubt += u64::from(told == Told::Unknown && answer.is_ok());
             seen.given_up += u64::from(told == Told::Nothing && answer.is_err());
-            self.watch.ledger.told(guild, *op, command, told)?;
+            self.watch.ledger.told(guild, *op, *actor, command, told)?;
         }
         if let Ok(answer) = answer {
             let position = match answer {
@@ -150,14 +149,10 @@ impl World {
 }
 
 /// What a caller knows of its command by what the call came to.
-fn told(came: &Result<Answer, GaveUp>, is_in_doubt: bool) -> Told {
+fn told(came: &Result<Answer, GaveUp>) -> Told {
     match came {
         Ok(Ok(Reply::Outcome(outcome))) => Told::Outcome(*outcome),
         Ok(Ok(Reply::Accepted(_) | Reply::Attached(_))) => Told::Unknown,
-        #[cfg(feature = "defects")]
-        Ok(Err(CommandError::Expired { .. })) if guildhall_proto::Defect::ExpiredBelieved.is_on() => Told::Nothing,
-        // What it came to is forgotten, if it came to anything.
-        Ok(Err(CommandError::Expired { .. })) if is_in_doubt => Told::Unknown,
         Ok(Err(_)) => Told::Nothing,
         Err(GaveUp::OutcomeUnknown | GaveUp::Canceled) => Told::Unknown,
         Err(GaveUp::Overloaded { .. } | GaveUp::Unavailable | GaveUp::Late) => Told::Nothing,

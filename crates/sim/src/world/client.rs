@@ -3,23 +3,21 @@
 //! The nodes of a machine are a cluster of their own, for they share its store: a client keeps routes and a budget for each. Whatever callers,
 //! seats and relays ask of a guild is a call here.
 
-mod naive;
-
 use std::collections::{BTreeMap, BTreeSet};
 
 use guildhall_cluster::{
-    BudgetConfig, Call, GaveUp, Input, Repeat, Retry, RetryBudget, RetryConfig, Routes, RoutesConfig, Step,
+    BudgetConfig, Call, GaveUp, Input, Place, Repeat, Retry, RetryBudget, RetryConfig, Routes, RoutesConfig, Step,
 };
 use guildhall_proto::call::FeedId;
-use guildhall_proto::{GuildId, NodeId};
+use guildhall_proto::{CommandError, GuildId, NodeId};
 
-use super::World;
 use super::message::{Answered, Ask, At, Body, Calling, Happening, NoAnswer};
+use super::node::HEARD_WITHIN;
 use super::wire::{End, Host, Lane, LinkId};
-use crate::check::{Breach, EarId, Promise};
+use super::{World, machine_of};
+use crate::check::{Breach, Conduct, EarId, Promise};
 use crate::dice::Dice;
 use crate::queue::Micros;
-use naive::Naive;
 
 /// One client.
 #[derive(Debug)]
@@ -35,7 +33,7 @@ pub(crate) struct Client {
 struct Ways {
     routes: Routes,
     budget: RetryBudget,
-    naive: Naive,
+    conduct: Conduct,
 }
 
 /// How clients are kept.
@@ -53,8 +51,13 @@ struct Outgoing {
     ask: Ask,
     whose: Whose,
     deadline: Micros,
-    /// Where it is.
-    out: Option<LinkId>,
+    /// Where it is, and since when.
+    out: Option<(LinkId, Micros)>,
+    /// How often it came to a node that does not have its guild, or to none.
+    misses: u32,
+    /// When anything last happened that calls may miss their guild by, if that is long ago.
+    calm: Option<Micros>,
+    /// Whether an answer to it was lost.
     is_in_doubt: bool,
     /// Whether nothing goes wrong since before it began.
     begun_well: bool,
@@ -84,8 +87,6 @@ pub(crate) struct Ended {
     pub(crate) call: u64,
     pub(crate) guild: GuildId,
     pub(crate) ask: Ask,
-    /// Whether an attempt may have been carried out whose answer was lost.
-    pub(crate) is_in_doubt: bool,
     /// Whether nothing went wrong since before it began.
     pub(crate) begun_well: bool,
     pub(crate) came: Result<(Answered, LinkId), GaveUp>,
@@ -109,7 +110,7 @@ impl Client {
         let ways = |_| Ways {
             routes: Routes::new(config.routes),
             budget: RetryBudget::new(config.budget, of_machine(now)),
-            naive: Naive::new(config.routes, config.budget, now),
+            conduct: Conduct::new(config.budget, now),
         };
         Self { clusters: (0..clusters).map(ways).collect(), calls: BTreeMap::new(), linkless: BTreeSet::new() }
     }
@@ -138,16 +139,17 @@ impl World {
     ) -> Result<(), Breach> {
         let Terms { guild, repeat, within } = terms;
         let (now, seed, cluster) = (self.wire.now, self.wire.number(), self.machine_of(guild));
-        let deadline = now.plus(within);
+        let (deadline, calm) = (now.plus(within), self.calm(client, cluster));
         let Client { clusters, calls, .. } = &mut self.clients[number_of(client)];
-        let Ways { routes, budget, naive } = &mut clusters[cluster];
+        let Ways { routes, budget, conduct } = &mut clusters[cluster];
         let begun = Call { guild, repeat, deadline: of_machine(deadline) };
         let config = RetryConfig::default();
         let (retry, step) = Retry::begin(of_machine(now), begun, &config, seed, routes, budget);
-        naive.begins();
-        naive.check(guild, None, step, routes)?;
-        let (out, is_in_doubt, begun_well) = (None, false, self.is_probed);
-        calls.insert(call, Outgoing { retry, guild, ask, whose, deadline, out, is_in_doubt, begun_well });
+        conduct.begins();
+        let (is_in_doubt, begun_well) = (false, self.is_probed);
+        let outgoing =
+            Outgoing { retry, guild, ask, whose, deadline, out: None, misses: 0, calm, is_in_doubt, begun_well };
+        calls.insert(call, outgoing);
         self.wire.later(within, Happening::Due { client, call });
         self.perform_step(client, call, step, None)
     }
@@ -181,7 +183,7 @@ impl World {
                     if self.send_call(client, call, node) {
                         return Ok(());
                     }
-                    self.doubt_of(client, call, index_of(node));
+                    self.goes_nowhere(client, call, node)?;
                     Input::Unsent
                 }
             };
@@ -195,18 +197,30 @@ impl World {
         let Client { clusters, calls, .. } = &mut self.clients[number_of(client)];
         let Some(outgoing) = calls.get_mut(&call) else { return Ok(Step::Wait) };
         let guild = outgoing.guild;
-        let ways = &mut clusters[usize::try_from(guild.get()).unwrap_or(0) % self.machines.len()];
-        let from = outgoing.out.take().map(|link| id_of(link.node));
-        let is_stale = ways.naive.hears(guild, from, input);
-        let step = outgoing.retry.handle(of_machine(now), input, &mut ways.routes, &mut ways.budget);
-        ways.naive.check(guild, Some(input), step, &ways.routes)?;
+        let Ways { routes, budget, conduct } = &mut clusters[machine_of(guild, self.machines.len())];
+        // Calls to other guilds may have displaced what was known of this one.
+        conduct.believes(guild, routes.word(guild), &self.watch.given)?;
+        let is_stale = matches!(input, Input::Moved(place) if is_older(place, routes.word(guild)));
+        match (input, outgoing.out.take()) {
+            (Input::Moved(place), _) => conduct.is_named(guild, place.node),
+            (Input::Answered | Input::Expired, Some((link, _))) => conduct.is_named(guild, id_of(link.node)),
+            // It says that it is stopping.
+            (Input::Unsent, Some((link, _))) => conduct.is_declined(guild, id_of(link.node)),
+            (..) => {}
+        }
+        let step = outgoing.retry.handle(of_machine(now), input, routes, budget);
+        conduct.believes(guild, routes.word(guild), &self.watch.given)?;
+        Promise::Bounds.require(routes.len() <= self.client_config.routes.entries_max, || {
+            format!("a client knows of {} guilds: {:?}", routes.len(), self.client_config.routes)
+        })?;
+        outgoing.misses += u32::from(matches!(input, Input::Moved(_) | Input::Unsent));
         let goes_on = !matches!(step, Step::Done | Step::GiveUp(_));
         Promise::Liveness.require(now < outgoing.deadline || !goes_on, || {
             format!("a call to guild {guild} goes on past its time: {input:?} came, and it does {step:?}")
         })?;
         let is_costly = matches!(input, Input::Overloaded { .. } | Input::Unavailable | Input::Lost);
         if is_costly && step == Step::Wait {
-            ways.naive.repeats(now)?;
+            conduct.repeats(now)?;
         }
         outgoing.is_in_doubt |= input == Input::Lost;
         let has_time = now.plus(LONGEST_PAUSE) < outgoing.deadline;
@@ -217,6 +231,7 @@ impl World {
         seen.budget_spent +=
             u64::from(is_costly && has_time && matches!(step, Step::GiveUp(_)) && goes_by_id(&outgoing.ask));
         seen.answered_in_doubt += u64::from(input == Input::Answered && outgoing.is_in_doubt);
+        seen.expired_in_doubt += u64::from(input == Input::Expired && outgoing.is_in_doubt);
         Ok(step)
     }
 
@@ -241,7 +256,7 @@ impl World {
         self.named += 1;
         let name = FeedId(self.named);
         let Some(outgoing) = self.clients[number_of(client)].calls.get_mut(&call) else { return true };
-        outgoing.out = Some(link);
+        outgoing.out = Some((link, self.wire.now));
         if let Ask::Feed { feed, .. } = &mut outgoing.ask {
             *feed = name;
         }
@@ -258,15 +273,21 @@ impl World {
     pub(super) fn call_answered(&mut self, calling: Calling, answer: Result<Answered, NoAnswer>) -> Result<(), Breach> {
         let Calling { link, call, .. } = calling;
         let client = link.client;
-        if self.outgoing(client, call).is_none_or(|outgoing| outgoing.out != Some(link)) {
+        let Some(Outgoing { guild, out: Some((out, asked)), .. }) = self.outgoing(client, call) else { return Ok(()) };
+        let (guild, asked) = (*guild, *asked);
+        if *out != link {
             return Ok(());
         }
         let (input, answer) = match answer {
-            Ok(answer) => (Input::Answered, Some((answer, link))),
+            Ok(answer) => {
+                self.watch.given.answered(guild, id_of(link.node), asked, HEARD_WITHIN)?;
+                let has_expired = matches!(answer, Answered::Reply(Err(CommandError::Expired { .. })));
+                (if has_expired { Input::Expired } else { Input::Answered }, Some((answer, link)))
+            }
             Err(why) => (input_of(why), None),
         };
-        if answer.is_none() && matches!(input, Input::Unsent) {
-            self.doubt_of(client, call, link.node);
+        if let Input::Moved(place) = input {
+            self.watch.given.said(guild, place)?;
         }
         let step = self.told(client, call, input)?;
         self.perform_step(client, call, step, answer)
@@ -283,7 +304,7 @@ impl World {
         self.clients[number_of(client)].linkless.remove(&call);
         let step = self.told(client, call, Input::Due)?;
         self.watch.seen.timeouts += u64::from(was_out.is_some());
-        if let (Some(link), Step::GiveUp(_)) = (was_out, step) {
+        if let (Some((link, _)), Step::GiveUp(_)) = (was_out, step) {
             self.unlisten(client, call, link);
         }
         self.perform_step(client, call, step, None)
@@ -292,7 +313,7 @@ impl World {
     /// Nobody wants a call's answer any more.
     pub(super) fn cancel_call(&mut self, client: Host, call: u64) -> Result<(), Breach> {
         let was_out = self.outgoing(client, call).and_then(|outgoing| outgoing.out);
-        if let Some(link) = was_out {
+        if let Some((link, _)) = was_out {
             self.unlisten(client, call, link);
         }
         let step = self.told(client, call, Input::Canceled)?;
@@ -312,8 +333,13 @@ impl World {
 
     fn end_call(&mut self, client: Host, call: u64, came: Result<(Answered, LinkId), GaveUp>) -> Result<(), Breach> {
         let Some(ended) = self.clients[number_of(client)].calls.remove(&call) else { return Ok(()) };
-        let Outgoing { guild, ask, whose, is_in_doubt, begun_well, .. } = ended;
-        let ended = Ended { client, call, guild, ask, is_in_doubt, begun_well, came };
+        let Outgoing { guild, ask, whose, misses, calm, begun_well, .. } = ended;
+        let stirred = self.stirred[self.machine_of(guild)];
+        Promise::Ways.require(misses <= MISSES_MAX || calm != Some(stirred), || {
+            format!("a call to guild {guild} has missed it {misses} times, though all is calm since {} µs", stirred.0)
+        })?;
+        self.watch.seen.missed_in_calm += u64::from(misses > 0 && calm == Some(stirred));
+        let ended = Ended { client, call, guild, ask, begun_well, came };
         match whose {
             Whose::Caller => self.caller_told(ended),
             Whose::Seat(seat) => self.seat_told(seat, ended),
@@ -343,7 +369,7 @@ impl World {
         let client = link.client;
         self.doubt(client, link.node);
         let calls = self.clients[number_of(client)].calls.iter();
-        let lost = calls.filter(|(_, outgoing)| outgoing.out == Some(link));
+        let lost = calls.filter(|(_, outgoing)| outgoing.out.is_some_and(|(out, _)| out == link));
         let lost: Vec<u64> = lost.map(|(call, _)| *call).collect();
         for call in lost {
             let step = self.told(client, call, Input::Lost)?;
@@ -355,27 +381,52 @@ impl World {
     /// A client doubts all that a node is said to have.
     fn doubt(&mut self, client: Host, node: usize) {
         let machine = self.nodes[node].machine;
-        let Ways { routes, naive, .. } = &mut self.clients[number_of(client)].clusters[machine];
+        let Ways { routes, conduct, .. } = &mut self.clients[number_of(client)].clusters[machine];
         routes.doubt(id_of(node));
-        naive.doubts(id_of(node));
+        conduct.is_unlinked(id_of(node));
     }
 
-    /// A client doubts that a node has the guild of a call.
-    fn doubt_of(&mut self, client: Host, call: u64, node: usize) {
-        let Some(guild) = self.outgoing(client, call).map(|outgoing| outgoing.guild) else { return };
-        let machine = self.nodes[node].machine;
-        let Ways { routes, naive, .. } = &mut self.clients[number_of(client)].clusters[machine];
-        routes.doubt_of(guild, id_of(node));
-        naive.doubts_of(guild, id_of(node));
+    /// A client has no link to the node that a call is to go to.
+    fn goes_nowhere(&mut self, client: Host, call: u64, node: NodeId) -> Result<(), Breach> {
+        let machine = self.nodes[index_of(node)].machine;
+        let Client { clusters, calls, .. } = &mut self.clients[number_of(client)];
+        let guild = calls.get(&call).map(|outgoing| outgoing.guild);
+        guild.map_or(Ok(()), |guild| clusters[machine].conduct.goes_nowhere(guild, node))
     }
 
     /// A relay is told where its guild is now.
-    pub(super) fn route_moved(&mut self, client: Host, guild: GuildId, from: usize, to: guildhall_cluster::Place) {
+    pub(super) fn route_moved(&mut self, client: Host, guild: GuildId, from: usize, to: Place) -> Result<(), Breach> {
         let machine = self.machine_of(guild);
-        let Ways { routes, naive, .. } = &mut self.clients[number_of(client)].clusters[machine];
+        let Ways { routes, conduct, .. } = &mut self.clients[number_of(client)].clusters[machine];
+        conduct.believes(guild, routes.word(guild), &self.watch.given)?;
+        self.watch.seen.stale_words += u64::from(is_older(to, routes.word(guild)));
         routes.moved(guild, id_of(from), to);
-        self.watch.seen.stale_words += u64::from(naive.hears(guild, Some(id_of(from)), Input::Moved(to)));
+        conduct.is_named(guild, to.node);
+        self.watch.given.said(guild, to)?;
+        conduct.believes(guild, routes.word(guild), &self.watch.given)
     }
+
+    /// When anything last happened in a cluster that calls of a client may miss their guild by: `None` if that is not so long ago that all have
+    /// heard of it, or something is still amiss.
+    fn calm(&self, client: Host, machine: usize) -> Option<Micros> {
+        let stirred = self.stirred[machine];
+        let is_well = |node: &usize| {
+            let goes = !self.nodes[*node].has_left && !self.nodes[*node].is_paused();
+            goes && self.wire.link(client, *node).is_some()
+        };
+        let is_calm = self.wire.now >= stirred.plus(HEARD_WITHIN) && self.machines[machine].is_up();
+        (is_calm && self.nodes_of(machine).iter().all(is_well)).then_some(stirred)
+    }
+
+    /// Something happens in a cluster that calls may miss their guild by.
+    pub(super) fn stir(&mut self, machine: usize) {
+        self.stirred[machine] = self.wire.now;
+    }
+}
+
+/// Whether a word is older than what is known.
+fn is_older(word: Place, known: Option<Place>) -> bool {
+    known.is_some_and(|known| known != word && word.grant <= known.grant)
 }
 
 /// The place of a client among all.
@@ -416,5 +467,7 @@ fn input_of(why: NoAnswer) -> Input {
     }
 }
 
+/// How often a call may come to a node that does not have its guild while all is calm: such a node says who has it.
+const MISSES_MAX: u32 = 1;
 /// Longer than any pause that a call makes.
 const LONGEST_PAUSE: Micros = Micros::millis(1_500);

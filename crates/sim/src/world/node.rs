@@ -4,22 +4,25 @@
 //! grant, is in the placement that it has heard of last. One that stands still is taken for dead, its guilds are another's, and it is shut out
 //! by the fence when it goes on.
 
+mod placing;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use guildhall_cluster::{Coordinator, Peer, Placement};
+use guildhall_cluster::{Leave, Placement};
 use guildhall_guild::{Guild, GuildConfig};
 use guildhall_proto::call::FeedId;
 use guildhall_proto::{CommandError, Epoch, Grant, GuildId, Instance, Millis, Position};
 use guildhall_store::{Claim, Known, PendingClaim, Store, StoreError};
 
 use super::World;
-use super::client::{id_of, index_of};
-use super::message::{Answered, Ask, Body, Happening, NoAnswer, Owned};
+use super::client::id_of;
+use super::message::{Answered, Body, Happening, NoAnswer, Owned};
 use super::owner::{Around, End, Owner, OwnerConfig, Posted, reply};
 use super::wire::LinkId;
 use crate::check::{Breach, Promise, Recovered};
 use crate::queue::Micros;
+pub(super) use placing::HEARD_WITHIN;
 
 pub(crate) struct Node {
     number: usize,
@@ -135,26 +138,23 @@ impl Node {
         self.has_left = false;
     }
 
-    /// Which placement it has heard of last, and by which grant it may claim a guild by that.
+    /// Which placement it has heard of last.
     pub(crate) fn placement(&self) -> &Placement {
         &self.placement
     }
 
-    fn grant(&self, guild: GuildId) -> Option<Grant> {
-        let place = self.placement.find(guild)?;
-        #[cfg(feature = "defects")]
-        if guildhall_proto::Defect::GrantBorrowed.is_on() {
-            return Some(place.grant);
-        }
-        self.placement.grant(guild, id_of(self.number), self.instance).filter(|_| place.node == id_of(self.number))
+    /// Whether it may claim a guild, or go on with it.
+    fn leave(&self, guild: GuildId) -> Leave {
+        self.placement.leave_to(guild, id_of(self.number), self.instance)
     }
 
-    /// What it says of a guild that it may not claim.
-    fn not_here(&self, guild: GuildId) -> NoAnswer {
-        match self.placement.find(guild) {
-            _ if self.has_left => NoAnswer::Stopping,
-            Some(place) if place.node != id_of(self.number) => NoAnswer::Moved(place),
-            Some(_) | None => NoAnswer::Unavailable,
+    /// The grant by which it may claim a guild; or what it says of one that it may not claim.
+    fn grant(&self, guild: GuildId) -> Result<Grant, NoAnswer> {
+        match self.leave(guild) {
+            Leave::Given(grant) => Ok(grant),
+            _ if self.has_left => Err(NoAnswer::Stopping),
+            Leave::Elsewhere(place) => Err(NoAnswer::Moved(place)),
+            Leave::Outlived | Leave::Nowhere => Err(NoAnswer::Unavailable),
         }
     }
 
@@ -206,102 +206,6 @@ impl World {
             Ok(())
         };
         self.with_owner(owned, doze).map(drop)
-    }
-
-    /// A node of a process that runs is there, in a run that it was not in before.
-    pub(super) fn join(&mut self, node: usize) {
-        self.named += 1;
-        let Self { nodes, machines, named, .. } = self;
-        let joining = &mut nodes[node];
-        let Some(coordinator) = machines[joining.machine].coordinator() else { return };
-        (joining.instance, joining.has_left) = (Instance(*named), false);
-        coordinator.join(id_of(node), Peer { instance: joining.instance, addresses: Vec::new() });
-        joining.placement = coordinator.placement();
-        let machine = joining.machine;
-        self.ring(machine);
-    }
-
-    /// A node is no part of its cluster any more: it says so itself, or somebody has seen that it is dead.
-    pub(super) fn unjoin(&mut self, node: usize) {
-        let leaving = &self.nodes[node];
-        let machine = leaving.machine;
-        if let Some(coordinator) = self.machines[machine].coordinator() {
-            coordinator.leave(id_of(node), leaving.instance);
-        }
-        self.ring(machine);
-    }
-
-    /// Places a guild at a node of its machine by itself, or with its shard again.
-    pub(super) fn place_guild(&mut self, guild: GuildId, at: Option<usize>) {
-        let machine = self.machine_of(guild);
-        let Some(coordinator) = self.machines[machine].coordinator() else { return };
-        let before = coordinator.placement().find(guild);
-        let placed = match at {
-            // One that is not alive gets nothing.
-            Some(node) => coordinator.pin(guild, id_of(node)).ok(),
-            None => coordinator.unpin(guild),
-        };
-        let is_elsewhere = placed.is_some_and(|placed| before.is_some_and(|before| before.node != placed.node));
-        self.watch.seen.guilds_moved += u64::from(is_elsewhere);
-        self.ring(machine);
-    }
-
-    /// The node that a guild is to be at.
-    pub(super) fn placed(&self, guild: GuildId) -> Option<usize> {
-        let coordinator = self.machines[self.machine_of(guild)].coordinator()?;
-        coordinator.placement().find(guild).map(|place| index_of(place.node))
-    }
-
-    /// Has the nodes of a machine hear, each by and by, that its placement has changed, if it has.
-    fn ring(&mut self, machine: usize) {
-        if !self.machines[machine].has_rung() {
-            return;
-        }
-        let life = self.machines[machine].life;
-        for node in self.nodes_of(machine) {
-            let most = if self.wire.between(Micros(0), Micros(4)).0 == 0 { 1_500_000 } else { 100_000 };
-            let after = self.wire.between(Micros(200), Micros(most));
-            self.wire.later(after, Happening::Bell { node, life });
-        }
-    }
-
-    /// A node hears that the placement has changed: what it has and is not to have any more, it gives up.
-    pub(super) fn hear_bell(&mut self, node: usize, life: u64) -> Result<(), Breach> {
-        let machine = &self.machines[self.nodes[node].machine];
-        let Some(coordinator) = machine.coordinator().filter(|_| machine.life == life) else { return Ok(()) };
-        let placement = coordinator.placement();
-        let hearing = &mut self.nodes[node];
-        let is_alive = placement.peer(id_of(node)).is_some_and(|peer| peer.instance == hearing.instance);
-        hearing.placement = placement;
-        if !is_alive && !hearing.has_left {
-            self.watch.seen.taken_for_dead += 1;
-            self.join(node);
-        }
-        let awake: Vec<Owned> = self.nodes[node].owners().map(|owner| owner.owned).collect();
-        awake.into_iter().try_for_each(|owned| self.leave_if_moved(owned))
-    }
-
-    /// An owner whose guild is to be elsewhere, as far as its node knows, lets out what it has taken and ends. So does one whose guild may be
-    /// claimed by another grant than it was: between the two it may have been another's, of which only the store would tell.
-    fn leave_if_moved(&mut self, owned: Owned) -> Result<(), Breach> {
-        #[cfg(feature = "defects")]
-        if guildhall_proto::Defect::MovedKept.is_on() {
-            return Ok(());
-        }
-        let node = &self.nodes[owned.node];
-        let Some(owner) = node.owner(owned.guild).filter(|owner| owner.owned == owned) else { return Ok(()) };
-        let grant = node.grant(owned.guild);
-        if grant == Some(owner.grant) || owner.is_leaving() {
-            return Ok(());
-        }
-        let why = if grant.is_some() { None } else { Some(node.not_here(owned.guild)) };
-        self.watch.seen.granted_anew += u64::from(grant.is_some());
-        self.watch.seen.zombies += u64::from(!self.watch.ledger.is_latest(owned.guild, owned.epoch));
-        self.with_owner(owned, |owner, around| {
-            owner.leave(why, around);
-            Ok(())
-        })
-        .map(drop)
     }
 
     /// An owner ends before its time.
@@ -366,8 +270,7 @@ impl World {
             self.turn_away(node, &posted, Turned::Away(NoAnswer::TooLate));
             return Ok(());
         }
-        let here = &self.nodes[node];
-        let not_here = if here.grant(guild).is_some() { None } else { Some(here.not_here(guild)) };
+        let not_here = self.nodes[node].grant(guild).err();
         match self.nodes[node].places.get_mut(&guild) {
             Some(Held::Awake(owner)) if owner.is_leaving() => {
                 let why = match not_here {
@@ -407,10 +310,16 @@ impl World {
     fn load(&mut self, node: usize, guild: GuildId, posted: Posted) -> Result<(), Breach> {
         let loading = &self.nodes[node];
         // As it knows it: the store has the last word.
-        let Some(grant) = loading.grant(guild).filter(|_| !loading.has_left) else {
-            let why = loading.not_here(guild);
-            self.turn_away(node, &posted, Turned::Away(why));
-            return Ok(());
+        let grant = match loading.grant(guild) {
+            Ok(_) if loading.has_left => Err(NoAnswer::Stopping),
+            leave => leave,
+        };
+        let grant = match grant {
+            Ok(grant) => grant,
+            Err(why) => {
+                self.turn_away(node, &posted, Turned::Away(why));
+                return Ok(());
+            }
         };
         let machine = &mut self.machines[loading.machine];
         let Some(store) = machine.store() else {
@@ -497,16 +406,11 @@ impl World {
         };
         let (owned, clock) = (Owned { node, guild, epoch: claim.epoch }, clock_of(&claim));
         let is_from_checkpoint = claim.checkpoint.is_some();
-        let (mut state, life) = self.recover(guild, node, grant, claim)?;
+        let mut state = self.recover(guild, node, grant, claim)?;
         self.watch.seen.loaded += 1;
         self.watch.seen.from_checkpoints += u64::from(is_from_checkpoint);
-        self.watch.seen.woken += u64::from(life == Existing::Alive);
-        let creates = waiting.iter().any(Posted::creates);
-        // Of one that was deleted it is known still what was answered before.
-        let asks = waiting.iter().any(|waiting| matches!(waiting.ask, Ask::Command { .. }));
-        #[cfg(feature = "defects")]
-        let asks = asks && !guildhall_proto::Defect::DeletedForgotten.is_on();
-        if life == Existing::Deleted && !asks || life == Existing::Never && !creates {
+        self.watch.seen.woken += u64::from(state.exists());
+        if !waiting.iter().any(|waiting| state.is_worth_owning(waiting.purpose())) {
             drop(state);
             for waiting in waiting {
                 let refusal = if waiting.creates() { Turned::Exists } else { Turned::NoGuild };
@@ -527,7 +431,7 @@ impl World {
     }
 
     /// Brings a guild back from what the store has of it, and holds that against what is known.
-    fn recover(&mut self, guild: GuildId, by: usize, grant: Grant, claim: Claim) -> Result<(Guild, Existing), Breach> {
+    fn recover(&mut self, guild: GuildId, by: usize, grant: Grant, claim: Claim) -> Result<Guild, Breach> {
         let config = self.config.guild.clone();
         let covered = claim.checkpoint.as_ref().map_or((Position::default(), 0), |checkpoint| {
             (checkpoint.structure.position, checkpoint.structure.records)
@@ -540,17 +444,13 @@ impl World {
             let replayed = state.replay(record);
             replayed.map_err(|error| Promise::Durable.breach(format!("guild {guild}: {error}")))?;
         }
+        self.watch.given.claimed(guild, id_of(by), grant)?;
         let found =
             Recovered { guild, by, grant, epoch: claim.epoch, covered, tail: &claim.tail, at: state.position() };
         state.open(claim.epoch);
         // The view says the new epoch; the guild in it is that of the position before.
         self.watch.recovered(&found, state.view().as_ref())?;
-        let existing = match (state.exists(), state.was_deleted()) {
-            (true, _) => Existing::Alive,
-            (false, true) => Existing::Deleted,
-            (false, false) => Existing::Never,
-        };
-        Ok((state, existing))
+        Ok(state)
     }
 
     fn turn_away(&mut self, node: usize, posted: &Posted, turned: Turned) {
@@ -565,14 +465,6 @@ impl World {
         };
         reply(&mut self.wire, posted.calling, answer);
     }
-}
-
-/// Whether a guild exists that was recovered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Existing {
-    Alive,
-    Deleted,
-    Never,
 }
 
 /// Why somebody who waited for a guild is turned away.

@@ -10,7 +10,7 @@ use std::mem::take;
 use std::sync::Arc;
 use std::time::Duration;
 
-use guildhall_guild::{Call, CallId, Effect, Gate, Guild, Input, Outcomes, SessionCall, Tell, TypingCall};
+use guildhall_guild::{Call, CallId, Effect, Gate, Guild, Input, Outcomes, Purpose, SessionCall, Tell, TypingCall};
 use guildhall_members::View;
 use guildhall_proto::call::FeedId;
 use guildhall_proto::{
@@ -98,6 +98,17 @@ impl Posted {
     /// Whether it is to create its guild.
     pub(crate) fn creates(&self) -> bool {
         matches!(&self.ask, Ask::Command { command, .. } if matches!(**command, Command::CreateGuild { .. }))
+    }
+
+    /// What its guild is wanted for.
+    pub(crate) fn purpose(&self) -> Purpose {
+        match &self.ask {
+            Ask::Command { .. } if self.creates() => Purpose::Create,
+            Ask::Command { command, .. } if command.is_durable() => Purpose::Change,
+            Ask::Command { .. } | Ask::Read { .. } | Ask::Typing { .. } | Ask::Session { .. } | Ask::Feed { .. } => {
+                Purpose::Use
+            }
+        }
     }
 
     /// Whether it is for this feed, or for any over this link.
@@ -321,10 +332,6 @@ impl Owner {
             return;
         }
         let view = self.guild.view();
-        #[cfg(feature = "defects")]
-        if guildhall_proto::Defect::ViewBeforeGate.is_on() {
-            self.view = self.guild.view();
-        }
         around.watch.admitted(self.guild.members_digest());
         let admitted = self.gate.admit(&mut self.effects, view);
         around.watch.ledger.admitted(self.id(), self.owned.epoch, Turn::of(take(&mut self.made)));
@@ -373,12 +380,11 @@ impl Owner {
     /// The store has said something. The reason to end, if it has failed.
     pub(crate) fn hear(&mut self, word: Word, around: &mut Around<'_>) -> Result<Option<End>, Breach> {
         match word {
-            Word::Turn(turn, Ok(())) => self.gate.settle(turn),
-            #[cfg(feature = "defects")]
-            Word::Turn(turn, Err(_)) if guildhall_proto::Defect::FailureIgnored.is_on() => self.gate.settle(turn),
-            Word::Turn(_, Err(error)) => {
-                around.watch.seen.fenced += u64::from(matches!(error, StoreError::Fenced { .. }));
-                return Ok(Some(End::StoreFailed(error)));
+            Word::Turn(turn, told) => {
+                if let Err(error) = self.gate.settle(turn, told) {
+                    around.watch.seen.fenced += u64::from(matches!(error, StoreError::Fenced { .. }));
+                    return Ok(Some(End::StoreFailed(error)));
+                }
             }
             Word::Checkpoint(told) => self.saved(told.is_ok(), around),
         }
@@ -400,8 +406,6 @@ impl Owner {
             for event in events {
                 self.ring.append(event);
             }
-            #[cfg(feature = "defects")]
-            let view = self.delay(view);
             self.view = view;
             for (call, answer) in answers {
                 if let Some(calling) = self.calls.remove(&call) {
@@ -417,15 +421,6 @@ impl Owner {
             self.feed_all(around);
         }
         self.check_bounds()
-    }
-
-    /// Publishes each view one turn late.
-    #[cfg(feature = "defects")]
-    fn delay(&mut self, view: Option<View>) -> Option<View> {
-        if !guildhall_proto::Defect::ViewAfterAnswer.is_on() {
-            return view;
-        }
-        std::mem::replace(&mut self.saving.view_kept_back, view)
     }
 
     fn tell(&mut self, tell: Tell, seen: &mut Seen) {

@@ -56,9 +56,9 @@ impl World {
         let client = self.any(1 + self.backends.len()).checked_sub(1).map_or(Host::Callers, Host::Backend);
         let while_ms = self.fault_dice.within(20, 6_000 / self.faults.haste);
         match trouble {
-            Trouble::PowerCut if self.fault_dice.one_in(3) => self.process_ends(machine, End::PowerCut),
+            Trouble::PowerCut if self.fault_dice.one_in(3) => return self.process_ends(machine, End::PowerCut),
             Trouble::PowerCut => self.machines[machine].arm(),
-            Trouble::Kill => self.process_ends(machine, End::Killed),
+            Trouble::Kill => return self.process_ends(machine, End::Killed),
             Trouble::DiskError if self.machines[machine].is_up() => self.machines[machine].fail_once(),
             Trouble::DiskError => {}
             Trouble::SlowDisk => {
@@ -74,7 +74,7 @@ impl World {
                 self.machines[machine].rot();
                 self.disk_well_later(machine, while_ms);
             }
-            Trouble::Pause => self.pause(node, while_ms.max(60)),
+            Trouble::Pause => return self.pause(node, while_ms.max(60)),
             Trouble::CutLink => {
                 self.watch.seen.links_cut += 1;
                 self.wire.cut(client, node, false);
@@ -91,14 +91,14 @@ impl World {
                 // One in four goes back to where its shard is.
                 let to = if self.fault_dice.one_in(4) { None } else { self.fault_dice.one_of(&nodes).copied() };
                 let before = self.placed(guild);
-                self.place_guild(guild, to);
+                self.place_guild(guild, to)?;
                 // Half of them are back before long, perhaps before anybody there has heard that they were gone.
                 if let Some(at) = before.filter(|_| self.fault_dice.one_in(2)) {
                     let after = Micros::millis(self.fault_dice.within(5, 800));
                     self.wire.later(after, Happening::Well(Again::Guild { guild, at }));
                 }
             }
-            Trouble::StopNode => self.stop_node(node, while_ms),
+            Trouble::StopNode => return self.stop_node(node, while_ms),
             Trouble::Retire => {
                 let nth = self.any(self.guilds.len());
                 return self.retire(self.guilds[nth]);
@@ -120,7 +120,7 @@ impl World {
         self.wire.later(Micros::millis(while_ms), Happening::Well(Again::Disk { machine }));
     }
 
-    pub(super) fn well_again(&mut self, again: Again) {
+    pub(super) fn well_again(&mut self, again: Again) -> Result<(), Breach> {
         match again {
             Again::Disk { machine } => {
                 self.machines[machine].slowness = 1;
@@ -129,10 +129,11 @@ impl World {
                 self.machines[machine].attend(&mut self.wire);
             }
             Again::Link { client, node } => self.wire.mend(client, node),
-            Again::Node { node } if self.nodes[node].has_left => self.join(node),
+            Again::Node { node } if self.nodes[node].has_left => return self.join(node),
             Again::Node { .. } => {}
-            Again::Guild { guild, at } => self.place_guild(guild, Some(at)),
+            Again::Guild { guild, at } => return self.place_guild(guild, Some(at)),
         }
+        Ok(())
     }
 
     /// A writer has its turn at the disk; if that fails, the process ends.
@@ -145,24 +146,23 @@ impl World {
         match host.write(log, &mut self.wire) {
             Ok(()) => {
                 self.look_for_claims(machine);
-                return self.machines[machine].check_log(log);
+                self.machines[machine].check_log(log)
             }
             Err(_) if is_armed => {
                 self.watch.seen.power_cuts_at_sync += 1;
-                self.process_ends(machine, End::PowerCut);
+                self.process_ends(machine, End::PowerCut)
             }
             Err(_) => {
                 self.watch.seen.disk_errors += 1;
-                self.process_ends(machine, End::Killed);
+                self.process_ends(machine, End::Killed)
             }
         }
-        Ok(())
     }
 
     /// A process ends, with all its nodes; it starts again.
-    pub(super) fn process_ends(&mut self, machine: usize, end: End) {
+    pub(super) fn process_ends(&mut self, machine: usize, end: End) -> Result<(), Breach> {
         if !self.machines[machine].is_up() {
-            return;
+            return Ok(());
         }
         self.remember(What::Ended { machine, end });
         let Seen { power_cuts, kills, .. } = &mut self.watch.seen;
@@ -182,6 +182,7 @@ impl World {
         let life = self.machines[machine].life;
         let after = self.wire.between(Micros::millis(1), Micros::millis(500));
         self.wire.later(after, Happening::Restart { machine, life });
+        self.note_placement(machine)
     }
 
     pub(super) fn restart(&mut self, machine: usize, life: u64) -> Result<(), Breach> {
@@ -193,7 +194,7 @@ impl World {
             self.machines[machine].arm();
         }
         if self.machines[machine].open(self.wire.clock(), &mut self.watch.seen)? {
-            self.join_all(machine);
+            self.join_all(machine)?;
         } else {
             let after = self.wire.between(Micros::millis(1), Micros::millis(200));
             self.wire.later(after, Happening::Restart { machine, life });
@@ -202,10 +203,8 @@ impl World {
     }
 
     /// The nodes of a process that has begun are there.
-    pub(super) fn join_all(&mut self, machine: usize) {
-        for node in self.nodes_of(machine) {
-            self.join(node);
-        }
+    pub(super) fn join_all(&mut self, machine: usize) -> Result<(), Breach> {
+        self.nodes_of(machine).into_iter().try_for_each(|node| self.join(node))
     }
 
     /// All links of a node end.
@@ -217,10 +216,10 @@ impl World {
     }
 
     /// A node stands still. If another shares its store, it is taken for dead before long, and its guilds are given away.
-    fn pause(&mut self, node: usize, while_ms: u64) {
+    fn pause(&mut self, node: usize, while_ms: u64) -> Result<(), Breach> {
         let machine = self.nodes[node].machine;
         if self.nodes[node].is_paused() || self.nodes[node].has_left || !self.machines[machine].is_up() {
-            return;
+            return Ok(());
         }
         self.watch.seen.pauses += 1;
         self.nodes[node].pause();
@@ -230,9 +229,7 @@ impl World {
         self.wire.later(silent, Happening::Silent { node });
         let stands = |other: usize| !self.nodes[other].is_paused() && !self.nodes[other].has_left;
         let has_others = self.nodes_of(machine).into_iter().any(|other| other != node && stands(other));
-        if has_others && while_ms > 40 {
-            self.unjoin(node);
-        }
+        if has_others && while_ms > 40 { self.unjoin(node) } else { Ok(()) }
     }
 
     /// A node has said nothing for long.
@@ -243,15 +240,16 @@ impl World {
     }
 
     /// A node stops in good order, and comes back by and by.
-    fn stop_node(&mut self, node: usize, while_ms: u64) {
+    fn stop_node(&mut self, node: usize, while_ms: u64) -> Result<(), Breach> {
         let stopping = &self.nodes[node];
         if stopping.is_paused() || stopping.has_left || !self.machines[stopping.machine].is_up() {
-            return;
+            return Ok(());
         }
         self.watch.seen.nodes_stopped += 1;
         self.nodes[node].has_left = true;
-        self.unjoin(node);
+        self.unjoin(node)?;
         self.wire.later(Micros::millis(while_ms), Happening::Well(Again::Node { node }));
+        Ok(())
     }
 
     pub(super) fn unpause(&mut self, node: usize) -> Result<(), Breach> {

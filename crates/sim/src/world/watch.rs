@@ -6,13 +6,14 @@ use guildhall_proto::codec::{Encode, encode_into};
 use guildhall_proto::{GuildId, Position, UserId};
 
 use super::message::Owned;
-use crate::check::{Begin, Breach, EarId, Ears, Heard, Ledger, Reach, Recovered};
+use crate::check::{Begin, Breach, EarId, Ears, Given, Heard, Ledger, Reach, Recovered};
 use crate::dice::Dice;
 use crate::seen::Seen;
 
 pub(crate) struct Watch {
     pub(crate) ledger: Ledger,
     pub(crate) ears: Ears,
+    pub(crate) given: Given,
     pub(crate) seen: Seen,
     pub(crate) digest: Digest,
     /// Reused for what is taken into the digest.
@@ -58,6 +59,7 @@ impl Watch {
         Self {
             ledger: Ledger::default(),
             ears: Ears::default(),
+            given: Given::default(),
             seen: Seen::default(),
             digest: Digest::default(),
             buffer: Vec::new(),

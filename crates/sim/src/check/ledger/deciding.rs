@@ -192,6 +192,7 @@ impl Ledger {
                 let number = made.records.last().map(|record| record.number);
                 asked.require(Promise::Durable, number.is_some() == command.is_durable(), "it is not recorded")?;
                 op.applied = Some(Applied { number, outcome });
+                op.event = made.events.last().cloned();
                 seen.applied += 1;
                 Ok(())
             }

@@ -146,7 +146,7 @@ impl World {
             }
             News::Moved(place) => {
                 self.watch.seen.feeds_moved += 1;
-                self.route_moved(Host::Backend(at.backend), at.guild, link.node, place);
+                self.route_moved(Host::Backend(at.backend), at.guild, link.node, place)?;
                 self.listen_later(at);
                 return Ok(());
             }
@@ -187,8 +187,6 @@ impl World {
         };
         let outlived: Vec<SessionKey> =
             backend.seats.values().filter(is_outlived).filter_map(|seat| seat.key).collect();
-        #[cfg(feature = "defects")]
-        let outlived = if guildhall_proto::Defect::OutlivedForgotten.is_on() { Vec::new() } else { outlived };
         let Some(host) = backend.relay(at) else { return Ok(()) };
         let Some(core) = &mut host.core else { return Ok(()) };
         let position = view.position();

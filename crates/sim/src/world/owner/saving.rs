@@ -18,8 +18,6 @@ use crate::world::wire::Wire;
 pub(super) struct Saving {
     is_under_way: bool,
     next: Option<Box<Checkpoint>>,
-    #[cfg(feature = "defects")]
-    pub(super) view_kept_back: Option<guildhall_members::View>,
 }
 
 impl Saving {
