@@ -63,7 +63,7 @@ impl Owner {
         let mut evicted = Evicted::default();
         if let Some((turn, records)) = admitted.append {
             drop(records);
-            self.gate.settle(turn);
+            self.gate.settle(turn, Ok::<(), std::convert::Infallible>(())).unwrap_or_else(|never| match never {});
         }
         while let Some(outcomes) = self.gate.release() {
             for event in outcomes.events {
