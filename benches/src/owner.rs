@@ -1,6 +1,7 @@
 //! An owner without its shell: guild, gate and ring, driven in turns by whoever measures them.
 
 use std::any::Any;
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use guildhall_guild::{Gate, Guild, Input, ScanJob};
@@ -63,7 +64,7 @@ impl Owner {
         let mut evicted = Evicted::default();
         if let Some((turn, records)) = admitted.append {
             drop(records);
-            self.gate.settle(turn, Ok::<(), std::convert::Infallible>(())).unwrap_or_else(|never| match never {});
+            let Ok(()) = self.gate.settle(turn, Ok::<(), Infallible>(()));
         }
         while let Some(outcomes) = self.gate.release() {
             for event in outcomes.events {

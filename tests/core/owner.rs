@@ -4,6 +4,7 @@ mod recovery;
 mod works;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::convert::Infallible;
 use std::mem::take;
 use std::sync::Arc;
 
@@ -342,7 +343,7 @@ impl Owner {
         let mut waiting: Vec<&mut Held> = self.held.iter_mut().filter(|held| held.unsettled.is_some()).collect();
         let last = waiting.len().saturating_sub(1);
         if let Some(turn) = waiting.get_mut(nth.min(last)).and_then(|held| held.unsettled.take()) {
-            self.gate.settle(turn);
+            let Ok(()) = self.gate.settle(turn, Ok::<(), Infallible>(()));
             seen.settled_out_of_order += u64::from(nth.min(last) > 0);
         }
     }

@@ -136,7 +136,7 @@ impl Owner {
             match word {
                 Word::Turn(turn, records, Ok(())) => {
                     ledger.stored(records);
-                    self.gate.settle(turn);
+                    self.gate.settle(turn, Ok::<_, StoreError>(())).expect("the store has them");
                 }
                 Word::Checkpoint(records, position, told) => {
                     self.saving = false;

@@ -1,6 +1,9 @@
 //! One call on its way: what its pure machine (`guildhall_cluster::Retry`) decides, this performs.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use guildhall_cluster::{Call, Input, Place, Repeat, Retry, Step};
@@ -149,14 +152,14 @@ async fn write(mut sender: LaneSender, has_chunks: bool, chunks: &[Vec<u8>]) -> 
     sender.finish().await
 }
 
-/// Reads the end of an answer of which all has come. It came with the last frame, as a rule; a lane that is dropped before it is read asks the other end to
-/// stop, which costs both a packet for each call.
+/// Reads the end of an answer of which all has come, if that has come too, and waits for nothing. It came with the last frame as a rule; a lane that is
+/// dropped before it is read asks the other end to stop, which costs both a packet for each call.
 pub(crate) async fn end(lane: &mut LaneReceiver) -> Result<(), Failed> {
-    match lane.next().await {
-        // A link that ends now takes nothing from what it has brought.
-        Ok(None) | Err(LaneError::Closed(_) | LaneError::GivenUp) => Ok(()),
-        Ok(Some(frame)) => Err(Failed::Answer(format!("{:?} behind an answer", frame.kind))),
-        Err(error) => Err(Failed::of(&error)),
+    let mut next = pin!(lane.next());
+    match poll_fn(|context| Poll::Ready(next.as_mut().poll(context))).await {
+        Poll::Ready(Ok(Some(frame))) => Err(Failed::Answer(format!("{:?} behind an answer", frame.kind))),
+        // Whatever becomes of the lane takes nothing from what it has brought.
+        Poll::Ready(Ok(None) | Err(_)) | Poll::Pending => Ok(()),
     }
 }
 

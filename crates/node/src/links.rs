@@ -1,6 +1,6 @@
 //! The node's side of links: it takes calls on them, and sends feeds.
 //!
-//! A link has a task that takes its calls, one task for each of these that has to wait for anything, and two that send: events, and what is told of now. Who asks for what its
+//! A link has a task that takes its calls, one task for each of these that is long or has to wait, and two that send: events, and what is told of now. Who asks for what its
 //! role does not allow is refused before anything else ([`Role::may_ask`]); then a call has as long as its caller waits.
 //!
 //! Bounds: of links and of the calls of each, transport's; of feeds [`ServeConfig::feeds_max`] a link; of long requests
@@ -29,7 +29,7 @@ use std::time::Duration;
 use guildhall_proto::{Instance, Millis, NodeId};
 use guildhall_transport::{Accepted, Acceptor, CloseReason, Counters as LinkCounters, Identity, Role};
 use tokio::sync::{Semaphore, watch};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::{JoinHandle, JoinSet, yield_now};
 
 use crate::node::Node;
 use crate::sponsors::Sponsoring;
@@ -178,6 +178,7 @@ async fn serve(served: Arc<Served>, link: Accepted, mut stop: watch::Receiver<()
     });
     // Made once: to wait for these anew with each call would take the link's lock.
     let (mut stopped, mut ended) = (pin!(stop.changed()), pin!(link.closed()));
+    let mut begun = 0_u32;
     loop {
         tokio::select! {
             biased;
@@ -188,7 +189,13 @@ async fn serve(served: Arc<Served>, link: Accepted, mut stop: watch::Receiver<()
             _ = &mut ended => break,
             // Who reads no feeds any more would not be told of that.
             Some(_) = senders.join_next() => link.close(CloseReason::Broken),
-            Ok((answer, request)) = link.next_call() => begin(Arc::clone(&dialer).take(answer, request)).await,
+            Ok((answer, request)) = link.next_call() => {
+                begin(Arc::clone(&dialer).take(answer, request)).await;
+                begun = begun.wrapping_add(1);
+                if begun.is_multiple_of(BEGUN_AT_ONCE) {
+                    yield_now().await;
+                }
+            }
         }
     }
     feeds.end();
@@ -196,6 +203,9 @@ async fn serve(served: Arc<Served>, link: Accepted, mut stop: watch::Receiver<()
     tracing::info!(peer = %peer.identity, node = %peer.node, %closed, "link ended");
     node.link_ended(peer, sessions_kept);
 }
+
+/// Calls that a link begins before whatever these have woken goes on, an owner or what sends their answers: some 50 µs, and one datagram of short answers.
+const BEGUN_AT_ONCE: u32 = 16;
 
 /// Takes a call as far as it goes without waiting, which for most that is read is to its end: to wake a task of its own would take longer. What has to wait goes
 /// on in one, which does not hold the link: what was begun goes on without it.

@@ -104,7 +104,7 @@ impl Endpoint {
         config: TransportConfig,
     ) -> Result<Self, BindError> {
         config.check()?;
-        let socket = socket::bind(address)?;
+        let socket = socket::dialing(address)?;
         let quic = quinn::Endpoint::new(credentials.endpoint(), None, socket, Arc::new(TokioRuntime))?;
         Self::new(quic, credentials, hello, config)
     }
@@ -131,7 +131,7 @@ impl Endpoint {
             .max_incoming(INCOMING_MAX)
             .incoming_buffer_size(INCOMING_BYTES_MAX)
             .incoming_buffer_size_total(INCOMING_TOTAL_BYTES_MAX);
-        let socket = socket::bind(address)?;
+        let socket = socket::listening(address)?;
         let quic = quinn::Endpoint::new(credentials.endpoint(), Some(server), socket, Arc::new(TokioRuntime))?;
         let endpoint = Self::new(quic, credentials, hello, config)?;
         let acceptor = Acceptor::new(Arc::clone(&endpoint.shared));

@@ -322,6 +322,7 @@ impl LaneReceiver {
         loop {
             if let Some(frame) = self.reader.read(&mut self.came).map_err(|error| self.refuse(error))? {
                 self.due = None;
+                self.first_within = None;
                 self.is_first = false;
                 return Ok(Some(frame));
             }

@@ -64,7 +64,11 @@ fn stopped(run: &mut Run) {
         let CaughtUp { sessions, resyncs } = other.end();
         assert_eq!(sessions, SOME, "every session of the other goes on");
         assert!(resyncs > 0, "what stood still was to fall behind");
-        // It has just ended its own.
+        // It has just ended its own, of which the node hears.
+        let begin = Instant::now();
+        while links_ended(&linked, &observer) == stood {
+            assert!(begin.elapsed() < HEARD_WITHIN, "a link that is closed ends");
+        }
         assert_eq!(links_ended(&linked, &observer), stood + 1, "its link stood all the while");
     }
     let sent = talking.end(&linked);
@@ -186,6 +190,8 @@ impl Talking {
 
 const SOME: u64 = 1_000;
 const QUARTER: Duration = Duration::from_millis(250);
+/// Within which a node hears that a link is closed.
+const HEARD_WITHIN: Duration = Duration::from_secs(10);
 /// As long as other rows' messages.
 const PROBE_BYTES: usize = 300;
 /// 200 messages a second of 50 KB: five seconds' are more than a link and a ring hold together.

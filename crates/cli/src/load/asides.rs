@@ -111,6 +111,7 @@ impl Asides {
                         self.calls.carried_out(Count::Presence, Kind::Presence, due);
                     }
                     Err(CallError::Overloaded { retry_after }) => self.calls.refused(due, Some(retry_after)),
+                    Err(CallError::Unavailable { .. } | CallError::Stopping) => self.calls.refused(due, None),
                     Err(error) => self.calls.failed(&error),
                 }
             }
@@ -119,11 +120,12 @@ impl Asides {
     }
 
     /// What sessions must have been told last of each subject, by its place: whether a member is there; and since when somebody types, which they
-    /// alone know: the latest that any of them was told. `None` of what was never set.
+    /// alone know: the latest that any of them was told. `None` of what was never set or told.
     pub(super) fn last(&self, typed: impl Fn(usize) -> Option<u64>) -> Vec<Option<u64>> {
         let mut last: Vec<Option<u64>> = self.typed.iter().map(|_| None).collect();
         for (place, _) in self.subjects.typing().filter(|(place, _)| self.typed[*place].load(Ordering::Relaxed) > 0) {
-            last[place] = Some(typed(place).unwrap_or(0));
+            // Who has typed a moment before, beside another load say, types on, and nobody is told again.
+            last[place] = typed(place);
         }
         for walker in &*self.walkers.lock() {
             last[walker.place] = Some(said(walker.status));

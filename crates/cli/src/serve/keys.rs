@@ -4,6 +4,8 @@
 //! with it then, all others take. Then it signs. Then it is taken for as long as what it has signed may be good, and longer. At any time there are two
 //! at most. Whoever has the file can come back as any session: it is its owner's alone, and in no backup.
 //!
+//! For how long a secret is good that a backend signs is the backend's to say; one that promises longer than a key is taken is refused before its time.
+//!
 //! These are the keys of one node. Several nodes of a cluster must have the same, or what is signed with the keys of one is not taken by whoever has
 //! asked another.
 
@@ -105,6 +107,7 @@ impl Keyring {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 let made = Written { current: Key::made(1, now)?, previous: None, next: None };
                 write(dir, &made)?;
+                tracing::info!(path = %path.display(), "session keys made: no session from before can come back");
                 made
             }
             Err(source) => return Err(InputError::Unreadable { path, source }.into()),
@@ -118,6 +121,8 @@ impl Keyring {
 
     /// Rotates the keys whenever it is time, and puts them in force then. A step that cannot be written is not taken, and tried again.
     pub(super) async fn keep(mut self, clock: impl Fn() -> Millis, put: impl Fn(SecretKeys)) -> Infallible {
+        // Not before anybody can ask.
+        self.told_since = clock();
         loop {
             let Some(due) = self.due() else { pending().await };
             let now = clock();

@@ -87,6 +87,10 @@ impl Dialer {
         answer: &mut LaneSender,
         mut record: Option<&mut Record>,
     ) -> Result<Instant, Unanswered> {
+        let is_short = asked.len() <= BRIEF_BYTES;
+        if !is_short {
+            apart().await;
+        }
         let Ask { within, request: asked } = codec::decode(asked).map_err(|_| Malformed::Request)?;
         if let Some(record) = &mut record {
             record.asks(&asked);
@@ -96,9 +100,8 @@ impl Dialer {
             return Err(CallFault::Denied.into());
         }
         self.served.node.counters().bump(Counter::of_call(call));
-        if !is_brief(&asked) {
-            // On in a task of its own: behind this there may be many chunks.
-            yield_now().await;
+        if is_short && !is_brief(&asked) {
+            apart().await;
         }
         let within = within.duration();
         let deadline = came + within;
@@ -144,6 +147,11 @@ impl Prepared {
     }
 }
 
+/// Goes on in a task of its own, if it is not in one: calls are begun where their link takes them, and this makes the others wait no longer.
+async fn apart() {
+    yield_now().await;
+}
+
 /// Whether a call is done with, or waits for somebody else, before others of its link notice.
 const fn is_brief(asked: &Request) -> bool {
     match asked {
@@ -167,6 +175,9 @@ const fn is_brief(asked: &Request) -> bool {
         | Request::Feed { .. } => false,
     }
 }
+
+/// Of a request that is read, decoded and handed on in a few microseconds.
+const BRIEF_BYTES: usize = 4_096;
 
 /// How long the caller may take to read that there is no answer: its time may be over.
 const FAULT_WITHIN: Duration = Duration::from_secs(5);

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use crate::raw::{answering, connected, framed, greeted, raw, raw_server, sent};
 use crate::table::{Case, cases, halves};
-use crate::world::{Node, PATIENCE, authority, backend, backend_with, counted, node, today, until_counted};
+use crate::world::{Node, PATIENCE, Pair, authority, backend, backend_with, counted, node, pair, today, until_counted};
 
 #[tokio::test]
 async fn whatever_is_wrong_on_a_calls_lane_is_counted_under_its_reason_and_ends_that_lane_alone() {
@@ -96,6 +96,22 @@ async fn half_a_frame_and_then_silence_ends_its_lane_in_time() {
         assert!(matches!(receive.read_to_end(10).await, Err(ReadToEndError::Read(_))), "the peer was not told");
     }
     assert_eq!(counted(&node.endpoint, Counter::LaneSilent), 0);
+}
+
+#[tokio::test]
+async fn the_time_for_a_first_frame_is_not_counted_from_a_later_one() {
+    let first_frame = Duration::from_millis(50);
+    let Pair { dialed, accepted, .. } = pair(TransportConfig { first_frame, ..TransportConfig::default() }).await;
+    let mut push = accepted.push();
+    push.append(Kind::Feed, b"one").unwrap();
+    push.flush().await.unwrap();
+    // A lane is seen once something of it has come, so its first frame is waited for no more.
+    let mut pushed = dialed.next_push().await.unwrap();
+    assert_eq!(pushed.next().await.unwrap().unwrap().body, b"one"[..]);
+    timeout(4 * first_frame, pushed.next()).await.expect_err("what is quiet is left alone");
+    push.append(Kind::Feed, b"two").unwrap();
+    push.flush().await.unwrap();
+    assert_eq!(pushed.next().await.unwrap().unwrap().body, b"two"[..]);
 }
 
 #[tokio::test]
