@@ -131,7 +131,7 @@ fn mark(kind: u64, subject: u64, rest: u64) -> u64 {
 
 /// The mark of what stands at a number: contents of two numbers that were exchanged are noticed in a sum of these.
 pub(crate) fn mark_at(number: Number, of_kind: u64) -> u64 {
-    mark(13, of_kind, number)
+    mark(13, number, of_kind)
 }
 
 fn mark_overwrite(channel: ChannelId, target: OverwriteTarget, after: Option<Overwrite>) -> u64 {
