@@ -105,10 +105,10 @@ impl Drop for Record {
 
 /// What is asked, by the name of the command or of the call.
 fn call(asked: &Request) -> &'static str {
-    match asked {
-        Request::Command { command, .. } => command.name(),
-        other => other.call().name(),
+    if let Request::Command { command, .. } = asked {
+        return command.name();
     }
+    asked.call().name()
 }
 
 /// What no request could be read from.
