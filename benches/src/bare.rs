@@ -1,20 +1,25 @@
 //! Bare QUIC: calls over the library that links use, with nothing of Guildhall in them, between the same processes.
 //!
-//! A call is a stream: as many bytes as a request has, which begin with how many are to be answered; then these. Windows and numbers of streams are
-//! those of links; what each end shows is not looked at, which costs nothing once a connection stands.
+//! A call is a stream: as many bytes as a request has, which begin with how many are to be answered; then these. Windows, numbers of streams and sockets'
+//! buffers are those of links, and like links it answers what waits for nothing where it was taken, and makes a task of the rest; what each end shows is not
+//! looked at, which costs nothing once a connection stands.
 
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::task::Poll;
 
 use guildhall_transport::TransportConfig;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use quinn::{Connection, Endpoint, IdleTimeout, VarInt};
+use quinn::{Connection, Endpoint, EndpointConfig, IdleTimeout, RecvStream, SendStream, TokioRuntime, VarInt};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{WebPkiSupportedAlgorithms, ring, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{DigitallySignedStruct, SignatureScheme};
+use socket2::{Domain, Protocol, Socket, Type};
 use tokio::runtime::Handle;
+use tokio::task::yield_now;
 
 /// A connection to make calls on.
 #[derive(Debug, Clone)]
@@ -39,29 +44,48 @@ pub fn answer(runtime: &Handle, certificate: &str, key: &str) -> SocketAddr {
     let tls = QuicServerConfig::try_from(tls).expect("ring has the suite of QUIC's first packets");
     let mut server = quinn::ServerConfig::with_crypto(Arc::new(tls));
     server.transport_config(Arc::new(transport()));
-    let endpoint = Endpoint::server(server, LOOPBACK.into()).expect("a port is free");
+    let endpoint = endpoint(Some(server));
     let address = endpoint.local_addr().expect("it is bound");
     runtime.spawn(async move {
         while let Some(incoming) = endpoint.accept().await {
             tokio::spawn(async move {
                 let Ok(connection) = incoming.await else { return };
-                while let Ok((mut send, mut receive)) = connection.accept_bi().await {
-                    tokio::spawn(async move {
-                        let request = receive.read_to_end(REQUEST_MAX).await.expect("a request");
-                        let (bytes, _) = request.split_first_chunk().expect("it says how much to answer");
-                        let mut left = u32::from_le_bytes(*bytes) as usize;
-                        while left > 0 {
-                            let some = left.min(FILL.len());
-                            send.write_all(&FILL[..some]).await.expect("somebody reads");
-                            left -= some;
-                        }
-                        send.finish().expect("it was not finished before");
-                    });
+                let mut begun = 0_u32;
+                while let Ok((send, receive)) = connection.accept_bi().await {
+                    let mut call = Box::pin(serve(send, receive));
+                    if poll_fn(|context| Poll::Ready(call.as_mut().poll(context))).await.is_pending() {
+                        tokio::spawn(call);
+                    }
+                    begun = begun.wrapping_add(1);
+                    if begun.is_multiple_of(BEGUN_AT_ONCE) {
+                        yield_now().await;
+                    }
                 }
             });
         }
     });
     address
+}
+
+async fn serve(mut send: SendStream, mut receive: RecvStream) {
+    let request = receive.read_to_end(REQUEST_MAX).await.expect("a request");
+    let (bytes, _) = request.split_first_chunk().expect("it says how much to answer");
+    let mut left = u32::from_le_bytes(*bytes) as usize;
+    while left > 0 {
+        let some = left.min(FILL.len());
+        send.write_all(&FILL[..some]).await.expect("somebody reads");
+        left -= some;
+    }
+    send.finish().expect("it was not finished before");
+}
+
+fn endpoint(server: Option<quinn::ServerConfig>) -> Endpoint {
+    let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP)).expect("a socket");
+    socket.set_recv_buffer_size(BUFFER_BYTES).expect("the system grants what it allows");
+    socket.set_send_buffer_size(BUFFER_BYTES).expect("the system grants what it allows");
+    socket.bind(&SocketAddr::from(LOOPBACK).into()).expect("a port is free");
+    let endpoint = Endpoint::new(EndpointConfig::default(), server, socket.into(), Arc::new(TokioRuntime));
+    endpoint.expect("it is bound")
 }
 
 impl Bare {
@@ -80,7 +104,7 @@ impl Bare {
         let tls = QuicClientConfig::try_from(tls).expect("ring has the suite of QUIC's first packets");
         let mut config = quinn::ClientConfig::new(Arc::new(tls));
         config.transport_config(Arc::new(transport()));
-        let endpoint = Endpoint::client(LOOPBACK.into()).expect("a port is free");
+        let endpoint = endpoint(None);
         let connecting = endpoint.connect_with(config, address, "bare").expect("an address on loopback");
         let connection = runtime.block_on(connecting).expect("somebody answers");
         Self { connection, _endpoint: endpoint }
@@ -158,4 +182,8 @@ impl ServerCertVerifier for Anyone {
 const ALPN: &[u8] = b"bare";
 const LOOPBACK: ([u8; 4], u16) = ([127, 0, 0, 1], 0);
 const REQUEST_MAX: usize = 1 << 20;
+/// Calls that are begun before what sends their answers goes on, as links have it.
+const BEGUN_AT_ONCE: u32 = 16;
+/// In a socket, each way, as links have it.
+const BUFFER_BYTES: usize = 4 << 20;
 static FILL: [u8; 64 << 10] = [7; 64 << 10];

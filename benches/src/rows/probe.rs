@@ -85,7 +85,7 @@ impl<'a> Probed<'a> {
         }
     }
 
-    /// A row that compares two kinds of slices by their p99.
+    /// A row that compares two kinds of slices.
     pub(super) fn row(
         &self,
         name: &str,
@@ -93,21 +93,26 @@ impl<'a> Probed<'a> {
         beside: (&str, &Slices),
         (sizes, what): (&str, &str),
     ) -> Measured {
-        let (beside_name, beside) = beside;
-        let ratios = slices.p99s().into_iter().map(|p99| p99 as f64 / beside.p99());
-        let ours = Sample { middle: slices.p99() / beside.p99(), ..Sample::of(ratios) };
-        let note = format!(
-            "{} ({}); {beside_name}: {} ({}); p99 of the middle slices {} and {} µs",
-            text(&slices.all()),
-            slices.quietness(),
-            text(&beside.all()),
-            beside.quietness(),
-            slices.p99(),
-            beside.p99(),
-        );
-        let what = format!("p99 of 1,000 calls a second, open loop, {what}, as a multiple of that {beside_name}");
-        Measured::new(name, (ours, Unit::Times), sizes, what).unjudged(Slices::unjudged([slices, beside])).note(note)
+        compared(name, slices, beside, sizes, &format!("p99 of 1,000 calls a second, open loop, {what}"))
     }
+}
+
+/// A row that compares two kinds of slices by the p99 of the middle one of each.
+pub(super) fn compared(name: &str, slices: &Slices, beside: (&str, &Slices), sizes: &str, what: &str) -> Measured {
+    let (beside_name, beside) = beside;
+    let ratios = slices.p99s().into_iter().map(|p99| p99 as f64 / beside.p99());
+    let ours = Sample { middle: slices.p99() / beside.p99(), ..Sample::of(ratios) };
+    let note = format!(
+        "{} ({}); {beside_name}: {} ({}); p99 of the middle slices {} and {} µs",
+        text(&slices.all()),
+        slices.quietness(),
+        text(&beside.all()),
+        beside.quietness(),
+        slices.p99(),
+        beside.p99(),
+    );
+    let what = format!("{what}, as a multiple of that {beside_name}");
+    Measured::new(name, (ours, Unit::Times), sizes, what).unjudged(Slices::unjudged([slices, beside])).note(note)
 }
 
 /// Every other call a message, every other a member change.

@@ -4,10 +4,11 @@ use std::time::{Duration, Instant};
 
 use guildhall_proto::Question;
 
+use super::super::probe::compared;
 use super::{Bench, Linked, MEMBERS, Run, alone, count, sample};
-use crate::latency::{Slices, latencies, text};
+use crate::latency::{Slices, latencies};
 use crate::machine::Watch;
-use crate::row::{Measured, Sample, Unit};
+use crate::row::{Measured, Unit};
 use crate::worlds::channel;
 
 /// Long answers, and calls beside them.
@@ -85,24 +86,6 @@ fn scans(run: &mut Run) {
             .reach(2.0),
         );
     }
-}
-
-/// A row that compares the p99 of slices.
-pub(super) fn compared(name: &str, slices: &Slices, beside: (&str, &Slices), sizes: &str, what: &str) -> Measured {
-    let (beside_name, beside) = beside;
-    let ratios = slices.p99s().into_iter().map(|p99| p99 as f64 / beside.p99());
-    let ours = Sample { middle: slices.p99() / beside.p99(), ..Sample::of(ratios) };
-    let note = format!(
-        "{} ({}); {beside_name}: {} ({}); p99 of the middle slices {} and {} µs",
-        text(&slices.all()),
-        slices.quietness(),
-        text(&beside.all()),
-        beside.quietness(),
-        slices.p99(),
-        beside.p99(),
-    );
-    let what = format!("{what}, as a multiple of that {beside_name}");
-    Measured::new(name, (ours, Unit::Times), sizes, what).unjudged(Slices::unjudged([slices, beside])).note(note)
 }
 
 const SECOND: Duration = Duration::from_secs(1);

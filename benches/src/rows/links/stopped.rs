@@ -4,16 +4,17 @@
 //! the one that stands still lags behind its link, and then out of its guild's ring; once it goes on, it has to catch up, over the same link.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use guildhall_client::{BatchSession, Client};
 use guildhall_node::BatchItem;
+use guildhall_proto::limits::PAYLOAD_BYTES_MAX;
 use guildhall_proto::{EventKind, Level};
 use hdrhistogram::Histogram;
 use parking_lot::Mutex;
 
-use super::beside::compared;
+use super::super::probe::compared;
 use super::{Bench, Linked, Run, alone, count, publish};
 use crate::latency::{Slices, latencies, note};
 use crate::machine::Watch;
@@ -54,12 +55,15 @@ fn stopped(run: &mut Run) {
         let other = linked.cluster.backend(linked.node.address, SOME);
         let stood = links_ended(&linked, &observer);
         let before = *resident.get_or_insert_with(|| linked.node.process.resident());
+        let said = talking.bytes();
         other.hold(true);
         for _ in 0..slices {
             linked.slice_of_both(&hearing, &mut during);
             most = most.max(linked.node.process.resident().saturating_sub(before));
         }
         other.hold(false);
+        let missed = talking.bytes() - said;
+        assert!(missed > 2 * GROWN_MAX, "{missed} bytes were published, which is no more than it might have kept");
         linked.runtime.block_on(publish(&linked.guild, LAST_BYTES));
         let CaughtUp { sessions, resyncs } = other.end();
         assert_eq!(sessions, SOME, "every session of the other goes on");
@@ -71,7 +75,8 @@ fn stopped(run: &mut Run) {
         }
         assert_eq!(links_ended(&linked, &observer), stood + 1, "its link stood all the while");
     }
-    let sent = talking.end(&linked);
+    let sent = talking.bytes();
+    talking.end(&linked);
     let sizes = format!(
         "{} sessions at each backend node, {} slices of {QUARTER:?} each; {} MB of messages in all",
         count(SOME),
@@ -89,7 +94,7 @@ fn stopped(run: &mut Run) {
     let grown = most as f64 / f64::from(1 << 20);
     let what =
         "resident memory that the guild node gains while a backend node's process is stopped, and messages go on";
-    let row = Measured::new(MEMORY, (Sample::once(grown), Unit::MiB), sizes, what).reach(64.0);
+    let row = Measured::new(MEMORY, (Sample::once(grown), Unit::MiB), sizes, what).reach((GROWN_MAX >> 20) as f64);
     run.tell(row.note(format!("from {} MiB, before the first stop", resident.unwrap_or_default() >> 20)));
 }
 
@@ -162,29 +167,33 @@ fn due(bytes: &[u8]) -> Option<Duration> {
 /// Long messages that go on until they are told to end.
 struct Talking {
     is_over: Arc<AtomicBool>,
-    task: tokio::task::JoinHandle<u64>,
+    /// Published so far.
+    bytes: Arc<AtomicU64>,
+    task: tokio::task::JoinHandle<()>,
 }
 
 impl Talking {
     fn begin(linked: &Linked) -> Self {
-        let (is_over, guild) = (Arc::new(AtomicBool::new(false)), linked.guild.clone());
-        let over = Arc::clone(&is_over);
+        let (is_over, bytes, guild) = (Arc::new(AtomicBool::new(false)), Arc::default(), linked.guild.clone());
+        let (over, said) = (Arc::clone(&is_over), Arc::<AtomicU64>::clone(&bytes));
         let task = linked.runtime.spawn(async move {
-            let (mut ticks, mut bytes) = (tokio::time::interval(TALK_EVERY), 0);
+            let mut ticks = tokio::time::interval(TALK_EVERY);
             while !over.load(Ordering::Relaxed) {
                 ticks.tick().await;
-                publish(&guild, TALK_BYTES).await;
-                bytes += TALK_BYTES as u64;
+                publish(&guild, PAYLOAD_BYTES_MAX).await;
+                said.fetch_add(PAYLOAD_BYTES_MAX as u64, Ordering::Relaxed);
             }
-            bytes
         });
-        Self { is_over, task }
+        Self { is_over, bytes, task }
     }
 
-    /// How many bytes were published.
-    fn end(self, linked: &Linked) -> u64 {
+    fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    fn end(self, linked: &Linked) {
         self.is_over.store(true, Ordering::Relaxed);
-        linked.runtime.block_on(self.task).expect("messages are accepted")
+        linked.runtime.block_on(self.task).expect("messages are accepted");
     }
 }
 
@@ -194,8 +203,9 @@ const QUARTER: Duration = Duration::from_millis(250);
 const HEARD_WITHIN: Duration = Duration::from_secs(10);
 /// As long as other rows' messages.
 const PROBE_BYTES: usize = 300;
-/// 200 messages a second of 50 KB: five seconds' are more than a link and a ring hold together.
-const TALK_EVERY: Duration = Duration::from_millis(5);
-const TALK_BYTES: usize = 50_000;
+/// 500 messages a second as long as may be: while the other stands still for some five seconds, 150 MB.
+const TALK_EVERY: Duration = Duration::from_millis(2);
+/// What the guild node may gain meanwhile.
+const GROWN_MAX: u64 = 64 << 20;
 /// Items that the consumer reads at once.
 const READ_AT_ONCE: usize = 64;
