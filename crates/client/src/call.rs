@@ -63,6 +63,7 @@ impl Shared {
                 Step::Send(node) => match (self.links.find(node), self.left(deadline)) {
                     (Some(linked), Some(left)) => {
                         let attempted = tokio::select! {
+                            biased;
                             attempted = attempt(linked, left) => Some(attempted),
                             () = until(due) => None,
                         };

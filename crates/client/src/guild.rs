@@ -436,10 +436,9 @@ impl Guild {
 
     async fn ask(&self, repeat: Repeat, request: Request, chunks: Vec<Vec<u8>>) -> Result<Answered, ClientError> {
         let terms = Terms { guild: self.guild, repeat, within: self.within };
-        let asked = Arc::new((request, chunks));
-        let attempt = |linked: Arc<crate::links::Linked>, within| {
-            let asked = Arc::clone(&asked);
-            async move { linked.send(&Ask { within, request: asked.0.clone() }, &asked.1).await }
+        let (request, chunks) = (&request, &chunks[..]);
+        let attempt = |linked: Arc<crate::links::Linked>, within| async move {
+            linked.send(&Ask { within, request: request.clone() }, chunks).await
         };
         self.held.call(terms, attempt).await
     }

@@ -21,7 +21,7 @@ mod unanswered;
 use std::fmt;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -190,7 +190,7 @@ async fn serve(served: Arc<Served>, link: Accepted, mut stop: watch::Receiver<()
             // Who reads no feeds any more would not be told of that.
             Some(_) = senders.join_next() => link.close(CloseReason::Broken),
             Ok((answer, request)) = link.next_call() => {
-                begin(Arc::clone(&dialer).take(answer, request)).await;
+                begin(Box::pin(Arc::clone(&dialer).take(answer, request))).await;
                 begun = begun.wrapping_add(1);
                 if begun.is_multiple_of(BEGUN_AT_ONCE) {
                     yield_now().await;
@@ -209,8 +209,7 @@ const BEGUN_AT_ONCE: u32 = 16;
 
 /// Takes a call as far as it goes without waiting, which for most that is read is to its end: to wake a task of its own would take longer. What has to wait goes
 /// on in one, which does not hold the link: what was begun goes on without it.
-async fn begin(call: impl Future<Output = ()> + Send + 'static) {
-    let mut call = Box::pin(call);
+async fn begin(mut call: Pin<Box<impl Future<Output = ()> + Send + 'static>>) {
     // One that panics ends alone, as it would in its task.
     let begun = poll_fn(|context| Poll::Ready(catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(context))))).await;
     if let Ok(Poll::Pending) = begun {

@@ -1,16 +1,18 @@
 //! Waiting for no longer than until then, with no timer where there is nothing to wait for.
 
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::Pin;
 use std::task::Poll;
 
 use tokio::time::{Instant, timeout_at};
 
 /// What that comes to; `None` if it has not come to it by the deadline, if there is one. Of what is ready at once, as most that is asked of a link is, neither a timer is made nor the
-/// clock read.
-pub async fn in_time<F: Future>(deadline: impl FnOnce() -> Option<Instant>, future: F) -> Option<F::Output> {
-    let mut future = pin!(future);
-    match poll_fn(|context| Poll::Ready(future.as_mut().poll(context))).await {
+/// clock read. It stays where it is pinned: a future that is handed on by value is kept twice by whoever awaits it.
+pub async fn in_time<F: Future + Unpin>(
+    deadline: impl FnOnce() -> Option<Instant>,
+    mut future: F,
+) -> Option<F::Output> {
+    match poll_fn(|context| Poll::Ready(Pin::new(&mut future).poll(context))).await {
         Poll::Ready(output) => Some(output),
         Poll::Pending => match deadline() {
             Some(deadline) => timeout_at(deadline, future).await.ok(),
@@ -22,6 +24,7 @@ pub async fn in_time<F: Future>(deadline: impl FnOnce() -> Option<Instant>, futu
 #[cfg(test)]
 mod tests {
     use std::future::{pending, ready};
+    use std::pin::pin;
     use std::time::Duration;
 
     use super::*;
@@ -38,6 +41,6 @@ mod tests {
             tokio::time::sleep(Duration::from_secs(1)).await;
             2
         };
-        assert_eq!(in_time(|| None, later).await, Some(2));
+        assert_eq!(in_time(|| None, pin!(later)).await, Some(2));
     }
 }

@@ -1,5 +1,6 @@
 //! The two ends of a lane: frames into it, and frames out of it, in order.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -172,7 +173,7 @@ impl LaneSender {
         };
         let mut left = [gathered];
         while !left[0].is_empty() {
-            match in_time(|| Some(Instant::now() + within), stream.write_chunks(&mut left)).await {
+            match in_time(|| Some(Instant::now() + within), pin!(stream.write_chunks(&mut left))).await {
                 Some(written) => drop(written?),
                 None => {
                     self.word = UNREAD;
@@ -336,7 +337,7 @@ impl LaneReceiver {
                     let stalled = is_hurried.then(|| now + *stall_within);
                     (*due).into_iter().chain(stalled).min()
                 };
-                in_time(limit, stream.read_chunk(CHUNK_BYTES_MAX, true)).await
+                in_time(limit, pin!(stream.read_chunk(CHUNK_BYTES_MAX, true))).await
             };
             let read = came.ok_or_else(|| self.late())?;
             match read? {

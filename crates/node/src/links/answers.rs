@@ -3,7 +3,7 @@
 //! Whatever can be read is read from a view, without the guild's owner; only what changes something, or is about a session, is posted to that.
 
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -30,7 +30,8 @@ use crate::pace::spread;
 use crate::reads::{ViewRef, unknown};
 
 impl Dialer {
-    /// Does what is asked, up to where the answer is sent.
+    /// Does what is asked, up to where the answer is sent. What waits lies in boxes: each call is one future, moved when it is begun, and as large as the largest that
+    /// it may come to.
     pub(super) async fn prepare(
         &self,
         asked: Request,
@@ -39,51 +40,39 @@ impl Dialer {
     ) -> Result<Prepared, Unanswered> {
         let (node, deadline) = (&self.served.node, incoming.deadline);
         match asked {
-            Request::Ping => {
-                incoming.nothing().await?;
-                Ok(Prepared::Whole(self.pong()))
-            }
-            Request::Stats => {
-                incoming.nothing().await?;
-                Ok(Prepared::Whole(self.stats()))
-            }
+            Request::Ping => Ok(Prepared::Whole(self.pong())),
+            Request::Stats => Ok(Prepared::Whole(self.stats())),
             Request::Guilds { after, limit } => {
-                incoming.nothing().await?;
                 let (guilds, more) = node.stored_guilds(after, limit.get() as usize)?;
                 Ok(Prepared::Whole(Answer::Guilds { guilds, more }))
             }
             Request::Command { guild, op, actor, command } => {
-                incoming.nothing().await?;
-                change(deadline, outcome(node.call(guild, Call { op, actor, command }))).await
+                change(deadline, Box::pin(outcome(node.call(guild, Call { op, actor, command })))).await
             }
             Request::Import { guild, op, actor } => {
-                let (lines, _place) = incoming.lines().await?;
-                change(deadline, outcome(node.call(guild, Call { op, actor, command: lines.command() }))).await
+                let (lines, _place) = Box::pin(incoming.lines()).await?;
+                change(deadline, Box::pin(outcome(node.call(guild, Call { op, actor, command: lines.command() }))))
+                    .await
             }
             Request::Typing { guild, user, channel } => {
-                incoming.nothing().await?;
-                change(deadline, node.tell_typing(guild, user, channel)).await
+                change(deadline, Box::pin(node.tell_typing(guild, user, channel))).await
             }
             Request::Session { guild, session, request } => {
-                incoming.nothing().await?;
-                change(deadline, node.ask_on_word_of(&self.sponsoring, guild, session, request)).await
+                change(deadline, Box::pin(node.ask_on_word_of(&self.sponsoring, guild, session, request))).await
             }
             Request::Read { guild, freshness, read } => {
-                incoming.nothing().await?;
-                unless_left(answer, deadline, self.read(guild, freshness, read)).await
+                unless_left(answer, deadline, pin!(self.read(guild, freshness, read))).await
             }
             Request::Recipients { guild, freshness, question } => {
-                incoming.nothing().await?;
                 let scan = async {
                     let of = node.readable_as(guild, freshness).await?;
                     let place = self.answer_place()?;
                     let recipients = node.recipients_of(of, question).await?;
                     Ok(Prepared::Users(Answer::Recipients(recipients.as_of()), Users::of(recipients, place)))
                 };
-                unless_left(answer, deadline, scan).await
+                unless_left(answer, deadline, Box::pin(scan)).await
             }
             Request::Export { guild, freshness } => {
-                incoming.nothing().await?;
                 let export = async {
                     let of = node.readable_as(guild, freshness).await?;
                     let view = node.view_in(&of)?;
@@ -91,27 +80,25 @@ impl Dialer {
                     let pieces = Pieces::of(node, &of, view, members)?.of_link(self)?.with_rights().with_bans();
                     Ok(Prepared::Pieces(head, pieces))
                 };
-                unless_left(answer, deadline, export).await
+                unless_left(answer, deadline, Box::pin(export)).await
             }
             Request::Backup => {
-                incoming.nothing().await?;
                 let (store, places) = (Arc::clone(node.store()), &self.served.backups);
                 let archive = Archive::begin(store, node.time(), places, incoming.within)?;
                 Ok(Prepared::Archive(Answer::Archive, archive))
             }
             Request::SecretKeys => {
-                incoming.nothing().await?;
                 let keys = node.session_keys();
                 let (current, previous) = (keys.current().clone(), keys.previous().cloned());
                 Ok(Prepared::Whole(Answer::SecretKeys { current, previous }))
             }
             Request::Feed { guild, feed, past, told_since } => {
-                let (users, place) = incoming.users().await?;
+                let (users, place) = Box::pin(incoming.users()).await?;
                 let past = usize::try_from(past).unwrap_or(usize::MAX);
-                unless_left(answer, deadline, self.open(guild, feed, (past, told_since), (users, place))).await
+                unless_left(answer, deadline, Box::pin(self.open(guild, feed, (past, told_since), (users, place))))
+                    .await
             }
             Request::CloseFeed { feed } => {
-                incoming.nothing().await?;
                 self.feeds.close_for_good(feed);
                 Ok(Prepared::Whole(Answer::FeedClosed))
             }
@@ -142,7 +129,7 @@ impl Dialer {
             Read::MembersById(users) => Members::Of(users.as_slice().to_vec().into_iter()),
             Read::MembersByPrefix { prefix, limit } => {
                 let (prefix, limit) = (prefix.as_str().to_owned(), limit.get() as usize);
-                let (head, found) = node.search(of.clone(), prefix, limit, head).await?;
+                let (head, found) = Box::pin(node.search(of.clone(), prefix, limit, head)).await?;
                 let found = Members::Found(found.into_iter());
                 return Ok(Prepared::Pieces(head, Pieces::of(node, &of, view, found)?));
             }
@@ -210,9 +197,9 @@ async fn outcome(call: impl Future<Output = Result<Outcome, CallError>>) -> Resu
 /// Waits for what a change comes to. Nothing takes that back, so if it is late, nobody knows.
 async fn change(
     deadline: Instant,
-    changing: impl Future<Output = Result<Reply, CallError>>,
+    changing: Pin<Box<impl Future<Output = Result<Reply, CallError>>>>,
 ) -> Result<Prepared, Unanswered> {
-    let reply = timeout_at(deadline, Box::pin(changing)).await.map_err(|_| CallError::OutcomeUnknown)??;
+    let reply = timeout_at(deadline, changing).await.map_err(|_| CallError::OutcomeUnknown)??;
     Ok(Prepared::Whole(Answer::Reply(reply)))
 }
 
@@ -220,19 +207,21 @@ async fn change(
 async fn unless_left(
     answer: &LaneSender,
     deadline: Instant,
-    reading: impl Future<Output = Result<Prepared, Unanswered>>,
+    mut reading: impl Future<Output = Result<Prepared, Unanswered>> + Unpin,
 ) -> Result<Prepared, Unanswered> {
-    let mut reading = pin!(reading);
     // Most reads wait for nothing, and whether they are waited for takes the link's lock.
-    if let Poll::Ready(read) = poll_fn(|context| Poll::Ready(reading.as_mut().poll(context))).await {
+    if let Poll::Ready(read) = poll_fn(|context| Poll::Ready(Pin::new(&mut reading).poll(context))).await {
         return read;
     }
-    tokio::select! {
-        biased;
-        read = reading => read,
-        () = answer.given_up() => Err(Unanswered::Left),
-        () = sleep_until(deadline) => Err(CallFault::TooLate.into()),
-    }
+    let waiting = async {
+        tokio::select! {
+            biased;
+            read = reading => read,
+            () = answer.given_up() => Err(Unanswered::Left),
+            () = sleep_until(deadline) => Err(CallFault::TooLate.into()),
+        }
+    };
+    Box::pin(waiting).await
 }
 
 /// When to ask again for whom so many answers are looked for already: each takes some tens of milliseconds where it is read at once.

@@ -3,6 +3,7 @@
 //! A read is given up when its caller goes away; what changes something goes on, for nobody could tell how far it had come. At the end of the
 //! caller's time either is told what is left to tell, and whoever stalls in the middle of an answer is cut off.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,7 +47,7 @@ impl Dialer {
         let came = Instant::now();
         let counters = self.served.node.counters();
         let mut record = self.operator.clone().map(Record::new);
-        let answered = self.answer(came, &asked.body, request, &mut answer, record.as_mut()).await;
+        let answered = self.answer(came, &asked.body, &mut request, &mut answer, record.as_mut()).await;
         if let Some(record) = &mut record {
             match &answered {
                 Ok(_) => record.answered(),
@@ -67,7 +68,7 @@ impl Dialer {
                 Instant::now() + FAULT_WITHIN
             }
         };
-        let unheard = match in_time(|| Some(deadline), answer.finish()).await {
+        let unheard = match in_time(|| Some(deadline), pin!(answer.finish())).await {
             Some(Ok(())) => return,
             Some(Err(error)) => Unanswered::from(error),
             None => Unanswered::Unread,
@@ -83,7 +84,7 @@ impl Dialer {
         &self,
         came: Instant,
         asked: &[u8],
-        request: LaneReceiver,
+        request: &mut LaneReceiver,
         answer: &mut LaneSender,
         mut record: Option<&mut Record>,
     ) -> Result<Instant, Unanswered> {
@@ -107,15 +108,22 @@ impl Dialer {
         let deadline = came + within;
         let places = [&self.long_requests, &self.served.long_requests];
         let mut incoming = Incoming { lane: request, places, within, deadline };
+        if asked.chunks().is_none() {
+            incoming.nothing().await?;
+        }
         let prepared = self.prepare(asked, &mut incoming, answer).await?;
         if let Some(record) = record {
             record.carried_out(&prepared);
         }
         if let Prepared::Archive(..) = prepared {
             // It has no deadline but each of its parts, as its last.
-            return prepared.send(answer).await.map(|()| Instant::now() + within);
+            return Box::pin(prepared.send(answer)).await.map(|()| Instant::now() + within);
         }
-        let sent = in_time(|| Some(deadline), prepared.send(answer)).await;
+        if let Prepared::Whole(whole) = prepared {
+            answer.append_value(Kind::Answer, &whole)?;
+            return Ok(deadline);
+        }
+        let sent = in_time(|| Some(deadline), Box::pin(prepared.send(answer))).await;
         sent.unwrap_or(Err(Unanswered::Unread)).map(|()| deadline)
     }
 }

@@ -1,5 +1,6 @@
 //! What comes behind a request: a run of chunks, or nothing. Nothing is begun before all of it has come.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use super::unanswered::Unanswered;
 
 /// The rest of a request, and until when its caller waits.
 pub(super) struct Incoming<'a> {
-    pub(super) lane: LaneReceiver,
+    pub(super) lane: &'a mut LaneReceiver,
     /// Leave to take in more than one chunk: of the link, and of the node.
     pub(super) places: [&'a Arc<Semaphore>; 2],
     /// How long that was from the beginning.
@@ -30,7 +31,7 @@ impl Incoming<'_> {
     /// Waits for the end of a request behind which nothing may come.
     pub(super) async fn nothing(&mut self) -> Result<(), Unanswered> {
         let deadline = self.deadline;
-        let behind = in_time(|| Some(deadline), self.lane.next()).await.ok_or(CallFault::TooLate)??;
+        let behind = in_time(|| Some(deadline), pin!(self.lane.next())).await.ok_or(CallFault::TooLate)??;
         match behind {
             None => self.in_time(),
             Some(_) => Err(Malformed::Chunks.into()),
@@ -52,7 +53,7 @@ impl Incoming<'_> {
     }
 
     async fn run(&mut self, take: impl FnMut(&[u8]) -> Result<(), ChunkFault>) -> Result<Place, Unanswered> {
-        let place = timeout_at(self.deadline, run(&mut self.lane, self.places, take)).await;
+        let place = timeout_at(self.deadline, run(self.lane, self.places, take)).await;
         let place = place.map_err(|_| CallFault::TooLate)??;
         self.in_time().map(|()| place)
     }
