@@ -7,11 +7,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 use guildhall_client::{Client, ClientConfig, Counter, DeliveryRef, SessionStream};
 use guildhall_node::{NodeConfig, ServeConfig};
+use guildhall_proto::limits::PAYLOAD_BYTES_MAX;
 use guildhall_proto::{EventKind, Hello, Instance, Level, Millis, NodeId, Versions};
 use guildhall_transport::pki::{Authority, Issued, Validity};
 use guildhall_transport::{Credentials, Endpoint, TransportConfig};
@@ -69,10 +71,18 @@ struct BackendOrder {
 /// What a backend node says at its end.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct CaughtUp {
-    /// How many of its sessions have heard the last message.
+    /// How many of its sessions have heard something that was said after it was told to end.
     pub sessions: u64,
     /// How often it fell out of its feed and began again.
     pub resyncs: u64,
+}
+
+/// What sessions of a backend node that is told to end have still to hear.
+struct CatchingUp {
+    /// A permit for each that has.
+    by: Semaphore,
+    /// Something that was said after this, in nanoseconds since 1970.
+    since: AtomicU64,
 }
 
 /// A process that was started.
@@ -260,7 +270,8 @@ fn be_backend(order: BackendOrder) -> anyhow::Result<()> {
         async move { backend.attach(guild_id(1), attach).await }
     });
     // A permit for each session that has caught up.
-    let (caught_up, (stop, stopping)) = (Arc::new(Semaphore::new(0)), watch::channel(false));
+    let caught_up = Arc::new(CatchingUp { by: Semaphore::new(0), since: AtomicU64::new(u64::MAX) });
+    let (stop, stopping) = watch::channel(false);
     let mut hearing = JoinSet::new();
     for session in attached {
         let session = session.context("a session is not attached")?;
@@ -268,9 +279,10 @@ fn be_backend(order: BackendOrder) -> anyhow::Result<()> {
     }
     tell(&())?;
     wait_for_the_end()?;
-    let all = caught_up.acquire_many(u32::try_from(sessions).context("too many sessions")?);
+    caught_up.since.store(unix_nanos(), Ordering::Relaxed);
+    let all = caught_up.by.acquire_many(u32::try_from(sessions).context("too many sessions")?);
     let all = runtime.block_on(async { timeout(CAUGHT_UP_WITHIN, all).await });
-    let sessions = all.map_or(caught_up.available_permits() as u64, |_| sessions);
+    let sessions = all.map_or(caught_up.by.available_permits() as u64, |_| sessions);
     stop.send_replace(true);
     runtime.block_on(hearing.join_all());
     let resyncs = client.counters().of(Counter::RelayResyncs);
@@ -279,14 +291,17 @@ fn be_backend(order: BackendOrder) -> anyhow::Result<()> {
 }
 
 /// Whatever it hears, until it is to stop: where others are slow it may be a gap.
-async fn hear(mut session: SessionStream, caught_up: Arc<Semaphore>, mut stopping: watch::Receiver<bool>) {
-    let mut is_last = false;
+async fn hear(mut session: SessionStream, caught_up: Arc<CatchingUp>, mut stopping: watch::Receiver<bool>) {
+    let mut has_caught_up = false;
     loop {
         let read = session.read(READ_AT_ONCE, |delivery| {
             if let DeliveryRef::Event(event) = delivery
                 && let EventKind::MessagePublished(message) = &event.kind
+                && let Some(said) = said_at(message.payload.bytes())
+                && said > caught_up.since.load(Ordering::Relaxed)
+                && !std::mem::replace(&mut has_caught_up, true)
             {
-                is_last |= message.payload.bytes().len() == LAST_BYTES;
+                caught_up.by.add_permits(1);
             }
         });
         tokio::select! {
@@ -294,9 +309,6 @@ async fn hear(mut session: SessionStream, caught_up: Arc<Semaphore>, mut stoppin
                 return;
             },
             _ = stopping.changed() => break,
-        }
-        if std::mem::take(&mut is_last) {
-            caught_up.add_permits(1);
         }
     }
     session.detach().await.expect("it is attached");
@@ -324,7 +336,23 @@ fn wait_for_the_end() -> anyhow::Result<()> {
 /// Deliveries that a session of a backend node reads at once.
 const READ_AT_ONCE: usize = 64;
 
-/// Of the message by which a backend node knows that it has caught up.
-pub const LAST_BYTES: usize = 8;
+/// A message as long as may be, which tells when it is said.
+pub fn saying_now() -> Vec<u8> {
+    let mut bytes = vec![7; PAYLOAD_BYTES_MAX];
+    bytes[..8].copy_from_slice(&unix_nanos().to_le_bytes());
+    bytes
+}
+
+/// When such a message was said, in nanoseconds since 1970; `None` of another.
+fn said_at(bytes: &[u8]) -> Option<u64> {
+    let (nanos, _) = bytes.split_first_chunk()?;
+    (bytes.len() == PAYLOAD_BYTES_MAX).then(|| u64::from_le_bytes(*nanos))
+}
+
+fn unix_nanos() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is set");
+    u64::try_from(now.as_nanos()).expect("until the year 2554")
+}
+
 /// How long that may take.
 const CAUGHT_UP_WITHIN: Duration = Duration::from_secs(30);

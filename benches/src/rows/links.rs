@@ -6,7 +6,7 @@
 //! |---|---|---|
 //! | `link_member` | 1.05-1.1 × | bare quinn's echo 80-120 µs; two frames encoded, summed and read 1 µs each, a task 1 µs, a route and an attempt 1 µs, a look into a view 0.3 µs |
 //! | `link_publish` | 1.2-1.3 × | the same, and the owner's turn: two wake-ups of tasks, 5-20 µs each where no thread is awake |
-//! | `link_durable` | publish + the commit | the gate holds the answer until the record is synced |
+//! | `link_durable` | ≤ 1.0 × | the gate holds the answer until the record is synced: what a publish takes over a link, and what a commit takes within a node |
 //! | `link_64_calls` | 85-90 % of bare | 270,000 calls/s bare: 7 µs of two processors each; ours adds 0.5-1 µs at both ends |
 //! | `link_deliver_batch` | 100 M/s | an event crosses once: at 100,000 sessions 1,000 events/s, a hundredth of what a link takes; then as beside the node |
 //! | `link_deliver` | 30 M/s | the same |

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use guildhall_node::NodeConfig;
 use guildhall_proto::call::{Answer, Ask, Freshness, Read, Request, Within};
 use guildhall_proto::frame::{self, Kind};
 use guildhall_proto::{Actor, AsOf, ClientId, Command, Millis, OpId, Outcome, Position, Reply, Versions};
@@ -10,12 +11,12 @@ use tokio::task::JoinSet;
 
 use super::{Bench, Linked, MEMBERS, Run, alone, count, member, message, publish, rename, renaming};
 use crate::bare::Bare;
-use crate::latency::{latencies, text};
+use crate::latency::{latencies, note, text};
 use crate::limits;
 use crate::processes::Cluster;
 use crate::row::{Measured, Sample, Unit};
-use crate::shell::{Scratch, guild_id, runtime};
-use crate::worlds::{Random, nick, user};
+use crate::shell::{Disk, Scratch, guild_id, runtime};
+use crate::worlds::{COHORT_ROLES, Random, cohort_roles, nick, user};
 
 /// Calls, one at a time and 64.
 pub(in crate::rows) const CALLS: Bench = Bench { rows: &[alone(MEMBER), alone(PUBLISH), alone(MANY)], run: calls };
@@ -194,7 +195,11 @@ fn durable(run: &mut Run) {
     let linked = Linked { guild: client.guild(guild_id(1)), client, runtime, node, cluster, members };
     let (bare, times) = (linked.bare(), run.size(200));
     let Frames { request, answer } = Frames::of_call(renaming(1, members));
-    let (mut ratios, mut ours, mut echoes, mut commits) = (Vec::new(), latencies_ns(), latencies_ns(), latencies());
+    let beside = Disk::open(&scratch.0.join("beside"), NodeConfig::default());
+    beside.world.fill(guild_id(1), COHORT_ROLES, members, cohort_roles);
+    let mut caller = beside.world.caller();
+    let (mut ratios, mut ours, mut echoes) = (Vec::new(), latencies_ns(), latencies_ns());
+    let (mut commits, mut appends) = (latencies(), latencies());
     // Short turns, for a disk is faster and slower by the second.
     for round in 0..=run.times(70, 10) {
         let guild = linked.guild.clone();
@@ -207,7 +212,13 @@ fn durable(run: &mut Run) {
             let bare = bare.clone();
             async move { bare.call(request, answer).await }
         });
-        let commit = limits::append_and_sync(&scratch.0, COMMIT_BYTES, times);
+        let mut commit = latencies();
+        for _ in 0..times {
+            let begin = Instant::now();
+            beside.world.must(guild_id(1), caller.rename(members));
+            note(begin, &mut commit);
+        }
+        let append = limits::append_and_sync(&scratch.0, COMMIT_BYTES, times);
         // The first warms up.
         if round > 0 {
             let bar = 1.5 * echo.value_at_quantile(0.5) as f64 + 1e3 * commit.value_at_quantile(0.5) as f64;
@@ -215,13 +226,17 @@ fn durable(run: &mut Run) {
             ours.add(took).expect("both resize");
             echoes.add(echo).expect("both resize");
             commits.add(commit).expect("both resize");
+            appends.add(append).expect("both resize");
         }
     }
     let sizes = format!("{} members, {} calls a run", count(members), count(times));
-    let what = "p50 of a member's nick changed by a call to another process, one by one, answered once it is synced, as a multiple of one and a half of bare quinn's echo of the same bytes and the append of 128 bytes to a file with its sync";
+    let what = "p50 of a member's nick changed by a call to another process, one by one, answered once it is synced, as a multiple of what the same change takes from within a node and one and a half of bare quinn's echo of the same bytes";
     let row = Measured::new(DURABLY, (Sample::of(ratios), Unit::Times), sizes, what).reach(1.0);
-    let parts = [text_ns(&ours), text_ns(&echoes), text(&commits)];
-    run.tell(row.note(format!("ours: {}; bare: {}; append: {}", parts[0], parts[1], parts[2])));
+    let (ours, echoes, commits, appends) = (text_ns(&ours), text_ns(&echoes), text(&commits), text(&appends));
+    run.tell(row.note(format!(
+        "ours: {ours}; within a node: {commits}; bare echo: {echoes}; append of {COMMIT_BYTES} bytes to a file, with its sync: {appends}"
+    )));
+    beside.stop();
 }
 
 fn latencies_ns() -> Histogram<u64> {
