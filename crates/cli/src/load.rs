@@ -11,6 +11,7 @@ mod error;
 mod found;
 mod house;
 mod judge;
+mod last;
 mod ledger;
 mod report;
 mod script;
@@ -92,7 +93,8 @@ async fn run(args: &LoadArgs) -> anyhow::Result<Report> {
         let guild = hall.found.id;
         houses.push(House::open(guild, &backends, &hall.ears, args.streams, &mut latencies, &bar).await?);
         let at = (client, &backends[0]);
-        let asides = Asides::open(guild, at, &hall.calls, Arc::clone(&hall.ears.subjects)).await?;
+        let of = (guild, hall.found.at);
+        let asides = Asides::open(of, at, &hall.calls, Arc::clone(&hall.ears.subjects)).await?;
         hall.asides.get_or_init(|| asides);
     }
     bar.finish_and_clear();
@@ -230,7 +232,7 @@ async fn work(args: &LoadArgs, halls: &[Hall]) -> anyhow::Result<Worked> {
     for hall in halls {
         let Hall { found, ears, .. } = hall;
         let listeners = ears.listeners(|seat, channel| found.rights.sees(seat.user, &seat.roles, channel));
-        worked.untold += ears.hear_last(&listeners, |typed| hall.asides().last(typed)).await;
+        worked.untold += ears.hear_last(&listeners, &hall.asides().last()).await;
     }
     Ok(worked)
 }
@@ -272,7 +274,9 @@ fn report(args: &LoadArgs, halls: &[Hall], worked: &Worked, latencies: &mut Late
         report.memory_bytes.checker += sums.bytes;
         report.checks.gaps += sums.gaps;
         report.checks.strange_gaps += sums.gaps_beyond;
-        report.checks.told += sums.told;
+        report.typing_told += sums.typing_told;
+        report.presence_told += sums.presence_told;
+        report.checks.told += sums.typing_told + sums.presence_told;
         report.checks.reordered += sums.backwards;
         report.checks.duplicated += sums.duplicated;
         report.checks.altered += sums.altered;

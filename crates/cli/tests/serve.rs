@@ -147,7 +147,9 @@ fn a_node_is_loaded_and_every_delivery_is_checked() {
     // A bell for each guild, at least.
     assert!(number("events") >= 2_402 && number("due") == number("deliveries"), "{report}");
     // Of the active sessions half hear of one guild, and most of its messages.
-    assert!(number("deliveries") > 600 * 300 / 4 && number("told") > 0, "{report}");
+    assert!(number("deliveries") > 600 * 300 / 4, "{report}");
+    assert!(number("typing_told") > 0 && number("presence_told") > 0, "{report}");
+    assert_eq!(number("told"), number("typing_told") + number("presence_told"), "{report}");
     for (kind, least) in
         [("attach", 600), ("detach", 600), ("publish", 1_200), ("member_change", 1_200), ("deliver", 1_000)]
     {

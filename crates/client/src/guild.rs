@@ -10,7 +10,7 @@ use guildhall_proto::call::{
 };
 use guildhall_proto::limits::MEMBERS_MAX;
 use guildhall_proto::{
-    Actor, AsOf, ChannelId, Command, GuildId, Member, OpId, Outcome, Permissions, Question, Reply, UserId,
+    Actor, AsOf, ChannelId, Command, GuildId, Member, OpId, Outcome, Permissions, Position, Question, Reply, UserId,
 };
 use tokio::time::{Instant, timeout_at};
 
@@ -199,7 +199,8 @@ impl Guild {
         if let Answer::Reply(Reply::Outcome(outcome)) = answer { Ok(outcome) } else { Err(unfit(&answer)) }
     }
 
-    /// Tells that a member types.
+    /// Tells that a member types; as of which position that is told. Within [`TYPING_EVERY`](guildhall_proto::limits::TYPING_EVERY) it is not told
+    /// again, and the position is that of what was told before.
     ///
     /// ```
     /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/node.rs"));
@@ -212,9 +213,10 @@ impl Guild {
     ///
     /// # Errors
     /// [`ClientError`].
-    pub async fn typing(&self, user: UserId, channel: ChannelId) -> Result<(), ClientError> {
+    pub async fn typing(&self, user: UserId, channel: ChannelId) -> Result<Position, ClientError> {
         let request = Request::Typing { guild: self.guild, user, channel };
-        self.ask(Repeat::Freely, request, Vec::new()).await.map(|_| ())
+        let (answer, _) = self.ask(Repeat::Freely, request, Vec::new()).await?;
+        if let Answer::Reply(Reply::Accepted(at)) = answer { Ok(at) } else { Err(unfit(&answer)) }
     }
 
     /// A member, with when that is true.

@@ -91,8 +91,9 @@ The guilds should be there for that alone: members have other nicks and roles af
 check fail. Sessions that are passive, nine in ten unless something else is said, hear messages only if these call them.
 
 Typing and presence have no number in the guild. Of each member, and of each channel in which one types, a session must never be told older than it was; it must be told \
-only what is for it; and it must have been told in the end what was set last, unless it was told a gap. Not judged is whether it was told what was soon set anew, and whether a summary of \
-unread channels came: only that nothing wrong is in that. Nor is what comes while sessions are detached, when all that was due has been checked.";
+only what is for it; and it must have been told in the end what was set last, unless it was told a gap. Of typing that is the last that the node has accepted, by the \
+position that it answers with: from the first event behind the attached sessions on, or, where nothing else happens, 5 seconds after that, for until then somebody may have typed before. \
+Not judged is whether it was told what was soon set anew, and whether a summary of unread channels came: only that nothing wrong is in that. Nor is what comes while sessions are detached, when all that was due has been checked.";
 
 pub(super) const AFTER_HELP: &str = "\
 What is reported (--json; the tables say the same):
@@ -106,7 +107,7 @@ What is reported (--json; the tables say the same):
   gaps, missed sessions were told so many gaps, with so many due deliveries
                under them: they fell behind, and were told
   told         times that sessions were told that somebody types, or is there or
-               not
+               not: typing_told and presence_told
   lost         deliveries due, and neither heard nor under a gap
   duplicated   deliveries heard again
   reordered    deliveries heard after a later one, and older typing or

@@ -11,8 +11,8 @@ use tokio::sync::{Semaphore, watch};
 
 use super::AT_ONCE;
 use super::seat::Seat;
-use super::told::{Subjects, Told, Word, may_be_told};
-use crate::checks::{Number, Progress, Spoken, Waited};
+use super::told::{Subjects, Told, Word};
+use crate::checks::{Number, Progress, Spoken};
 use crate::trial::latency::{Kind, Latencies};
 use crate::trial::tally::{Sound, Tally};
 use crate::trial::tamper::Meddler;
@@ -28,7 +28,7 @@ pub(super) struct Ears {
     /// What the load itself tells of now.
     pub(super) subjects: Arc<Subjects>,
     /// Words of these that were heard by all together.
-    words: Progress,
+    pub(super) words: Progress,
     /// Set before the first message.
     pub(super) pace: OnceLock<Pace>,
     /// Turns of those that are detached at a time.
@@ -75,7 +75,8 @@ pub(super) struct Sums {
     pub(super) gaps: u64,
     /// Those that were not judged: they end behind all that was.
     pub(super) gaps_beyond: u64,
-    pub(super) told: u64,
+    pub(super) typing_told: u64,
+    pub(super) presence_told: u64,
     /// Times that something was told which is older than what was told before.
     pub(super) backwards: u64,
     /// Sessions that have ended.
@@ -201,7 +202,8 @@ impl Ears {
             sums.altered += tally.altered + u64::from(tally.marks != *explained);
             sums.gaps += u64::from(*gaps);
             sums.gaps_beyond += tally.gaps.len() as u64;
-            sums.told += u64::from(told.count);
+            sums.typing_told += u64::from(told.typing);
+            sums.presence_told += u64::from(told.presence);
             sums.backwards += u64::from(told.backwards);
             sums.ended += u64::from(end.is_some());
             sums.bytes +=
@@ -242,51 +244,9 @@ impl Ears {
         }
     }
 
-    fn tell(&self, idx: usize, word: Option<Word>) {
+    pub(super) fn tell(&self, idx: usize, word: Word) {
         self.records[idx].lock().told.hear(word, self.subjects.all().len());
         self.words.add(1);
-    }
-
-    /// Which sessions must in the end have been told of which of the load's own subjects, by their places: those for which it is, and
-    /// whose rights have not changed.
-    pub(super) fn listeners(&self, sees: impl Fn(&Seat, ChannelId) -> bool) -> Vec<(usize, usize)> {
-        let mut listeners = Vec::new();
-        for (idx, seat) in self.seats.iter().enumerate() {
-            for (place, subject) in self.subjects.all().iter().enumerate() {
-                let is_for = may_be_told(seat, Some(subject));
-                if is_for && subject.channel.is_none_or(|channel| seat.keeps && sees(seat, channel)) {
-                    listeners.push((idx, place));
-                }
-            }
-        }
-        listeners
-    }
-
-    /// Waits until these have been told what was set last, but for those that were told a gap, or nothing is told any more; how often somebody was not. What was set last is asked for with
-    /// the latest that any of them was told of a subject.
-    pub(super) async fn hear_last(
-        &self,
-        listeners: &[(usize, usize)],
-        last: impl Fn(&dyn Fn(usize) -> Option<u64>) -> Vec<Option<u64>>,
-    ) -> u64 {
-        loop {
-            let words = self.words.total();
-            let latest: Vec<(usize, Option<u64>)> = listeners
-                .iter()
-                .filter_map(|(idx, place)| {
-                    let record = self.records[*idx].lock();
-                    (!record.has_lost()).then(|| (*place, record.told.latest(*place)))
-                })
-                .collect();
-            let last = last(&|place| latest.iter().filter(|(of, _)| *of == place).filter_map(|(_, told)| *told).max());
-            let untold = latest.iter().filter(|(place, told)| last[*place].is_some() && *told != last[*place]).count();
-            if untold == 0 {
-                return 0;
-            }
-            if let Waited::Stalled(_) = self.words.wait_for(words + 1).await {
-                return untold as u64;
-            }
-        }
     }
 
     pub(super) fn gap(&self, idx: usize, gap: Gap) {
@@ -339,7 +299,7 @@ impl Record {
 
 impl Record {
     /// Whether what is told of now may have been lost to it.
-    fn has_lost(&self) -> bool {
+    pub(super) fn has_lost(&self) -> bool {
         self.gaps > 0 || self.end.is_some()
     }
 }
