@@ -13,6 +13,7 @@ mod house;
 mod judge;
 mod last;
 mod ledger;
+mod pace;
 mod report;
 mod script;
 mod seat;
@@ -41,11 +42,12 @@ use crate::trial::latency::{Kind, Latencies};
 use crate::trial::shape::Shape;
 use asides::Asides;
 use drive::{Calls, Count};
-use ear::{Ears, Pace};
+use ear::Ears;
 use found::{Found, Spread};
 use house::House;
 use judge::Judge;
 use ledger::Ledger;
+use pace::Pace;
 use report::{Counted, Report, Seconds};
 use script::{Changer, Operation, Speaker};
 use told::Subjects;
@@ -190,11 +192,9 @@ async fn open(client: &Client, args: &LoadArgs) -> anyhow::Result<Vec<Hall>> {
 /// Does everything that is done while sessions listen, until all have heard the last of it.
 async fn work(args: &LoadArgs, halls: &[Hall]) -> anyhow::Result<Worked> {
     let (time, begin) = (Duration::from_secs(args.seconds), Instant::now());
-    let pace = |rate: u64| Pace { begin, every_ns: 1e9 * halls.len() as f64 / rate as f64 };
     let bytes = usize::try_from(args.bytes).context("messages longer than memory")?;
     let (over, is_over) = signal::channel(false);
     let (mut watching, mut driving) = (JoinSet::new(), JoinSet::new());
-    let (end, share) = (begin + time, |rate: u64| rate.div_ceil(halls.len() as u64));
     for (idx, hall) in (0..).zip(halls) {
         let Hall { found, calls, ears, asides: _ } = hall;
         let seed = args.seed.wrapping_add(idx);
@@ -204,18 +204,23 @@ async fn work(args: &LoadArgs, halls: &[Hall]) -> anyhow::Result<Worked> {
         let judge = Judge::new(found.rights.clone(), found.channels.clone(), &ears.seats, subjects);
         let watch = Watch::new(Arc::clone(calls), Arc::clone(ears), judge, &found.name);
         watching.spawn(watch.watch(is_over.clone()));
-        let drive = |rate: u64, next: Box<dyn FnMut(u64) -> Option<Operation> + Send>| {
-            let (calls, runtime, pace) = (Arc::clone(calls), Handle::current(), pace(rate));
-            move || calls.drive(&runtime, pace, time, next)
+        let share = |rate: u64| Pace::share((begin, time), rate, (idx, halls.len() as u64));
+        let drive = |pace: Pace, next: Box<dyn FnMut(u64) -> Option<Operation> + Send>| {
+            let (calls, runtime) = (Arc::clone(calls), Handle::current());
+            move || calls.drive(&runtime, pace, next)
         };
-        ears.pace.get_or_init(|| pace(args.messages));
-        driving.spawn(Arc::clone(hall.asides()).type_about(share(args.typing), end));
-        driving.spawn(Arc::clone(hall.asides()).walk_about(share(args.presence), seed, end));
-        if args.messages > 0 {
-            driving.spawn_blocking(drive(args.messages, Box::new(move |number| Some(speaker.publish(number)))));
+        if let Some(pace) = share(args.typing) {
+            driving.spawn(Arc::clone(hall.asides()).type_about(pace));
         }
-        if args.changes > 0 {
-            driving.spawn_blocking(drive(args.changes, Box::new(move |number| changer.change(number))));
+        if let Some(pace) = share(args.presence) {
+            driving.spawn(Arc::clone(hall.asides()).walk_about(pace, seed));
+        }
+        if let Some(pace) = share(args.messages) {
+            ears.pace.get_or_init(|| pace);
+            driving.spawn_blocking(drive(pace, Box::new(move |number| Some(speaker.publish(number)))));
+        }
+        if let Some(pace) = share(args.changes) {
+            driving.spawn_blocking(drive(pace, Box::new(move |number| changer.change(number))));
         }
     }
     driving.spawn(bars::fill(time, "seconds of load"));

@@ -10,7 +10,7 @@ use crate::trial::tamper::Tamper;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct LoadArgs {
-    /// Which guilds; what follows is shared out among them
+    /// Which guilds; what follows is shared out among them: of each rate every guild has its turn
     #[arg(value_name = "GUILD", value_parser = guild_id, required = true)]
     pub(crate) guilds: Vec<GuildId>,
 
@@ -80,7 +80,7 @@ Load guilds at a node that runs: attach sessions, publish and change members at 
 
 This is a backend node, with a backend's certificate: a link, relays here, and sessions beside them. With --backends it is several, with a link and \
 relays each; messages and changes go over the first of these links. Calls begin when they are due, whether or \
-not those before them are answered, and times count from then. At most 1,024 calls of a guild are open at a time; what is due and cannot be begun in \
+not those before them are answered, and times count from then; but of typing, and of members who come and go, one call of a guild at a time. At most 1,024 calls of a guild are open at a time; what is due and cannot be begun in \
 the time that was asked for is counted, and left out.
 
 What every session must hear is worked out from the answers to the calls and from what the guild was before, by the published rule of \

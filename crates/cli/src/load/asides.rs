@@ -9,11 +9,12 @@ use guildhall_client::{Attach, AttachError, Backend, Client, Guild, SessionStrea
 use guildhall_proto::limits::TYPING_EVERY;
 use guildhall_proto::{CallError, GuildId, Level, Position, Status, Subject};
 use parking_lot::Mutex;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::sleep;
 
 use super::drive::{Calls, Count};
 use super::ear::{Parting, parting};
 use super::last::Last;
+use super::pace::Pace;
 use super::told::{Subjects, said};
 use crate::checks::Number;
 use crate::random::Random;
@@ -78,19 +79,11 @@ impl Asides {
         Ok(Arc::new(Self { guild, calls, subjects, began, typed, walkers: Mutex::new(walkers) }))
     }
 
-    /// Has one after the other type, so many a second, until `end`.
-    pub(super) async fn type_about(self: Arc<Self>, rate: u64, end: Instant) {
+    /// Has one after the other type at that pace.
+    pub(super) async fn type_about(self: Arc<Self>, pace: Pace) {
         let typing: Vec<(usize, Subject)> = self.subjects.typing().collect();
-        if typing.is_empty() || rate == 0 {
-            return;
-        }
-        let mut ticks = interval(Duration::from_secs(1) / u32::try_from(rate).unwrap_or(u32::MAX));
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        for (place, subject) in typing.iter().cycle() {
-            let due = ticks.tick().await.into_std();
-            if due >= end {
-                return;
-            }
+        for (number, (place, subject)) in (0..pace.count()).zip(typing.iter().cycle()) {
+            let Some(due) = self.calls.wait(pace, number).await else { return };
             let channel = subject.channel.expect("who types does so in a channel");
             let begun = Instant::now();
             match self.guild.typing(subject.user, channel).await {
@@ -105,31 +98,24 @@ impl Asides {
         }
     }
 
-    /// Has one after the other come or go, so many a second, until `end`.
-    pub(super) async fn walk_about(self: Arc<Self>, rate: u64, seed: u64, end: Instant) {
+    /// Has one after the other come or go at that pace.
+    pub(super) async fn walk_about(self: Arc<Self>, pace: Pace, seed: u64) {
         let mut walkers = std::mem::take(&mut *self.walkers.lock());
-        if !walkers.is_empty() && rate > 0 {
-            let mut random = Random::new(seed, WALKING);
-            let mut ticks = interval(Duration::from_secs(1) / u32::try_from(rate).unwrap_or(u32::MAX));
-            ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-            for idx in (0..walkers.len()).cycle() {
-                let due = ticks.tick().await.into_std();
-                if due >= end {
-                    break;
+        let mut random = Random::new(seed, WALKING);
+        for (number, idx) in (0..pace.count()).zip((0..walkers.len()).cycle()) {
+            let Some(due) = self.calls.wait(pace, number).await else { break };
+            let walker = &mut walkers[idx];
+            let others = STATUSES.map(|status| (status != walker.status).then_some(status));
+            let others: Vec<Status> = others.into_iter().flatten().collect();
+            let status = *random.pick(&others).expect("there are several");
+            match walker.session.set_status(status).await {
+                Ok(_) => {
+                    walker.status = status;
+                    self.calls.carried_out(Count::Presence, Kind::Presence, due);
                 }
-                let walker = &mut walkers[idx];
-                let others = STATUSES.map(|status| (status != walker.status).then_some(status));
-                let others: Vec<Status> = others.into_iter().flatten().collect();
-                let status = *random.pick(&others).expect("there are several");
-                match walker.session.set_status(status).await {
-                    Ok(_) => {
-                        walker.status = status;
-                        self.calls.carried_out(Count::Presence, Kind::Presence, due);
-                    }
-                    Err(CallError::Overloaded { retry_after }) => self.calls.refused(due, Some(retry_after)),
-                    Err(CallError::Unavailable { .. } | CallError::Stopping) => self.calls.refused(due, None),
-                    Err(error) => self.calls.failed(&error),
-                }
+                Err(CallError::Overloaded { retry_after }) => self.calls.refused(due, Some(retry_after)),
+                Err(CallError::Unavailable { .. } | CallError::Stopping) => self.calls.refused(due, None),
+                Err(error) => self.calls.failed(&error),
             }
         }
         *self.walkers.lock() = walkers;

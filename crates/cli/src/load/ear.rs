@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Semaphore, watch};
 
 use super::AT_ONCE;
+use super::pace::Pace;
 use super::seat::Seat;
 use super::told::{Subjects, Told, Word};
 use crate::checks::{Number, Progress, Spoken};
@@ -29,7 +30,7 @@ pub(super) struct Ears {
     pub(super) subjects: Arc<Subjects>,
     /// Words of these that were heard by all together.
     pub(super) words: Progress,
-    /// Set before the first message.
+    /// Of messages; set before the first.
     pub(super) pace: OnceLock<Pace>,
     /// Turns of those that are detached at a time.
     detaching: Semaphore,
@@ -58,14 +59,6 @@ pub(super) struct News {
     pub(super) channels: Arc<[ChannelId]>,
 }
 
-/// When what happens at a steady rate is due.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Pace {
-    pub(super) begin: Instant,
-    /// From one to the next.
-    pub(super) every_ns: f64,
-}
-
 /// What all sessions have heard and were told.
 #[derive(Debug, Default)]
 pub(super) struct Sums {
@@ -82,13 +75,6 @@ pub(super) struct Sums {
     /// Sessions that have ended.
     pub(super) ended: u64,
     pub(super) bytes: u64,
-}
-
-impl Pace {
-    /// When the one of this number is due.
-    pub(super) fn due(self, number: u64) -> Instant {
-        self.begin + Duration::from_nanos((self.every_ns * number as f64) as u64)
-    }
 }
 
 impl Ears {
