@@ -51,7 +51,7 @@ use pace::Pace;
 use report::{Counted, Report, Seconds};
 use script::{Changer, Operation, Speaker};
 use told::Subjects;
-use watch::Watch;
+use watch::{Watch, Watched};
 
 pub(crate) use error::LoadError;
 
@@ -67,6 +67,8 @@ struct Hall {
 /// What the work on all guilds came to.
 #[derive(Default)]
 struct Worked {
+    /// With whom each guild's sessions are judged further.
+    judges: Vec<(usize, Judge)>,
     found: Findings,
     late: u64,
     untold: u64,
@@ -102,13 +104,12 @@ async fn run(args: &LoadArgs) -> anyhow::Result<Report> {
     bar.finish_and_clear();
     let attached = begun.elapsed();
 
-    let worked = work(args, &halls).await?;
+    let mut worked = work(args, &halls).await?;
     let ran = begun.elapsed();
     let relays = backends.iter().map(Backend::memory_bytes).sum::<usize>() as u64;
-    let mut report = report(args, &halls, &worked, &mut latencies);
 
     for (hall, house) in halls.iter().zip(houses) {
-        house.close(&mut latencies).await?;
+        house.close(&hall.ears, &mut latencies).await?;
         hall.asides().close().await?;
         let edit = GuildEdit { name: Some(hall.found.name.clone()) };
         hall.found
@@ -118,6 +119,12 @@ async fn run(args: &LoadArgs) -> anyhow::Result<Report> {
             .context("the guild keeps another name")?;
         latencies.add(hall.calls.take_latencies());
     }
+    for (idx, judge) in &mut worked.judges {
+        let Hall { calls, ears, .. } = &halls[*idx];
+        worked.found += judge.judge_rest(calls.ledger.lock().next(), ears.seats.iter().zip(&ears.records));
+    }
+    // Only now: what comes while sessions are detached counts too.
+    let mut report = report(args, &halls, &worked, &mut latencies);
     let counter = |counter| clients.iter().map(|client| client.counters().of(counter)).sum();
     report.counted = Counted {
         relay_resyncs: counter(Counter::RelayResyncs),
@@ -195,7 +202,8 @@ async fn work(args: &LoadArgs, halls: &[Hall]) -> anyhow::Result<Worked> {
     let bytes = usize::try_from(args.bytes).context("messages longer than memory")?;
     let (over, is_over) = signal::channel(false);
     let (mut watching, mut driving) = (JoinSet::new(), JoinSet::new());
-    for (idx, hall) in (0..).zip(halls) {
+    for (at, hall) in halls.iter().enumerate() {
+        let idx = at as u64;
         let Hall { found, calls, ears, asides: _ } = hall;
         let seed = args.seed.wrapping_add(idx);
         let mut speaker = Speaker::new(found, &ears.seats, seed, bytes);
@@ -203,7 +211,7 @@ async fn work(args: &LoadArgs, halls: &[Hall]) -> anyhow::Result<Worked> {
         let subjects = Arc::clone(&ears.subjects);
         let judge = Judge::new(found.rights.clone(), found.channels.clone(), &ears.seats, subjects);
         let watch = Watch::new(Arc::clone(calls), Arc::clone(ears), judge, &found.name);
-        watching.spawn(watch.watch(is_over.clone()));
+        watching.spawn(watch.watch(at, is_over.clone()));
         let share = |rate: u64| Pace::share((begin, time), rate, (idx, halls.len() as u64));
         let drive = |pace: Pace, next: Box<dyn FnMut(u64) -> Option<Operation> + Send>| {
             let (calls, runtime) = (Arc::clone(calls), Handle::current());
@@ -230,7 +238,8 @@ async fn work(args: &LoadArgs, halls: &[Hall]) -> anyhow::Result<Worked> {
     over.send_replace(true);
     let mut worked = Worked::default();
     while let Some(watched) = watching.join_next().await {
-        let (found, late) = watched.context("a watch failed")??;
+        let Watched { idx, judge, found, late } = watched.context("a watch failed")??;
+        worked.judges.push((idx, judge));
         worked.found += found;
         worked.late += late;
     }
@@ -248,7 +257,7 @@ impl Hall {
     }
 }
 
-/// What was counted, but for what is known only in the end.
+/// What was counted once all sessions have ended, but for what is known only in the end.
 fn report(args: &LoadArgs, halls: &[Hall], worked: &Worked, latencies: &mut Latencies) -> Report {
     let mut report = Report {
         guilds: halls.len() as u64,

@@ -93,7 +93,7 @@ check fail. Sessions that are passive, nine in ten unless something else is said
 Typing and presence have no number in the guild. Of each member, and of each channel in which one types, a session must never be told older than it was; it must be told \
 only what is for it; and it must have been told in the end what was set last, unless it was told a gap. Of typing that is the last that the node has accepted, by the \
 position that it answers with: from the first event behind the attached sessions on, or, where nothing else happens, 5 seconds after that, for until then somebody may have typed before. \
-Not judged is whether it was told what was soon set anew, and whether a summary of unread channels came: only that nothing wrong is in that. Nor is what comes while sessions are detached, when all that was due has been checked.";
+Not judged is whether it was told what was soon set anew, and whether a summary of unread channels came: only that nothing wrong is in that. What comes while sessions are detached is checked too: each must be told once that it has ended, and until then whether members are there, but no event.";
 
 pub(super) const AFTER_HELP: &str = "\
 What is reported (--json; the tables say the same):
@@ -123,7 +123,8 @@ What is reported (--json; the tables say the same):
                for ten seconds: then no more calls are begun
   untold       how often a session was not told in the end who types somewhere, or
                whether somebody is there
-  ended        sessions that ended before they were detached
+  ended        sessions that ended before they were detached, or were not told
+               once, and for that reason, that they have
   unexplained  event numbers that no call explains
   failed       calls that the guild refused, or whose outcome is unknown
   operations   for each kind: count, p50_us, p90_us, p99_us, p999_us (of a thousand

@@ -90,7 +90,11 @@ impl Ear {
                     }
                     Some(Delivery::Unread(unread)) => self.record.unread(&unread),
                     Some(Delivery::Ephemeral(ephemeral)) => self.record.tell(&ephemeral),
-                    Some(Delivery::Detached(reason)) => self.record.end(reason, &self.belfry),
+                    Some(Delivery::Detached(reason)) => {
+                        let Self { meddler, record, .. } = &mut self;
+                        meddler.end(|event| record.hear(&Sound::of(event)));
+                        self.record.end(reason, &self.belfry);
+                    }
                     None => break,
                 },
             }

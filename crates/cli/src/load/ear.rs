@@ -1,5 +1,6 @@
 //! The sessions at work: who hears what, noted in a record each; by a task for each session, or by one for all of a guild at a backend node.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -8,12 +9,13 @@ use guildhall_client::{BatchItem, Batches, DeliveryRef, DetachReason, Gap, Sessi
 use guildhall_proto::{CallError, ChannelId, Event, EventKind, Position, Unread};
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, watch};
+use tracing::warn;
 
 use super::AT_ONCE;
 use super::pace::Pace;
 use super::seat::Seat;
 use super::told::{Subjects, Told, Word};
-use crate::checks::{Number, Progress, Spoken};
+use crate::checks::{Number, Progress, Spoken, Waited};
 use crate::trial::latency::{Kind, Latencies};
 use crate::trial::tally::{Sound, Tally};
 use crate::trial::tamper::Meddler;
@@ -30,6 +32,10 @@ pub(super) struct Ears {
     pub(super) subjects: Arc<Subjects>,
     /// Words of these that were heard by all together.
     pub(super) words: Progress,
+    /// Sessions that were told that they have ended.
+    ends: Progress,
+    /// Whether sessions are being detached.
+    parting: AtomicBool,
     /// Of messages; set before the first.
     pub(super) pace: OnceLock<Pace>,
     /// Turns of those that are detached at a time.
@@ -48,7 +54,16 @@ pub(super) struct Record {
     gaps: u32,
     /// Who types, and who is there or not.
     pub(super) told: Told,
-    end: Option<DetachReason>,
+    end: Option<End>,
+}
+
+/// How a session ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// It was detached, and told so once.
+    Asked,
+    /// In another way.
+    Strange,
 }
 
 /// Channels that a session was told to have news in.
@@ -72,7 +87,7 @@ pub(super) struct Sums {
     pub(super) presence_told: u64,
     /// Times that something was told which is older than what was told before.
     pub(super) backwards: u64,
-    /// Sessions that have ended.
+    /// Sessions that did not end as they were asked to.
     pub(super) ended: u64,
     pub(super) bytes: u64,
 }
@@ -87,7 +102,7 @@ impl Ears {
     ) -> Self {
         let records = seats.iter().map(|_| Mutex::new(Record::new(at))).collect();
         let meddlers = meddlers.into_iter().map(|(of, meddler)| (of, Mutex::new(meddler))).collect();
-        let (bells, words, detaching) = (Progress::new(), Progress::new(), Semaphore::new(AT_ONCE));
+        let (bells, words, ends) = (Progress::new(), Progress::new(), Progress::new());
         Self {
             seats,
             records,
@@ -95,8 +110,10 @@ impl Ears {
             bells,
             subjects,
             words,
+            ends,
+            parting: AtomicBool::new(false),
             pace: OnceLock::new(),
-            detaching,
+            detaching: Semaphore::new(AT_ONCE),
             delays: Default::default(),
         }
     }
@@ -176,7 +193,8 @@ impl Ears {
         }
     }
 
-    /// What was heard and told so far, and how late messages came. What was told twice, or is older than what was judged, is duplicated.
+    /// What was heard and told up to the end of all sessions, and how late messages came. What was told twice, or is older than what was judged, is
+    /// duplicated.
     pub(super) fn sums(&self) -> (Sums, Latencies) {
         let mut sums = Sums::default();
         for record in &self.records {
@@ -191,7 +209,7 @@ impl Ears {
             sums.typing_told += u64::from(told.typing);
             sums.presence_told += u64::from(told.presence);
             sums.backwards += u64::from(told.backwards);
-            sums.ended += u64::from(end.is_some());
+            sums.ended += u64::from(*end != Some(End::Asked));
             sums.bytes +=
                 (size_of::<Record>() - size_of::<Tally>() + tally.bytes() + told.bytes() + size_of_val(&news[..]))
                     as u64;
@@ -241,8 +259,31 @@ impl Ears {
         record.gaps += 1;
     }
 
+    /// From now on sessions are asked to end.
+    pub(super) fn part(&self) {
+        self.parting.store(true, Ordering::SeqCst);
+    }
+
+    /// Waits until all sessions were told that they have ended, or nobody is told so any more.
+    pub(super) async fn hear_ends(&self) {
+        let all = self.seats.len() as u64;
+        if let Waited::Stalled(ended) = self.ends.wait_for(all).await {
+            warn!(sessions = all - ended, "detached sessions are not told that they have ended");
+        }
+    }
+
     fn end(&self, idx: usize, reason: DetachReason) {
-        self.records[idx].lock().end = Some(reason);
+        let mut record = self.records[idx].lock();
+        let is_asked = reason == DetachReason::Requested && self.parting.load(Ordering::SeqCst) && record.end.is_none();
+        record.end = Some(if is_asked { End::Asked } else { End::Strange });
+        if let Some((_, meddler)) = self.meddlers.iter().find(|(of, _)| *of == idx) {
+            meddler.lock().end(|event| {
+                let sound = Sound::of(event);
+                record.tally.hear(sound.event, sound.mark);
+            });
+        }
+        drop(record);
+        self.ends.add(1);
     }
 }
 

@@ -35,7 +35,7 @@ pub(crate) struct Report {
     pub(super) deliveries_per_second: u64,
     #[serde(flatten)]
     pub(super) checks: Checks,
-    /// Sessions that ended before they were detached: a fault.
+    /// Sessions that ended before they were detached, or were not told that they have: a fault.
     pub(super) ended: u64,
     /// Of all that was told.
     pub(super) typing_told: u64,
