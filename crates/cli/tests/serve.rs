@@ -65,6 +65,7 @@ fn an_export_is_imported_again_and_gives_an_equal_guild() {
     let (mut one, mut other) = (world.serve("a"), world.serve("b"));
     one.json_of(&["guild", "import", "--json"], &sample());
     let exported = one.succeed(&["guild", "export"]);
+    assert_eq!(one.succeed(&["guild", "export", "--json"]), exported);
     other.json_of(&["guild", "import", "--json"], &exported);
     let again = other.succeed(&["guild", "export", "8"]);
     assert!(equal_part(&again) == equal_part(&exported));
