@@ -114,7 +114,9 @@ What is reported (--json; the tables say the same):
                presence after newer
   leaked       deliveries, typing, presence, and channels named as having
                news, that the session may not see
-  altered      deliveries that are not as they were made
+  altered      deliveries that are not as they were made: another channel,
+               author, byte or mention of a message, another nick or role of a
+               member, another name of the guild
   strange_gaps  gaps of what was heard or told before, gaps of what never
                happened, and gaps of active sessions under which nobody who was
                told them has missed anything

@@ -53,7 +53,7 @@ fn history() -> Vec<Fact> {
         message(OPEN, 0, None, None),
         message(HIDDEN, 1, None, None),
         message(OPEN, 2, Some(Box::new(everyone)), None),
-        Fact::Changed { user: Shape::user(RISING), roles: [Shape::role(11)].into() },
+        Fact::Changed { user: Shape::user(RISING), nick: Shape::nick(RISING), roles: [Shape::role(11)].into() },
         message(HIDDEN, 3, None, None),
         message(OPEN, 4, None, Some(SessionId::new(OTHER + 1).unwrap())),
         Fact::Bell { bell: Bell::new(0) },
@@ -196,7 +196,7 @@ fn windows_follow_each_other_and_roles_are_as_they_were_left() {
     // A window of 64, in the middle of which the role comes; then another window.
     let message = |number| Fact::Message { channel: Shape::channel(HIDDEN), number, except: None, call: None };
     let mut first: Vec<Fact> = (0..64).map(message).collect();
-    first[40] = Fact::Changed { user: Shape::user(RISING), roles: [Shape::role(11)].into() };
+    first[40] = Fact::Changed { user: Shape::user(RISING), nick: Shape::nick(RISING), roles: [Shape::role(11)].into() };
     let second: Vec<Fact> = (64..70).map(message).collect();
     let history: Vec<Fact> = first.iter().chain(&second).cloned().collect();
     let seats = [seat(RISING, Level::Active), seat(OTHER, Level::Active)];
