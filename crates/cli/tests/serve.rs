@@ -138,7 +138,8 @@ fn a_node_is_loaded_and_every_delivery_is_checked() {
     let mut node = world.serve("a");
     let (rates, active) = (["--messages", "400", "--changes", "400", "--seconds", "3"], ["--active", "50"]);
     let args = ["--members", "2000", "--sessions", "600", "--backends", "2", "--seed", "4"];
-    let report = load(&node, &[&["1", "2"], &args[..], &rates, &active].concat(), 0);
+    let asides = ["--typing", "7", "--presence", "7"];
+    let report = load(&node, &[&["1", "2"], &args[..], &rates, &asides, &active].concat(), 0);
     let number = |key: &str| report[key].as_u64().unwrap();
     assert_eq!((number("guilds"), number("members"), number("sessions"), number("active")), (2, 4_000, 600, 300));
     for nothing in ["gaps", "missed", "refused", "not_begun"] {
@@ -160,8 +161,8 @@ fn a_node_is_loaded_and_every_delivery_is_checked() {
             "{kind}: {times}"
         );
     }
-    // Who types and who comes and goes is told as it was set last; both guilds have their share of 10 a second.
-    assert_eq!((number("typing"), number("presence")), (30, 30), "{report}");
+    // Who types and who comes and goes is told as it was set last; both guilds have their share of 7 a second.
+    assert_eq!((number("typing"), number("presence")), (21, 21), "{report}");
     // The guilds are left as they were but for members, and without sessions.
     let listed = node.succeed(&["guild", "list", "--json"]);
     let guilds: Vec<Value> = listed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
