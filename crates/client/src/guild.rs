@@ -1,6 +1,7 @@
 //! Calls to one guild: what changes it, and what is read of it.
 
 use std::collections::VecDeque;
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +17,8 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::call::{Answered, Terms};
 use crate::client::{Client, Held};
-use crate::error::{ClientError, unfit};
+use crate::counters::Counter;
+use crate::error::{ClientError, Failed, unfit};
 use crate::rest::Rest;
 
 /// One guild, to be called. Cheap to make: nothing is asked by that.
@@ -433,6 +435,11 @@ impl Guild {
     async fn read(&self, read: Read) -> Result<Answered, ClientError> {
         let request = Request::Read { guild: self.guild, freshness: self.freshness, read };
         self.ask(Repeat::Freely, request, Vec::new()).await
+    }
+
+    /// What was answered is no answer to the call.
+    pub(crate) fn refused(&self, why: &dyn Display) -> ClientError {
+        Failed::refused(&self.held.counters, Counter::CallsFailedOtherAnswer, why).into()
     }
 
     async fn ask(&self, repeat: Repeat, request: Request, chunks: Vec<Vec<u8>>) -> Result<Answered, ClientError> {

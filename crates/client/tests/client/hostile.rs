@@ -3,11 +3,14 @@
 
 use std::time::Duration;
 
-use guildhall_client::{Client, ClientConfig, ClientError, Counter, LinkCounter, TransportConfig};
+use guildhall_client::{Client, ClientConfig, ClientError, Counter, ImportError, LinkCounter, TransportConfig};
 use guildhall_proto::call::{Answer, Ask, Read, Request};
 use guildhall_proto::codec;
 use guildhall_proto::frame::{self, Kind};
-use guildhall_proto::{AsOf, ChannelId, Epoch, Member, MemberFlags, Millis, Nick, Position, Question, SecretKey, Seq};
+use guildhall_proto::{
+    Actor, AsOf, ChannelId, Epoch, Member, MemberFlags, Millis, NewMember, Nick, Outcome, Position, Question, Reply,
+    SecretKey, Seq,
+};
 use guildhall_transport::pki::Authority;
 use quinn::{Connection, Endpoint, RecvStream, SendStream};
 
@@ -160,6 +163,29 @@ async fn an_answer_that_is_none_fails_its_call_alone() {
     answered.unwrap();
     assert_eq!(refused(&client), 4, "each is counted once: {:?}", client.counters());
     assert_eq!(connection.close_reason(), None, "the link did not outlive them");
+}
+
+#[tokio::test]
+async fn an_import_that_is_answered_as_another_command_is_refused() {
+    let bare = Bare::new();
+    let (client, connection) = bare.client().await;
+    let import = async {
+        let mut import = client.guild(GUILD).import(Actor::System);
+        let (user, nick) = (user(3), Nick::parse("Cy").unwrap());
+        import.push(NewMember { user, nick, roles: Vec::new(), flags: MemberFlags::NONE }).await.unwrap();
+        import.end().await
+    };
+    let node = async {
+        let (mut send, mut receive) = connection.accept_bi().await.unwrap();
+        // The request, and its lines in chunks.
+        receive.read_to_end(1_000).await.unwrap();
+        let applied = Outcome::Applied { at: as_of().at };
+        send.write_all(&answer(&Answer::Reply(Reply::Outcome(applied)))).await.unwrap();
+        send.finish().unwrap();
+    };
+    let (imported, ()) = soon(async { tokio::join!(import, node) }).await;
+    assert!(matches!(imported, Err(ImportError::Call(ClientError::Answer(_)))), "{imported:?}");
+    assert_eq!((client.counters().of(Counter::CallsFailedOtherAnswer), refused(&client)), (1, 1));
 }
 
 #[tokio::test]
