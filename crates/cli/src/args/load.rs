@@ -80,7 +80,8 @@ Load guilds at a node that runs: attach sessions, publish and change members at 
 
 This is a backend node, with a backend's certificate: a link, relays here, and sessions beside them. With --backends it is several, with a link and \
 relays each; messages and changes go over the first of these links. Calls begin when they are due, whether or \
-not those before them are answered, and times count from then; but of typing, and of members who come and go, one call of a guild at a time. At most 1,024 calls of a guild are open at a time; what is due and cannot be begun in \
+not those before them are answered, and times count from then; but of typing, and of members who come and go, \
+a guild has one call at a time. At most 1,024 calls of a guild are open at a time; what is due and cannot be begun in \
 the time that was asked for is counted, and left out.
 
 What every session must hear is worked out from the answers to the calls and from what the guild was before, by the published rule of \
@@ -91,9 +92,10 @@ The guilds should be there for that alone: members have other nicks and roles af
 check fail. Sessions that are passive, nine in ten unless something else is said, hear messages only if these call them.
 
 Typing and presence have no number in the guild. Of each member, and of each channel in which one types, a session must never be told older than it was; it must be told \
-only what is for it; and it must have been told in the end what was set last, unless it was told a gap. Of typing that is the last that the node has accepted, by the \
-position that it answers with: from the first event behind the attached sessions on, or, where nothing else happens, 5 seconds after that, for until then somebody may have typed before. \
-Not judged is whether it was told what was soon set anew, and whether a summary of unread channels came: only that nothing wrong is in that. What comes while sessions are detached is checked too: each must be told once that it has ended, and until then whether members are there, but no event.";
+only what is for it; and it must have been told in the end what was set last, unless it was told a gap. Of typing that is what the node has accepted last, by the position that it \
+answers with. Where nothing has happened in the guild since the sessions were attached, that is so only of what is accepted 5 seconds after that: before, somebody may have typed already, and typing \
+that goes on is not told again. Not judged is whether it was told what was soon set anew, and whether a summary of unread channels came: only that nothing wrong is in that. \
+What comes while sessions are detached is checked too: each must be told once that it has ended, and until then whether members are there, but no event.";
 
 pub(super) const AFTER_HELP: &str = "\
 What is reported (--json; the tables say the same):

@@ -345,9 +345,27 @@ const DELAYS: usize = 16;
 
 #[cfg(test)]
 mod tests {
-    use guildhall_proto::{CommandError, Epoch, Seq, SessionId};
+    use guildhall_proto::{CommandError, Epoch, Seq, SessionId, UserId};
 
     use super::*;
+    use crate::load::found::Spread;
+
+    #[test]
+    fn a_session_ends_well_that_was_asked_to_and_is_told_so_once() {
+        let seat = |number| Seat::new(number, Spread { sessions: 5, active: 0, first: 1 }, UserId::MIN, [].into());
+        let at = Position { epoch: Epoch(1), seq: Seq(2) };
+        let ears = Ears::new((0..5).map(seat).collect(), at, Vec::new(), Arc::default());
+        let ended = || ears.sums().0.ended;
+        // As if it had been asked to, before anybody was.
+        ears.end(0, DetachReason::Requested);
+        ears.part();
+        [1, 2, 3].iter().for_each(|idx| ears.end(*idx, DetachReason::Requested));
+        assert_eq!(ended(), 2, "the first, and the last, which is told nothing");
+        ears.end(3, DetachReason::Requested);
+        assert_eq!(ended(), 3, "and who is told twice");
+        ears.end(4, DetachReason::MemberLeft);
+        assert_eq!(ended(), 3, "it has not ended for that");
+    }
 
     #[test]
     fn whoever_cannot_be_detached_fails_the_load_unless_there_is_no_room_or_it_has_ended() {
