@@ -90,16 +90,14 @@ impl Ear {
                     }
                     Some(Delivery::Unread(unread)) => self.record.unread(&unread),
                     Some(Delivery::Ephemeral(ephemeral)) => self.record.tell(&ephemeral),
-                    Some(Delivery::Detached(reason)) => {
-                        let Self { meddler, record, .. } = &mut self;
-                        meddler.end(|event| record.hear(&Sound::of(event)));
-                        self.record.end(reason, &self.belfry);
-                    }
+                    Some(Delivery::Detached(reason)) => self.record.end(reason, &self.belfry),
                     None => break,
                 },
             }
         }
-        Listened { sitting: self.sitting, record: self.record, resumed, pruned }
+        let Self { mut meddler, mut record, sitting, .. } = self;
+        meddler.end(|event| record.hear(&Sound::of(event)));
+        Listened { sitting, record, resumed, pruned }
     }
 
     fn hear(&mut self, event: Arc<Event>) {
