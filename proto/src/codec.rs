@@ -9,6 +9,8 @@ pub use bincode::enc::write::Writer;
 pub use bincode::error::{DecodeError, EncodeError};
 pub use bincode::{Decode, Encode, impl_borrow_decode};
 
+use bincode::de::read::Reader;
+
 use crate::limits::ENCODED_BYTES_MAX;
 
 const CONFIG: bincode::config::Configuration<
@@ -90,6 +92,44 @@ pub fn decode_next<T: Decode<()>>(bytes: &mut &[u8]) -> Result<T, CodecError> {
     let (value, read) = bincode::decode_from_slice(bytes, CONFIG)?;
     *bytes = &bytes[read..];
     Ok(value)
+}
+
+/// Decodes bytes of which there may be `max`. A greater length is refused before anything is taken or read for it.
+pub(crate) fn decode_bytes<D: Decoder>(decoder: &mut D, max: usize) -> Result<Vec<u8>, DecodeError> {
+    let len = decode_len(decoder, max)?;
+    decoder.claim_container_read::<u8>(len)?;
+    let mut bytes = vec![0; len];
+    decoder.reader().read(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// The same of a text.
+pub(crate) fn decode_text<D: Decoder>(decoder: &mut D, bytes_max: usize) -> Result<String, DecodeError> {
+    let bytes = decode_bytes(decoder, bytes_max)?;
+    String::from_utf8(bytes).map_err(|error| DecodeError::Utf8 { inner: error.utf8_error() })
+}
+
+/// The same of a list.
+pub(crate) fn decode_list<T, D>(decoder: &mut D, max: usize) -> Result<Vec<T>, DecodeError>
+where
+    T: Decode<D::Context>,
+    D: Decoder,
+{
+    let len = decode_len(decoder, max)?;
+    decoder.claim_container_read::<T>(len)?;
+    let mut list = Vec::with_capacity(len);
+    for _ in 0..len {
+        // What was claimed of it for all, it claims itself.
+        decoder.unclaim_bytes_read(size_of::<T>());
+        list.push(T::decode(decoder)?);
+    }
+    Ok(list)
+}
+
+fn decode_len<D: Decoder>(decoder: &mut D, max: usize) -> Result<usize, DecodeError> {
+    let len = u64::decode(decoder)?;
+    let allowed = usize::try_from(len).ok().filter(|len| *len <= max);
+    allowed.ok_or_else(|| DecodeError::OtherString(format!("a length of {len}; at most {max} is allowed")))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::codec::{Decode, DecodeError, Decoder, Encode, EncodeError, Encoder, impl_borrow_decode};
+use crate::codec::{Decode, DecodeError, Decoder, Encode, EncodeError, Encoder, decode_text, impl_borrow_decode};
 use crate::limits::{
     BANS_MAX, BULK_MEMBERS_MAX, CHANNELS_MAX, CLIENT_OUTCOMES_MAX, GUILD_CLIENTS_MAX, GUILD_SESSIONS_MAX,
     LONG_OPERATIONS_BYTES_MAX, LONG_OPERATIONS_MAX, MEMBER_ROLES_MAX, MEMBERS_MAX, MENTION_ROLES_MAX,
@@ -350,13 +350,7 @@ impl Encode for CallError {
 
 impl<Context> Decode<Context> for CallError {
     fn decode<D: Decoder<Context = Context>>(decoder: &mut D) -> Result<Self, DecodeError> {
-        let reason = |decoder: &mut D| {
-            let reason = String::decode(decoder)?;
-            if reason.len() > Self::REASON_BYTES_MAX {
-                return Err(DecodeError::Other("a reason of more than 512 bytes"));
-            }
-            Ok(reason)
-        };
+        let reason = |decoder: &mut D| decode_text(decoder, Self::REASON_BYTES_MAX);
         match u32::decode(decoder)? {
             0 => Ok(Self::Refused(CommandError::decode(decoder)?)),
             1 => Ok(Self::Overloaded { retry_after: from_wire_millis(u32::decode(decoder)?) }),

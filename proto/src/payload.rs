@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::codec::{Decode, DecodeError, Decoder, Encode, EncodeError, Encoder, impl_borrow_decode};
+use crate::codec::{Decode, DecodeError, Decoder, Encode, EncodeError, Encoder, decode_bytes, impl_borrow_decode};
 use crate::limits::PAYLOAD_BYTES_MAX;
 
 /// Opaque bytes, at most [`PAYLOAD_BYTES_MAX`], shared between all who hold them.
@@ -44,7 +44,8 @@ impl Encode for Payload {
 
 impl<Context> Decode<Context> for Payload {
     fn decode<D: Decoder<Context = Context>>(decoder: &mut D) -> Result<Self, DecodeError> {
-        Self::new(Vec::<u8>::decode(decoder)?).map_err(|error| DecodeError::OtherString(error.to_string()))
+        Self::new(decode_bytes(decoder, PAYLOAD_BYTES_MAX)?)
+            .map_err(|error| DecodeError::OtherString(error.to_string()))
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use smol_str::SmolStr;
 
-use crate::codec::{Decode, DecodeError, Decoder, Encode, EncodeError, Encoder, impl_borrow_decode};
+use crate::codec::{Decode, DecodeError, Decoder, Encode, EncodeError, Encoder, decode_text, impl_borrow_decode};
 use crate::limits::{NAME_CHARS_MAX, NICK_CHARS_MAX, REASON_CHARS_MAX};
 
 /// Why a text is no nick, name or reason.
@@ -103,7 +103,7 @@ macro_rules! text {
 
         impl<Context> Decode<Context> for $name {
             fn decode<D: Decoder<Context = Context>>(decoder: &mut D) -> Result<Self, DecodeError> {
-                let text = String::decode(decoder)?;
+                let text = decode_text(decoder, $max * char::MAX_LEN_UTF8)?;
                 let parsed = Self::parse(&text).map_err(|error| DecodeError::OtherString(error.to_string()))?;
                 // One value, one encoding: an untrimmed text would decode to what encodes otherwise.
                 if parsed.as_str().len() != text.len() {

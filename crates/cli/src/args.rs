@@ -19,7 +19,7 @@ use crate::logging::{Format, Level};
 pub(crate) use archive::{BackupArgs, RestoreArgs};
 pub(crate) use crash::{CrashArgs, VictimArgs};
 pub(crate) use demo::DemoArgs;
-pub(crate) use guild::{ExportArgs, GuildArgs, GuildCommand, GuildsArgs, MembersArgs};
+pub(crate) use guild::{GuildArgs, GuildCommand, GuildsArgs, MembersArgs};
 pub(crate) use load::LoadArgs;
 pub(crate) use log::{CatArgs, LogCommand, RepairArgs};
 pub(crate) use pki::{PkiCommand, PkiInitArgs, PkiIssueArgs, PkiShowArgs};

@@ -16,7 +16,7 @@ use guildhall_proto::{GuildId, UserId};
 use guildhall_store::Inspection;
 use serde::Serialize;
 
-use crate::args::{EXIT_FAILED, ExportArgs, GuildArgs, GuildCommand, MembersArgs, Source};
+use crate::args::{EXIT_FAILED, GuildArgs, GuildCommand, MembersArgs, Source};
 use crate::data;
 use lines::{BanLine, ChannelLine, GuildLine, Line, MemberLine, RoleLine};
 
@@ -45,7 +45,7 @@ pub(crate) fn run(command: &GuildCommand, out: &mut dyn Write) -> anyhow::Result
         GuildCommand::Can(args) => remote::can(args, out),
         GuildCommand::Recipients(args) => remote::recipients(args, out),
         GuildCommand::Verify(args) => return verify::verify(args, out),
-        GuildCommand::Export(args) => match args.from.source() {
+        GuildCommand::Export(args) => match args.of.from.source() {
             Source::Data(path) => export(path, args, out),
             Source::Nodes(nodes) => remote::export(&nodes, args.guild, out),
         },
@@ -115,7 +115,7 @@ fn show_count(guild: String, members: usize, is_json: bool, out: &mut dyn Write)
     if is_json { json(out, &Count { guild, members }) } else { Ok(writeln!(out, "{members}")?) }
 }
 
-fn export(path: &Path, args: &ExportArgs, out: &mut dyn Write) -> anyhow::Result<()> {
+fn export(path: &Path, args: &GuildArgs, out: &mut dyn Write) -> anyhow::Result<()> {
     let (line, view) = chosen(path, args.guild)?;
     json(out, &Line::Guild(line))?;
     if let Some(view) = view {

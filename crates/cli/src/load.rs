@@ -11,7 +11,9 @@ mod error;
 mod found;
 mod house;
 mod judge;
+mod last;
 mod ledger;
+mod pace;
 mod report;
 mod script;
 mod seat;
@@ -40,15 +42,16 @@ use crate::trial::latency::{Kind, Latencies};
 use crate::trial::shape::Shape;
 use asides::Asides;
 use drive::{Calls, Count};
-use ear::{Ears, Pace};
+use ear::Ears;
 use found::{Found, Spread};
 use house::House;
 use judge::Judge;
 use ledger::Ledger;
+use pace::Pace;
 use report::{Counted, Report, Seconds};
 use script::{Changer, Operation, Speaker};
 use told::Subjects;
-use watch::Watch;
+use watch::{Watch, Watched};
 
 pub(crate) use error::LoadError;
 
@@ -64,6 +67,8 @@ struct Hall {
 /// What the work on all guilds came to.
 #[derive(Default)]
 struct Worked {
+    /// With whom each guild's sessions are judged further.
+    judges: Vec<(usize, Judge)>,
     found: Findings,
     late: u64,
     untold: u64,
@@ -92,19 +97,19 @@ async fn run(args: &LoadArgs) -> anyhow::Result<Report> {
         let guild = hall.found.id;
         houses.push(House::open(guild, &backends, &hall.ears, args.streams, &mut latencies, &bar).await?);
         let at = (client, &backends[0]);
-        let asides = Asides::open(guild, at, &hall.calls, Arc::clone(&hall.ears.subjects)).await?;
+        let of = (guild, hall.found.at);
+        let asides = Asides::open(of, at, &hall.calls, Arc::clone(&hall.ears.subjects)).await?;
         hall.asides.get_or_init(|| asides);
     }
     bar.finish_and_clear();
     let attached = begun.elapsed();
 
-    let worked = work(args, &halls).await?;
+    let mut worked = work(args, &halls).await?;
     let ran = begun.elapsed();
     let relays = backends.iter().map(Backend::memory_bytes).sum::<usize>() as u64;
-    let mut report = report(args, &halls, &worked, &mut latencies);
 
     for (hall, house) in halls.iter().zip(houses) {
-        house.close(&mut latencies).await?;
+        house.close(&hall.ears, &mut latencies).await?;
         hall.asides().close().await?;
         let edit = GuildEdit { name: Some(hall.found.name.clone()) };
         hall.found
@@ -114,6 +119,12 @@ async fn run(args: &LoadArgs) -> anyhow::Result<Report> {
             .context("the guild keeps another name")?;
         latencies.add(hall.calls.take_latencies());
     }
+    for (idx, judge) in &mut worked.judges {
+        let Hall { calls, ears, .. } = &halls[*idx];
+        worked.found += judge.judge_rest(calls.ledger.lock().next(), ears.seats.iter().zip(&ears.records));
+    }
+    // Only now: what comes while sessions are detached counts too.
+    let mut report = report(args, &halls, &worked, &mut latencies);
     let counter = |counter| clients.iter().map(|client| client.counters().of(counter)).sum();
     report.counted = Counted {
         relay_resyncs: counter(Counter::RelayResyncs),
@@ -188,12 +199,11 @@ async fn open(client: &Client, args: &LoadArgs) -> anyhow::Result<Vec<Hall>> {
 /// Does everything that is done while sessions listen, until all have heard the last of it.
 async fn work(args: &LoadArgs, halls: &[Hall]) -> anyhow::Result<Worked> {
     let (time, begin) = (Duration::from_secs(args.seconds), Instant::now());
-    let pace = |rate: u64| Pace { begin, every_ns: 1e9 * halls.len() as f64 / rate as f64 };
     let bytes = usize::try_from(args.bytes).context("messages longer than memory")?;
     let (over, is_over) = signal::channel(false);
     let (mut watching, mut driving) = (JoinSet::new(), JoinSet::new());
-    let (end, share) = (begin + time, |rate: u64| rate.div_ceil(halls.len() as u64));
-    for (idx, hall) in (0..).zip(halls) {
+    for (at, hall) in halls.iter().enumerate() {
+        let idx = at as u64;
         let Hall { found, calls, ears, asides: _ } = hall;
         let seed = args.seed.wrapping_add(idx);
         let mut speaker = Speaker::new(found, &ears.seats, seed, bytes);
@@ -201,19 +211,24 @@ async fn work(args: &LoadArgs, halls: &[Hall]) -> anyhow::Result<Worked> {
         let subjects = Arc::clone(&ears.subjects);
         let judge = Judge::new(found.rights.clone(), found.channels.clone(), &ears.seats, subjects);
         let watch = Watch::new(Arc::clone(calls), Arc::clone(ears), judge, &found.name);
-        watching.spawn(watch.watch(is_over.clone()));
-        let drive = |rate: u64, next: Box<dyn FnMut(u64) -> Option<Operation> + Send>| {
-            let (calls, runtime, pace) = (Arc::clone(calls), Handle::current(), pace(rate));
-            move || calls.drive(&runtime, pace, time, next)
+        watching.spawn(watch.watch(at, is_over.clone()));
+        let share = |rate: u64| Pace::share((begin, time), rate, (idx, halls.len() as u64));
+        let drive = |pace: Pace, next: Box<dyn FnMut(u64) -> Option<Operation> + Send>| {
+            let (calls, runtime) = (Arc::clone(calls), Handle::current());
+            move || calls.drive(&runtime, pace, next)
         };
-        ears.pace.get_or_init(|| pace(args.messages));
-        driving.spawn(Arc::clone(hall.asides()).type_about(share(args.typing), end));
-        driving.spawn(Arc::clone(hall.asides()).walk_about(share(args.presence), seed, end));
-        if args.messages > 0 {
-            driving.spawn_blocking(drive(args.messages, Box::new(move |number| Some(speaker.publish(number)))));
+        if let Some(pace) = share(args.typing) {
+            driving.spawn(Arc::clone(hall.asides()).type_about(pace));
         }
-        if args.changes > 0 {
-            driving.spawn_blocking(drive(args.changes, Box::new(move |number| changer.change(number))));
+        if let Some(pace) = share(args.presence) {
+            driving.spawn(Arc::clone(hall.asides()).walk_about(pace, seed));
+        }
+        if let Some(pace) = share(args.messages) {
+            ears.pace.get_or_init(|| pace);
+            driving.spawn_blocking(drive(pace, Box::new(move |number| Some(speaker.publish(number)))));
+        }
+        if let Some(pace) = share(args.changes) {
+            driving.spawn_blocking(drive(pace, Box::new(move |number| changer.change(number))));
         }
     }
     driving.spawn(bars::fill(time, "seconds of load"));
@@ -223,14 +238,15 @@ async fn work(args: &LoadArgs, halls: &[Hall]) -> anyhow::Result<Worked> {
     over.send_replace(true);
     let mut worked = Worked::default();
     while let Some(watched) = watching.join_next().await {
-        let (found, late) = watched.context("a watch failed")??;
+        let Watched { idx, judge, found, late } = watched.context("a watch failed")??;
+        worked.judges.push((idx, judge));
         worked.found += found;
         worked.late += late;
     }
     for hall in halls {
         let Hall { found, ears, .. } = hall;
         let listeners = ears.listeners(|seat, channel| found.rights.sees(seat.user, &seat.roles, channel));
-        worked.untold += ears.hear_last(&listeners, |typed| hall.asides().last(typed)).await;
+        worked.untold += ears.hear_last(&listeners, &hall.asides().last()).await;
     }
     Ok(worked)
 }
@@ -241,7 +257,7 @@ impl Hall {
     }
 }
 
-/// What was counted, but for what is known only in the end.
+/// What was counted once all sessions have ended, but for what is known only in the end.
 fn report(args: &LoadArgs, halls: &[Hall], worked: &Worked, latencies: &mut Latencies) -> Report {
     let mut report = Report {
         guilds: halls.len() as u64,
@@ -272,7 +288,9 @@ fn report(args: &LoadArgs, halls: &[Hall], worked: &Worked, latencies: &mut Late
         report.memory_bytes.checker += sums.bytes;
         report.checks.gaps += sums.gaps;
         report.checks.strange_gaps += sums.gaps_beyond;
-        report.checks.told += sums.told;
+        report.typing_told += sums.typing_told;
+        report.presence_told += sums.presence_told;
+        report.checks.told += sums.typing_told + sums.presence_told;
         report.checks.reordered += sums.backwards;
         report.checks.duplicated += sums.duplicated;
         report.checks.altered += sums.altered;

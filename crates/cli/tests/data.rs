@@ -67,6 +67,7 @@ fn a_guild_is_exported_whole() {
     let world = World::new();
     world.replay(MONDAY);
     let lines = world.told(&["guild", "export"]);
+    assert_eq!(world.told(&["guild", "export", "--json"]), lines, "it is JSON anyway");
     let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let kinds: Vec<&str> = lines.iter().map(|line| line["kind"].as_str().unwrap()).collect();
     assert_eq!(kinds, ["guild", "role", "channel", "member", "member", "member"]);

@@ -1,5 +1,6 @@
 //! One call on its way: what its pure machine (`guildhall_cluster::Retry`) decides, this performs.
 
+use std::fmt::Display;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
@@ -14,11 +15,13 @@ use guildhall_transport::{LaneError, LaneReceiver, LaneSender};
 use tokio::time::{Instant, sleep_until};
 
 use crate::client::Shared;
+use crate::counters::Counter;
 use crate::error::{ClientError, Failed};
 use crate::links::Linked;
+use crate::rest::Rest;
 
 /// What was answered, and what follows in chunks.
-pub(crate) type Answered = (Answer, LaneReceiver);
+pub(crate) type Answered = (Answer, Rest);
 
 /// How a call is made: of which guild, what it would do to make it twice, and by when it is to be over.
 #[derive(Debug, Clone, Copy)]
@@ -127,18 +130,21 @@ impl Linked {
             (Ok(None), _) => return Err(Failed::Lost),
             (Err(_), Err(error)) | (Err(error), Ok(())) => return Err(Failed::of(&error)),
         };
+        let refused = |reason, why: &dyn Display| Failed::refused(&self.counters, reason, why);
         if frame.kind == Kind::Error {
-            let fault = codec::decode::<CallFault>(&frame.body).map_err(|error| Failed::Answer(error.to_string()))?;
-            return Err(Failed::Fault(fault));
+            let fault = codec::decode::<CallFault>(&frame.body);
+            return Err(fault.map_or_else(|error| refused(Counter::CallsFailedMalformedError, &error), Failed::Fault));
         }
-        let answer = codec::decode::<Answer>(&frame.body).map_err(|error| Failed::Answer(error.to_string()))?;
+        let answer = codec::decode::<Answer>(&frame.body);
+        let answer = answer.map_err(|error| refused(Counter::CallsFailedMalformedAnswer, &error))?;
         if !ask.request.is_answered_by(&answer) {
-            return Err(Failed::Answer(format!("{answer:?} in answer to another call")));
+            let why = format!("{answer:?} in answer to another call");
+            return Err(refused(Counter::CallsFailedOtherAnswer, &why));
         }
         if answer.chunks().is_none() {
             end(&mut receiver).await?;
         }
-        Ok((answer, receiver))
+        Ok((answer, Rest::new(receiver, Arc::clone(&self.counters))))
     }
 }
 

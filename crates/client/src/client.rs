@@ -54,7 +54,7 @@ pub(crate) struct Shared {
     pub(crate) rings: Arc<Rings>,
     /// Since the first link of a backend stands.
     pub(crate) keys: OnceLock<ArcSwap<SecretKeys>>,
-    pub(crate) counters: Counters,
+    pub(crate) counters: Arc<Counters>,
     pub(crate) closed: watch::Sender<bool>,
     began: Instant,
     /// What jitter is drawn from, counted up with each call.
@@ -103,7 +103,7 @@ impl Client {
             budget: Mutex::new(RetryBudget::new(config.budget, Micros(0))),
             rings: Arc::new(Rings::new(config.rings_bytes_max, || ())),
             keys: OnceLock::new(),
-            counters: Counters::default(),
+            counters: Arc::default(),
             closed: watch::Sender::new(false),
             began: Instant::now(),
             seed: AtomicU64::new(seed),

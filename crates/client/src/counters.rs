@@ -14,6 +14,18 @@ counters! {
     SessionsResumed: "relay_sessions_resumed_total",
     /// Of these, those that were told a gap first.
     SessionsResumedWithGap: "relay_sessions_resumed_with_gap_total",
+    /// Answers that could not be read.
+    CallsFailedMalformedAnswer: "calls_failed_total{reason=\"malformed_answer\"}",
+    /// Answers that say why a call came to nothing, and could not be read.
+    CallsFailedMalformedError: "calls_failed_total{reason=\"malformed_error\"}",
+    /// Chunks behind an answer that could not be read, or not be there.
+    CallsFailedMalformedChunk: "calls_failed_total{reason=\"malformed_chunk\"}",
+    /// Answers to another call than the one that was made.
+    CallsFailedOtherAnswer: "calls_failed_total{reason=\"other_answer\"}",
+    /// News of feeds that could not be read: each time their link was closed.
+    PushesRefusedMalformedNews: "pushes_refused_total{reason=\"malformed_news\"}",
+    /// What was told of now and could not be read, likewise.
+    PushesRefusedMalformedTold: "pushes_refused_total{reason=\"malformed_told\"}",
     /// Subjects that left a relay's full keep-latest map for newer ones.
     EphemeralsPushedOut: "ephemerals_dropped_total{reason=\"map_full\"}",
 }

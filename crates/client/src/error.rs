@@ -1,11 +1,14 @@
 //! Why a call came to nothing.
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use guildhall_cluster::GaveUp;
 use guildhall_proto::call::{Answer, CallFault, Malformed};
 use guildhall_proto::{CallError, CommandError};
 use guildhall_transport::{BindError, LaneError};
+
+use crate::counters::{Counter, Counters};
 
 /// Why there is no client.
 #[derive(Debug, thiserror::Error)]
@@ -121,6 +124,12 @@ pub(crate) enum Failed {
 }
 
 impl Failed {
+    /// What came is no answer, for that reason.
+    pub(crate) fn refused(counters: &Counters, reason: Counter, why: &dyn Display) -> Self {
+        counters.add(reason, 1);
+        Self::Answer(why.to_string())
+    }
+
     /// What ended a lane on which a call had been sent.
     pub(crate) fn of(error: &LaneError) -> Self {
         match error {

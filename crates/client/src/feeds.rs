@@ -14,6 +14,7 @@ use guildhall_sessions::{Feed, Holder, Rings};
 use guildhall_transport::{CloseReason, LaneReceiver};
 use parking_lot::Mutex;
 
+use crate::counters::Counter;
 use crate::links::Linked;
 
 /// The feeds of one link.
@@ -167,8 +168,12 @@ async fn pour(linked: &Linked, mut lane: LaneReceiver) {
     loop {
         let taken = match lane.next().await {
             Ok(Some(frame)) => match frame.kind {
-                Kind::Feed => codec::decode(&frame.body).map(|news| linked.feeds.take(news)),
-                Kind::Ephemeral => codec::decode(&frame.body).map(|told| linked.feeds.take_told(told)),
+                Kind::Feed => codec::decode(&frame.body)
+                    .map(|news| linked.feeds.take(news))
+                    .map_err(|error| (Counter::PushesRefusedMalformedNews, error)),
+                Kind::Ephemeral => codec::decode(&frame.body)
+                    .map(|told| linked.feeds.take_told(told))
+                    .map_err(|error| (Counter::PushesRefusedMalformedTold, error)),
                 Kind::Hello
                 | Kind::HelloAnswer
                 | Kind::Request
@@ -184,7 +189,8 @@ async fn pour(linked: &Linked, mut lane: LaneReceiver) {
                 return;
             }
         };
-        if let Err(error) = taken {
+        if let Err((reason, error)) = taken {
+            linked.counters.add(reason, 1);
             tracing::warn!(node = %linked.node(), %error, "what a node pushed cannot be decoded");
             linked.dialed.close(CloseReason::Broken);
             return;

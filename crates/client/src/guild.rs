@@ -1,24 +1,25 @@
 //! Calls to one guild: what changes it, and what is read of it.
 
 use std::collections::VecDeque;
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
 use guildhall_cluster::Repeat;
 use guildhall_proto::call::{
-    Answer, Ask, ChunkFault, Freshness, IdRun, Packer, PageLimit, Piece, PieceRun, Prefix, Read, Request, Users,
+    Answer, Ask, Freshness, IdRun, Packer, PageLimit, Piece, PieceRun, Prefix, Read, Request, Users,
 };
 use guildhall_proto::limits::MEMBERS_MAX;
 use guildhall_proto::{
-    Actor, AsOf, ChannelId, Command, GuildId, Member, OpId, Outcome, Permissions, Question, Reply, UserId,
+    Actor, AsOf, ChannelId, Command, GuildId, Member, OpId, Outcome, Permissions, Position, Question, Reply, UserId,
 };
-use guildhall_transport::LaneReceiver;
 use tokio::time::{Instant, timeout_at};
 
 use crate::call::{Answered, Terms};
 use crate::client::{Client, Held};
-use crate::error::{ClientError, unfit};
-use crate::remote::next_chunk;
+use crate::counters::Counter;
+use crate::error::{ClientError, Failed, unfit};
+use crate::rest::Rest;
 
 /// One guild, to be called. Cheap to make: nothing is asked by that.
 ///
@@ -40,7 +41,7 @@ pub struct Pieces {
     online: u32,
     bans: u32,
     /// `None` once nothing follows.
-    rest: Option<(LaneReceiver, PieceRun)>,
+    rest: Option<(Rest, PieceRun)>,
 }
 
 /// Members, as they come. To be read on, as [`Pieces`].
@@ -54,7 +55,7 @@ pub struct MemberStream {
 #[derive(Debug)]
 pub struct Recipients {
     as_of: AsOf,
-    lane: Option<LaneReceiver>,
+    rest: Option<Rest>,
     run: IdRun,
 }
 
@@ -200,7 +201,8 @@ impl Guild {
         if let Answer::Reply(Reply::Outcome(outcome)) = answer { Ok(outcome) } else { Err(unfit(&answer)) }
     }
 
-    /// Tells that a member types.
+    /// Tells that a member types; as of which position that is told. Within [`TYPING_EVERY`](guildhall_proto::limits::TYPING_EVERY) it is not told
+    /// again, and the position is that of what was told before.
     ///
     /// ```
     /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/node.rs"));
@@ -213,9 +215,10 @@ impl Guild {
     ///
     /// # Errors
     /// [`ClientError`].
-    pub async fn typing(&self, user: UserId, channel: ChannelId) -> Result<(), ClientError> {
+    pub async fn typing(&self, user: UserId, channel: ChannelId) -> Result<Position, ClientError> {
         let request = Request::Typing { guild: self.guild, user, channel };
-        self.ask(Repeat::Freely, request, Vec::new()).await.map(|_| ())
+        let (answer, _) = self.ask(Repeat::Freely, request, Vec::new()).await?;
+        if let Answer::Reply(Reply::Accepted(at)) = answer { Ok(at) } else { Err(unfit(&answer)) }
     }
 
     /// A member, with when that is true.
@@ -407,8 +410,8 @@ impl Guild {
     pub async fn recipients(&self, question: Question) -> Result<Recipients, ClientError> {
         let request = Request::Recipients { guild: self.guild, freshness: self.freshness, question };
         match self.ask(Repeat::Freely, request, Vec::new()).await? {
-            (Answer::Recipients(as_of), lane) => {
-                Ok(Recipients { as_of, lane: Some(lane), run: IdRun::new(MEMBERS_MAX) })
+            (Answer::Recipients(as_of), rest) => {
+                Ok(Recipients { as_of, rest: Some(rest), run: IdRun::new(MEMBERS_MAX) })
             }
             (other, _) => Err(unfit(&other)),
         }
@@ -422,8 +425,8 @@ impl Guild {
     async fn pieces(&self, request: Request) -> Result<Pieces, ClientError> {
         let course = request.course().expect("what is asked for is answered in pieces");
         match self.ask(Repeat::Freely, request, Vec::new()).await? {
-            (Answer::Pieces { as_of, members, online, bans }, lane) => {
-                Ok(Pieces { as_of, members, online, bans, rest: Some((lane, PieceRun::new(course))) })
+            (Answer::Pieces { as_of, members, online, bans }, rest) => {
+                Ok(Pieces { as_of, members, online, bans, rest: Some((rest, PieceRun::new(course))) })
             }
             (other, _) => Err(unfit(&other)),
         }
@@ -432,6 +435,11 @@ impl Guild {
     async fn read(&self, read: Read) -> Result<Answered, ClientError> {
         let request = Request::Read { guild: self.guild, freshness: self.freshness, read };
         self.ask(Repeat::Freely, request, Vec::new()).await
+    }
+
+    /// What was answered is no answer to the call.
+    pub(crate) fn refused(&self, why: &dyn Display) -> ClientError {
+        Failed::refused(&self.held.counters, Counter::CallsFailedOtherAnswer, why).into()
     }
 
     async fn ask(&self, repeat: Repeat, request: Request, chunks: Vec<Vec<u8>>) -> Result<Answered, ClientError> {
@@ -470,17 +478,16 @@ impl Pieces {
     /// # Errors
     /// [`ClientError`]: what came before is good, and more will not come.
     pub async fn next(&mut self) -> Result<Option<Vec<Piece>>, ClientError> {
-        // May be dropped while it waits: the lane keeps what has come.
-        let Some((lane, _)) = &mut self.rest else { return Ok(None) };
-        let came = next_chunk(lane).await;
-        let Some((lane, mut run)) = self.rest.take() else { return Ok(None) };
+        let Some((rest, _)) = &mut self.rest else { return Ok(None) };
+        let came = rest.next().await;
+        let Some((rest, mut run)) = self.rest.take() else { return Ok(None) };
         let Some(chunk) = came? else {
-            run.end().map_err(unread)?;
+            run.end().map_err(|fault| rest.refused(&fault))?;
             return Ok(None);
         };
         let mut pieces = Vec::new();
-        run.take(&chunk, &mut pieces).map_err(unread)?;
-        self.rest = Some((lane, run));
+        run.take(&chunk, &mut pieces).map_err(|fault| rest.refused(&fault))?;
+        self.rest = Some((rest, run));
         Ok(Some(pieces))
     }
 }
@@ -521,18 +528,18 @@ impl Recipients {
     /// # Errors
     /// [`ClientError`]: who came before is meant, and more will not come.
     pub async fn next(&mut self) -> Result<Option<Vec<UserId>>, ClientError> {
-        let Some(lane) = &mut self.lane else { return Ok(None) };
-        let came = match next_chunk(lane).await {
+        let Some(rest) = &mut self.rest else { return Ok(None) };
+        let came = match rest.next().await {
             Ok(Some(chunk)) => {
                 let mut users = Vec::new();
                 let taken = self.run.take(&chunk, &mut users);
-                taken.map(|()| Some(users)).map_err(unread)
+                taken.map(|()| Some(users)).map_err(|fault| rest.refused(&fault).into())
             }
             Ok(None) => Ok(None),
             Err(failed) => Err(failed.into()),
         };
         if !matches!(came, Ok(Some(_))) {
-            self.lane = None;
+            self.rest = None;
         }
         came
     }
@@ -548,8 +555,4 @@ fn packed(lines: &[guildhall_proto::NewMember]) -> Result<Vec<Vec<u8>>, ClientEr
     }
     chunks.extend(packer.rest());
     Ok(chunks)
-}
-
-fn unread(fault: ChunkFault) -> ClientError {
-    ClientError::Answer(fault.to_string())
 }

@@ -97,7 +97,7 @@ impl Import {
         let command = Command::ImportMembers(take(&mut self.lines));
         let outcome = self.guild.call(self.actor, command).await?;
         let Outcome::MembersImported { at, lines, added, existing, banned, stopped } = outcome else {
-            return Err(ClientError::Answer(format!("{outcome:?} of an import")).into());
+            return Err(self.guild.refused(&format!("{outcome:?} of an import")).into());
         };
         self.imported.at = at;
         self.imported.added += u64::from(added);

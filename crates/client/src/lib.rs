@@ -54,6 +54,7 @@ mod links;
 mod node;
 mod operations;
 mod remote;
+mod rest;
 
 pub use client::Client;
 pub use config::{ClientConfig, RelayConfig};

@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::client::Shared;
+use crate::counters::Counters;
 use crate::feeds::{self, Feeds};
 
 /// The links that stand.
@@ -32,6 +33,7 @@ pub(crate) struct Links {
 pub(crate) struct Linked {
     pub(crate) dialed: Dialed,
     pub(crate) feeds: Feeds,
+    pub(crate) counters: Arc<Counters>,
     next_feed: AtomicU64,
 }
 
@@ -104,7 +106,8 @@ pub(crate) async fn keep(shared: Arc<Shared>, address: SocketAddr, seed: u64) {
             continue;
         };
         let feeds = Feeds::new(shared.config.feed, shared.config.told, Arc::clone(&shared.rings));
-        let linked = Arc::new(Linked { dialed, feeds, next_feed: AtomicU64::new(1) });
+        let counters = Arc::clone(&shared.counters);
+        let linked = Arc::new(Linked { dialed, feeds, counters, next_feed: AtomicU64::new(1) });
         tracing::info!(%address, node = %linked.node(), "linked");
         // A backend serves no session without the keys of their secrets.
         if let Err(error) = shared.fetch_keys(&linked).await {

@@ -4,13 +4,12 @@ use std::time::Duration;
 
 use guildhall_proto::call::{Answer, PageLimit, Request};
 use guildhall_proto::{GuildId, Instance, Millis, Name, NodeId};
-use guildhall_transport::LaneReceiver;
 use tokio::time::Instant;
 
 use crate::call::Answered;
 use crate::client::Client;
 use crate::error::{ClientError, unfit};
-use crate::remote::next_chunk;
+use crate::rest::Rest;
 
 /// What a node says of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +39,7 @@ pub struct GuildPage {
 #[derive(Debug)]
 pub struct Archive {
     /// `None` once nothing follows.
-    lane: Option<LaneReceiver>,
+    rest: Option<Rest>,
 }
 
 impl Client {
@@ -138,9 +137,9 @@ impl Client {
     /// # Errors
     /// [`ClientError`]; `Overloaded` while the node writes another, `Unavailable` if its store keeps nothing that lasts.
     pub async fn backup(&self) -> Result<Archive, ClientError> {
-        let (answer, lane) = self.send_any(Request::Backup).await?;
+        let (answer, rest) = self.send_any(Request::Backup).await?;
         let Answer::Archive = answer else { return Err(unfit(&answer)) };
-        Ok(Archive { lane: Some(lane) })
+        Ok(Archive { rest: Some(rest) })
     }
 
     async fn ask_any(&self, request: Request) -> Result<Answer, ClientError> {
@@ -162,10 +161,10 @@ impl Archive {
     /// # Errors
     /// [`ClientError`]: what came before is no archive, and more will not come.
     pub async fn next(&mut self) -> Result<Option<Vec<u8>>, ClientError> {
-        let Some(lane) = &mut self.lane else { return Ok(None) };
-        let came = next_chunk(lane).await;
+        let Some(rest) = &mut self.rest else { return Ok(None) };
+        let came = rest.next().await;
         if !matches!(came, Ok(Some(_))) {
-            self.lane = None;
+            self.rest = None;
         }
         Ok(came?)
     }

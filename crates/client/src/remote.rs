@@ -7,7 +7,6 @@ use std::time::Duration;
 use guildhall_cluster::Repeat;
 use guildhall_permissions::Rights;
 use guildhall_proto::call::{Answer, Ask, EncodedIds, FeedId, Piece, PieceRun, Request, Within};
-use guildhall_proto::frame::Kind;
 use guildhall_proto::{
     CallError, CallError as Error, Event, GuildId, Member, Millis, Position, Reply, SessionId, SessionRequest, Sponsor,
     UserId, codec,
@@ -15,10 +14,9 @@ use guildhall_proto::{
 use guildhall_relay::SecretKeys;
 use guildhall_ring::{Cursor, Version};
 use guildhall_sessions::{Counted, Feed, Guilds, Members, Opening, Returning, Rings};
-use guildhall_transport::LaneReceiver;
 use tokio::runtime::Handle;
 
-use crate::call::{Terms, end};
+use crate::call::Terms;
 use crate::client::{Held, wall_clock};
 use crate::counters::Counter;
 use crate::error::{ClientError, Failed};
@@ -162,7 +160,7 @@ async fn open_at(
     let runtime = Handle::current();
     let mut expected =
         Expected { linked: Arc::clone(&linked), id, is_handed_on: false, within: closing, runtime: runtime.clone() };
-    let (answer, mut lane) = linked.send(&Ask { within, request }, chunks).await?;
+    let (answer, mut rest) = linked.send(&Ask { within, request }, chunks).await?;
     let Answer::Fed { at, sponsor } = answer else {
         return Err(Failed::Answer(format!("{answer:?} in place of a feed")));
     };
@@ -170,8 +168,8 @@ async fn open_at(
     let (mut settings, mut roles, mut channels, mut events) = (None, Vec::new(), Vec::new(), Vec::new());
     let mut members = HashMap::new();
     let mut pieces = Vec::new();
-    while let Some(chunk) = next_chunk(&mut lane).await? {
-        run.take(&chunk, &mut pieces).map_err(|fault| Failed::Answer(fault.to_string()))?;
+    while let Some(chunk) = rest.next().await? {
+        run.take(&chunk, &mut pieces).map_err(|fault| rest.refused(&fault))?;
         for piece in pieces.drain(..) {
             match piece {
                 Piece::Settings(of_guild) => settings = Some(of_guild),
@@ -179,12 +177,12 @@ async fn open_at(
                 Piece::Channel(channel, overwrites) => channels.push((channel, overwrites)),
                 Piece::Event(event) => events.push(event),
                 Piece::Member(member) => drop(members.insert(member.user, member)),
-                Piece::Ban(_) => return Err(Failed::Answer(String::from("a ban in a feed"))),
+                Piece::Ban(_) => return Err(rest.refused(&"a ban in a feed")),
             }
         }
     }
-    run.end().map_err(|fault| Failed::Answer(fault.to_string()))?;
-    let settings = settings.ok_or_else(|| Failed::Answer(String::from("a feed without settings")))?;
+    run.end().map_err(|fault| rest.refused(&fault))?;
+    let settings = settings.ok_or_else(|| rest.refused(&"a feed without settings"))?;
     let rights = Rights::restore(guild, settings, roles, channels);
     let feed = linked.feeds.open(id, at).ok_or(Failed::Lost)?;
     expected.is_handed_on = true;
@@ -226,25 +224,6 @@ fn close(linked: &Arc<Linked>, id: FeedId, within: Duration, runtime: &Handle) {
             tracing::debug!(feed = id.0, ?error, "feed not closed");
         }
     });
-}
-
-/// The next chunk of an answer; `None` behind the last.
-pub(crate) async fn next_chunk(lane: &mut LaneReceiver) -> Result<Option<Vec<u8>>, Failed> {
-    let frame = match lane.next().await {
-        Ok(Some(frame)) => frame,
-        Ok(None) => return Err(Failed::Lost),
-        Err(error) => return Err(Failed::of(&error)),
-    };
-    match frame.kind {
-        Kind::Chunk => Ok(Some(frame.body.to_vec())),
-        Kind::End => end(lane).await.map(|()| None),
-        Kind::Error => {
-            Err(codec::decode(&frame.body).map_or_else(|error| Failed::Answer(error.to_string()), Failed::Fault))
-        }
-        Kind::Hello | Kind::HelloAnswer | Kind::Request | Kind::Answer | Kind::Feed | Kind::Ephemeral => {
-            Err(Failed::Answer(format!("{:?} among chunks", frame.kind)))
-        }
-    }
 }
 
 fn chunks_of(users: &[UserId]) -> Result<Vec<Vec<u8>>, Error> {

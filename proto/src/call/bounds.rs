@@ -5,7 +5,9 @@ use std::time::Duration;
 use smol_str::SmolStr;
 
 use crate::UserId;
-use crate::codec::{Decode, DecodeError, Decoder, Encode, EncodeError, Encoder, impl_borrow_decode};
+use crate::codec::{
+    Decode, DecodeError, Decoder, Encode, EncodeError, Encoder, decode_list, decode_text, impl_borrow_decode,
+};
 use crate::limits::{BULK_MEMBERS_MAX, NICK_CHARS_MAX};
 
 /// How long a caller waits: 1 ms to 10 minutes.
@@ -152,7 +154,8 @@ impl Encode for Prefix {
 
 impl<Context> Decode<Context> for Prefix {
     fn decode<D: Decoder<Context = Context>>(decoder: &mut D) -> Result<Self, DecodeError> {
-        Self::new(&String::decode(decoder)?).map_err(|error| DecodeError::OtherString(error.to_string()))
+        let text = decode_text(decoder, NICK_CHARS_MAX * char::MAX_LEN_UTF8)?;
+        Self::new(&text).map_err(|error| DecodeError::OtherString(error.to_string()))
     }
 }
 
@@ -166,7 +169,7 @@ impl Encode for Users {
 
 impl<Context> Decode<Context> for Users {
     fn decode<D: Decoder<Context = Context>>(decoder: &mut D) -> Result<Self, DecodeError> {
-        let users = Vec::<UserId>::decode(decoder)?;
+        let users: Vec<UserId> = decode_list(decoder, BULK_MEMBERS_MAX)?;
         if !users.is_sorted_by(|before, after| before < after) {
             return Err(DecodeError::Other("users ascend"));
         }

@@ -13,6 +13,7 @@ mod events;
 mod fits;
 mod frames;
 mod hellos;
+mod lengths;
 mod notation;
 mod refused;
 mod sample;
@@ -133,7 +134,7 @@ fn damaged_vectors_are_refused_or_read_as_another_value() {
     }
 }
 
-/// Runs the test above once more in a process of its own, under a limit of its address space: an allocation beyond it aborts.
+/// Runs the test above and that of claimed lengths once more in a process of its own, under a limit of its address space: an allocation beyond it aborts.
 #[test]
 fn damaged_vectors_are_read_in_bounded_memory() {
     if env::var_os(BOUNDED).is_some() {
@@ -142,13 +143,15 @@ fn damaged_vectors_are_read_in_bounded_memory() {
     let run = Command::new("sh")
         .args(["-c", &format!("ulimit -v {ADDRESS_SPACE_KIB_MAX} && exec \"$0\" \"$@\"")])
         .arg(env::current_exe().unwrap())
-        .args(["--exact", "damaged_vectors_are_refused_or_read_as_another_value", "--test-threads=1"])
+        .args(["--exact", "damaged_vectors_are_refused_or_read_as_another_value"])
+        .args(["lengths::a_length_that_is_claimed_in_a_few_bytes_is_refused_before_anything_is_taken_for_it"])
+        .arg("--test-threads=1")
         .env(BOUNDED, "1")
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&run.stdout);
     assert!(run.status.success(), "{said}{}", String::from_utf8_lossy(&run.stderr));
-    assert!(said.contains("1 passed"), "the test under the limit did not run: {said}");
+    assert!(said.contains("2 passed"), "the tests under the limit did not run: {said}");
 }
 
 #[test]

@@ -82,7 +82,10 @@ What is reported (--json; the tables say the same):
                presence after newer
   leaked       deliveries, typing, presence, and channels named as having
                news, that the session may not see
-  altered      deliveries that are not as they were made
+  altered      deliveries that are not as they were made: another channel,
+               author, byte or mention of a message, another nick or role of a
+               member, other permissions of a role, another name or overwrite
+               of a channel
   late         sessions that had not heard all when nothing had moved for ten
                seconds
   strange_gaps, untold_gaps: gaps told to others or without a loss; 1 if the

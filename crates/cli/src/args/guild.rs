@@ -24,8 +24,8 @@ pub(crate) enum GuildCommand {
     Recipients(RecipientsArgs),
     /// Read and check every byte that matters in a directory: sums of records and parts, and that every guild can be brought back
     Verify(GuildsArgs),
-    /// A guild as JSON lines: first the guild, then its roles, channels, bans and members
-    Export(ExportArgs),
+    /// A guild as JSON lines, with and without --json: first the guild, then its roles, channels, bans and members
+    Export(GuildArgs),
     /// Make a guild, at a node, of what an export wrote
     #[command(long_about = IMPORT_ABOUT)]
     Import(ImportArgs),
@@ -70,16 +70,6 @@ pub(crate) struct MembersArgs {
     /// Print how many there are, and not who
     #[arg(long)]
     pub(crate) count: bool,
-}
-
-#[derive(Debug, clap::Args)]
-pub(crate) struct ExportArgs {
-    /// Which guild; need not be said where there is only one
-    #[arg(value_name = "GUILD", value_parser = guild_id)]
-    pub(crate) guild: Option<GuildId>,
-
-    #[command(flatten)]
-    pub(crate) from: SourceArgs,
 }
 
 const IMPORT_ABOUT: &str = "\

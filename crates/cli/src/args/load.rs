@@ -10,7 +10,7 @@ use crate::trial::tamper::Tamper;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct LoadArgs {
-    /// Which guilds; what follows is shared out among them
+    /// Which guilds; what follows is shared out among them: of each rate every guild has its turn
     #[arg(value_name = "GUILD", value_parser = guild_id, required = true)]
     pub(crate) guilds: Vec<GuildId>,
 
@@ -80,7 +80,8 @@ Load guilds at a node that runs: attach sessions, publish and change members at 
 
 This is a backend node, with a backend's certificate: a link, relays here, and sessions beside them. With --backends it is several, with a link and \
 relays each; messages and changes go over the first of these links. Calls begin when they are due, whether or \
-not those before them are answered, and times count from then. At most 1,024 calls of a guild are open at a time; what is due and cannot be begun in \
+not those before them are answered, and times count from then; but of typing, and of members who come and go, \
+a guild has one call at a time. At most 1,024 calls of a guild are open at a time; what is due and cannot be begun in \
 the time that was asked for is counted, and left out.
 
 What every session must hear is worked out from the answers to the calls and from what the guild was before, by the published rule of \
@@ -91,8 +92,10 @@ The guilds should be there for that alone: members have other nicks and roles af
 check fail. Sessions that are passive, nine in ten unless something else is said, hear messages only if these call them.
 
 Typing and presence have no number in the guild. Of each member, and of each channel in which one types, a session must never be told older than it was; it must be told \
-only what is for it; and it must have been told in the end what was set last, unless it was told a gap. Not judged is whether it was told what was soon set anew, and whether a summary of \
-unread channels came: only that nothing wrong is in that. Nor is what comes while sessions are detached, when all that was due has been checked.";
+only what is for it; and it must have been told in the end what was set last, unless it was told a gap. Of typing that is what the node has accepted last, by the position that it \
+answers with. Where nothing has happened in the guild since the sessions were attached, that is so only of what is accepted 5 seconds after that: before, somebody may have typed already, and typing \
+that goes on is not told again. Not judged is whether it was told what was soon set anew, and whether a summary of unread channels came: only that nothing wrong is in that. \
+What comes while sessions are detached is checked too: each must be told once that it has ended, and until then whether members are there, but no event.";
 
 pub(super) const AFTER_HELP: &str = "\
 What is reported (--json; the tables say the same):
@@ -106,14 +109,16 @@ What is reported (--json; the tables say the same):
   gaps, missed sessions were told so many gaps, with so many due deliveries
                under them: they fell behind, and were told
   told         times that sessions were told that somebody types, or is there or
-               not
+               not: typing_told and presence_told
   lost         deliveries due, and neither heard nor under a gap
   duplicated   deliveries heard again
   reordered    deliveries heard after a later one, and older typing or
                presence after newer
   leaked       deliveries, typing, presence, and channels named as having
                news, that the session may not see
-  altered      deliveries that are not as they were made
+  altered      deliveries that are not as they were made: another channel,
+               author, byte or mention of a message, another nick or role of a
+               member, another name of the guild
   strange_gaps  gaps of what was heard or told before, gaps of what never
                happened, and gaps of active sessions under which nobody who was
                told them has missed anything
@@ -122,7 +127,8 @@ What is reported (--json; the tables say the same):
                for ten seconds: then no more calls are begun
   untold       how often a session was not told in the end who types somewhere, or
                whether somebody is there
-  ended        sessions that ended before they were detached
+  ended        sessions that ended before they were detached, or were not told
+               once, and for that reason, that they have
   unexplained  event numbers that no call explains
   failed       calls that the guild refused, or whose outcome is unknown
   operations   for each kind: count, p50_us, p90_us, p99_us, p999_us (of a thousand

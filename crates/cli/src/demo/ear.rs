@@ -95,7 +95,9 @@ impl Ear {
                 },
             }
         }
-        Listened { sitting: self.sitting, record: self.record, resumed, pruned }
+        let Self { mut meddler, mut record, sitting, .. } = self;
+        meddler.end(|event| record.hear(&Sound::of(event)));
+        Listened { sitting, record, resumed, pruned }
     }
 
     fn hear(&mut self, event: Arc<Event>) {

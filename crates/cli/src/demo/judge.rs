@@ -141,7 +141,7 @@ impl<'a> Eye<'a> {
             return false;
         }
         let before = match fact {
-            Fact::ChannelUpdated { channel }
+            Fact::ChannelUpdated { channel, .. }
             | Fact::ChannelDeleted { channel }
             | Fact::OverwriteChanged { channel, .. } => self.sees(*channel),
             Fact::Message { .. }
@@ -166,7 +166,7 @@ impl<'a> Eye<'a> {
             }
             Fact::RoleSet { .. } | Fact::RoleDeleted { .. } | Fact::Bell { .. } => true,
             Fact::ChannelCreated { channel, .. }
-            | Fact::ChannelUpdated { channel }
+            | Fact::ChannelUpdated { channel, .. }
             | Fact::OverwriteChanged { channel, .. } => before || self.sees(*channel),
             Fact::ChannelDeleted { channel } => {
                 self.note_news(*channel, false);

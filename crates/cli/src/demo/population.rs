@@ -69,7 +69,7 @@ impl<'a> Population<'a> {
         let mut changed = BTreeMap::new();
         for (_, _, fact) in ledger.from(0) {
             match fact {
-                Fact::Joined { user, roles } | Fact::Changed { user, roles } => {
+                Fact::Joined { user, roles, .. } | Fact::Changed { user, roles, .. } => {
                     changed.insert(Shape::number(*user), Some(&**roles));
                 }
                 Fact::Left { user } => drop(changed.insert(Shape::number(*user), None)),

@@ -154,8 +154,8 @@ impl Script {
         }
         self.roles.insert(number, roles.clone());
         let user = Shape::user(number);
-        let fact = Fact::Changed { user, roles: roles.clone().into() };
         let nick = Nick::parse(&format!("n{:x}", self.changes)).expect("letters and digits are a nick");
+        let fact = Fact::Changed { user, nick: nick.clone(), roles: roles.clone().into() };
         let edit = MemberEdit { nick: Some(nick), roles: Some(roles), flags: None };
         Some(member_change(number, Command::UpdateMember { user, edit }, fact))
     }
@@ -168,8 +168,9 @@ impl Script {
         self.guests.push(number);
         self.roles.insert(number, roles.clone());
         let user = Shape::user(number);
-        let fact = Fact::Joined { user, roles: roles.clone().into() };
-        let new = NewMember { user, nick: Shape::nick(number), roles, flags: MemberFlags::NONE };
+        let nick = Shape::nick(number);
+        let fact = Fact::Joined { user, nick: nick.clone(), roles: roles.clone().into() };
+        let new = NewMember { user, nick, roles, flags: MemberFlags::NONE };
         Some(member_change(number, Command::AddMember(new), fact))
     }
 
@@ -203,9 +204,10 @@ impl Script {
             0 => self.toggle_steward(),
             1 => {
                 let channel = Shape::channel(self.random.below(CHANNELS));
-                let name = Some(Shape::name(&format!("channel {}", self.changes)));
-                let command = Command::UpdateChannel { channel, edit: ChannelEdit { name, parent: None } };
-                Some(rights_change(After::Of(RIGHTS), command, Fact::ChannelUpdated { channel }))
+                let name = Shape::name(&format!("channel {}", self.changes));
+                let edit = ChannelEdit { name: Some(name.clone()), parent: None };
+                let command = Command::UpdateChannel { channel, edit };
+                Some(rights_change(After::Of(RIGHTS), command, Fact::ChannelUpdated { channel, name }))
             }
             2 => self.toggle_overwrite(OverwriteTarget::Role(RoleId::everyone(GUILD))),
             3..=5 => {

@@ -32,7 +32,7 @@ pub(crate) async fn type_about(
         };
         let begun = Instant::now();
         match guild.typing(user, Shape::channel(idx)).await {
-            Ok(()) => latencies.note(Kind::Typing, begun.elapsed()),
+            Ok(_) => latencies.note(Kind::Typing, begun.elapsed()),
             // It is over by then.
             Err(ClientError::Overloaded { .. }) => {}
             Err(error) => return Err(error).context("typing failed"),

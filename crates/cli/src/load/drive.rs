@@ -9,11 +9,11 @@ use guildhall_client::{ClientError, Guild};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout_at;
+use tokio::time::{sleep_until, timeout_at};
 use tracing::warn;
 
-use super::ear::Pace;
 use super::ledger::Ledger;
+use super::pace::Pace;
 use super::script::Operation;
 use crate::trial::latency::{Kind, Latencies};
 
@@ -67,30 +67,23 @@ impl Calls {
         self.over.store(true, Ordering::Relaxed);
     }
 
-    /// Begins one call after the other, each when it is due, for that time; those that `next` does not have are left out. Blocks its thread: a
+    /// Begins one call after the other, each when it is due; those that `next` does not have are left out. Blocks its thread: a
     /// thread wakes some 60 µs late, a task up to a millisecond.
     pub(super) fn drive(
         self: &Arc<Self>,
         runtime: &Handle,
         pace: Pace,
-        time: Duration,
         mut next: impl FnMut(u64) -> Option<Operation>,
     ) {
-        let end = pace.begin + time;
-        for number in 0.. {
+        for number in 0..pace.count() {
             let due = pace.due(number);
-            if due >= end {
-                return;
-            }
             thread::sleep(due.saturating_duration_since(Instant::now()));
             let open = Arc::clone(&self.open).try_acquire_owned().ok().or_else(|| {
-                let open = timeout_at(end.into(), Arc::clone(&self.open).acquire_owned());
+                let open = timeout_at(pace.end().into(), Arc::clone(&self.open).acquire_owned());
                 runtime.block_on(open).ok()?.ok()
             });
             let (Some(permit), false) = (open, self.over.load(Ordering::Relaxed)) else {
-                let left = end.saturating_duration_since(due).as_nanos() as f64 / pace.every_ns;
-                self.add(Count::NotBegun, left.ceil() as u64);
-                return;
+                return self.add(Count::NotBegun, pace.count() - number);
             };
             if let Some(operation) = next(number) {
                 runtime.spawn(Arc::clone(self).carry_out(operation, due, permit));
@@ -119,6 +112,18 @@ impl Calls {
             Ok(_) => self.add(done, 1),
             Err(error) => self.came_to_nothing(&error, due),
         }
+    }
+
+    /// Waits until the call of a number is due, which is made elsewhere, one after the other: when that is. `None`, and those that are left are taken note
+    /// of, if it can no longer begin in time.
+    pub(super) async fn wait(&self, pace: Pace, number: u64) -> Option<Instant> {
+        if Instant::now() >= pace.end() {
+            self.add(Count::NotBegun, pace.count() - number);
+            return None;
+        }
+        let due = pace.due(number);
+        sleep_until(due.into()).await;
+        Some(due)
     }
 
     /// Takes note of a call that was made elsewhere.

@@ -1,5 +1,6 @@
 //! The sessions at work: who hears what, noted in a record each; by a task for each session, or by one for all of a guild at a backend node.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -8,10 +9,12 @@ use guildhall_client::{BatchItem, Batches, DeliveryRef, DetachReason, Gap, Sessi
 use guildhall_proto::{CallError, ChannelId, Event, EventKind, Position, Unread};
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, watch};
+use tracing::warn;
 
 use super::AT_ONCE;
+use super::pace::Pace;
 use super::seat::Seat;
-use super::told::{Subjects, Told, Word, may_be_told};
+use super::told::{Subjects, Told, Word};
 use crate::checks::{Number, Progress, Spoken, Waited};
 use crate::trial::latency::{Kind, Latencies};
 use crate::trial::tally::{Sound, Tally};
@@ -28,8 +31,12 @@ pub(super) struct Ears {
     /// What the load itself tells of now.
     pub(super) subjects: Arc<Subjects>,
     /// Words of these that were heard by all together.
-    words: Progress,
-    /// Set before the first message.
+    pub(super) words: Progress,
+    /// Sessions that were told that they have ended.
+    ends: Progress,
+    /// Whether sessions are being detached.
+    parting: AtomicBool,
+    /// Of messages; set before the first.
     pub(super) pace: OnceLock<Pace>,
     /// Turns of those that are detached at a time.
     detaching: Semaphore,
@@ -47,7 +54,16 @@ pub(super) struct Record {
     gaps: u32,
     /// Who types, and who is there or not.
     pub(super) told: Told,
-    end: Option<DetachReason>,
+    end: Option<End>,
+}
+
+/// How a session ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// It was detached, and told so once.
+    Asked,
+    /// In another way.
+    Strange,
 }
 
 /// Channels that a session was told to have news in.
@@ -56,14 +72,6 @@ pub(super) struct News {
     pub(super) at: Number,
     /// One list for all that were told the same.
     pub(super) channels: Arc<[ChannelId]>,
-}
-
-/// When what happens at a steady rate is due.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Pace {
-    pub(super) begin: Instant,
-    /// From one to the next.
-    pub(super) every_ns: f64,
 }
 
 /// What all sessions have heard and were told.
@@ -75,19 +83,13 @@ pub(super) struct Sums {
     pub(super) gaps: u64,
     /// Those that were not judged: they end behind all that was.
     pub(super) gaps_beyond: u64,
-    pub(super) told: u64,
+    pub(super) typing_told: u64,
+    pub(super) presence_told: u64,
     /// Times that something was told which is older than what was told before.
     pub(super) backwards: u64,
-    /// Sessions that have ended.
+    /// Sessions that did not end as they were asked to.
     pub(super) ended: u64,
     pub(super) bytes: u64,
-}
-
-impl Pace {
-    /// When the one of this number is due.
-    pub(super) fn due(self, number: u64) -> Instant {
-        self.begin + Duration::from_nanos((self.every_ns * number as f64) as u64)
-    }
 }
 
 impl Ears {
@@ -100,7 +102,7 @@ impl Ears {
     ) -> Self {
         let records = seats.iter().map(|_| Mutex::new(Record::new(at))).collect();
         let meddlers = meddlers.into_iter().map(|(of, meddler)| (of, Mutex::new(meddler))).collect();
-        let (bells, words, detaching) = (Progress::new(), Progress::new(), Semaphore::new(AT_ONCE));
+        let (bells, words, ends) = (Progress::new(), Progress::new(), Progress::new());
         Self {
             seats,
             records,
@@ -108,8 +110,10 @@ impl Ears {
             bells,
             subjects,
             words,
+            ends,
+            parting: AtomicBool::new(false),
             pace: OnceLock::new(),
-            detaching,
+            detaching: Semaphore::new(AT_ONCE),
             delays: Default::default(),
         }
     }
@@ -189,7 +193,8 @@ impl Ears {
         }
     }
 
-    /// What was heard and told so far, and how late messages came. What was told twice, or is older than what was judged, is duplicated.
+    /// What was heard and told up to the end of all sessions, and how late messages came. What was told twice, or is older than what was judged, is
+    /// duplicated.
     pub(super) fn sums(&self) -> (Sums, Latencies) {
         let mut sums = Sums::default();
         for record in &self.records {
@@ -201,9 +206,10 @@ impl Ears {
             sums.altered += tally.altered + u64::from(tally.marks != *explained);
             sums.gaps += u64::from(*gaps);
             sums.gaps_beyond += tally.gaps.len() as u64;
-            sums.told += u64::from(told.count);
+            sums.typing_told += u64::from(told.typing);
+            sums.presence_told += u64::from(told.presence);
             sums.backwards += u64::from(told.backwards);
-            sums.ended += u64::from(end.is_some());
+            sums.ended += u64::from(*end != Some(End::Asked));
             sums.bytes +=
                 (size_of::<Record>() - size_of::<Tally>() + tally.bytes() + told.bytes() + size_of_val(&news[..]))
                     as u64;
@@ -242,51 +248,9 @@ impl Ears {
         }
     }
 
-    fn tell(&self, idx: usize, word: Option<Word>) {
+    pub(super) fn tell(&self, idx: usize, word: Word) {
         self.records[idx].lock().told.hear(word, self.subjects.all().len());
         self.words.add(1);
-    }
-
-    /// Which sessions must in the end have been told of which of the load's own subjects, by their places: those for which it is, and
-    /// whose rights have not changed.
-    pub(super) fn listeners(&self, sees: impl Fn(&Seat, ChannelId) -> bool) -> Vec<(usize, usize)> {
-        let mut listeners = Vec::new();
-        for (idx, seat) in self.seats.iter().enumerate() {
-            for (place, subject) in self.subjects.all().iter().enumerate() {
-                let is_for = may_be_told(seat, Some(subject));
-                if is_for && subject.channel.is_none_or(|channel| seat.keeps && sees(seat, channel)) {
-                    listeners.push((idx, place));
-                }
-            }
-        }
-        listeners
-    }
-
-    /// Waits until these have been told what was set last, but for those that were told a gap, or nothing is told any more; how often somebody was not. What was set last is asked for with
-    /// the latest that any of them was told of a subject.
-    pub(super) async fn hear_last(
-        &self,
-        listeners: &[(usize, usize)],
-        last: impl Fn(&dyn Fn(usize) -> Option<u64>) -> Vec<Option<u64>>,
-    ) -> u64 {
-        loop {
-            let words = self.words.total();
-            let latest: Vec<(usize, Option<u64>)> = listeners
-                .iter()
-                .filter_map(|(idx, place)| {
-                    let record = self.records[*idx].lock();
-                    (!record.has_lost()).then(|| (*place, record.told.latest(*place)))
-                })
-                .collect();
-            let last = last(&|place| latest.iter().filter(|(of, _)| *of == place).filter_map(|(_, told)| *told).max());
-            let untold = latest.iter().filter(|(place, told)| last[*place].is_some() && *told != last[*place]).count();
-            if untold == 0 {
-                return 0;
-            }
-            if let Waited::Stalled(_) = self.words.wait_for(words + 1).await {
-                return untold as u64;
-            }
-        }
     }
 
     pub(super) fn gap(&self, idx: usize, gap: Gap) {
@@ -295,8 +259,31 @@ impl Ears {
         record.gaps += 1;
     }
 
+    /// From now on sessions are asked to end.
+    pub(super) fn part(&self) {
+        self.parting.store(true, Ordering::SeqCst);
+    }
+
+    /// Waits until all sessions were told that they have ended, or nobody is told so any more.
+    pub(super) async fn hear_ends(&self) {
+        let all = self.seats.len() as u64;
+        if let Waited::Stalled(ended) = self.ends.wait_for(all).await {
+            warn!(sessions = all - ended, "detached sessions are not told that they have ended");
+        }
+    }
+
     fn end(&self, idx: usize, reason: DetachReason) {
-        self.records[idx].lock().end = Some(reason);
+        let mut record = self.records[idx].lock();
+        let is_asked = reason == DetachReason::Requested && self.parting.load(Ordering::SeqCst) && record.end.is_none();
+        record.end = Some(if is_asked { End::Asked } else { End::Strange });
+        if let Some((_, meddler)) = self.meddlers.iter().find(|(of, _)| *of == idx) {
+            meddler.lock().end(|event| {
+                let sound = Sound::of(event);
+                record.tally.hear(sound.event, sound.mark);
+            });
+        }
+        drop(record);
+        self.ends.add(1);
     }
 }
 
@@ -339,7 +326,7 @@ impl Record {
 
 impl Record {
     /// Whether what is told of now may have been lost to it.
-    fn has_lost(&self) -> bool {
+    pub(super) fn has_lost(&self) -> bool {
         self.gaps > 0 || self.end.is_some()
     }
 }
@@ -358,9 +345,27 @@ const DELAYS: usize = 16;
 
 #[cfg(test)]
 mod tests {
-    use guildhall_proto::{CommandError, Epoch, Seq, SessionId};
+    use guildhall_proto::{CommandError, Epoch, Seq, SessionId, UserId};
 
     use super::*;
+    use crate::load::found::Spread;
+
+    #[test]
+    fn a_session_ends_well_that_was_asked_to_and_is_told_so_once() {
+        let seat = |number| Seat::new(number, Spread { sessions: 5, active: 0, first: 1 }, UserId::MIN, [].into());
+        let at = Position { epoch: Epoch(1), seq: Seq(2) };
+        let ears = Ears::new((0..5).map(seat).collect(), at, Vec::new(), Arc::default());
+        let ended = || ears.sums().0.ended;
+        // As if it had been asked to, before anybody was.
+        ears.end(0, DetachReason::Requested);
+        ears.part();
+        [1, 2, 3].iter().for_each(|idx| ears.end(*idx, DetachReason::Requested));
+        assert_eq!(ended(), 2, "the first, and the last, which is told nothing");
+        ears.end(3, DetachReason::Requested);
+        assert_eq!(ended(), 3, "and who is told twice");
+        ears.end(4, DetachReason::MemberLeft);
+        assert_eq!(ended(), 3, "it has not ended for that");
+    }
 
     #[test]
     fn whoever_cannot_be_detached_fails_the_load_unless_there_is_no_room_or_it_has_ended() {

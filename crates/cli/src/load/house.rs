@@ -90,11 +90,12 @@ impl House {
         Ok(house)
     }
 
-    /// Detaches all sessions that have not ended, many at a time.
+    /// Detaches all sessions that have not ended, many at a time, and hears them to their end.
     ///
     /// # Errors
     /// If one is not detached.
-    pub(super) async fn close(self, latencies: &mut Latencies) -> anyhow::Result<()> {
+    pub(super) async fn close(self, ears: &Ears, latencies: &mut Latencies) -> anyhow::Result<()> {
+        ears.part();
         self.goodbye.send_replace(true);
         for stream in self.streams {
             if let Some(took) = stream.await.context("a session's task failed")?? {
@@ -110,6 +111,7 @@ impl House {
         while let Some(detached) = detaching.join_next().await {
             latencies.add(detached.context("detaching failed")??);
         }
+        ears.hear_ends().await;
         self.consumers.iter().for_each(JoinHandle::abort);
         Ok(())
     }

@@ -122,6 +122,16 @@ impl Judge {
         found
     }
 
+    /// Judges what came behind all that happened: nothing is due there, and what was told need only be for its session. Behind the last number that was
+    /// judged.
+    pub(super) fn judge_rest<'a>(
+        &mut self,
+        next: Number,
+        heard: impl IntoIterator<Item = (&'a Seat, &'a parking_lot::Mutex<Record>)>,
+    ) -> Findings {
+        self.judge(next, Vec::new(), heard)
+    }
+
     /// Takes note of the session's gaps, and of whether it has missed anything under them.
     fn note_gaps(&mut self, window: &Window, seat: &Seat, due: &[u64], record: &Record) {
         for gap in &record.tally.gaps {

@@ -35,9 +35,12 @@ pub(crate) struct Report {
     pub(super) deliveries_per_second: u64,
     #[serde(flatten)]
     pub(super) checks: Checks,
-    /// Sessions that ended before they were detached: a fault.
+    /// Sessions that ended before they were detached, or were not told that they have: a fault.
     pub(super) ended: u64,
-    /// Subjects of which sessions were not told what was set last: a fault.
+    /// Of all that was told.
+    pub(super) typing_told: u64,
+    pub(super) presence_told: u64,
+    /// How often a session was not told what was set last of a subject: a fault.
     pub(super) untold: u64,
     pub(super) operations: BTreeMap<&'static str, Times>,
     pub(super) counted: Counted,
@@ -117,6 +120,8 @@ impl Report {
             ("events", self.events),
             ("deliveries", self.deliveries),
             ("deliveries a second", self.deliveries_per_second),
+            ("typing told", self.typing_told),
+            ("changes of presence told", self.presence_told),
             ("relays that began again", self.counted.relay_resyncs),
         ] {
             table.add_row([name.to_owned(), grouped(number)]);

@@ -132,12 +132,12 @@ impl Changer {
             }
         }
         let nick = Nick::parse(&format!("n{number:x}")).expect("letters and digits are a nick");
-        let edit = MemberEdit { nick: Some(nick), roles: Some(roles.clone()), flags: None };
+        let edit = MemberEdit { nick: Some(nick.clone()), roles: Some(roles.clone()), flags: None };
         Some(Operation {
             kind: Kind::MemberChange,
             actor: Actor::System,
             command: Command::UpdateMember { user, edit },
-            fact: Fact::Changed { user, roles: roles.into() },
+            fact: Fact::Changed { user, nick, roles: roles.into() },
         })
     }
 }

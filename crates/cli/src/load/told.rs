@@ -21,22 +21,31 @@ pub(super) struct Subjects {
 /// One thing that is told, looked at once for all who hear it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Word {
-    /// Its bit in what a session was told of.
-    bit: usize,
-    at: Number,
-    what: u64,
+    is_typing: bool,
+    /// Its bit in what a session was told of; `None` of somebody else's typing.
+    bit: Option<usize>,
+    latest: Latest,
+}
+
+/// What was told last of a subject; what was told later is greater.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Latest {
+    pub(super) at: Number,
+    /// Since when somebody types, or whether somebody is there, as a number.
+    pub(super) what: u64,
 }
 
 /// What one session was told of now.
 #[derive(Debug, Default)]
 pub(super) struct Told {
-    pub(super) count: u32,
+    pub(super) typing: u32,
+    pub(super) presence: u32,
     /// What it was told of since that was judged: a bit for each subject, and [`OTHERS`].
     pub(super) unjudged: [u64; 2],
     /// How often something was older than what was told of the same before.
     pub(super) backwards: u32,
     /// By the subjects' places; none before anything was told.
-    latest: Box<[Option<(Number, u64)>]>,
+    latest: Box<[Option<Latest>]>,
 }
 
 impl Subjects {
@@ -71,27 +80,22 @@ impl Subjects {
             .map(|(idx, subject)| (idx, subject.user))
     }
 
-    /// `None` of somebody else's typing.
-    pub(super) fn word(&self, told: &Ephemeral) -> Option<Word> {
-        let what = match told.kind {
-            EphemeralKind::Typing { since, .. } => since.0,
-            EphemeralKind::Presence { status, .. } => said(status),
+    pub(super) fn word(&self, told: &Ephemeral) -> Word {
+        let (is_typing, what) = match told.kind {
+            EphemeralKind::Typing { since, .. } => (true, since.0),
+            EphemeralKind::Presence { status, .. } => (false, said(status)),
         };
-        let subject = told.subject();
-        let bit = match self.places.get(&subject) {
-            Some(place) => *place,
-            None if subject.channel.is_none() => OTHERS,
-            None => return None,
-        };
-        Some(Word { bit, at: told.at.seq.0, what })
+        let bit = self.places.get(&told.subject()).copied().or((!is_typing).then_some(OTHERS));
+        Word { is_typing, bit, latest: Latest { at: told.at.seq.0, what } }
     }
 }
 
 impl Told {
     /// Takes note of a word. Of so many subjects.
-    pub(super) fn hear(&mut self, word: Option<Word>, subjects: usize) {
-        self.count += 1;
-        let Some(Word { bit, at, what }) = word else { return };
+    pub(super) fn hear(&mut self, word: Word, subjects: usize) {
+        let Word { is_typing, bit, latest: now } = word;
+        *(if is_typing { &mut self.typing } else { &mut self.presence }) += 1;
+        let Some(bit) = bit else { return };
         self.unjudged[bit / WORD] |= 1 << (bit % WORD);
         if bit == OTHERS {
             return;
@@ -101,14 +105,13 @@ impl Told {
         }
         let latest = &mut self.latest[bit];
         // Of two at one position it is not known which was first.
-        self.backwards += u32::from(latest.is_some_and(|(before, _)| before > at));
-        *latest = Some((at, what));
+        self.backwards += u32::from(latest.is_some_and(|before| before.at > now.at));
+        *latest = Some(now);
     }
 
     /// What it was told last of a subject.
-    pub(super) fn latest(&self, place: usize) -> Option<u64> {
-        let (_, what) = (*self.latest.get(place)?)?;
-        Some(what)
+    pub(super) fn latest(&self, place: usize) -> Option<Latest> {
+        *self.latest.get(place)?
     }
 
     pub(super) fn bytes(&self) -> usize {
@@ -179,7 +182,8 @@ mod tests {
         let mut told = Told::default();
         let mut hear = |ephemeral| {
             told.hear(subjects.word(&ephemeral), subjects.all().len());
-            (told.backwards, told.latest(0), told.latest(1))
+            let said = |place| told.latest(place).map(|latest| latest.what);
+            (told.backwards, said(0), said(1))
         };
         assert_eq!(hear(typing(5, 50)), (0, Some(50), None));
         // One subject is not told with another.
@@ -187,7 +191,8 @@ mod tests {
         // Two at one place.
         assert_eq!(hear(presence(3, Status::Online)), (0, Some(50), Some(3)));
         assert_eq!(hear(typing(4, 40)), (1, Some(40), Some(3)));
-        assert_eq!((told.count, told.unjudged), (4, [0b11, 0]));
+        assert_eq!(told.latest(0), Some(Latest { at: 4, what: 40 }));
+        assert_eq!((told.typing, told.presence, told.unjudged), (2, 2, [0b11, 0]));
         // Somebody else's presence is judged, and somebody else's typing is not.
         let other = UserId::new(9).unwrap();
         let others = [
@@ -197,6 +202,6 @@ mod tests {
         for kind in others {
             told.hear(subjects.word(&Ephemeral { at: at(1), kind }), subjects.all().len());
         }
-        assert_eq!((told.count, told.unjudged, told.backwards), (6, [0b11, 1 << 63], 1));
+        assert_eq!((told.typing, told.presence, told.unjudged, told.backwards), (3, 3, [0b11, 1 << 63], 1));
     }
 }

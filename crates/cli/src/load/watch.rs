@@ -20,6 +20,17 @@ use crate::trial::fact::Fact;
 use crate::trial::findings::Findings;
 use crate::trial::latency::Kind;
 
+/// What came of a watch.
+pub(super) struct Watched {
+    /// The place of its guild.
+    pub(super) idx: usize,
+    /// Who has judged all that was to be heard.
+    pub(super) judge: Judge,
+    pub(super) found: Findings,
+    /// How many sessions had not heard everything when nothing moved any more.
+    pub(super) late: u64,
+}
+
 /// Rings and waits, and has judged.
 pub(super) struct Watch {
     calls: Arc<Calls>,
@@ -39,12 +50,11 @@ impl Watch {
         Self { calls, ears, judge: Some(judge), bell, found: Findings::default(), late: 0 }
     }
 
-    /// Watches until it is over and all calls are answered. What was found, and how many sessions had not heard everything when nothing moved
-    /// any more: then no more calls are begun.
+    /// Watches until it is over and all calls are answered; once sessions are late no more calls are begun.
     ///
     /// # Errors
     /// If the guild takes no bell in the end.
-    pub(super) async fn watch(mut self, mut is_over: watch::Receiver<bool>) -> anyhow::Result<(Findings, u64)> {
+    pub(super) async fn watch(mut self, idx: usize, mut is_over: watch::Receiver<bool>) -> anyhow::Result<Watched> {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut rung = Instant::now();
@@ -83,7 +93,8 @@ impl Watch {
         };
         self.hear(number).await;
         self.judge(number, true).await?;
-        Ok((self.found, self.late))
+        let judge = self.judge.expect("it comes back each time");
+        Ok(Watched { idx, judge, found: self.found, late: self.late })
     }
 
     /// Has all sessions told something; at which number.

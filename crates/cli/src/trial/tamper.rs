@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 pub(crate) enum Tamper {
     /// Keep one delivery from the checker
     Lost,
-    /// Show it one delivery twice
+    /// Show it one delivery again when its session ends
     Duplicated,
     /// Show it one delivery after the next
     Reordered,
@@ -27,8 +27,10 @@ pub(crate) enum Meddler {
     Idle,
     /// Loses the next message.
     Lose,
-    /// Doubles the next message.
+    /// Doubles the next message, in the end.
     Double,
+    /// Shows this in the end.
+    Keep(Arc<Event>),
     /// Holds the next message back.
     Hold,
     /// Holds this back until another event has passed.
@@ -52,7 +54,7 @@ impl Meddler {
             Self::Lose if is_message => {}
             Self::Double if is_message => {
                 hear(&event);
-                hear(&event);
+                *self = Self::Keep(event);
             }
             Self::Hold if is_message => *self = Self::Held(event),
             Self::Held(earlier) => {
@@ -82,10 +84,24 @@ impl Meddler {
                 }
             }
             Self::Idle => hear(&event),
-            patient @ (Self::Lose | Self::Double | Self::Hold | Self::Exchange(_) | Self::Overhear(..)) => {
+            patient @ (Self::Lose
+            | Self::Double
+            | Self::Hold
+            | Self::Keep(_)
+            | Self::Exchange(_)
+            | Self::Overhear(..)) => {
                 *self = patient;
                 hear(&event);
             }
+        }
+    }
+}
+
+impl Meddler {
+    /// Takes note that the session has ended, which hears nothing more otherwise.
+    pub(crate) fn end(&mut self, mut hear: impl FnMut(&Event)) {
+        if let Self::Keep(event) = std::mem::replace(self, Self::Idle) {
+            hear(&event);
         }
     }
 }

@@ -159,11 +159,7 @@ impl Ears {
 
     /// What was heard is what was said, once, and whatever else happened is under a gap; under each gap something is.
     pub(crate) fn check(mut self, written: &Written) -> Heard {
-        for (at, number) in &written.messages {
-            if let Some(heard) = self.messages.get(at) {
-                assert_eq!(heard, number, "another message is heard at {at}");
-            }
-        }
+        self.check_messages(written);
         self.ended.extend(self.sessions.into_iter().map(|(session, ear)| (session, ear.life)));
         let acknowledged = written.members.values().chain(written.messages.keys()).copied();
         let heard = self.ended.iter().flat_map(|(_, life)| &life.heard).copied();
@@ -173,6 +169,37 @@ impl Ears {
             all += life.check(*session, &happened);
         }
         all
+    }
+}
+
+impl Ears {
+    /// Each message stands at one place, where it was acknowledged if it was, and is one that may have come through.
+    fn check_messages(&self, written: &Written) {
+        let acknowledged: BTreeMap<u64, Position> =
+            written.messages.iter().map(|(at, number)| (*number, *at)).collect();
+        let mut places = BTreeMap::new();
+        for (at, number) in &self.messages {
+            if let Some(before) = places.insert(*number, *at) {
+                panic!("message {number} is heard at {before} and at {at}");
+            }
+            match acknowledged.get(number) {
+                Some(acknowledged) => {
+                    assert_eq!(at, acknowledged, "message {number} was acknowledged at another place")
+                }
+                None => assert!(
+                    written.doubtful_messages.contains(number),
+                    "message {number} is heard at {at}: not acknowledged, not in doubt{}",
+                    if written.refused_messages.contains(number) { ", and nothing had happened" } else { "" },
+                ),
+            }
+        }
+        for (at, number) in &written.messages {
+            let heard = self.messages.get(at);
+            assert!(
+                heard.is_none_or(|heard| heard == number),
+                "message {heard:?} is heard at {at}, of message {number}"
+            );
+        }
     }
 }
 
@@ -209,4 +236,39 @@ impl AddAssign for Heard {
         self.gaps += more.gaps;
         self.missed += more.missed;
     }
+}
+
+/// What is heard of two messages, one of them acknowledged, the other as `told`: the lines of one session.
+fn heard_of_two(lines: &[&str], told: impl FnOnce(&mut Written)) {
+    let mut ears = Ears::default();
+    ears.take("1 attached 1 10 secret");
+    lines.iter().for_each(|line| ears.take(line));
+    let mut written = Written::default();
+    written.messages.insert(Position { epoch: Epoch(1), seq: Seq(11) }, 7);
+    told(&mut written);
+    ears.check(&written);
+}
+
+#[test]
+fn a_message_in_doubt_may_be_heard_once() {
+    heard_of_two(&["1 event 1 11 7", "1 event 1 12 8"], |written| written.doubtful_messages.extend([8]));
+}
+
+#[test]
+#[should_panic(expected = "message 8 is heard at 1.12 and at 1.13")]
+fn a_message_that_was_repeated_behind_a_lost_answer_is_noticed() {
+    let lines = ["1 event 1 11 7", "1 event 1 12 8", "1 event 1 13 8"];
+    heard_of_two(&lines, |written| written.doubtful_messages.extend([8]));
+}
+
+#[test]
+#[should_panic(expected = "message 7 was acknowledged at another place")]
+fn a_message_that_is_heard_elsewhere_than_it_was_acknowledged_is_noticed() {
+    heard_of_two(&["1 event 1 11 0", "1 event 1 12 7"], |_| ());
+}
+
+#[test]
+#[should_panic(expected = "not acknowledged, not in doubt, and nothing had happened")]
+fn a_message_that_is_heard_although_nothing_had_happened_is_noticed() {
+    heard_of_two(&["1 event 1 11 7", "1 event 1 12 8"], |written| written.refused_messages.extend([8]));
 }

@@ -17,8 +17,12 @@ pub(crate) struct Written {
     pub(crate) members: BTreeMap<u64, Position>,
     /// Of whom nobody knows.
     pub(crate) doubtful: BTreeSet<u64>,
-    /// Messages of which nobody knows: they are sent once.
-    pub(crate) doubtful_messages: u64,
+    /// Of whom it was answered that nothing happened, as their node was gone.
+    pub(crate) refused: BTreeSet<u64>,
+    /// Numbers of messages of which nobody knows: they are sent once.
+    pub(crate) doubtful_messages: BTreeSet<u64>,
+    /// Of those of which it was answered that nothing happened.
+    pub(crate) refused_messages: BTreeSet<u64>,
     /// Numbers of messages, and where they stand.
     pub(crate) messages: BTreeMap<Position, u64>,
     /// What must not be answered.
@@ -83,7 +87,8 @@ async fn add(client: &Client, user: u64, written: &Mutex<Written>) {
     let mut written = written.lock().unwrap();
     match added {
         Ok(outcome) => drop(written.members.insert(user, outcome.at())),
-        Err(error) if is_doubt(&error) => drop(written.doubtful.insert(user)),
+        Err(ClientError::OutcomeUnknown) => drop(written.doubtful.insert(user)),
+        Err(error) if is_of_an_end(&error) => drop(written.refused.insert(user)),
         Err(error) => written.faults.push(error),
     }
 }
@@ -99,15 +104,13 @@ async fn say(client: &Client, number: u64, written: &Mutex<Written>) {
             let before = written.messages.insert(outcome.at(), number);
             assert_eq!(before, None, "two messages at {}", outcome.at());
         }
-        Err(error) if is_doubt(&error) => written.doubtful_messages += 1,
+        Err(ClientError::OutcomeUnknown) => drop(written.doubtful_messages.insert(number)),
+        Err(error) if is_of_an_end(&error) => drop(written.refused_messages.insert(number)),
         Err(error) => written.faults.push(error),
     }
 }
 
-/// Whether an answer is one that a client may get whose node is killed.
-fn is_doubt(error: &ClientError) -> bool {
-    matches!(
-        error,
-        ClientError::OutcomeUnknown | ClientError::Unavailable | ClientError::Late | ClientError::Overloaded { .. }
-    )
+/// Whether a client may be told so whose node is killed, and that nothing happened.
+fn is_of_an_end(error: &ClientError) -> bool {
+    matches!(error, ClientError::Unavailable | ClientError::Late | ClientError::Overloaded { .. })
 }

@@ -1,13 +1,16 @@
-//! A guild node with a good certificate that sends half a frame and then nothing: each way that it can costs what it is on, and nothing else, and is
-//! counted under its reason.
+//! A guild node with a good certificate that sends half a frame and then nothing, or whole frames of which the bodies cannot be read: each way that it can
+//! costs what it is on, and nothing else, and is counted under its reason.
 
 use std::time::Duration;
 
-use guildhall_client::{Client, ClientConfig, ClientError, LinkCounter, TransportConfig};
+use guildhall_client::{Client, ClientConfig, ClientError, Counter, ImportError, LinkCounter, TransportConfig};
 use guildhall_proto::call::{Answer, Ask, Read, Request};
 use guildhall_proto::codec;
 use guildhall_proto::frame::{self, Kind};
-use guildhall_proto::{AsOf, Epoch, Member, MemberFlags, Millis, Nick, Position, SecretKey, Seq};
+use guildhall_proto::{
+    Actor, AsOf, ChannelId, Epoch, Member, MemberFlags, Millis, NewMember, Nick, Outcome, Position, Question, Reply,
+    SecretKey, Seq,
+};
 use guildhall_transport::pki::Authority;
 use quinn::{Connection, Endpoint, RecvStream, SendStream};
 
@@ -134,6 +137,121 @@ async fn who_reads_a_long_answer_that_stops_in_the_middle_is_told_so_in_time() {
     let (answered, ()) = soon(async { tokio::join!(guild.member(user(3)), answer_member(&connection)) }).await;
     answered.unwrap();
 }
+
+#[tokio::test]
+async fn an_answer_that_is_none_fails_its_call_alone() {
+    let bare = Bare::new();
+    let (client, connection) = bare.client().await;
+    let guild = client.guild(GUILD);
+    for (bytes, reason) in [
+        (framed(Kind::Answer, &UNREADABLE), Counter::CallsFailedMalformedAnswer),
+        // All of it has to be read.
+        (
+            framed(Kind::Answer, &[&codec::encode(&member()).unwrap()[..], &[0]].concat()),
+            Counter::CallsFailedMalformedAnswer,
+        ),
+        (framed(Kind::Error, &UNREADABLE), Counter::CallsFailedMalformedError),
+        (answer(&Answer::FeedClosed), Counter::CallsFailedOtherAnswer),
+    ] {
+        let before = client.counters().of(reason);
+        let node = respond(&connection, bytes);
+        let (answered, ()) = soon(async { tokio::join!(guild.member(user(3)), node) }).await;
+        assert!(matches!(answered, Err(ClientError::Answer(_))), "{reason:?}: {answered:?}");
+        assert_eq!(client.counters().of(reason), before + 1, "{reason:?}");
+    }
+    let (answered, ()) = soon(async { tokio::join!(guild.member(user(3)), answer_member(&connection)) }).await;
+    answered.unwrap();
+    assert_eq!(refused(&client), 4, "each is counted once: {:?}", client.counters());
+    assert_eq!(connection.close_reason(), None, "the link did not outlive them");
+}
+
+#[tokio::test]
+async fn an_import_that_is_answered_as_another_command_is_refused() {
+    let bare = Bare::new();
+    let (client, connection) = bare.client().await;
+    let import = async {
+        let mut import = client.guild(GUILD).import(Actor::System);
+        let (user, nick) = (user(3), Nick::parse("Cy").unwrap());
+        import.push(NewMember { user, nick, roles: Vec::new(), flags: MemberFlags::NONE }).await.unwrap();
+        import.end().await
+    };
+    let node = async {
+        let (mut send, mut receive) = connection.accept_bi().await.unwrap();
+        // The request, and its lines in chunks.
+        receive.read_to_end(1_000).await.unwrap();
+        let applied = Outcome::Applied { at: as_of().at };
+        send.write_all(&answer(&Answer::Reply(Reply::Outcome(applied)))).await.unwrap();
+        send.finish().unwrap();
+    };
+    let (imported, ()) = soon(async { tokio::join!(import, node) }).await;
+    assert!(matches!(imported, Err(ImportError::Call(ClientError::Answer(_)))), "{imported:?}");
+    assert_eq!((client.counters().of(Counter::CallsFailedOtherAnswer), refused(&client)), (1, 1));
+}
+
+#[tokio::test]
+async fn what_follows_an_answer_and_cannot_be_read_ends_it() {
+    let bare = Bare::new();
+    let (client, connection) = bare.client().await;
+    let guild = client.guild(GUILD);
+    // Pieces of a guild, and ids of users.
+    let pieces = Answer::Pieces { as_of: as_of(), members: 1, online: 0, bans: 0 };
+    for (follows, reason) in [
+        (framed(Kind::Chunk, &UNREADABLE), Counter::CallsFailedMalformedChunk),
+        // Without settings it is no guild.
+        (framed(Kind::End, &[]), Counter::CallsFailedMalformedChunk),
+        (framed(Kind::Error, &UNREADABLE), Counter::CallsFailedMalformedError),
+    ] {
+        let before = client.counters().of(reason);
+        let node = respond(&connection, [answer(&pieces), follows].concat());
+        let (shown, ()) = soon(async { tokio::join!(guild.show(), node) }).await;
+        let broken = soon(shown.unwrap().next()).await.unwrap_err();
+        assert!(matches!(broken, ClientError::Answer(_)), "{reason:?}: {broken:?}");
+        assert_eq!(client.counters().of(reason), before + 1, "{reason:?}");
+    }
+    let ids = [answer(&Answer::Recipients(as_of())), framed(Kind::Chunk, &UNREADABLE)].concat();
+    let everyone = Question::Everyone { channel: ChannelId::MIN };
+    let (recipients, ()) = soon(async { tokio::join!(guild.recipients(everyone), respond(&connection, ids)) }).await;
+    let broken = soon(recipients.unwrap().next()).await.unwrap_err();
+    assert!(matches!(broken, ClientError::Answer(_)), "{broken:?}");
+    assert_eq!((client.counters().of(Counter::CallsFailedMalformedChunk), refused(&client)), (3, 4));
+    assert_eq!(connection.close_reason(), None, "the link did not outlive them");
+}
+
+#[tokio::test]
+async fn what_is_pushed_and_cannot_be_read_ends_the_link_and_the_next_one_serves() {
+    for (kind, reason) in
+        [(Kind::Feed, Counter::PushesRefusedMalformedNews), (Kind::Ephemeral, Counter::PushesRefusedMalformedTold)]
+    {
+        let bare = Bare::new();
+        let (client, connection) = bare.client().await;
+        let mut send = connection.open_uni().await.unwrap();
+        send.write_all(&[closed_feed(kind), framed(kind, &UNREADABLE)].concat()).await.unwrap();
+        let again = soon(bare.linked()).await;
+        assert_eq!((client.counters().of(reason), refused(&client)), (1, 1), "{kind:?}");
+        soon(connection.closed()).await;
+        let guild = client.guild(GUILD);
+        let (answered, ()) = soon(async { tokio::join!(guild.member(user(3)), answer_member(&again)) }).await;
+        answered.unwrap();
+    }
+}
+
+/// Answers the next call by these bytes.
+async fn respond(connection: &Connection, bytes: Vec<u8>) {
+    let mut asked = next(connection).await;
+    asked.send.write_all(&bytes).await.unwrap();
+    asked.send.finish().unwrap();
+}
+
+/// How often the client has refused a body, for whichever reason.
+fn refused(client: &Client) -> u64 {
+    let counts = client.counters().pull();
+    let of_bodies =
+        counts.iter().filter(|(name, _)| name.starts_with("calls_failed") || name.starts_with("pushes_refused"));
+    of_bodies.map(|(_, count)| count).sum()
+}
+
+/// A body of no kind.
+const UNREADABLE: [u8; 3] = [200; 3];
 
 #[tokio::test]
 async fn half_of_what_is_pushed_ends_the_link_and_the_next_one_serves() {

@@ -65,13 +65,16 @@ async fn sessions_hear_in_order_and_once_what_is_published_from_anywhere() {
             assert_eq!(heard(session).await, Heard::Message(*position, number as u64));
         }
     }
-    soon(guild.typing(user(2), channel())).await.unwrap();
+    let at = soon(guild.typing(user(2), channel())).await.unwrap();
     let told = loop {
         if let Delivery::Ephemeral(told) = soon(sessions[1].next()).await.unwrap() {
             break told;
         }
     };
-    assert!(matches!(told.kind, EphemeralKind::Typing { .. }), "{told:?}");
+    assert!(matches!(told.kind, EphemeralKind::Typing { .. }) && told.at == at, "{told:?}");
+    // What is not told again is as of what was.
+    soon(guild.call(Actor::User(user(1)), message(500))).await.unwrap();
+    assert_eq!(soon(guild.typing(user(2), channel())).await, Ok(at));
     drop(sessions);
     near.close().await;
     world.stop().await;

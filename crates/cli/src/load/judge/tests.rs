@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 
 use super::super::ear::{Ears, News};
 use super::super::found::Spread;
+use super::super::last::Last;
 use super::*;
 use crate::trial::bell::Bell;
 use crate::trial::shape::Shape;
@@ -52,7 +53,7 @@ fn history() -> Vec<Fact> {
         message(OPEN, 0, None, None),
         message(HIDDEN, 1, None, None),
         message(OPEN, 2, Some(Box::new(everyone)), None),
-        Fact::Changed { user: Shape::user(RISING), roles: [Shape::role(11)].into() },
+        Fact::Changed { user: Shape::user(RISING), nick: Shape::nick(RISING), roles: [Shape::role(11)].into() },
         message(HIDDEN, 3, None, None),
         message(OPEN, 4, None, Some(SessionId::new(OTHER + 1).unwrap())),
         Fact::Bell { bell: Bell::new(0) },
@@ -195,7 +196,7 @@ fn windows_follow_each_other_and_roles_are_as_they_were_left() {
     // A window of 64, in the middle of which the role comes; then another window.
     let message = |number| Fact::Message { channel: Shape::channel(HIDDEN), number, except: None, call: None };
     let mut first: Vec<Fact> = (0..64).map(message).collect();
-    first[40] = Fact::Changed { user: Shape::user(RISING), roles: [Shape::role(11)].into() };
+    first[40] = Fact::Changed { user: Shape::user(RISING), nick: Shape::nick(RISING), roles: [Shape::role(11)].into() };
     let second: Vec<Fact> = (64..70).map(message).collect();
     let history: Vec<Fact> = first.iter().chain(&second).cloned().collect();
     let seats = [seat(RISING, Level::Active), seat(OTHER, Level::Active)];
@@ -244,23 +245,18 @@ async fn in_the_end_all_have_been_told_what_was_set_last() {
     assert_eq!(listeners, [(0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (3, 2)]);
     let tell =
         |idx: usize, word: usize, number| ears.records[idx].lock().told.hear(subjects().word(&words(number)[word]), 3);
-    let untold = async |present| {
-        let last = |typed: &dyn Fn(usize) -> Option<u64>| vec![typed(0), typed(1), present];
-        ears.hear_last(&listeners, last).await
-    };
-    // Nobody has done anything.
-    assert_eq!(untold(None).await, 0);
+    let untold = async |present| ears.hear_last(&listeners, &[Last::Anything, Last::AsOf(6), present]).await;
     [0, 1, 3].iter().for_each(|idx| tell(*idx, 2, 5));
     tell(0, 1, 7);
-    assert_eq!(untold(Some(1)).await, 1, "one does not know who types");
+    assert_eq!(untold(Last::Said(1)).await, 1, "one does not know who types");
     tell(1, 1, 6);
-    assert_eq!(untold(Some(1)).await, 1, "and then not since when");
+    assert_eq!(untold(Last::Said(1)).await, 1, "and then not since when");
     tell(1, 1, 7);
-    assert_eq!(untold(Some(1)).await, 0);
-    assert_eq!(untold(Some(2)).await, 3, "something else was set");
+    assert_eq!(untold(Last::Said(1)).await, 0);
+    assert_eq!(untold(Last::Said(2)).await, 3, "something else was set");
     // Who was told a gap may have lost it.
     ears.gap(3, Gap { after: at(BEFORE), through: at(BEFORE + 1) });
-    assert_eq!(untold(Some(2)).await, 2);
+    assert_eq!(untold(Last::Said(2)).await, 2);
 }
 
 #[test]
