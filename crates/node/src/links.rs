@@ -53,8 +53,8 @@ pub struct ServeConfig {
     /// The same of one link (default 4). One more waits. Fewer: a backend node that begins again in many guilds takes longer. More: one can keep all others
     /// waiting.
     pub link_long_requests_max: usize,
-    /// Answers of one link that workers look for while they are read: recipients, many members, exports (default 32). One more is refused as overloaded.
-    /// Fewer: a backend node with many pings waits for its own. More: one can take all places of a guild, or of the node.
+    /// Answers of one link that workers look for while they are read, recipients, many members, exports, and its searches by prefix (default 32). One more is refused
+    /// as overloaded; a feed for many users waits. Fewer: a backend node with many pings waits for its own. More: one can take all places of a guild, or of the node.
     pub link_answers_max: usize,
     /// How long the sessions that a backend has told of stay attached when its last link has ended (default 30 s), counted from when that is
     /// noticed here. Shorter: who is connected to it is shown as gone for what was a short failure of the network, and cannot resume. Longer: who was

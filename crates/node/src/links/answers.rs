@@ -21,7 +21,7 @@ use super::archive::Archive;
 use super::calls::Prepared;
 use super::feeds::Beginning;
 use super::pieces::{Members, Pieces, Users};
-use super::requests::{Incoming, Place};
+use super::requests::{Incoming, Place, acquire};
 use super::unanswered::Unanswered;
 use crate::counters::Counter;
 use crate::last::Readable;
@@ -142,7 +142,10 @@ impl Dialer {
             Read::MembersById(users) => Members::Of(users.as_slice().to_vec().into_iter()),
             Read::MembersByPrefix { prefix, limit } => {
                 let (prefix, limit) = (prefix.as_str().to_owned(), limit.get() as usize);
+                let place = self.answer_place()?;
                 let (head, found) = node.search(of.clone(), prefix, limit, head).await?;
+                // The worker is done with it, and what it has found is a thousand members at most.
+                drop(place);
                 let found = Members::Found(found.into_iter());
                 return Ok(Prepared::Pieces(head, Pieces::of(node, &of, view, found)?));
             }
@@ -150,7 +153,7 @@ impl Dialer {
         Ok(Prepared::Pieces(head(&view), Pieces::of(node, &of, view, members)?.of_link(self)?))
     }
 
-    /// The place of an answer that workers look for.
+    /// The place of an answer that workers look for, or a search.
     ///
     /// # Errors
     /// `Overloaded` if the link has as many as it may have.
@@ -171,11 +174,14 @@ impl Dialer {
     ) -> Result<Prepared, Unanswered> {
         let node = &self.served.node;
         self.feeds.check(guild, feed)?;
+        let members = Members::Of(users.into_iter());
+        // Waited for, where others are refused: a backend that begins again opens all its feeds at once. Before the guild is asked, for a view would be held as
+        // long, and a cursor lag.
+        let answer = if members.are_many() { Some(acquire(&self.answers).await) } else { None };
         let opening = node.open(guild, past, Vec::new(), told_since).await?;
         let Opening { listening, at, rights: _, past, members: view, events, told, sponsor: _ } = opening;
         let of = Readable::Live(Arc::clone(listening.live()));
-        let members = Members::Of(users.into_iter());
-        let pieces = Pieces::of(node, &of, view, members)?.with_rights().with_past(past, place);
+        let pieces = Pieces::of(node, &of, view, members)?.in_place(answer).with_rights().with_past(past, place);
         // From here on the cursor is there, so nothing is missed that comes while this is answered.
         let opened = self.feeds.open(guild, feed, Beginning { listening, events, told, told_since })?;
         node.counters().bump(Counter::FeedsOpened);

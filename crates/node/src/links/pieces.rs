@@ -97,6 +97,11 @@ impl Pieces {
         Ok(Self { _answer: answer, ..self })
     }
 
+    /// The same, where the place was waited for.
+    pub(super) fn in_place(self, answer: Option<OwnedSemaphorePermit>) -> Self {
+        Self { _answer: answer.filter(|_| self.workers.is_some()), ..self }
+    }
+
     /// The guild's settings, roles and channels too.
     pub(super) fn with_rights(self) -> Self {
         Self { has_rights: true, ..self }
@@ -140,6 +145,11 @@ impl Pieces {
 }
 
 impl Members {
+    /// Whether they are worth a worker, in a guild that has as many.
+    pub(super) fn are_many(&self) -> bool {
+        self.at_most() > INLINE_MEMBERS
+    }
+
     fn at_most(&self) -> usize {
         match self {
             Self::Nobody => 0,

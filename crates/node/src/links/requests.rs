@@ -94,6 +94,7 @@ async fn run(
     if is_whole { Ok(place) } else { Err(Malformed::Chunks.into()) }
 }
 
-async fn acquire(places: &Arc<Semaphore>) -> OwnedSemaphorePermit {
+/// Waits for one of these places.
+pub(super) async fn acquire(places: &Arc<Semaphore>) -> OwnedSemaphorePermit {
     Arc::clone(places).acquire_owned().await.expect("the semaphore is never closed")
 }
