@@ -124,6 +124,8 @@ impl Linked {
         let frame = match (receiver.next().await, sent) {
             (Ok(Some(frame)), _) => frame,
             (Ok(None), _) => return Err(Failed::Lost),
+            // The node has done what was asked, and nobody knows what that came to.
+            (Err(LaneError::Unread), _) => return Err(Failed::Lost),
             (Err(_), Err(error)) | (Err(error), Ok(())) => return Err(Failed::of(&error)),
         };
         if frame.kind == Kind::Error {

@@ -114,7 +114,7 @@ pub(crate) enum Failed {
     Unsent,
     /// It was sent, and there will be no answer.
     Lost,
-    /// The answer was not read in time.
+    /// Of a long answer that had begun, more was not read in time.
     Unread,
     /// What came is no answer.
     Answer(String),
