@@ -69,7 +69,7 @@ pub enum ClientError {
     /// What was answered is no answer to the call, or was broken off.
     #[error("no answer to the call: {0}")]
     Answer(String),
-    /// The client is closed.
+    /// The client is closed, and was before the call could be carried out. Nothing happened.
     #[error("the client is closed")]
     Closed,
 }
