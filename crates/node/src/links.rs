@@ -27,7 +27,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use guildhall_proto::{Instance, Millis, NodeId};
-use guildhall_transport::{Accepted, Acceptor, CloseReason, Counters as LinkCounters, Identity, Role};
+use guildhall_transport::{Accepted, Acceptor, CloseReason, Counters as LinkCounters, Identity, Role, Standing};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet, yield_now};
 
@@ -106,6 +106,8 @@ struct Dialer {
     feeds: Arc<Feeds>,
     /// On whose word it asks about sessions.
     sponsoring: Arc<Sponsoring>,
+    /// Whether it may still: a newer link of its node has taken the place of one that has ended.
+    standing: Standing,
     /// Leave to send more than one chunk of a request, of this link.
     long_requests: Arc<Semaphore>,
     /// Leave to have workers look for an answer, of this link.
@@ -172,6 +174,7 @@ async fn serve(served: Arc<Served>, link: Accepted, mut stop: watch::Receiver<()
         operator: (peer.identity.role == Role::Operator).then(|| Arc::new(peer.identity.clone())),
         feeds: Arc::clone(&feeds),
         sponsoring,
+        standing: link.standing(),
         long_requests: places(served.config.link_long_requests_max),
         answers: places(served.config.link_answers_max),
         served,

@@ -66,7 +66,8 @@ impl Dialer {
             }
             Request::Session { guild, session, request } => {
                 incoming.nothing().await?;
-                change(deadline, node.ask_on_word_of(&self.sponsoring, guild, session, request)).await
+                let word = (&*self.sponsoring, &self.standing);
+                change(deadline, node.ask_on_word_of(word, guild, session, request)).await
             }
             Request::Read { guild, freshness, read } => {
                 incoming.nothing().await?;
