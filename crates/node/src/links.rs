@@ -23,6 +23,7 @@ use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -60,6 +61,8 @@ pub struct ServeConfig {
     /// noticed here. Shorter: who is connected to it is shown as gone for what was a short failure of the network, and cannot resume. Longer: who was
     /// connected to one that has died seems to be there for as long.
     pub sessions_kept: Duration,
+    /// What the process counts beside the node, by name: told with the node's own counters (default none).
+    pub also_counted: Vec<(&'static str, Arc<AtomicU64>)>,
 }
 
 impl ServeConfig {
@@ -73,6 +76,7 @@ impl ServeConfig {
             link_long_requests_max: 4,
             link_answers_max: 32,
             sessions_kept: Duration::from_secs(30),
+            also_counted: Vec::new(),
         }
     }
 }

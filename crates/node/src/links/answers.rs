@@ -5,6 +5,7 @@
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -198,7 +199,9 @@ impl Dialer {
     fn stats(&self) -> Answer {
         let counts = self.served.node.counts();
         let links = self.served.links.pull();
-        let all = counts.iter().chain(links);
+        let beside = &self.served.config.also_counted;
+        let beside = beside.iter().map(|(name, count)| (*name, count.load(Ordering::Relaxed)));
+        let all = counts.iter().chain(links).chain(beside);
         Answer::Stats(all.map(|(name, count)| (Name::parsed(name), count)).collect())
     }
 }
