@@ -132,7 +132,7 @@ async fn hold(shared: Arc<Shared>, linked: Arc<Linked>, address: SocketAddr) {
     shared.links.stands(&linked);
     let closed = tokio::select! {
         closed = linked.dialed.closed() => closed,
-        () = feeds::receive(&linked) => linked.dialed.closed().await,
+        () = feeds::receive(&shared, &linked) => linked.dialed.closed().await,
         () = refresh_keys(&shared, &linked) => linked.dialed.closed().await,
     };
     tracing::info!(%address, node = %linked.node(), %closed, "link ended");

@@ -165,7 +165,7 @@ async fn open_at(
     let request = Request::Feed { guild, feed: id, past, told_since };
     let course = request.course().expect("a feed begins with pieces");
     // Before it is asked for: news may come before the answer. From here on, whatever fails or is cancelled, the drop closes it.
-    linked.feeds.expect(id);
+    linked.feeds.expect(guild, id);
     let runtime = Handle::current();
     let mut expected =
         Expected { linked: Arc::clone(&linked), id, is_handed_on: false, within: closing, runtime: runtime.clone() };

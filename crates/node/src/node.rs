@@ -6,8 +6,8 @@ use std::sync::{Arc, Weak};
 use guildhall_guild::{Purpose, Reply, SessionRequest};
 use guildhall_proto::limits::TYPING_EVERY;
 use guildhall_proto::{
-    Actor, CallError, ChannelId, Command, CommandError, Ephemeral, EphemeralKind, GuildId, Millis, OpId, Outcome,
-    SessionId, Sponsor, Subject, UserId,
+    Actor, CallError, ChannelId, Command, CommandError, Ephemeral, EphemeralKind, Grant, GuildId, Millis, NodeId, OpId,
+    Outcome, SessionId, Sponsor, Subject, UserId,
 };
 use guildhall_relay::SecretKeys;
 use guildhall_sessions::Rings;
@@ -323,6 +323,11 @@ impl Node {
     /// The guild as it is awake now, if it is.
     pub(crate) fn find_awake(&self, guild: GuildId) -> Option<Arc<Live>> {
         self.shared.registry.awake(guild)
+    }
+
+    /// Which other node a guild is placed with, and by which leave, if it is.
+    pub(crate) fn elsewhere(&self, guild: GuildId) -> Option<(NodeId, Grant)> {
+        self.shared.registry.elsewhere(guild)
     }
 
     pub(crate) fn sponsors(&self) -> &Sponsors {
