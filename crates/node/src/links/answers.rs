@@ -90,7 +90,7 @@ impl Dialer {
                     let of = node.readable_as(guild, freshness).await?;
                     let view = node.view_in(&of)?;
                     let (head, members) = (head(&view), Members::Behind { after: None, left: MEMBERS_MAX });
-                    let pieces = Pieces::of(node, &of, view, members)?.of_link(self)?.with_rights().with_bans();
+                    let pieces = Pieces::of(node, &of, view, members)?.of_dialer(self)?.with_rights().with_bans();
                     Ok(Prepared::Pieces(head, pieces))
                 };
                 unless_left(answer, deadline, export).await
@@ -152,16 +152,16 @@ impl Dialer {
                 return Ok(Prepared::Pieces(head, Pieces::of(node, &of, view, found)?));
             }
         };
-        Ok(Prepared::Pieces(head(&view), Pieces::of(node, &of, view, members)?.of_link(self)?))
+        Ok(Prepared::Pieces(head(&view), Pieces::of(node, &of, view, members)?.of_dialer(self)?))
     }
 
     /// The place of an answer that workers look for, or a search.
     ///
     /// # Errors
-    /// `Overloaded` if the link has as many as it may have.
+    /// `Overloaded` if whoever dialed has as many as it may have.
     pub(super) fn answer_place(&self) -> Result<OwnedSemaphorePermit, CallError> {
-        Arc::clone(&self.answers).try_acquire_owned().map_err(|_| {
-            self.served.node.counters().bump(Counter::RefusedLinkAnswer);
+        Arc::clone(&self.share.answers).try_acquire_owned().map_err(|_| {
+            self.served.node.counters().bump(Counter::RefusedPeerAnswer);
             CallError::Overloaded { retry_after: spread(ANSWER_AGAIN) }
         })
     }
@@ -179,7 +179,7 @@ impl Dialer {
         let members = Members::Of(users.into_iter());
         // Waited for, where others are refused: a backend that begins again opens all its feeds at once. Before the guild is asked, for a view would be held as
         // long, and a cursor lag.
-        let answer = if members.are_many() { Some(acquire(&self.answers).await) } else { None };
+        let answer = if members.are_many() { Some(acquire(&self.share.answers).await) } else { None };
         let opening = node.open(guild, past, Vec::new(), told_since).await?;
         let Opening { listening, at, rights: _, past, members: view, events, told, sponsor: _ } = opening;
         let of = Readable::Live(Arc::clone(listening.live()));

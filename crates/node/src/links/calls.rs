@@ -105,7 +105,7 @@ impl Dialer {
         }
         let within = within.duration();
         let deadline = came + within;
-        let places = [&self.long_requests, &self.served.long_requests];
+        let places = [&self.share.long_requests, &self.served.long_requests];
         let mut incoming = Incoming { lane: request, places, within, deadline };
         let prepared = self.prepare(asked, &mut incoming, answer).await?;
         if let Some(record) = record {

@@ -30,7 +30,7 @@ pub(super) struct Pieces {
     members: Members,
     /// Where many members are found.
     workers: Option<Workers>,
-    /// The link's place that the answer takes.
+    /// The dialer's place that the answer takes.
     _answer: Option<OwnedSemaphorePermit>,
     /// That of the request whose users these are.
     _place: Place,
@@ -53,7 +53,7 @@ pub(super) enum Members {
 /// The users whom a ping reaches.
 pub(super) struct Users {
     recipients: Recipients,
-    /// The link's place that the answer takes.
+    /// The dialer's place that the answer takes.
     _answer: OwnedSemaphorePermit,
 }
 
@@ -88,11 +88,11 @@ impl Pieces {
         })
     }
 
-    /// For a reader of this link, which may have so many at a time.
+    /// For this reader, which may have so many at a time.
     ///
     /// # Errors
     /// `Overloaded`.
-    pub(super) fn of_link(self, dialer: &Dialer) -> Result<Self, CallError> {
+    pub(super) fn of_dialer(self, dialer: &Dialer) -> Result<Self, CallError> {
         let answer = self.workers.as_ref().map(|_| dialer.answer_place()).transpose()?;
         Ok(Self { _answer: answer, ..self })
     }

@@ -72,17 +72,18 @@ async fn an_answer_of_which_nothing_is_read_is_given_up_and_its_reader_is_told_w
 }
 
 #[tokio::test]
-async fn one_link_does_not_take_all_places_for_answers() {
+async fn one_identity_does_not_take_all_places_for_answers() {
     let world = World::with_links(links(FOR_EVER), |node, serve| {
-        (node.offload.guild_scans_max, serve.link_answers_max) = (3, 2);
+        (node.offload.guild_scans_max, serve.peer_answers_max) = (3, 2);
     });
     let guild = world.found(1, 200_000).await;
-    let (stalls, reads) = (narrow(&world).await, world.dial(Role::Backend).await);
-    let _unread = (unread(&stalls, guild).await, unread(&stalls, guild).await);
+    let (stalls, again, reads) = (narrow(&world).await, narrow(&world).await, world.dial_other().await);
+    let _unread = (unread(&stalls, guild).await, unread(&again, guild).await);
     world.until_counted(Counter::CallsRecipients, 2).await;
     let refused = async |request: Request| {
         loop {
-            match stalls.ask(request.clone()).await {
+            // Over whichever of its links.
+            match again.ask(request.clone()).await {
                 Err(CallFault::Call(CallError::Overloaded { retry_after })) => return retry_after,
                 // One of the others has not come so far.
                 Ok(_) => {}
@@ -91,21 +92,21 @@ async fn one_link_does_not_take_all_places_for_answers() {
         }
     };
     assert!(!soon(refused(everybody(guild))).await.is_zero());
-    assert_eq!(world.count(Counter::RefusedLinkAnswer), 1);
+    assert_eq!(world.count(Counter::RefusedPeerAnswer), 1);
     // Nor for what is read at once, but looked for by workers.
     let (prefix, limit) = (Prefix::new("user 7").unwrap(), PageLimit::new(10).unwrap());
     soon(refused(read(guild, Read::MembersByPrefix { prefix, limit }))).await;
-    assert_eq!(world.count(Counter::RefusedLinkAnswer), 2);
+    assert_eq!(world.count(Counter::RefusedPeerAnswer), 2);
     assert_eq!(reads.ask(everybody(guild)).await.unwrap().users.len(), 200_000);
 }
 
 #[tokio::test]
-async fn one_link_does_not_take_all_places_with_feeds_and_each_of_them_is_opened_in_its_turn() {
+async fn one_identity_does_not_take_all_places_with_feeds_and_each_of_them_is_opened_in_its_turn() {
     let world = World::with_links(links(FOR_EVER), |node, serve| {
-        (node.offload.guild_scans_max, serve.link_answers_max) = (3, 2);
+        (node.offload.guild_scans_max, serve.peer_answers_max) = (3, 2);
     });
     let guild = world.found(1, 20_000).await;
-    let (stalls, reads) = (narrow(&world).await, world.dial(Role::Backend).await);
+    let (stalls, reads) = (narrow(&world).await, world.dial_other().await);
     let users: Vec<_> = (1..=20_000).map(user).collect();
     let mut unread = Vec::new();
     for feed in 1..=4 {
@@ -156,14 +157,15 @@ async fn answered_in_vain(mut receive: LaneReceiver) -> bool {
 }
 
 #[tokio::test]
-async fn one_link_does_not_take_all_places_for_long_requests() {
+async fn one_identity_does_not_take_all_places_for_long_requests() {
     let world = World::with_links(links(FOR_EVER), |_, serve| {
-        (serve.long_requests_max, serve.link_long_requests_max) = (2, 1);
+        (serve.long_requests_max, serve.peer_long_requests_max) = (2, 1);
     });
     let guild = world.found(1, 1).await;
-    let (stops, sends) = (world.dial(Role::Backend).await, world.dial(Role::Backend).await);
+    let (stops, again, sends) =
+        (world.dial(Role::Backend).await, world.dial(Role::Backend).await, world.dial_other().await);
     let _first = unsent(&world, &stops, guild, 100).await;
-    let _second = unsent(&world, &stops, guild, 110).await;
+    let _second = unsent(&world, &again, guild, 110).await;
     until(|| world.count(Counter::CallsImport) == 2).await;
     let chunks = [200, 201].map(|number| lines([new_member(number)].into_iter()).remove(0));
     let request = import(&world, guild);
