@@ -82,6 +82,14 @@ impl World {
         Self::made(made, TransportConfig::default(), change)
     }
 
+    /// The same, with these links.
+    pub(crate) fn over_links<S: Store>(
+        made: impl FnOnce(Arc<MemoryStore>) -> Arc<S>,
+        transport: TransportConfig,
+    ) -> Self {
+        Self::made(made, transport, |_, _| {})
+    }
+
     fn made<S: Store>(
         made: impl FnOnce(Arc<MemoryStore>) -> Arc<S>,
         transport: TransportConfig,
