@@ -31,7 +31,7 @@ use std::time::Duration;
 use guildhall_proto::{Instance, Millis, NodeId};
 use guildhall_transport::{Accepted, Acceptor, CloseReason, Counters as LinkCounters, Identity, Role, Standing};
 use tokio::sync::{Semaphore, watch};
-use tokio::task::{JoinHandle, JoinSet, yield_now};
+use tokio::task::{JoinError, JoinHandle, JoinSet, yield_now};
 
 use crate::node::Node;
 use crate::sponsors::Sponsoring;
@@ -155,7 +155,7 @@ async fn accept(served: Arc<Served>, mut acceptor: Acceptor, stopped: watch::Rec
             biased;
             // Nothing is ever sent: it is the sender's drop.
             _ = stop.changed() => break,
-            Some(_) = links.join_next() => {}
+            Some(ended) = links.join_next() => note(ended),
             accepted = acceptor.accept() => match accepted {
                 Some(link) => drop(links.spawn(serve(Arc::clone(&served), link, stopped.clone()))),
                 None => break,
@@ -163,7 +163,17 @@ async fn accept(served: Arc<Served>, mut acceptor: Acceptor, stopped: watch::Rec
         }
     }
     drop(acceptor);
-    links.join_all().await;
+    // One by one: what has become of one keeps nobody from waiting for the others.
+    while let Some(ended) = links.join_next().await {
+        note(ended);
+    }
+}
+
+/// Tells of a link's task that has panicked; nobody else would.
+fn note(ended: Result<(), JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "the task of a link has ended before its time");
+    }
 }
 
 /// Serves one link until its end.

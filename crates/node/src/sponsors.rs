@@ -18,7 +18,7 @@ use std::time::Duration;
 use guildhall_proto::{CallError, GuildId, Sponsor};
 use guildhall_transport::{Peer, Standing};
 use parking_lot::Mutex;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 
 use crate::counters::Counter;
 use crate::live::{NoReply, Request};
@@ -188,11 +188,14 @@ impl Node {
         let mut telling = JoinSet::new();
         for guild in guilds {
             if telling.len() >= TELLING_MAX {
-                telling.join_next().await;
+                note(telling.join_next().await);
             }
             telling.spawn(self.clone().tell_gone(guild, sponsoring.sponsor));
         }
-        telling.join_all().await;
+        // One by one: an owner that could not be told keeps nobody from telling the others.
+        while !telling.is_empty() {
+            note(telling.join_next().await);
+        }
     }
 
     /// Tells a guild's owner that a sponsor is gone; or the next one, if that ends meanwhile: the sponsor may have spoken to it too. One that comes later knows
@@ -212,6 +215,12 @@ impl Node {
                 }
             }
         }
+    }
+}
+
+fn note(told: Option<Result<(), JoinError>>) {
+    if let Some(Err(error)) = told {
+        tracing::error!(%error, "sessions of a backend that is gone are left");
     }
 }
 

@@ -249,15 +249,15 @@ impl Run<'_> {
     async fn send(&mut self, body: &[u8]) -> Result<(), Unanswered> {
         // What has more than one chunk is long.
         self.lane.set_priority(Priority::Bulk);
-        self.lane.append(Kind::Chunk, body)?;
+        self.lane.append(Kind::Chunk, body).map_err(Unanswered::unfit)?;
         Ok(self.lane.flush().await?)
     }
 
     fn end(self) -> Result<(), Unanswered> {
         if let Some(rest) = self.packer.rest() {
-            self.lane.append(Kind::Chunk, &rest)?;
+            self.lane.append(Kind::Chunk, &rest).map_err(Unanswered::unfit)?;
         }
-        Ok(self.lane.append(Kind::End, &[])?)
+        self.lane.append(Kind::End, &[]).map_err(Unanswered::unfit)
     }
 }
 
@@ -269,14 +269,14 @@ impl Users {
     pub(super) async fn send(mut self, lane: &mut LaneSender) -> Result<(), Unanswered> {
         while let Some(users) = self.recipients.next().await? {
             for chunk in users.chunks(EncodedIds::CHUNK_IDS_MAX) {
-                lane.append_value(Kind::Chunk, &EncodedIds(chunk))?;
+                lane.append_value(Kind::Chunk, &EncodedIds(chunk)).map_err(Unanswered::unfit)?;
             }
             if lane.gathered_bytes() >= WRITE_BYTES {
                 lane.set_priority(Priority::Bulk);
                 lane.flush().await?;
             }
         }
-        Ok(lane.append(Kind::End, &[])?)
+        lane.append(Kind::End, &[]).map_err(Unanswered::unfit)
     }
 }
 
