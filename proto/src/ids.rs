@@ -116,9 +116,21 @@ id!(
     "client"
 );
 
-/// Which of the times that a session was attached or came back: only the latest holds it. Rises with each; chosen by the guild's owner.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Encode, Decode)]
+/// Which of the times that a session was attached or came back: only the latest holds it. Rises with each; chosen by the guild's owner, who numbers
+/// them from one: from a peer none is decoded that is 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Encode)]
 pub struct Generation(pub u64);
+
+impl<Context> Decode<Context> for Generation {
+    fn decode<D: Decoder<Context = Context>>(decoder: &mut D) -> Result<Self, DecodeError> {
+        match u64::decode(decoder)? {
+            0 => Err(DecodeError::Other("generations are numbered from 1")),
+            number => Ok(Self(number)),
+        }
+    }
+}
+
+impl_borrow_decode!(Generation);
 
 /// On whose word an owner knows a session: one run of a backend node, for as long as its links to the owner's node do not stay away too long. Chosen by
 /// the owner's node; means nothing to another.

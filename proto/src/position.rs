@@ -33,9 +33,20 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// A guild's event number: dense within an epoch, kept across handoff, 0 before the first event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Encode, Decode)]
+/// A guild's event number: dense within an epoch, kept across handoff, 0 before the first event. None is decoded behind which no other can come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Encode)]
 pub struct Seq(pub u64);
+
+impl<Context> Decode<Context> for Seq {
+    fn decode<D: Decoder<Context = Context>>(decoder: &mut D) -> Result<Self, DecodeError> {
+        match u64::decode(decoder)? {
+            u64::MAX => Err(DecodeError::Other("no event is numbered 2^64 - 1")),
+            number => Ok(Self(number)),
+        }
+    }
+}
+
+impl_borrow_decode!(Seq);
 
 impl Seq {
     /// The number after this one.

@@ -11,14 +11,16 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use guildhall_node::AUDIT;
-use tracing::Dispatch;
 use tracing::level_filters::LevelFilter;
+use tracing::{Dispatch, Metadata};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 
 use escape::escape_controls;
-use queue::Queue;
+use queue::{Queue, Sort};
+
+pub(crate) use queue::Lost;
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -59,17 +61,28 @@ impl Logs {
     /// If the writing thread cannot be started, or something else has begun to log.
     pub(crate) fn start(format: Format, level: Level) -> anyhow::Result<Self> {
         let queue = Queue::start(io::stderr())?;
-        tracing::dispatcher::set_global_default(dispatch(format, level, Lines { queue: Arc::clone(&queue), format }))?;
+        let lines = Lines { queue: Arc::clone(&queue), format, sort: Sort::Other };
+        tracing::dispatcher::set_global_default(dispatch(format, level, lines))?;
         Ok(Self { queue, format })
+    }
+
+    /// Lines that are lost, as they are counted on.
+    pub(crate) fn lost(&self) -> Lost {
+        self.queue.lost().clone()
     }
 
     /// Has what is queued written, waiting at most [`FINISH_WAIT`], and says how many lines were lost, if any were.
     pub(crate) fn finish(self) {
-        let lost = self.queue.finish(FINISH_WAIT);
+        self.queue.finish(FINISH_WAIT);
+        let (audit, other) = self.queue.lost().counts();
+        let lost = audit + other;
         if lost > 0 {
             let line = match self.format {
-                Format::Human => format!("{lost} log lines were dropped"),
-                Format::Json => serde_json::json!({"level": "WARN", "dropped_lines": lost}).to_string(),
+                Format::Human => format!("{lost} log lines were dropped, {audit} of them of what operators did"),
+                Format::Json => {
+                    serde_json::json!({"level": "WARN", "dropped_lines": lost, "dropped_audit_lines": audit})
+                        .to_string()
+                }
             };
             // There is nobody left to tell if this fails.
             drop(writeln!(io::stderr(), "{line}"));
@@ -104,6 +117,7 @@ fn dispatch(format: Format, level: Level, lines: Lines) -> Dispatch {
 struct Lines {
     queue: Arc<Queue>,
     format: Format,
+    sort: Sort,
 }
 
 impl<'a> MakeWriter<'a> for Lines {
@@ -112,11 +126,16 @@ impl<'a> MakeWriter<'a> for Lines {
     fn make_writer(&'a self) -> Self {
         self.clone()
     }
+
+    fn make_writer_for(&'a self, event: &Metadata<'_>) -> Self {
+        let sort = if event.target() == AUDIT { Sort::Audit } else { Sort::Other };
+        Self { sort, ..self.clone() }
+    }
 }
 
 impl Write for Lines {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.queue.push(escape_controls(line, self.format));
+        self.queue.push(self.sort, escape_controls(line, self.format));
         Ok(line.len())
     }
 
@@ -153,9 +172,10 @@ mod tests {
     fn written(format: Format, level: Level, happens: impl FnOnce()) -> String {
         let (sink, written) = mpsc::channel();
         let queue = Queue::start(queue::tests::Channel(sink)).unwrap();
-        let lines = Lines { queue: Arc::clone(&queue), format };
+        let lines = Lines { queue: Arc::clone(&queue), format, sort: Sort::Other };
         tracing::dispatcher::with_default(&dispatch(format, level, lines), happens);
-        assert_eq!(queue.finish(FINISH_WAIT), 0);
+        queue.finish(FINISH_WAIT);
+        assert_eq!(queue.lost().counts(), (0, 0));
         drop(queue);
         String::from_utf8(written.iter().flatten().collect()).unwrap()
     }
@@ -182,6 +202,21 @@ mod tests {
             let written = written(Format::Json, level, happens);
             assert_eq!((written.lines().count(), written.contains("on record")), (lines, lines > 0), "{level:?}");
         }
+    }
+
+    #[test]
+    fn lines_of_what_operators_do_are_counted_apart() {
+        let (sink, written) = mpsc::channel();
+        drop(written);
+        let queue = Queue::start(queue::tests::Channel(sink)).unwrap();
+        let lines = Lines { queue: Arc::clone(&queue), format: Format::Json, sort: Sort::Other };
+        tracing::dispatcher::with_default(&dispatch(Format::Json, Level::Info, lines), || {
+            tracing::info!(target: AUDIT, "on record");
+            tracing::info!("something else");
+            tracing::info!("something else");
+        });
+        queue.finish(FINISH_WAIT);
+        assert_eq!(queue.lost().counts(), (1, 2), "the sink takes nothing");
     }
 
     #[test]

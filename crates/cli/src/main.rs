@@ -60,7 +60,7 @@ fn main() -> ExitCode {
     let done = match args.command {
         Command::Demo(args) => demo(&args),
         Command::Replay(args) => replay(args),
-        Command::Serve(args) => serve::serve(&args.config),
+        Command::Serve(args) => serve::serve(&args.config, &logs.lost()),
         Command::Ping(args) => streamed(|out| remote::ping(&args, out)),
         Command::Stats(args) => streamed(|out| remote::stats(&args, out)),
         Command::Load(args) => load(&args),

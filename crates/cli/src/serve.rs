@@ -22,17 +22,19 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 use crate::input::InputError;
+use crate::logging::Lost;
 use crate::operations::now;
 use crate::{data, pki};
 use config::Config;
 use keys::Keyring;
 
-/// Runs a node until the process is told to end (SIGTERM, SIGINT); then all that was accepted is stored.
+/// Runs a node until the process is told to end (SIGTERM, SIGINT); then all that was accepted is stored. Who asks it for its counters is told of
+/// log lines that are lost, too.
 ///
 /// # Errors
 /// [`InputError`] or [`DataError`](crate::data::DataError) for a configuration that is not acceptable; anything else if the node does not start, its
 /// disk fails, or it was told to end again before all was stored.
-pub(crate) fn serve(path: &Path) -> anyhow::Result<ExitCode> {
+pub(crate) fn serve(path: &Path, lost: &Lost) -> anyhow::Result<ExitCode> {
     let mut config = Config::read(path)?;
     let credentials = pki::credentials(&config.credentials)?;
     let identity = credentials.identity().clone();
@@ -42,6 +44,10 @@ pub(crate) fn serve(path: &Path) -> anyhow::Result<ExitCode> {
     let running = data::open_as(&config.data, cluster(&identity.cluster), node_id(&identity), &config.store)?;
     let keyring = Keyring::open(&config.data, now()?, config.keys)?;
     config.node.resume.keys = Some(keyring.keys());
+    config.serving.also_counted = vec![
+        ("log_lines_lost_total{target=\"audit\"}", Arc::clone(&lost.audit)),
+        ("log_lines_lost_total{target=\"other\"}", Arc::clone(&lost.other)),
+    ];
     let store = Arc::clone(running.store());
     running.run(Box::pin(work(config, credentials, store, keyring)))?;
     Ok(ExitCode::SUCCESS)

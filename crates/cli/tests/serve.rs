@@ -21,7 +21,12 @@ fn a_node_tells_where_it_is_and_answers_until_it_is_told_to_end() {
 
     let pong = node.json(&["ping", "--json"]);
     assert_eq!((&pong["node"], &pong["address"]), (&node.ready["node"], &node.ready["addresses"][0]));
-    assert!(node.json(&["stats", "--json"])["counters"].as_object().unwrap().len() > 10);
+    let stats = node.json(&["stats", "--json"]);
+    assert!(stats["counters"].as_object().unwrap().len() > 10);
+    // Of the log, which the node itself knows nothing of.
+    for target in ["audit", "other"] {
+        assert_eq!(stats["counters"][format!("log_lines_lost_total{{target=\"{target}\"}}")], 0, "{target}");
+    }
     // One directory, one process.
     let second = world.guildhall(&["serve", "--config", world.config("a").to_str().unwrap()]);
     let told = String::from_utf8(second.stderr).unwrap();
@@ -124,11 +129,12 @@ fn what_operators_do_is_in_the_log_and_what_backends_do_is_not() {
         [
             r#""CreateGuild" "7" "answered""#,
             r#""CreateGuild" "7" "refused""#,
-            r#""Read" "7" "answered""#,
+            r#""ReadCan" "7" "answered""#,
             r#""Stats" null "answered""#
         ]
     );
     assert!(lines[0]["op"].is_string() && lines[0]["at"].is_string() && lines[1]["why"].is_string(), "{text}");
+    assert_eq!(lines[2]["user"], "1");
 }
 
 #[test]

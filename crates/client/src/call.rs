@@ -51,13 +51,14 @@ impl Shared {
         };
         let mut result = Err(ClientError::Unavailable);
         loop {
-            if self.is_closed() {
-                return Err(ClientError::Closed);
-            }
             let due = retry.due().map(|due| self.instant(due));
             let input = match step {
                 Step::Done => return result,
                 Step::GiveUp(why) => return Err(why.into()),
+                // Looked at where something would be begun: what is known by then stays so.
+                Step::Ask | Step::Wait | Step::Send(_) if self.is_closed() => {
+                    return Err(if retry.is_in_doubt() { ClientError::OutcomeUnknown } else { ClientError::Closed });
+                }
                 Step::Ask => self.route(due).await,
                 Step::Wait => {
                     until(due).await;
@@ -128,6 +129,8 @@ impl Linked {
         let frame = match (receiver.next().await, sent) {
             (Ok(Some(frame)), _) => frame,
             (Ok(None), _) => return Err(Failed::Lost),
+            // The node has done what was asked, and nobody knows what that came to.
+            (Err(LaneError::Unread), _) => return Err(Failed::Lost),
             (Err(_), Err(error)) | (Err(error), Ok(())) => return Err(Failed::of(&error)),
         };
         let refused = |reason, why: &dyn Display| Failed::refused(&self.counters, reason, why);
@@ -220,5 +223,61 @@ async fn until(due: Option<Instant>) {
     match due {
         Some(due) => sleep_until(due).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::client::Client;
+    use crate::config::ClientConfig;
+
+    #[expect(dead_code, unreachable_pub, reason = "the examples use more of it, each as a crate of its own")]
+    mod doc {
+        include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/node.rs"));
+
+        pub(super) use node::served;
+    }
+
+    /// What becomes of a call in whose first attempt the client is closed, and that attempt comes to this.
+    async fn closed_within(client: &Client, repeat: Repeat, came: Result<u8, Failed>) -> Result<u8, ClientError> {
+        client.held.closed.send_replace(false);
+        let (came, attempts) = (parking_lot::Mutex::new(Some(came)), AtomicUsize::new(0));
+        let terms = Terms { guild: GuildId::MIN, repeat, within: Duration::from_secs(10) };
+        let called = client.held.call(terms, |_, _| {
+            attempts.fetch_add(1, Ordering::Relaxed);
+            client.held.closed.send_replace(true);
+            std::future::ready(came.lock().take().expect("a client that is closed begins nothing"))
+        });
+        let called = called.await;
+        assert_eq!(attempts.into_inner(), 1);
+        called
+    }
+
+    #[test]
+    fn a_client_that_is_closed_within_a_call_says_what_is_known_of_it() {
+        let done = doc::served(async |address, credentials| {
+            let client = Client::connect(ClientConfig::new(vec![address], credentials)).await?;
+            for repeat in [Repeat::Freely, Repeat::ById, Repeat::Never] {
+                // It was done, and that was heard.
+                assert_eq!(closed_within(&client, repeat, Ok(7)).await, Ok(7));
+                let refusal = CommandError::UnknownGuild;
+                let told = CallFault::Call(CallError::Refused(refusal.clone()));
+                let refused = closed_within(&client, repeat, Err(Failed::Fault(told))).await;
+                assert_eq!(refused, Err(ClientError::Refused(refusal)));
+                // It was not begun.
+                assert_eq!(closed_within(&client, repeat, Err(Failed::Unsent)).await, Err(ClientError::Closed));
+            }
+            assert_eq!(closed_within(&client, Repeat::Freely, Err(Failed::Lost)).await, Err(ClientError::Closed));
+            for repeat in [Repeat::ById, Repeat::Never] {
+                let cut = closed_within(&client, repeat, Err(Failed::Lost)).await;
+                assert_eq!(cut, Err(ClientError::OutcomeUnknown));
+            }
+            client.close().await;
+            Ok(())
+        });
+        done.unwrap();
     }
 }

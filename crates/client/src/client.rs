@@ -188,7 +188,8 @@ impl Client {
         self.held.endpoint.counters()
     }
 
-    /// Closes all links, and tells the nodes. Sessions are cut.
+    /// Closes all links, and tells the nodes. Sessions are cut. A call that is under way, and may have been carried out, ends with
+    /// [`ClientError::OutcomeUnknown`].
     ///
     /// ```
     /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/node.rs"));

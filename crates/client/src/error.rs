@@ -72,7 +72,7 @@ pub enum ClientError {
     /// What was answered is no answer to the call, or was broken off.
     #[error("no answer to the call: {0}")]
     Answer(String),
-    /// The client is closed.
+    /// The client is closed, and was before the call could be carried out. Nothing happened.
     #[error("the client is closed")]
     Closed,
 }
@@ -117,7 +117,7 @@ pub(crate) enum Failed {
     Unsent,
     /// It was sent, and there will be no answer.
     Lost,
-    /// The answer was not read in time.
+    /// Of a long answer that had begun, more was not read in time.
     Unread,
     /// What came is no answer.
     Answer(String),

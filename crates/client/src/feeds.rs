@@ -6,14 +6,16 @@
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
+use guildhall_cluster::Place;
 use guildhall_proto::call::{FeedEnd, FeedId, FeedNews, News, Told};
 use guildhall_proto::frame::Kind;
-use guildhall_proto::{Ephemeral, Epoch, Event, Position, Subject, codec};
+use guildhall_proto::{Ephemeral, Epoch, Event, GuildId, Position, Subject, codec};
 use guildhall_ring::{Cursor, LatestConfig, LatestReader, LatestWriter, RingConfig, Writer, latest, ring_within};
 use guildhall_sessions::{Feed, Holder, Rings};
 use guildhall_transport::{CloseReason, LaneReceiver};
 use parking_lot::Mutex;
 
+use crate::client::Shared;
 use crate::counters::Counter;
 use crate::links::Linked;
 
@@ -30,6 +32,7 @@ pub(crate) struct Feeds {
 /// One feed, as the link fills it.
 #[derive(Debug)]
 struct Filled {
+    guild: GuildId,
     pen: Mutex<Pen>,
     told: LatestReader<Subject, Ephemeral>,
     /// Set once it is known where it begins.
@@ -52,11 +55,11 @@ impl Feeds {
     }
 
     /// Makes room for a feed that is about to be opened.
-    pub(crate) fn expect(&self, id: FeedId) {
+    pub(crate) fn expect(&self, guild: GuildId, id: FeedId) {
         if let Some(filled) = &mut *self.filled.lock() {
             let (writer, told) = latest(self.told);
             let pen = Mutex::new(Pen { told: writer, ring: None, listed: false });
-            filled.insert(id, Arc::new(Filled { pen, told, feed: OnceLock::new() }));
+            filled.insert(id, Arc::new(Filled { guild, pen, told, feed: OnceLock::new() }));
         }
     }
 
@@ -110,7 +113,8 @@ impl Feeds {
         })
     }
 
-    fn take(&self, FeedNews { feed: id, news }: FeedNews) {
+    /// Takes news of a feed; `moved` is told where a guild is now whose feed ends for that.
+    fn take(&self, FeedNews { feed: id, news }: FeedNews, moved: impl FnOnce(GuildId, Place)) {
         // Otherwise it was closed here while that was on its way.
         let Some(filled) = self.find(id) else { return };
         let mut pen = filled.pen.lock();
@@ -126,6 +130,11 @@ impl Feeds {
                 ring.append(event);
                 self.rings.note(&filled, &mut pen.listed);
                 feed.tell();
+            }
+            News::Ended(FeedEnd::Moved { node, grant }) => {
+                // Before the relay looks where to open it anew.
+                moved(filled.guild, Place { node, grant });
+                feed.end();
             }
             // What a node leaves out, the relay asks for by opening the feed anew.
             News::Event(_) | News::Ended(_) => feed.end(),
@@ -153,23 +162,26 @@ impl Holder for Filled {
 }
 
 /// Takes what a link pushes, until it ends.
-pub(crate) async fn receive(linked: &Linked) {
+pub(crate) async fn receive(shared: &Shared, linked: &Linked) {
     let lane = async || {
         // Otherwise the link has ended.
         if let Ok(lane) = linked.dialed.next_push().await {
-            pour(linked, lane).await;
+            pour(shared, linked, lane).await;
         }
     };
     // One for feeds, one for what is told of now.
     tokio::join!(lane(), lane());
 }
 
-async fn pour(linked: &Linked, mut lane: LaneReceiver) {
+async fn pour(shared: &Shared, linked: &Linked, mut lane: LaneReceiver) {
+    let moved = |guild, place| {
+        shared.routes.lock().moved(guild, linked.node(), place);
+    };
     loop {
         let taken = match lane.next().await {
             Ok(Some(frame)) => match frame.kind {
                 Kind::Feed => codec::decode(&frame.body)
-                    .map(|news| linked.feeds.take(news))
+                    .map(|news| linked.feeds.take(news, moved))
                     .map_err(|error| (Counter::PushesRefusedMalformedNews, error)),
                 Kind::Ephemeral => codec::decode(&frame.body)
                     .map(|told| linked.feeds.take_told(told))
@@ -210,19 +222,20 @@ mod tests {
         let ring = RingConfig { entries_max: 4, bytes_max: 1 << 20 };
         let feeds = Feeds::new(ring, LatestConfig::default(), Arc::new(Rings::new(1 << 20, || ())));
         let (id, epoch) = (FeedId(1), Epoch(3));
-        feeds.expect(id);
+        let nowhere = |_, _| panic!("nothing has moved");
+        feeds.expect(GuildId::MIN, id);
         for number in 11..=30 {
             let position = Position { epoch, seq: Seq(number) };
             let event = Arc::new(Event { position, at: Millis(1), kind: EventKind::GuildDeleted });
-            feeds.take(FeedNews { feed: id, news: News::Event(event) });
+            feeds.take(FeedNews { feed: id, news: News::Event(event) }, nowhere);
         }
         let feed = feeds.open(id, Position { epoch, seq: Seq(10) }).expect("to ask again would come to the same");
         let mut cursor = Cursor::after(Seq(10));
         let read = feed.events.read(&mut cursor, |_, _| std::ops::ControlFlow::Continue(()));
         assert!(matches!(read, Err(ReadError::Gap(_))), "{read:?}");
         // What does not reach back to there is none that goes on.
-        feeds.expect(FeedId(2));
-        feeds.take(FeedNews { feed: FeedId(2), news: News::Ended(FeedEnd::OwnerEnded) });
+        feeds.expect(GuildId::MIN, FeedId(2));
+        feeds.take(FeedNews { feed: FeedId(2), news: News::Ended(FeedEnd::OwnerEnded) }, nowhere);
         assert!(feeds.open(FeedId(2), Position { epoch, seq: Seq(10) }).is_none());
     }
 }

@@ -41,6 +41,10 @@
 
 #![warn(missing_docs)]
 
+// Where the node of the examples is used beside the code too.
+#[cfg(test)]
+extern crate self as guildhall_client;
+
 mod call;
 mod client;
 mod config;

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use guildhall_proto::NodeId;
 use guildhall_proto::call::FeedId;
-use guildhall_transport::{Dialed, Redial};
+use guildhall_transport::{CloseReason, Dialed, Redial};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+use tokio::task::JoinSet;
 
 use crate::client::Shared;
 use crate::counters::Counters;
@@ -108,22 +109,34 @@ pub(crate) async fn keep(shared: Arc<Shared>, address: SocketAddr, seed: u64) {
         let feeds = Feeds::new(shared.config.feed, shared.config.told, Arc::clone(&shared.rings));
         let counters = Arc::clone(&shared.counters);
         let linked = Arc::new(Linked { dialed, feeds, counters, next_feed: AtomicU64::new(1) });
-        tracing::info!(%address, node = %linked.node(), "linked");
-        // A backend serves no session without the keys of their secrets.
-        if let Err(error) = shared.fetch_keys(&linked).await {
-            tracing::warn!(%address, %error, "no session keys from this node");
+        // A task of its own, which ends with this one: a fault in what is made of a node's bytes ends that link, and not the keeping of it.
+        let mut holding = JoinSet::new();
+        holding.spawn(hold(Arc::clone(&shared), Arc::clone(&linked), address));
+        if let Some(Err(error)) = holding.join_next().await {
+            tracing::error!(%address, node = %linked.node(), %error, "a link is given up");
             shared.links.failed(Some(error.to_string()));
-            continue;
+            linked.dialed.close(CloseReason::Broken);
         }
-        shared.links.stands(&linked);
-        let closed = tokio::select! {
-            closed = linked.dialed.closed() => closed,
-            () = feeds::receive(&linked) => linked.dialed.closed().await,
-            () = refresh_keys(&shared, &linked) => linked.dialed.closed().await,
-        };
-        tracing::info!(%address, node = %linked.node(), %closed, "link ended");
         shared.links.ended(&linked);
         shared.routes.lock().doubt(linked.node());
         linked.feeds.end();
     }
+}
+
+/// Has calls made over a link, and takes what it brings, until its end.
+async fn hold(shared: Arc<Shared>, linked: Arc<Linked>, address: SocketAddr) {
+    tracing::info!(%address, node = %linked.node(), "linked");
+    // A backend serves no session without the keys of their secrets.
+    if let Err(error) = shared.fetch_keys(&linked).await {
+        tracing::warn!(%address, %error, "no session keys from this node");
+        shared.links.failed(Some(error.to_string()));
+        return;
+    }
+    shared.links.stands(&linked);
+    let closed = tokio::select! {
+        closed = linked.dialed.closed() => closed,
+        () = feeds::receive(&shared, &linked) => linked.dialed.closed().await,
+        () = refresh_keys(&shared, &linked) => linked.dialed.closed().await,
+    };
+    tracing::info!(%address, node = %linked.node(), %closed, "link ended");
 }

@@ -111,7 +111,8 @@ impl Client {
     }
 
     /// Everything that a node's store has, as one archive, of which `guildhall restore` makes a directory: each guild as it is stored when its turn comes. It may
-    /// take as long as it takes, while it is read: what is left unread for as long as a call may take ends it. For operators.
+    /// take as long as it takes, while it is read: it ends where nothing of it is read for as long as the node has patience with that (10 s, unless it is
+    /// set otherwise), or a chunk for as long as a call may take. For operators.
     ///
     /// ```
     /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/node.rs"));

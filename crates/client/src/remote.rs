@@ -19,7 +19,7 @@ use tokio::runtime::Handle;
 use crate::call::Terms;
 use crate::client::{Held, wall_clock};
 use crate::counters::Counter;
-use crate::error::{ClientError, Failed};
+use crate::error::{ClientError, Failed, unfit};
 use crate::links::Linked;
 
 /// The guilds that a client's links lead to.
@@ -105,11 +105,12 @@ impl Guilds for Remote {
             let request = Request::Session { guild, session, request };
             Ok(linked.send(&Ask { within, request }, &[]).await?.0)
         });
-        let answer = asked.await?;
-        if let Answer::Reply(reply) = answer {
-            return Ok(reply);
+        match asked.await {
+            Ok(Answer::Reply(reply)) => Ok(reply),
+            Ok(answer) => Err(unheard(session, &unfit(&answer))),
+            Err(error @ ClientError::Answer(_)) => Err(unheard(session, &error)),
+            Err(error) => Err(error.into()),
         }
-        Err(ClientError::Answer(format!("{answer:?} for a session")).into())
     }
 
     /// Owners are elsewhere.
@@ -143,6 +144,12 @@ impl Guilds for Remote {
     }
 }
 
+/// What is known of a request about a session whose answer says nothing: the owner may have done as it was asked.
+fn unheard(session: SessionId, error: &ClientError) -> CallError {
+    tracing::warn!(%session, %error, "what a session's owner did is not known");
+    CallError::OutcomeUnknown
+}
+
 /// Opens a feed over one link.
 async fn open_at(
     linked: Arc<Linked>,
@@ -156,7 +163,7 @@ async fn open_at(
     let request = Request::Feed { guild, feed: id, past, told_since };
     let course = request.course().expect("a feed begins with pieces");
     // Before it is asked for: news may come before the answer. From here on, whatever fails or is cancelled, the drop closes it.
-    linked.feeds.expect(id);
+    linked.feeds.expect(guild, id);
     let runtime = Handle::current();
     let mut expected =
         Expected { linked: Arc::clone(&linked), id, is_handed_on: false, within: closing, runtime: runtime.clone() };

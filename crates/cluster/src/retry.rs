@@ -186,6 +186,11 @@ impl Retry {
         }
     }
 
+    /// Whether the call may have been carried out, by an attempt that is over and whose answer was lost.
+    pub const fn is_in_doubt(&self) -> bool {
+        self.is_in_doubt
+    }
+
     fn pausing(&mut self, now: Micros, until: Micros, input: Input, routes: &mut Routes) -> Step {
         match input {
             Input::Due if now >= until => self.set_out(now, routes),

@@ -158,8 +158,8 @@ counters! {
     CallsUnread: "link_calls_given_up_total{reason=\"unread\"}",
     /// Answers over links that were given up because the caller had read nothing of them for too long.
     CallsStalled: "link_calls_given_up_total{reason=\"stalled\"}",
-    /// Calls over links refused because as many answers of their link were being looked for as may be.
-    RefusedLinkAnswer: "link_answers_refused_total",
+    /// Calls over links refused because as many answers of their dialer's identity were being looked for as may be.
+    RefusedPeerAnswer: "link_answers_refused_total",
     /// Feeds opened on links.
     FeedsOpened: "feeds_opened_total",
     /// Feeds ended because their link was so far behind that events had left the guild's ring.

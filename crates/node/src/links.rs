@@ -4,8 +4,8 @@
 //! role does not allow is refused before anything else ([`Role::may_ask`]); then a call has as long as its caller waits.
 //!
 //! Bounds: of links and of the calls of each, transport's; of feeds [`ServeConfig::feeds_max`] a link; of long requests
-//! [`ServeConfig::long_requests_max`] a node and [`ServeConfig::link_long_requests_max`] a link; of answers that workers look for
-//! [`ServeConfig::link_answers_max`] a link; of backups one a node. What nobody reads stays with whoever would send it, until the caller's time is over, or
+//! [`ServeConfig::long_requests_max`] a node and [`ServeConfig::peer_long_requests_max`] an identity, whatever its links; of answers that workers look for
+//! [`ServeConfig::peer_answers_max`] an identity; of backups one a node. What nobody reads stays with whoever would send it, until the caller's time is over, or
 //! nothing has been read for too long.
 
 mod answers;
@@ -16,6 +16,7 @@ mod feeds;
 mod freshness;
 mod pieces;
 mod requests;
+mod shares;
 mod unanswered;
 
 use std::fmt;
@@ -23,17 +24,19 @@ use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::task::Poll;
 use std::time::Duration;
 
 use guildhall_proto::{Instance, Millis, NodeId};
-use guildhall_transport::{Accepted, Acceptor, CloseReason, Counters as LinkCounters, Identity, Role};
+use guildhall_transport::{Accepted, Acceptor, CloseReason, Counters as LinkCounters, Identity, Role, Standing};
 use tokio::sync::{Semaphore, watch};
-use tokio::task::{JoinHandle, JoinSet, yield_now};
+use tokio::task::{JoinError, JoinHandle, JoinSet, yield_now};
 
 use crate::node::Node;
 use crate::sponsors::Sponsoring;
 use feeds::Feeds;
+use shares::{Share, Shares};
 
 pub use audit::AUDIT;
 
@@ -50,16 +53,19 @@ pub struct ServeConfig {
     /// Requests of more than one chunk that are taken in at a time, of all links: imports, and feeds for many users (default 16, each at most some
     /// 64 MiB). One more waits, and its sender with it. Fewer: who sends slowly holds up the others. More: memory.
     pub long_requests_max: usize,
-    /// The same of one link (default 4). One more waits. Fewer: a backend node that begins again in many guilds takes longer. More: one can keep all others
-    /// waiting.
-    pub link_long_requests_max: usize,
-    /// Answers of one link that workers look for while they are read: recipients, many members, exports (default 32). One more is refused as overloaded.
-    /// Fewer: a backend node with many pings waits for its own. More: one can take all places of a guild, or of the node.
-    pub link_answers_max: usize,
+    /// The same of one identity, of all its links together (default 4). One more waits. Fewer: a backend node that begins again in many guilds takes longer. More: one
+    /// can keep all others waiting. Backend nodes that share a certificate share these too.
+    pub peer_long_requests_max: usize,
+    /// Answers of one identity that workers look for while they are read, recipients, many members, exports, and its searches by prefix, of all its links
+    /// together (default 32). One more is refused as overloaded; a feed for many users waits. Fewer: a backend node with many pings waits for its own. More: one can
+    /// take all places of a guild, or of the node. Backend nodes that share a certificate share these too.
+    pub peer_answers_max: usize,
     /// How long the sessions that a backend has told of stay attached when its last link has ended (default 30 s), counted from when that is
     /// noticed here. Shorter: who is connected to it is shown as gone for what was a short failure of the network, and cannot resume. Longer: who was
     /// connected to one that has died seems to be there for as long.
     pub sessions_kept: Duration,
+    /// What the process counts beside the node, by name: told with the node's own counters (default none).
+    pub also_counted: Vec<(&'static str, Arc<AtomicU64>)>,
 }
 
 impl ServeConfig {
@@ -70,9 +76,10 @@ impl ServeConfig {
             instance,
             feeds_max: 65_536,
             long_requests_max: 16,
-            link_long_requests_max: 4,
-            link_answers_max: 32,
+            peer_long_requests_max: 4,
+            peer_answers_max: 32,
             sessions_kept: Duration::from_secs(30),
+            also_counted: Vec::new(),
         }
     }
 }
@@ -95,6 +102,7 @@ struct Served {
     long_requests: Arc<Semaphore>,
     /// Leave to write a backup.
     backups: Arc<Semaphore>,
+    shares: Shares,
 }
 
 /// Whoever dialed one link.
@@ -106,10 +114,10 @@ struct Dialer {
     feeds: Arc<Feeds>,
     /// On whose word it asks about sessions.
     sponsoring: Arc<Sponsoring>,
-    /// Leave to send more than one chunk of a request, of this link.
-    long_requests: Arc<Semaphore>,
-    /// Leave to have workers look for an answer, of this link.
-    answers: Arc<Semaphore>,
+    /// Whether it may still: a newer link of its node has taken the place of one that has ended.
+    standing: Standing,
+    /// What it may have at a time with all its links.
+    share: Arc<Share>,
 }
 
 impl Node {
@@ -123,6 +131,7 @@ impl Node {
             links: Arc::clone(acceptor.counters()),
             long_requests: places(config.long_requests_max),
             backups: places(archive::BACKUPS_MAX),
+            shares: Shares::default(),
             config,
         });
         Serving { stop, accepting: tokio::spawn(accept(served, acceptor, stopped)) }
@@ -146,7 +155,7 @@ async fn accept(served: Arc<Served>, mut acceptor: Acceptor, stopped: watch::Rec
             biased;
             // Nothing is ever sent: it is the sender's drop.
             _ = stop.changed() => break,
-            Some(_) = links.join_next() => {}
+            Some(ended) = links.join_next() => note(ended),
             accepted = acceptor.accept() => match accepted {
                 Some(link) => drop(links.spawn(serve(Arc::clone(&served), link, stopped.clone()))),
                 None => break,
@@ -154,7 +163,17 @@ async fn accept(served: Arc<Served>, mut acceptor: Acceptor, stopped: watch::Rec
         }
     }
     drop(acceptor);
-    links.join_all().await;
+    // One by one: what has become of one keeps nobody from waiting for the others.
+    while let Some(ended) = links.join_next().await {
+        note(ended);
+    }
+}
+
+/// Tells of a link's task that has panicked; nobody else would.
+fn note(ended: Result<(), JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "the task of a link has ended before its time");
+    }
 }
 
 /// Serves one link until its end.
@@ -172,8 +191,8 @@ async fn serve(served: Arc<Served>, link: Accepted, mut stop: watch::Receiver<()
         operator: (peer.identity.role == Role::Operator).then(|| Arc::new(peer.identity.clone())),
         feeds: Arc::clone(&feeds),
         sponsoring,
-        long_requests: places(served.config.link_long_requests_max),
-        answers: places(served.config.link_answers_max),
+        standing: link.standing(),
+        share: served.shares.of(&peer.identity, &served.config),
         served,
     });
     // Made once: to wait for these anew with each call would take the link's lock.

@@ -6,12 +6,13 @@ use std::sync::{Arc, Weak};
 use guildhall_guild::{Purpose, Reply, SessionRequest};
 use guildhall_proto::limits::TYPING_EVERY;
 use guildhall_proto::{
-    Actor, CallError, ChannelId, Command, CommandError, Ephemeral, EphemeralKind, GuildId, Millis, OpId, Outcome,
-    SessionId, Sponsor, Subject, UserId,
+    Actor, CallError, ChannelId, Command, CommandError, Ephemeral, EphemeralKind, Grant, GuildId, Millis, NodeId, OpId,
+    Outcome, SessionId, Sponsor, Subject, UserId,
 };
 use guildhall_relay::SecretKeys;
 use guildhall_sessions::Rings;
 use guildhall_store::Store;
+use guildhall_transport::Standing;
 use tokio::runtime::Handle;
 
 use crate::beside::Backend;
@@ -273,19 +274,20 @@ impl Node {
         self.retried(guild, |live| live.post(request(), self.counters())).await
     }
 
-    /// The same on the word of whoever is at the other end of a link.
+    /// The same on the word of whoever is at the other end of a link, as long as that stands: who has come back over another link has asked again by then,
+    /// and is not to find that done anew which it thinks lost.
     pub(crate) async fn ask_on_word_of(
         &self,
-        sponsoring: &Sponsoring,
+        (sponsoring, standing): (&Sponsoring, &Standing),
         guild: GuildId,
         session: SessionId,
         request: SessionRequest,
     ) -> Result<Reply, CallError> {
         let post = |live: &Live| {
-            let posted = sponsoring.speak(self, guild, |sponsor| {
+            let posted = sponsoring.speak(self, guild, standing, |sponsor| {
                 live.post(Request::Session { session, sponsor, request }, self.counters())
             });
-            posted.unwrap_or_else(|| Err(CallError::Unavailable { reason: String::from("its links have ended") }))
+            posted.unwrap_or_else(|| Err(CallError::Unavailable { reason: String::from("its link has ended") }))
         };
         self.retried(guild, post).await
     }
@@ -321,6 +323,11 @@ impl Node {
     /// The guild as it is awake now, if it is.
     pub(crate) fn find_awake(&self, guild: GuildId) -> Option<Arc<Live>> {
         self.shared.registry.awake(guild)
+    }
+
+    /// Which other node a guild is placed with, and by which leave, if it is.
+    pub(crate) fn elsewhere(&self, guild: GuildId) -> Option<(NodeId, Grant)> {
+        self.shared.registry.elsewhere(guild)
     }
 
     pub(crate) fn sponsors(&self) -> &Sponsors {

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use guildhall_guild::Purpose;
-use guildhall_proto::{CallError, CommandError, GuildId};
+use guildhall_proto::{CallError, CommandError, Grant, GuildId, NodeId};
 use guildhall_store::{Known, Store};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -63,6 +63,14 @@ impl Registry {
         match self.places.find(guild)? {
             Found::Awake(live) => Some(live),
             Found::Loading(_) => None,
+        }
+    }
+
+    /// Which other node a guild is placed with, and by which leave, if it is.
+    pub(crate) fn elsewhere(&self, guild: GuildId) -> Option<(NodeId, Grant)> {
+        match self.whereabouts.grant(guild) {
+            Err(CallError::Moved { node, grant }) => Some((node, grant)),
+            Ok(_) | Err(_) => None,
         }
     }
 

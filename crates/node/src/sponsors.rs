@@ -7,7 +7,8 @@
 //!
 //! Invariants:
 //! - of a backend's run there is one sponsor at a time, and no two that there are have the same number;
-//! - behind what an owner is told of a sponsor's end nothing comes on the word of that sponsor.
+//! - behind what an owner is told of a sponsor's end nothing comes on the word of that sponsor;
+//! - behind what a sponsor says over a link nothing comes that it said over an earlier one.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -15,9 +16,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use guildhall_proto::{CallError, GuildId, Sponsor};
-use guildhall_transport::Peer;
+use guildhall_transport::{Peer, Standing};
 use parking_lot::Mutex;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 
 use crate::counters::Counter;
 use crate::live::{NoReply, Request};
@@ -126,10 +127,18 @@ impl Sponsoring {
         self.sponsor
     }
 
-    /// Posts to a guild's owner on the word of this sponsor; `None` if that is gone. The post must not wait: so nothing comes behind the sponsor's end.
-    pub(crate) fn speak<T>(&self, node: &Node, guild: GuildId, post: impl FnOnce(Sponsor) -> T) -> Option<T> {
+    /// Posts to a guild's owner on the word of this sponsor; `None` if that is gone, or the link over which it spoke. The post must not wait: so nothing comes
+    /// behind the sponsor's end, nor what came over a link behind anything that came over the next.
+    pub(crate) fn speak<T>(
+        &self,
+        node: &Node,
+        guild: GuildId,
+        standing: &Standing,
+        post: impl FnOnce(Sponsor) -> T,
+    ) -> Option<T> {
         let mut told = self.told.lock();
-        let guilds = told.as_mut()?;
+        // With the lock: the next link's word is posted under it too, and this one is marked before that comes.
+        let guilds = told.as_mut().filter(|_| !standing.has_ended())?;
         if guilds.len() == guilds.capacity() {
             // A guild that is not awake has no sessions.
             guilds.retain(|guild| node.find_awake(*guild).is_some());
@@ -179,11 +188,14 @@ impl Node {
         let mut telling = JoinSet::new();
         for guild in guilds {
             if telling.len() >= TELLING_MAX {
-                telling.join_next().await;
+                note(telling.join_next().await);
             }
             telling.spawn(self.clone().tell_gone(guild, sponsoring.sponsor));
         }
-        telling.join_all().await;
+        // One by one: an owner that could not be told keeps nobody from telling the others.
+        while !telling.is_empty() {
+            note(telling.join_next().await);
+        }
     }
 
     /// Tells a guild's owner that a sponsor is gone; or the next one, if that ends meanwhile: the sponsor may have spoken to it too. One that comes later knows
@@ -203,6 +215,12 @@ impl Node {
                 }
             }
         }
+    }
+}
+
+fn note(told: Option<Result<(), JoinError>>) {
+    if let Some(Err(error)) = told {
+        tracing::error!(%error, "sessions of a backend that is gone are left");
     }
 }
 

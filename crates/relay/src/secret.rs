@@ -1,8 +1,9 @@
 //! The secret by which a session comes back on any backend node, without a store: signed with a key that the cluster shares.
 //!
 //! A secret names a session of a user in a guild, the [`Generation`] that holds it, and when it expires, and bears an HMAC-SHA-256
-//! (RFC 2104) of all that. Whoever has the keys can tell a true one, in constant time; that it is used once is the guild's part,
-//! which knows the generation. Keys rotate: the one before the present one is still taken, or the one that comes next already is.
+//! (RFC 2104) of all that, in the form that `proto/SPEC.md` §7 writes down. Whoever has the keys can tell a true one, in constant
+//! time; that it is used once is the guild's part, which knows the generation. Keys rotate: the one before the present one is still
+//! taken, or the one that comes next already is.
 //!
 //! ```
 //! use guildhall_proto::{Generation, GuildId, Millis, SessionId, UserId};
@@ -336,6 +337,32 @@ mod tests {
         }
         let nothing = Secret::from_bytes(&[0; Secret::BYTES]).unwrap();
         assert_eq!(verify(&keys(1), &nothing, &claims()), Err(SecretError::Malformed { bytes: Secret::BYTES }));
+    }
+
+    /// The secret that the specification shows under this name.
+    fn written(name: &str) -> Secret {
+        let text = include_str!("../../../proto/SPEC.md");
+        let (_, secret) = text.split_once(&format!("\n| {name} | ")).expect("SPEC.md has the row");
+        secret.split_once(' ').unwrap().0.parse().unwrap()
+    }
+
+    #[test]
+    fn secrets_are_as_the_specification_shows_them() {
+        let key = std::array::from_fn(|at| at as u8);
+        let keys = keys(1).announcing(SecretKey { number: 258, key });
+        let claims = Claims {
+            guild: GuildId::new(72_623_859_790_382_856).unwrap(),
+            session: SessionId::new(1_009).unwrap(),
+            user: UserId::new(7).unwrap(),
+            generation: Generation(1_782_579_200_000_000_003),
+            expires_at: Millis(1_700_000_600_000),
+        };
+        let (taken, refused) = (written("taken"), written("refused"));
+        assert_eq!(verify(&keys, &taken, &claims), Ok(claims.generation));
+        assert_eq!(SecretKeys::new(SecretKey { number: 258, key }).sign(&claims), taken);
+        assert_eq!(verify(&keys, &refused, &claims), Err(SecretError::BadSignature));
+        let expired = keys.verify(&taken, claims.guild, claims.session, claims.user, claims.expires_at);
+        assert_eq!(expired, Err(SecretError::Expired { at: claims.expires_at }));
     }
 
     #[test]

@@ -87,3 +87,4 @@ pub use in_time::in_time;
 pub use lane::{LaneError, LaneReceiver, LaneSender, Priority};
 pub use link::{Accepted, Dialed, Link, Peer};
 pub use redial::Redial;
+pub use register::Standing;

@@ -11,7 +11,7 @@ use guildhall_proto::{Instance, NodeId, Version};
 
 use crate::counters::Counters;
 use crate::lane::{LaneReceiver, LaneSender};
-use crate::register::Seat;
+use crate::register::{Seat, Standing};
 use crate::{CloseReason, Closed, Identity, LaneError, TransportConfig};
 
 /// Who is at the other end.
@@ -34,7 +34,7 @@ pub struct Link {
     config: TransportConfig,
     counters: Arc<Counters>,
     /// The place that an accepted link takes.
-    _seat: Option<Seat>,
+    seat: Option<Seat>,
 }
 
 /// A link at the end that dialed it.
@@ -54,7 +54,7 @@ impl Link {
         counters: Arc<Counters>,
         seat: Option<Seat>,
     ) -> Self {
-        Self { connection, peer, version, config, counters, _seat: seat }
+        Self { connection, peer, version, config, counters, seat }
     }
 
     /// Who is at the other end.
@@ -131,6 +131,11 @@ impl Accepted {
         let (send, receive) = self.connection.accept_bi().await.map_err(Closed::from)?;
         let sender = LaneSender::new(send, Lane::Call(Side::Acceptor), self.version).within(self.config.stall);
         Ok((sender, self.receiver(receive, Lane::Call(Side::Opener), true)))
+    }
+
+    /// Whether it stands, for whoever goes on with what came over it and does not keep it.
+    pub fn standing(&self) -> Standing {
+        self.0.seat.as_ref().expect("a link that was accepted has its place").standing()
     }
 
     /// A lane in one direction, opened when something is sent on it: the other end gives up one that stays silent. It allows for two: one for feeds,

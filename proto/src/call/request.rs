@@ -163,6 +163,28 @@ pub enum Read {
     },
 }
 
+impl Read {
+    /// What is read, in a word: as it stands on record.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Member(_) => "ReadMember",
+            Self::Can { .. } => "ReadCan",
+            Self::Show => "ReadShow",
+            Self::Members { .. } => "ReadMembers",
+            Self::MembersById(_) => "ReadMembersById",
+            Self::MembersByPrefix { .. } => "ReadMembersByPrefix",
+        }
+    }
+
+    /// About whom it is, if it is about one user.
+    pub const fn user(&self) -> Option<UserId> {
+        match self {
+            Self::Member(user) | Self::Can { user, .. } => Some(*user),
+            Self::Show | Self::Members { .. } | Self::MembersById(_) | Self::MembersByPrefix { .. } => None,
+        }
+    }
+}
+
 impl Request {
     /// The request for a command, and the lines that follow it in chunks, if it is an import.
     pub fn command(guild: GuildId, op: OpId, actor: Actor, command: Command) -> (Self, Vec<NewMember>) {

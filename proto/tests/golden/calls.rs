@@ -130,6 +130,7 @@ fn reads() -> Vec<Sample> {
 fn sessions() -> Vec<Sample> {
     let (user, status, generation, known) = (user(7), Status::Online, Generation(300), position(3, 1_000));
     vec![
+        Sample::plain("Generation/least", Generation(1)),
         Sample::plain("Generation/greatest", Generation(u64::MAX)),
         Sample::plain("Sponsor", Sponsor(300)),
         Sample::variant("", SessionRequest::Attach { user, status }),

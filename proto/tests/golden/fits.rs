@@ -94,7 +94,7 @@ fn the_greatest_answer_fits() {
         member: member(0),
         generation: Generation(u64::MAX),
         deleted_roles: role_ids(MEMBER_ROLES_MAX),
-        deletions_unknown_to: Seq(u64::MAX),
+        deletions_unknown_to: Seq(u64::MAX - 1),
     };
     framed(Kind::Answer, &Answer::Guilds { guilds, more: true });
     framed(Kind::Answer, &Answer::Reply(Reply::Attached(attached)));
@@ -289,7 +289,7 @@ fn op() -> OpId {
 }
 
 fn position() -> Position {
-    Position { epoch: Epoch(u64::MAX), seq: Seq(u64::MAX) }
+    Position { epoch: Epoch(u64::MAX), seq: Seq(u64::MAX - 1) }
 }
 
 fn name() -> Name {

@@ -7,9 +7,9 @@ use guildhall_proto::call::{
 use guildhall_proto::codec::{self, Decode, Encode};
 use guildhall_proto::limits::{BULK_MEMBERS_MAX, NAME_CHARS_MAX, NICK_CHARS_MAX, PAYLOAD_BYTES_MAX, REASON_CHARS_MAX};
 use guildhall_proto::{
-    Actor, CallError, ChannelId, ChannelKind, ClientId, Command, CommandError, EphemeralKind, EventKind, GuildId,
-    HelloAnswer, Level, Limited, LineFault, ListedThing, MemberFlags, Mentions, Name, Nick, NodeId, Outcome,
-    OverwriteTarget, Payload, Permissions, PruneBy, Question, Reason, Reply, RoleId, SecretKey, SessionId,
+    Actor, CallError, ChannelId, ChannelKind, ClientId, Command, CommandError, EphemeralKind, EventKind, Generation,
+    GuildId, HelloAnswer, Level, Limited, LineFault, ListedThing, MemberFlags, Mentions, Name, Nick, NodeId, Outcome,
+    OverwriteTarget, Payload, Permissions, PruneBy, Question, Reason, Reply, RoleId, SecretKey, Seq, SessionId,
     SessionRequest, Stage, Status, UserId, Version, Versions,
 };
 
@@ -74,6 +74,8 @@ fn numbers() -> Vec<Refused> {
         refused::<Mentions>("Mentions/bool of 2", vec![0, 0, 2, 0]),
         refused::<Option<UserId>>("Option<UserId>/tag of 2", vec![2, 7]),
         refused::<Version>("Version/0", vec![0]),
+        refused::<Seq>("Seq/maximum", encoded(&u64::MAX)),
+        refused::<Generation>("Generation/0", encoded(&0_u64)),
         refused::<Versions>("Versions/from 0", vec![0, 1]),
         refused::<Versions>("Versions/none", vec![2, 1]),
         refused::<Within>("Within/0", encoded(&0_u32)),

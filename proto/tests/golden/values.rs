@@ -58,7 +58,7 @@ fn numbers() -> Vec<Sample> {
         Sample::plain("Millis/zero", Millis(0)),
         Sample::plain("Millis/in 2023", Millis(1_700_000_000_000)),
         Sample::plain("Seq/before the first", Seq(0)),
-        Sample::plain("Seq/greatest", Seq(u64::MAX)),
+        Sample::plain("Seq/greatest", Seq(u64::MAX - 1)),
         Sample::plain("Epoch/3", Epoch(3)),
         Sample::plain("Grant/300", Grant(300)),
         Sample::plain("Position/3.1000", position(3, 1_000)),

@@ -23,6 +23,12 @@ user, as which operation (op: client and counter), at which position a change st
 (at), how the call ended (outcome: `answered`, or the reason), and what the operator
 was told instead (why). The last example keeps the log in a file.
 
+To log never holds the node up: while standard error takes nothing, 4,096 lines (4 MiB)
+of what operators ask for may wait, and apart from these as many others. What finds no
+place is lost, and counted: `guildhall stats` shows log_lines_lost_total by target,
+`audit` or `other`, and the last line of the log says it too. Whoever needs each line of
+`audit` has a reader that keeps up, or a file on a disk with room, and an eye on that.
+
 Examples:
   guildhall pki init --cluster main --to authority
   guildhall pki issue guild-node a --authority authority --to node

@@ -175,8 +175,8 @@ section! {
     Serving for ServeConfig = unnamed();
     feeds_max: u32 = feeds_max;
     long_requests_max: usize = long_requests_max;
-    link_long_requests_max: usize = link_long_requests_max;
-    link_answers_max: usize = link_answers_max;
+    peer_long_requests_max: usize = peer_long_requests_max;
+    peer_answers_max: usize = peer_answers_max;
     sessions_kept_ms: Milliseconds = sessions_kept;
 }
 

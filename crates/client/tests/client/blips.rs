@@ -1,11 +1,14 @@
 //! Links that end while both of their ends live, and backends that do not come back.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use guildhall_client::{Attach, Client, ClientConfig, Delivery, Resume};
+use guildhall_client::{Attach, Client, ClientConfig, Delivery, LinkCounter, Resume};
 use guildhall_node::{Counter, NodeConfig};
 use guildhall_proto::{Actor, EphemeralKind, SessionId, Status};
 use guildhall_transport::TransportConfig;
+use tracing::span::{Attributes, Id, Record as Values};
+use tracing::{Event, Metadata, Subscriber};
 
 use crate::sessions::{attach, heard, number_of};
 use crate::wire::Wire;
@@ -118,6 +121,44 @@ async fn who_has_gone_while_a_link_was_away_is_told_when_it_is_back() {
     near.close().await;
     far.close().await;
     operator.close().await;
+    world.stop().await;
+}
+
+/// Panics where the first link is told of, in the task that tells.
+struct Panics(AtomicBool);
+
+impl Subscriber for Panics {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target() == "guildhall_client::links" && *metadata.level() == tracing::Level::INFO
+    }
+
+    fn new_span(&self, _span: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _span: &Id, _values: &Values<'_>) {}
+
+    fn record_follows_from(&self, _span: &Id, _follows: &Id) {}
+
+    fn event(&self, _event: &Event<'_>) {
+        assert!(self.0.swap(true, Ordering::Relaxed), "the first link is told of");
+    }
+
+    fn enter(&self, _span: &Id) {}
+
+    fn exit(&self, _span: &Id) {}
+}
+
+#[tokio::test]
+async fn a_link_whose_keeper_panics_ends_and_is_dialed_again() {
+    let world = World::new().await;
+    // Whatever is wrong in a task that keeps a link; this is how a test comes to be within it.
+    let panics = tracing::subscriber::set_default(Panics(AtomicBool::new(false)));
+    let client = world.client(1).await;
+    drop(panics);
+    assert_eq!(client.link_counters().of(LinkCounter::LinksDialed), 2);
+    found(&client, 10).await;
+    client.close().await;
     world.stop().await;
 }
 

@@ -8,14 +8,14 @@ use guildhall_proto::call::{Answer, Ask, Read, Request};
 use guildhall_proto::codec;
 use guildhall_proto::frame::{self, Kind};
 use guildhall_proto::{
-    Actor, AsOf, ChannelId, Epoch, Member, MemberFlags, Millis, NewMember, Nick, Outcome, Position, Question, Reply,
-    SecretKey, Seq,
+    Actor, AsOf, ChannelId, Command, Epoch, Member, MemberFlags, Millis, NewMember, Nick, Outcome, Position, Question,
+    Reply, SecretKey, Seq,
 };
 use guildhall_transport::pki::Authority;
-use quinn::{Connection, Endpoint, RecvStream, SendStream};
+use quinn::{Connection, Endpoint, RecvStream, SendStream, VarInt};
 
 use crate::raw::{VERSION, answering, framed, raw_server};
-use crate::world::{GUILD, LOOPBACK, credentials, soon, today, user};
+use crate::world::{GUILD, LOOPBACK, credentials, message, soon, today, user};
 
 /// A node that speaks bare QUIC, and who dials it.
 struct Bare {
@@ -86,8 +86,16 @@ fn member() -> Answer {
 }
 
 fn as_of() -> AsOf {
-    AsOf { at: Position { epoch: Epoch(1), seq: Seq(1) }, stale_for: None }
+    AsOf { at: at(1), stale_for: None }
 }
+
+/// A position in the guild.
+fn at(seq: u64) -> Position {
+    Position { epoch: Epoch(1), seq: Seq(seq) }
+}
+
+/// What a lane says that is reset because nobody read what was sent on it.
+const UNREAD: VarInt = VarInt::from_u32(1);
 
 /// Answers the next call, for the member, as it has to be.
 async fn answer_member(connection: &Connection) {
@@ -116,6 +124,31 @@ async fn a_call_of_which_half_an_answer_comes_is_made_again_on_the_same_link() {
         assert_eq!(client.link_counters().of(LinkCounter::LaneHalf), before + 1, "{cut} bytes");
     }
     assert_eq!(connection.close_reason(), None, "the link did not outlive them");
+}
+
+#[tokio::test]
+async fn a_command_whose_answer_was_given_up_unread_is_made_again_under_its_id() {
+    let bare = Bare::new();
+    let (client, connection) = bare.client().await;
+    let guild = client.guild(GUILD);
+    let node = async {
+        let mut first = next(&connection).await;
+        // The node has carried it out, and found nobody to read what came of it.
+        first.send.reset(UNREAD).unwrap();
+        let mut again = next(&connection).await;
+        assert_eq!(again.request, first.request, "under the same id");
+        let outcome = Answer::Reply(Reply::Outcome(Outcome::Applied { at: at(7) }));
+        again.send.write_all(&answer(&outcome)).await.unwrap();
+        again.send.finish().unwrap();
+    };
+    let delete = guild.call(Actor::System, Command::DeleteGuild);
+    let (outcome, ()) = soon(async { tokio::join!(delete, node) }).await;
+    assert_eq!(outcome.unwrap(), Outcome::Applied { at: at(7) });
+    // A message is known by no id: nobody knows.
+    let node = async { next(&connection).await.send.reset(UNREAD).unwrap() };
+    let publish = guild.call(Actor::System, message(1));
+    let (outcome, ()) = soon(async { tokio::join!(publish, node) }).await;
+    assert_eq!(outcome.unwrap_err(), ClientError::OutcomeUnknown);
 }
 
 #[tokio::test]

@@ -124,6 +124,37 @@ async fn guilds_are_found_wherever_they_are_placed_and_found_again_where_their_n
     cluster.stop().await;
 }
 
+#[tokio::test]
+async fn a_feed_whose_guild_is_placed_elsewhere_says_where_and_is_opened_there() {
+    let cluster = Cluster::of(2);
+    let client = cluster.client(1).await;
+    found(&client, 10).await;
+    let attach = Attach::new(SessionId::new(2).unwrap(), user(2));
+    let mut session = soon(client.backend().unwrap().attach(GUILD, attach)).await.unwrap();
+    let elsewhere = &cluster.nodes[1 - cluster.place(GUILD)];
+    // What was asked while nobody knew the way.
+    let before = cluster.count(Counter::CallsFailedMoved);
+    cluster.coordinator.pin(GUILD, elsewhere.id).unwrap();
+    let opened = async {
+        while elsewhere.node.counts().of(Counter::FeedsOpened) == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon(opened).await;
+    assert_eq!(cluster.count(Counter::FeedsEndedMoved), 1);
+    let published = soon(client.guild(GUILD).call(Actor::User(user(1)), message(7))).await.unwrap().at();
+    loop {
+        match soon(session.next()).await.expect("the session goes on") {
+            Delivery::Event(event) if event.position == published => break,
+            Delivery::Event(_) | Delivery::Ephemeral(_) | Delivery::Gap(_) | Delivery::Unread(_) => {}
+            Delivery::Detached(reason) => panic!("{reason:?}"),
+        }
+    }
+    assert_eq!(cluster.count(Counter::CallsFailedMoved), before, "nobody had to ask where it is");
+    client.close().await;
+    cluster.stop().await;
+}
+
 /// What one session hears until it is told that there is no more, with what it missed.
 async fn hear(mut session: SessionStream, last: Arc<tokio::sync::OnceCell<Position>>) -> Heard {
     let mut heard = Heard::default();

@@ -5,6 +5,7 @@
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ use super::archive::Archive;
 use super::calls::Prepared;
 use super::feeds::Beginning;
 use super::pieces::{Members, Pieces, Users};
-use super::requests::{Incoming, Place};
+use super::requests::{Incoming, Place, acquire};
 use super::unanswered::Unanswered;
 use crate::counters::Counter;
 use crate::last::Readable;
@@ -58,7 +59,8 @@ impl Dialer {
                 change(deadline, Box::pin(node.tell_typing(guild, user, channel))).await
             }
             Request::Session { guild, session, request } => {
-                change(deadline, Box::pin(node.ask_on_word_of(&self.sponsoring, guild, session, request))).await
+                let word = (&*self.sponsoring, &self.standing);
+                change(deadline, Box::pin(node.ask_on_word_of(word, guild, session, request))).await
             }
             Request::Read { guild, freshness, read } => {
                 unless_left(answer, deadline, pin!(self.read(guild, freshness, read))).await
@@ -77,7 +79,7 @@ impl Dialer {
                     let of = node.readable_as(guild, freshness).await?;
                     let view = node.view_in(&of)?;
                     let (head, members) = (head(&view), Members::Behind { after: None, left: MEMBERS_MAX });
-                    let pieces = Pieces::of(node, &of, view, members)?.of_link(self)?.with_rights().with_bans();
+                    let pieces = Pieces::of(node, &of, view, members)?.of_dialer(self)?.with_rights().with_bans();
                     Ok(Prepared::Pieces(head, pieces))
                 };
                 unless_left(answer, deadline, Box::pin(export)).await
@@ -129,21 +131,24 @@ impl Dialer {
             Read::MembersById(users) => Members::Of(users.as_slice().to_vec().into_iter()),
             Read::MembersByPrefix { prefix, limit } => {
                 let (prefix, limit) = (prefix.as_str().to_owned(), limit.get() as usize);
+                let place = self.answer_place()?;
                 let (head, found) = Box::pin(node.search(of.clone(), prefix, limit, head)).await?;
+                // The worker is done with it, and what it has found is a thousand members at most.
+                drop(place);
                 let found = Members::Found(found.into_iter());
                 return Ok(Prepared::Pieces(head, Pieces::of(node, &of, view, found)?));
             }
         };
-        Ok(Prepared::Pieces(head(&view), Pieces::of(node, &of, view, members)?.of_link(self)?))
+        Ok(Prepared::Pieces(head(&view), Pieces::of(node, &of, view, members)?.of_dialer(self)?))
     }
 
-    /// The place of an answer that workers look for.
+    /// The place of an answer that workers look for, or a search.
     ///
     /// # Errors
-    /// `Overloaded` if the link has as many as it may have.
+    /// `Overloaded` if whoever dialed has as many as it may have.
     pub(super) fn answer_place(&self) -> Result<OwnedSemaphorePermit, CallError> {
-        Arc::clone(&self.answers).try_acquire_owned().map_err(|_| {
-            self.served.node.counters().bump(Counter::RefusedLinkAnswer);
+        Arc::clone(&self.share.answers).try_acquire_owned().map_err(|_| {
+            self.served.node.counters().bump(Counter::RefusedPeerAnswer);
             CallError::Overloaded { retry_after: spread(ANSWER_AGAIN) }
         })
     }
@@ -158,11 +163,14 @@ impl Dialer {
     ) -> Result<Prepared, Unanswered> {
         let node = &self.served.node;
         self.feeds.check(guild, feed)?;
+        let members = Members::Of(users.into_iter());
+        // Waited for, where others are refused: a backend that begins again opens all its feeds at once. Before the guild is asked, for a view would be held as
+        // long, and a cursor lag.
+        let answer = if members.are_many() { Some(acquire(&self.share.answers).await) } else { None };
         let opening = node.open(guild, past, Vec::new(), told_since).await?;
         let Opening { listening, at, rights: _, past, members: view, events, told, sponsor: _ } = opening;
         let of = Readable::Live(Arc::clone(listening.live()));
-        let members = Members::Of(users.into_iter());
-        let pieces = Pieces::of(node, &of, view, members)?.with_rights().with_past(past, place);
+        let pieces = Pieces::of(node, &of, view, members)?.in_place(answer).with_rights().with_past(past, place);
         // From here on the cursor is there, so nothing is missed that comes while this is answered.
         let opened = self.feeds.open(guild, feed, Beginning { listening, events, told, told_since })?;
         node.counters().bump(Counter::FeedsOpened);
@@ -178,7 +186,9 @@ impl Dialer {
     fn stats(&self) -> Answer {
         let counts = self.served.node.counts();
         let links = self.served.links.pull();
-        let all = counts.iter().chain(links);
+        let beside = &self.served.config.also_counted;
+        let beside = beside.iter().map(|(name, count)| (*name, count.load(Ordering::Relaxed)));
+        let all = counts.iter().chain(links).chain(beside);
         Answer::Stats(all.map(|(name, count)| (Name::parsed(name), count)).collect())
     }
 }

@@ -1,7 +1,7 @@
 //! A backup over a link: one thread reads the store and writes the archive, and is a few chunks ahead of whoever reads it.
 //!
-//! An archive may take longer than any caller may wait. So it is given up not when its caller's time is over, but when the caller has left what was
-//! sent unread for as long as that.
+//! An archive may take longer than any caller may wait. So it is given up not when its caller's time is over, but when a chunk of it has lain unread for as
+//! long as that; or when the caller has read nothing for as long as its link's lanes allow ([`guildhall_transport::TransportConfig::stall`]), as for every answer.
 
 use std::io;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use crate::offload;
 /// An archive that is being written.
 pub(super) struct Archive {
     pieces: mpsc::Receiver<Piece>,
-    /// For how long its caller may read nothing.
+    /// How long a chunk may wait to be read whole, beside what the lane allows.
     patience: Duration,
 }
 
@@ -69,8 +69,8 @@ impl Archive {
                 () = lane.given_up() => return Err(Unanswered::Left),
             };
             match piece {
-                Some(Piece::Bytes(bytes)) => lane.append(Kind::Chunk, &bytes)?,
-                Some(Piece::End) => return Ok(lane.append(Kind::End, &[])?),
+                Some(Piece::Bytes(bytes)) => lane.append(Kind::Chunk, &bytes).map_err(Unanswered::unfit)?,
+                Some(Piece::End) => return lane.append(Kind::End, &[]).map_err(Unanswered::unfit),
                 Some(Piece::Failed(reason)) => return Err(CallError::Unavailable { reason }.into()),
                 None => {
                     return Err(CallError::Unavailable { reason: "the backup's thread has panicked".to_owned() }.into());

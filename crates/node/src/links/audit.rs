@@ -41,11 +41,11 @@ impl Record {
         match asked {
             Request::Command { op, command, .. } => (self.op, self.user) = (Some(*op), command.user()),
             Request::Import { op, .. } => self.op = Some(*op),
+            Request::Read { read, .. } => self.user = read.user(),
             Request::Ping
             | Request::Stats
             | Request::Guilds { .. }
             | Request::Typing { .. }
-            | Request::Read { .. }
             | Request::Recipients { .. }
             | Request::Session { .. }
             | Request::SecretKeys
@@ -103,12 +103,24 @@ impl Drop for Record {
     }
 }
 
-/// What is asked, by the name of the command or of the call.
+/// What is asked, by the name of the command, of what is read, or of the call.
 fn call(asked: &Request) -> &'static str {
-    if let Request::Command { command, .. } = asked {
-        return command.name();
+    match asked {
+        Request::Command { command, .. } => command.name(),
+        Request::Read { read, .. } => read.name(),
+        Request::Ping
+        | Request::Stats
+        | Request::Guilds { .. }
+        | Request::Import { .. }
+        | Request::Typing { .. }
+        | Request::Recipients { .. }
+        | Request::Session { .. }
+        | Request::SecretKeys
+        | Request::Feed { .. }
+        | Request::CloseFeed { .. }
+        | Request::Export { .. }
+        | Request::Backup => asked.call().name(),
     }
-    asked.call().name()
 }
 
 /// What no request could be read from.

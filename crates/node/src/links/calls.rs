@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use guildhall_proto::call::{Answer, Ask, CallFault, Malformed, Read, Request};
-use guildhall_proto::codec;
 use guildhall_proto::frame::Kind;
+use guildhall_proto::{CallError, codec};
 use guildhall_transport::{LaneReceiver, LaneSender, in_time};
 use tokio::task::yield_now;
 use tokio::time::Instant;
@@ -106,7 +106,7 @@ impl Dialer {
         }
         let within = within.duration();
         let deadline = came + within;
-        let places = [&self.long_requests, &self.served.long_requests];
+        let places = [&self.share.long_requests, &self.served.long_requests];
         let mut incoming = Incoming { lane: request, places, within, deadline };
         if asked.chunks().is_none() {
             incoming.nothing().await?;
@@ -131,21 +131,25 @@ impl Dialer {
 impl Prepared {
     async fn send(self, lane: &mut LaneSender) -> Result<(), Unanswered> {
         match self {
-            Self::Whole(answer) => lane.append_value(Kind::Answer, &answer)?,
+            // It was done, so nobody may be told that nothing happened.
+            Self::Whole(answer @ Answer::Reply(_)) => {
+                lane.append_value(Kind::Answer, &answer).map_err(|_| CallError::OutcomeUnknown)?;
+            }
+            Self::Whole(answer) => begin(lane, &answer)?,
             Self::Pieces(answer, pieces) => {
-                lane.append_value(Kind::Answer, &answer)?;
+                begin(lane, &answer)?;
                 pieces.send(lane).await?;
             }
             Self::Users(answer, users) => {
-                lane.append_value(Kind::Answer, &answer)?;
+                begin(lane, &answer)?;
                 users.send(lane).await?;
             }
             Self::Archive(answer, archive) => {
-                lane.append_value(Kind::Answer, &answer)?;
+                begin(lane, &answer)?;
                 archive.send(lane).await?;
             }
             Self::Fed(answer, pieces, opened) => {
-                lane.append_value(Kind::Answer, &answer)?;
+                begin(lane, &answer)?;
                 pieces.send(lane).await?;
                 lane.flush().await?;
                 opened.keep();
@@ -153,6 +157,11 @@ impl Prepared {
         }
         Ok(())
     }
+}
+
+/// Begins an answer.
+fn begin(lane: &mut LaneSender, answer: &Answer) -> Result<(), Unanswered> {
+    lane.append_value(Kind::Answer, answer).map_err(Unanswered::unfit)
 }
 
 /// Goes on in a task of its own, if it is not in one: calls are begun where their link takes them, and this makes the others wait no longer.

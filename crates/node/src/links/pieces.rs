@@ -30,7 +30,7 @@ pub(super) struct Pieces {
     members: Members,
     /// Where many members are found.
     workers: Option<Workers>,
-    /// The link's place that the answer takes.
+    /// The dialer's place that the answer takes.
     _answer: Option<OwnedSemaphorePermit>,
     /// That of the request whose users these are.
     _place: Place,
@@ -53,7 +53,7 @@ pub(super) enum Members {
 /// The users whom a ping reaches.
 pub(super) struct Users {
     recipients: Recipients,
-    /// The link's place that the answer takes.
+    /// The dialer's place that the answer takes.
     _answer: OwnedSemaphorePermit,
 }
 
@@ -88,13 +88,18 @@ impl Pieces {
         })
     }
 
-    /// For a reader of this link, which may have so many at a time.
+    /// For this reader, which may have so many at a time.
     ///
     /// # Errors
     /// `Overloaded`.
-    pub(super) fn of_link(self, dialer: &Dialer) -> Result<Self, CallError> {
+    pub(super) fn of_dialer(self, dialer: &Dialer) -> Result<Self, CallError> {
         let answer = self.workers.as_ref().map(|_| dialer.answer_place()).transpose()?;
         Ok(Self { _answer: answer, ..self })
+    }
+
+    /// The same, where the place was waited for.
+    pub(super) fn in_place(self, answer: Option<OwnedSemaphorePermit>) -> Self {
+        Self { _answer: answer.filter(|_| self.workers.is_some()), ..self }
     }
 
     /// The guild's settings, roles and channels too.
@@ -140,6 +145,11 @@ impl Pieces {
 }
 
 impl Members {
+    /// Whether they are worth a worker, in a guild that has as many.
+    pub(super) fn are_many(&self) -> bool {
+        self.at_most() > INLINE_MEMBERS
+    }
+
     fn at_most(&self) -> usize {
         match self {
             Self::Nobody => 0,
@@ -239,15 +249,15 @@ impl Run<'_> {
     async fn send(&mut self, body: &[u8]) -> Result<(), Unanswered> {
         // What has more than one chunk is long.
         self.lane.set_priority(Priority::Bulk);
-        self.lane.append(Kind::Chunk, body)?;
+        self.lane.append(Kind::Chunk, body).map_err(Unanswered::unfit)?;
         Ok(self.lane.flush().await?)
     }
 
     fn end(self) -> Result<(), Unanswered> {
         if let Some(rest) = self.packer.rest() {
-            self.lane.append(Kind::Chunk, &rest)?;
+            self.lane.append(Kind::Chunk, &rest).map_err(Unanswered::unfit)?;
         }
-        Ok(self.lane.append(Kind::End, &[])?)
+        self.lane.append(Kind::End, &[]).map_err(Unanswered::unfit)
     }
 }
 
@@ -259,14 +269,14 @@ impl Users {
     pub(super) async fn send(mut self, lane: &mut LaneSender) -> Result<(), Unanswered> {
         while let Some(users) = self.recipients.next().await? {
             for chunk in users.chunks(EncodedIds::CHUNK_IDS_MAX) {
-                lane.append_value(Kind::Chunk, &EncodedIds(chunk))?;
+                lane.append_value(Kind::Chunk, &EncodedIds(chunk)).map_err(Unanswered::unfit)?;
             }
             if lane.gathered_bytes() >= WRITE_BYTES {
                 lane.set_priority(Priority::Bulk);
                 lane.flush().await?;
             }
         }
-        Ok(lane.append(Kind::End, &[])?)
+        lane.append(Kind::End, &[]).map_err(Unanswered::unfit)
     }
 }
 

@@ -17,7 +17,7 @@ use super::unanswered::Unanswered;
 /// The rest of a request, and until when its caller waits.
 pub(super) struct Incoming<'a> {
     pub(super) lane: &'a mut LaneReceiver,
-    /// Leave to take in more than one chunk: of the link, and of the node.
+    /// Leave to take in more than one chunk: of whoever dialed, and of the node.
     pub(super) places: [&'a Arc<Semaphore>; 2],
     /// How long that was from the beginning.
     pub(super) within: Duration,
@@ -66,7 +66,7 @@ impl Incoming<'_> {
 /// Takes chunks up to the end of their run, and of the lane.
 async fn run(
     lane: &mut LaneReceiver,
-    [of_link, of_node]: [&Arc<Semaphore>; 2],
+    [of_peer, of_node]: [&Arc<Semaphore>; 2],
     mut take: impl FnMut(&[u8]) -> Result<(), ChunkFault>,
 ) -> Result<Place, Unanswered> {
     let (mut taken, mut place, mut is_whole) = (0, None, false);
@@ -75,9 +75,9 @@ async fn run(
             Kind::Chunk => {
                 taken += 1;
                 if taken == 2 {
-                    // The link's first: who waits for that keeps no other link from the node's.
-                    let of_link = acquire(of_link).await;
-                    place = Some([of_link, acquire(of_node).await]);
+                    // The dialer's first: who waits for that keeps nobody else from the node's.
+                    let of_peer = acquire(of_peer).await;
+                    place = Some([of_peer, acquire(of_node).await]);
                     lane.hurry();
                 }
                 take(&frame.body).map_err(Malformed::from)?;
@@ -95,6 +95,7 @@ async fn run(
     if is_whole { Ok(place) } else { Err(Malformed::Chunks.into()) }
 }
 
-async fn acquire(places: &Arc<Semaphore>) -> OwnedSemaphorePermit {
+/// Waits for one of these places.
+pub(super) async fn acquire(places: &Arc<Semaphore>) -> OwnedSemaphorePermit {
     Arc::clone(places).acquire_owned().await.expect("the semaphore is never closed")
 }

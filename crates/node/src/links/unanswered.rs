@@ -1,5 +1,7 @@
 //! What a call comes to that is not answered as a whole, and under which reason it is counted.
 
+use std::fmt;
+
 use guildhall_proto::call::{CallFault, ChunkFault, Malformed};
 use guildhall_proto::codec::CodecError;
 use guildhall_proto::{CallError, CommandError};
@@ -84,6 +86,7 @@ impl From<LaneError> for Unanswered {
     fn from(error: LaneError) -> Self {
         match error {
             LaneError::Unread => Self::Stalled,
+            // Of what came: what goes is looked at where it is put on the lane.
             LaneError::Closed(_)
             | LaneError::GivenUp
             | LaneError::Silent
@@ -95,10 +98,30 @@ impl From<LaneError> for Unanswered {
     }
 }
 
+impl Unanswered {
+    /// What cannot be put on a lane of what this node answers: a fault of its own, and told so.
+    pub(super) fn unfit(error: LaneError) -> Self {
+        match error {
+            LaneError::Codec(error) => error.into(),
+            LaneError::Frame(error) => unsendable(&error),
+            LaneError::Closed(_)
+            | LaneError::GivenUp
+            | LaneError::Silent
+            | LaneError::Half
+            | LaneError::Paused
+            | LaneError::Unread => error.into(),
+        }
+    }
+}
+
+fn unsendable(why: &dyn fmt::Display) -> Unanswered {
+    CallError::Unavailable { reason: format!("an answer that cannot be sent: {why}") }.into()
+}
+
 /// Whatever a guild may have fits; so what does not is a fault of this node's, and told so.
 impl From<CodecError> for Unanswered {
     fn from(error: CodecError) -> Self {
-        CallError::Unavailable { reason: format!("an answer that cannot be encoded: {error}") }.into()
+        unsendable(&error)
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 
 use guildhall_node::{AUDIT, Counter};
-use guildhall_proto::call::{Ask, CallFault, Malformed, Request, Within};
+use guildhall_proto::call::{Ask, CallFault, Malformed, Read, Request, Within};
 use guildhall_proto::frame::Kind;
 use guildhall_proto::{Actor, Command, GuildId};
 use guildhall_transport::Role;
@@ -14,7 +14,7 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
 use crate::roles::{chunks, requests};
-use crate::world::{World, answered, lines, new_member, soon, until};
+use crate::world::{World, answered, lines, new_member, read, soon, until, user};
 
 /// One line: its fields as text.
 type Line = BTreeMap<&'static str, String>;
@@ -97,6 +97,7 @@ async fn each_call_of_an_operator_leaves_one_line_and_nobody_elses_does() {
         let (is_change, name) = match &request {
             Request::Command { op, command, .. } => (Some(*op), command.name()),
             Request::Import { op, .. } => (Some(*op), "Import"),
+            Request::Read { read, .. } => (None, read.name()),
             _ => (None, call.name()),
         };
         assert_eq!(line["call"], name);
@@ -107,6 +108,24 @@ async fn each_call_of_an_operator_leaves_one_line_and_nobody_elses_does() {
             Err(fault) => assert_eq!((&line["outcome"], &line["why"]), (&fault.reason().into(), &fault.to_string())),
         }
         assert!(records.is_empty(), "two lines of {name}");
+    }
+}
+
+#[tokio::test]
+async fn it_is_on_record_what_was_read_and_about_whom() {
+    let records = Records::default();
+    let _collecting = tracing::subscriber::set_default(records.clone());
+    let world = World::new();
+    let guild = world.found(1, 3).await;
+    let operator = world.dial(Role::Operator).await;
+    for (asked, name, about) in [
+        (Read::Member(user(2)), "ReadMember", Some("2")),
+        (Read::Can { user: user(3), channel: None }, "ReadCan", Some("3")),
+        (Read::Show, "ReadShow", None),
+    ] {
+        operator.ask(read(guild, asked)).await.unwrap();
+        let line = records.next().await;
+        assert_eq!((&*line["call"], line.get("user").map(|user| &**user)), (name, about));
     }
 }
 

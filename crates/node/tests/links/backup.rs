@@ -11,7 +11,7 @@ use guildhall_proto::{CallError, Epoch, Grant, GuildId, Millis};
 use guildhall_store::{
     BackupError, BackupReport, Batch, Claim, Known, MemoryStore, Store, StoreError, Stored, StoredCheckpoint,
 };
-use guildhall_transport::{LaneReceiver, Role};
+use guildhall_transport::{LaneError, LaneReceiver, Role, TransportConfig};
 
 use crate::world::{Dialer, World, soon};
 
@@ -66,6 +66,23 @@ fn bytes(range: std::ops::Range<usize>) -> Vec<u8> {
 
 fn world(bytes: usize) -> World {
     World::over(|store| Arc::new(Archived { store, bytes }), |_, _| {})
+}
+
+#[tokio::test]
+async fn an_archive_of_which_nothing_is_read_is_given_up_as_soon_as_any_answer_however_long_its_caller_may_wait() {
+    let transport = TransportConfig { stall: Duration::from_millis(100), ..TransportConfig::default() };
+    let bytes = 64 * 1024 * 1024;
+    let world = World::over_links(|store| Arc::new(Archived { store, bytes }), transport);
+    let dialer = world.dial(Role::Operator).await;
+    let mut receive = begun(&dialer, &Ask { within: Within::MAX, request: Request::Backup }).await;
+    world.until_counted(Counter::CallsStalled, 1).await;
+    let error = loop {
+        match soon(receive.next()).await {
+            Ok(frame) => assert!(frame.is_some(), "it is not whole"),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error, LaneError::Unread), "{error}");
 }
 
 #[tokio::test]

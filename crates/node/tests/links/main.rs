@@ -6,6 +6,7 @@
 mod audit;
 mod backup;
 mod calls;
+mod faults;
 mod feeds;
 mod hostile;
 #[path = "../../../transport/tests/transport/raw.rs"]

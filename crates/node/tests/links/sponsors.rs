@@ -1,13 +1,16 @@
 //! What a backend that goes away leaves behind.
 
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use guildhall_node::Counter;
-use guildhall_proto::call::{Answer, FeedId, Request};
-use guildhall_proto::{Attached, GuildId, Reply, SessionId, SessionRequest, Sponsor, Status};
+use guildhall_proto::call::{Answer, Ask, FeedId, Request, Within};
+use guildhall_proto::{Attached, Epoch, Grant, GuildId, Reply, SessionId, SessionRequest, Sponsor, Status};
+use guildhall_store::{Batch, Claim, Known, MemoryStore, Store, StoreError, Stored, StoredCheckpoint};
 use guildhall_transport::Role;
+use parking_lot::Mutex;
 
-use crate::world::{Dialer, World, ids, soon, user};
+use crate::world::{Dialer, World, ids, soon, until, user};
 
 fn session(number: u64) -> SessionId {
     SessionId::new(number).unwrap()
@@ -120,4 +123,74 @@ async fn a_session_that_has_come_back_elsewhere_is_not_released_with_the_backend
     assert_eq!(world.count(Counter::SessionsForsaken), 1);
     let detach = SessionRequest::Detach { user: user(1) };
     assert!(matches!(ask(&second, guild, 1, detach).await, Reply::Accepted(_)));
+}
+
+/// A store in memory whose claims wait while somebody holds the door.
+struct Waiting {
+    store: Arc<MemoryStore>,
+    door: Arc<Mutex<Option<mpsc::Receiver<()>>>>,
+}
+
+impl Store for Waiting {
+    fn knows(&self, guild: GuildId) -> Result<Known, StoreError> {
+        self.store.knows(guild)
+    }
+
+    fn list(&self, after: Option<GuildId>, limit: usize) -> Result<Vec<GuildId>, StoreError> {
+        self.store.list(after, limit)
+    }
+
+    fn confirm(&self, guild: GuildId, epoch: Epoch, confirmed: Stored) {
+        self.store.confirm(guild, epoch, confirmed);
+    }
+
+    fn claim(&self, guild: GuildId, grant: Grant) -> Result<Claim, StoreError> {
+        let door = self.door.lock().take();
+        if let Some(door) = door {
+            // It is opened by dropping the other end.
+            assert!(door.recv().is_err());
+        }
+        self.store.claim(guild, grant)
+    }
+
+    fn append(&self, batch: Batch, stored: Stored) {
+        self.store.append(batch, stored);
+    }
+
+    fn checkpoint(&self, guild: GuildId, epoch: Epoch, checkpoint: StoredCheckpoint, stored: Stored) {
+        self.store.checkpoint(guild, epoch, checkpoint, stored);
+    }
+
+    fn has_room(&self) -> bool {
+        self.store.has_room()
+    }
+}
+
+#[tokio::test]
+async fn what_waits_to_be_said_of_a_session_is_not_said_any_more_once_its_link_was_followed_by_another() {
+    let door = Arc::default();
+    let store = |store| Arc::new(Waiting { store, door: Arc::clone(&door) });
+    let world = World::over(store, |_, _| {});
+    let (guild, other) = (world.found(1, 10).await, world.found(2, 10).await);
+    world.node.sleep(guild).await.unwrap();
+    let (opens, held) = mpsc::channel();
+    *door.lock() = Some(held);
+
+    let first = world.dial(Role::Backend).await;
+    // So its sponsor outlives the link.
+    attach(&first, other, 1).await;
+    let attaching = SessionRequest::Attach { user: user(1), status: Status::Online };
+    let request = Request::Session { guild, session: session(1), request: attaching };
+    let (send, _answer) = first.begin(Ask { within: Within::MAX, request }, &[]).await;
+    soon(send.finish()).await.unwrap();
+    // It waits for the guild, which is loaded.
+    world.until_counted(Counter::CallsSessions, 1).await;
+    until(|| door.lock().is_none()).await;
+    let second = world.dial_again(&first).await;
+    drop(opens);
+    world.until_counted(Counter::CallsFailedUnavailable, 1).await;
+    assert_eq!(world.online(guild).await, 0);
+    // Over the link that stands it is.
+    attach(&second, guild, 1).await;
+    assert_eq!(world.online(guild).await, 1);
 }

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use guildhall_node::Counter;
-use guildhall_proto::call::{Ask, CallFault, Freshness, Request, Within};
+use guildhall_proto::call::{Ask, CallFault, FeedId, Freshness, PageLimit, Prefix, Read, Request, Within};
 use guildhall_proto::{Actor, CallError, GuildId, Question};
 use guildhall_transport::{LaneError, LaneReceiver, LaneSender, Role, TransportConfig};
 
-use crate::world::{Dialer, World, answered, lines, new_member, soon, until};
+use crate::world::{Dialer, World, answered, ids, lines, new_member, read, soon, until, user};
 
 /// Links whose readers may stall for as long as they like, or for a moment.
 fn links(stall: Duration) -> TransportConfig {
@@ -72,15 +72,18 @@ async fn an_answer_of_which_nothing_is_read_is_given_up_and_its_reader_is_told_w
 }
 
 #[tokio::test]
-async fn one_link_does_not_take_all_places_for_answers() {
-    let world = World::with_links(links(FOR_EVER), |_, serve| serve.link_answers_max = 2);
+async fn one_identity_does_not_take_all_places_for_answers() {
+    let world = World::with_links(links(FOR_EVER), |node, serve| {
+        (node.offload.guild_scans_max, serve.peer_answers_max) = (3, 2);
+    });
     let guild = world.found(1, 200_000).await;
-    let (stalls, reads) = (narrow(&world).await, world.dial(Role::Backend).await);
-    let _unread = (unread(&stalls, guild).await, unread(&stalls, guild).await);
+    let (stalls, again, reads) = (narrow(&world).await, narrow(&world).await, world.dial_other().await);
+    let _unread = (unread(&stalls, guild).await, unread(&again, guild).await);
     world.until_counted(Counter::CallsRecipients, 2).await;
-    let refused = async {
+    let refused = async |request: Request| {
         loop {
-            match stalls.ask(everybody(guild)).await {
+            // Over whichever of its links.
+            match again.ask(request.clone()).await {
                 Err(CallFault::Call(CallError::Overloaded { retry_after })) => return retry_after,
                 // One of the others has not come so far.
                 Ok(_) => {}
@@ -88,9 +91,45 @@ async fn one_link_does_not_take_all_places_for_answers() {
             }
         }
     };
-    assert!(!soon(refused).await.is_zero());
-    assert_eq!(world.count(Counter::RefusedLinkAnswer), 1);
+    assert!(!soon(refused(everybody(guild))).await.is_zero());
+    assert_eq!(world.count(Counter::RefusedPeerAnswer), 1);
+    // Nor for what is read at once, but looked for by workers.
+    let (prefix, limit) = (Prefix::new("user 7").unwrap(), PageLimit::new(10).unwrap());
+    soon(refused(read(guild, Read::MembersByPrefix { prefix, limit }))).await;
+    assert_eq!(world.count(Counter::RefusedPeerAnswer), 2);
     assert_eq!(reads.ask(everybody(guild)).await.unwrap().users.len(), 200_000);
+}
+
+#[tokio::test]
+async fn one_identity_does_not_take_all_places_with_feeds_and_each_of_them_is_opened_in_its_turn() {
+    let world = World::with_links(links(FOR_EVER), |node, serve| {
+        (node.offload.guild_scans_max, serve.peer_answers_max) = (3, 2);
+    });
+    let guild = world.found(1, 20_000).await;
+    let (stalls, reads) = (narrow(&world).await, world.dial_other().await);
+    let users: Vec<_> = (1..=20_000).map(user).collect();
+    let mut unread = Vec::new();
+    for feed in 1..=4 {
+        let request = Request::Feed { guild, feed: FeedId(feed), past: 0, told_since: None };
+        let (send, receive) = stalls.begin(Ask { within: Within::MAX, request: request.clone() }, &ids(&users)).await;
+        soon(send.finish()).await.unwrap();
+        unread.push((request, receive));
+        // Calls have no order between them, and feeds have.
+        if feed <= 2 {
+            world.until_counted(Counter::FeedsOpened, feed).await;
+        }
+    }
+    world.until_counted(Counter::CallsFeed, 4).await;
+    // Who is asked for many members has a place as long as nobody reads them: the third is free for others, again and again.
+    for _ in 0..20 {
+        assert_eq!(reads.ask(everybody(guild)).await.unwrap().users.len(), 20_000);
+    }
+    assert_eq!(world.count(Counter::FeedsOpened), 2);
+    // And who waits comes to its turn.
+    for (request, receive) in unread {
+        assert_eq!(answered(&request, receive).await.unwrap().pieces.len(), 3 + 20_000);
+    }
+    assert_eq!(world.count(Counter::FeedsOpened), 4);
 }
 
 #[tokio::test]
@@ -118,14 +157,15 @@ async fn answered_in_vain(mut receive: LaneReceiver) -> bool {
 }
 
 #[tokio::test]
-async fn one_link_does_not_take_all_places_for_long_requests() {
+async fn one_identity_does_not_take_all_places_for_long_requests() {
     let world = World::with_links(links(FOR_EVER), |_, serve| {
-        (serve.long_requests_max, serve.link_long_requests_max) = (2, 1);
+        (serve.long_requests_max, serve.peer_long_requests_max) = (2, 1);
     });
     let guild = world.found(1, 1).await;
-    let (stops, sends) = (world.dial(Role::Backend).await, world.dial(Role::Backend).await);
+    let (stops, again, sends) =
+        (world.dial(Role::Backend).await, world.dial(Role::Backend).await, world.dial_other().await);
     let _first = unsent(&world, &stops, guild, 100).await;
-    let _second = unsent(&world, &stops, guild, 110).await;
+    let _second = unsent(&world, &again, guild, 110).await;
     until(|| world.count(Counter::CallsImport) == 2).await;
     let chunks = [200, 201].map(|number| lines([new_member(number)].into_iter()).remove(0));
     let request = import(&world, guild);

@@ -82,6 +82,14 @@ impl World {
         Self::made(made, TransportConfig::default(), change)
     }
 
+    /// The same, with these links.
+    pub(crate) fn over_links<S: Store>(
+        made: impl FnOnce(Arc<MemoryStore>) -> Arc<S>,
+        transport: TransportConfig,
+    ) -> Self {
+        Self::made(made, transport, |_, _| {})
+    }
+
     fn made<S: Store>(
         made: impl FnOnce(Arc<MemoryStore>) -> Arc<S>,
         transport: TransportConfig,
@@ -94,7 +102,7 @@ impl World {
         change(&mut config, &mut serve);
         let node = Node::start(config, made(Arc::clone(&store))).unwrap();
         let authority = Authority::create("main".parse().unwrap(), today()).unwrap().0;
-        let credentials = credentials(&authority, Role::GuildNode);
+        let credentials = credentials(&authority, Role::GuildNode, "x");
         let hello = hello(NODE, INSTANCE);
         let (endpoint, acceptor) = Endpoint::listening(any(), &credentials, hello, transport).unwrap();
         let address = endpoint.address().unwrap();
@@ -109,8 +117,17 @@ impl World {
     }
 
     pub(crate) async fn dial_with(&self, role: Role, config: TransportConfig) -> Dialer {
+        self.dial_as(role, "x", config).await
+    }
+
+    /// A backend of another identity than the others.
+    pub(crate) async fn dial_other(&self) -> Dialer {
+        self.dial_as(Role::Backend, "y", TransportConfig::default()).await
+    }
+
+    async fn dial_as(&self, role: Role, name: &str, config: TransportConfig) -> Dialer {
         let number = 1 + self.dialers.fetch_add(1, Ordering::SeqCst);
-        let credentials = credentials(&self.authority, role);
+        let credentials = credentials(&self.authority, role, name);
         let endpoint = Endpoint::dialing(any(), &credentials, hello(number, Instance(1)), config).unwrap();
         let link = soon(endpoint.dial(self.address)).await.unwrap();
         Dialer { endpoint, link }
@@ -274,8 +291,8 @@ pub(crate) fn ids(users: &[UserId]) -> Vec<Bytes> {
     users.chunks(EncodedIds::CHUNK_IDS_MAX).map(|chunk| codec::encode(&EncodedIds(chunk)).unwrap().into()).collect()
 }
 
-fn credentials(authority: &Authority, role: Role) -> Credentials {
-    let uri = format!("spiffe://main/{role}/x");
+fn credentials(authority: &Authority, role: Role, name: &str) -> Credentials {
+    let uri = format!("spiffe://main/{role}/{name}");
     let Issued { certificate, key } = authority.issue(uri.parse().unwrap(), today()).unwrap();
     let authority = authority.certificate();
     Credentials::from_pem(certificate.as_bytes(), key.as_bytes(), authority.as_bytes()).unwrap()

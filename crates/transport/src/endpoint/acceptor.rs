@@ -22,8 +22,8 @@ use crate::link::{Accepted, Peer};
 use crate::register::Seat;
 use crate::{CloseReason, LaneError, Role};
 
-/// Where links come from. Handshakes go on only while [`Acceptor::accept`] is polled. When this is dropped they end, and nobody gets in any more;
-/// links that stand stay.
+/// Where links come from. Whoever dials is taken on, and a link that has come to stand handed out, only while [`Acceptor::accept`] is polled; handshakes that have begun go on
+/// meanwhile, each in a task of its own. When this is dropped they end, and nobody gets in any more; links that stand stay.
 #[derive(Debug)]
 pub struct Acceptor {
     shared: Arc<Shared>,

@@ -19,6 +19,7 @@ use parking_lot::Mutex;
 use super::Beginning;
 use super::ready::Ready;
 use crate::live::{Listening, Live};
+use crate::node::Node;
 
 /// One feed that is open, or was.
 pub(super) struct OpenFeed {
@@ -115,8 +116,8 @@ impl OpenFeed {
         }
     }
 
-    /// Appends the next events, a bounded run of them.
-    pub(super) fn look(self: &Arc<Self>, lane: &mut LaneSender) -> Result<Looked, LaneError> {
+    /// Appends the next events, a bounded run of them; where they end with the owner, that, and where the guild is by what `node` knows.
+    pub(super) fn look(self: &Arc<Self>, lane: &mut LaneSender, node: &Node) -> Result<Looked, LaneError> {
         // Before the look, so that whatever comes after it calls again.
         self.is_called.store(false, Ordering::Release);
         let mut place = self.place.lock();
@@ -152,7 +153,10 @@ impl OpenFeed {
             // Where the ring has not passed the deletion, the relay hears that first, and this end is an owner's.
             Err(ReadError::Gap(_)) if live.view().is_err() => Some(FeedEnd::GuildDeleted { at: feed.head() }),
             Err(ReadError::Gap(_)) => Some(FeedEnd::Gap),
-            Ok(read) if read.at_head && is_over => Some(FeedEnd::OwnerEnded),
+            Ok(read) if read.at_head && is_over => Some(match node.elsewhere(self.guild) {
+                Some((node, grant)) => FeedEnd::Moved { node, grant },
+                None => FeedEnd::OwnerEnded,
+            }),
             Ok(read) if !read.at_head => return Ok(Looked::More(appended)),
             // Where the cursor is ahead, the view was let out before the ring reached it; it will.
             Ok(_) | Err(ReadError::Ahead { .. }) => None,

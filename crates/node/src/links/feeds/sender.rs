@@ -18,7 +18,7 @@ pub(in crate::links) async fn send_events(feeds: Arc<Feeds>, node: Node, mut lan
     loop {
         let feed = feeds.events.next().await;
         node.counters().bump(Counter::FeedTurns);
-        let looked = match feed.look(&mut lane) {
+        let looked = match feed.look(&mut lane, &node) {
             Ok(looked) => looked,
             Err(error) => return error,
         };
