@@ -119,9 +119,8 @@ impl Dialer {
             // It has no deadline but each of its parts, as its last.
             return Box::pin(prepared.send(answer)).await.map(|()| Instant::now() + within);
         }
-        if let Prepared::Whole(whole) = prepared {
-            answer.append_value(Kind::Answer, &whole)?;
-            return Ok(deadline);
+        if let Prepared::Whole(only) = prepared {
+            return whole(answer, &only).map(|()| deadline);
         }
         let sent = in_time(|| Some(deadline), Box::pin(prepared.send(answer))).await;
         sent.unwrap_or(Err(Unanswered::Unread)).map(|()| deadline)
@@ -131,11 +130,7 @@ impl Dialer {
 impl Prepared {
     async fn send(self, lane: &mut LaneSender) -> Result<(), Unanswered> {
         match self {
-            // It was done, so nobody may be told that nothing happened.
-            Self::Whole(answer @ Answer::Reply(_)) => {
-                lane.append_value(Kind::Answer, &answer).map_err(|_| CallError::OutcomeUnknown)?;
-            }
-            Self::Whole(answer) => begin(lane, &answer)?,
+            Self::Whole(answer) => whole(lane, &answer)?,
             Self::Pieces(answer, pieces) => {
                 begin(lane, &answer)?;
                 pieces.send(lane).await?;
@@ -157,6 +152,15 @@ impl Prepared {
         }
         Ok(())
     }
+}
+
+/// Answers in one frame.
+fn whole(lane: &mut LaneSender, answer: &Answer) -> Result<(), Unanswered> {
+    if let Answer::Reply(_) = answer {
+        // It was done, so nobody may be told that nothing happened.
+        return Ok(lane.append_value(Kind::Answer, answer).map_err(|_| CallError::OutcomeUnknown)?);
+    }
+    begin(lane, answer)
 }
 
 /// Begins an answer.
