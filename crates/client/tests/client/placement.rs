@@ -257,6 +257,8 @@ async fn a_guild_that_is_placed_elsewhere_goes_on_there_and_nothing_acknowledged
     assert_eq!(view.len() as u64, 10 + (added - 1_000));
     let end = soon(far.guild(GUILD).call(Actor::User(user(1)), message(0))).await.unwrap().at();
     last.set(end).unwrap();
+    // Who has heard that before it was said to be the last waits for one more.
+    soon(far.guild(GUILD).call(Actor::User(user(1)), message(0))).await.unwrap();
     for hearing in hearing {
         let heard = soon(hearing).await.unwrap();
         for at in &published {
