@@ -1,13 +1,14 @@
 //! A backend node that stands still, and what another one notices of it.
 //!
-//! In turns: slices while there is no other backend node, and slices while one is stopped whose sessions are due all that these are. Messages are so many that
-//! the one that stands still lags behind its link, and then out of its guild's ring; once it goes on, it has to catch up, over the same link.
+//! In turns: slices while there is no other backend node, and slices while one is stopped whose sessions are due all that these are. When it has been stopped,
+//! more is said at once than might be kept for it, so that it lags behind its link, and out of its guild's ring; messages go on, and once it goes on itself, it
+//! has to catch up, over the same link.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use guildhall_client::{BatchSession, Client};
+use guildhall_client::{BatchSession, Client, Guild};
 use guildhall_node::BatchItem;
 use guildhall_proto::limits::PAYLOAD_BYTES_MAX;
 use guildhall_proto::{EventKind, Level};
@@ -49,7 +50,7 @@ fn stopped(run: &mut Run) {
     let linked = Linked::new(2 * SOME + 1);
     let (hearing, talking) = (Hearing::begin(&linked), Talking::begin(&linked));
     let observer = linked.cluster.observer(&linked.runtime, linked.node.address);
-    let (rounds, slices) = (run.times(2, 1), 40);
+    let (rounds, slices) = (run.times(4, 1), 20);
     let [mut without, mut during] = [Both::default(), Both::default()];
     let (mut resident, mut most) = (None, 0);
     for _ in 0..rounds {
@@ -57,15 +58,15 @@ fn stopped(run: &mut Run) {
         let other = linked.cluster.backend(linked.node.address, SOME);
         let stood = links_ended(&linked, &observer);
         let before = *resident.get_or_insert_with(|| linked.node.process.resident());
-        let said = talking.bytes();
         other.hold(true);
+        let said = linked.runtime.block_on(talking.much(&linked.guild));
+        assert!(said > 2 * GROWN_MAX, "{said} bytes are no more than it might keep");
+        most = most.max(linked.node.process.resident().saturating_sub(before));
         for _ in 0..slices {
             linked.slice_of_both(&hearing, &mut during);
             most = most.max(linked.node.process.resident().saturating_sub(before));
         }
         other.hold(false);
-        let missed = talking.bytes() - said;
-        assert!(missed > 2 * GROWN_MAX, "{missed} bytes were published, which is no more than it might have kept");
         let CaughtUp { sessions, resyncs } = other.end();
         assert_eq!(sessions, SOME, "every session of the other goes on");
         assert!(resyncs > 0, "what stood still was to fall behind");
@@ -195,6 +196,16 @@ impl Talking {
         self.bytes.load(Ordering::Relaxed)
     }
 
+    /// Says as much as it can at once: how many bytes.
+    async fn much(&self, guild: &Guild) -> u64 {
+        let bytes = MUCH * PAYLOAD_BYTES_MAX as u64;
+        for _ in 0..MUCH {
+            publish_this(guild, saying_now()).await;
+        }
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        bytes
+    }
+
     fn end(self, linked: &Linked) {
         self.is_over.store(true, Ordering::Relaxed);
         linked.runtime.block_on(self.task).expect("messages are accepted");
@@ -207,8 +218,10 @@ const QUARTER: Duration = Duration::from_millis(250);
 const HEARD_WITHIN: Duration = Duration::from_secs(10);
 /// As long as other rows' messages.
 const PROBE_BYTES: usize = 300;
-/// 250 messages a second as long as may be: while the other stands still for some ten seconds, 160 MB.
-const TALK_EVERY: Duration = Duration::from_millis(4);
+/// 50 messages a second as long as may be, 3 MB.
+const TALK_EVERY: Duration = Duration::from_millis(20);
+/// Messages that are said one after the other while nobody is measured: 160 MB.
+const MUCH: u64 = 2_500;
 /// What the guild node may gain meanwhile.
 const GROWN_MAX: u64 = 64 << 20;
 /// Items that the consumer reads at once.
