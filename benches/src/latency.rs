@@ -14,7 +14,12 @@ pub fn latencies() -> Histogram<u64> {
 
 /// Notes the time since then.
 pub fn note(since: Instant, into: &mut Histogram<u64>) {
-    into.record(u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX)).expect("it resizes");
+    record(since.elapsed(), into);
+}
+
+/// Notes a time.
+pub fn record(took: Duration, into: &mut Histogram<u64>) {
+    into.record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX)).expect("it resizes");
 }
 
 /// Waits for a moment, awake for the last of it: a sleep ends some 60 µs late.

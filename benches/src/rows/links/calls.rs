@@ -142,12 +142,13 @@ fn calls(run: &mut Run) {
 
 /// Calls one by one, in turns with bare QUIC: the p50 of each run beside its neighbour's.
 fn beside_bare(linked: &Linked, bare: &Bare, run: &Run, name: &'static str) -> Measured {
-    let (times, members, is_publish) = (run.size(5_000), linked.members, name == PUBLISH);
+    // Short turns, for whoever else is on the machine comes and goes.
+    let (times, members, is_publish) = (run.size(500), linked.members, name == PUBLISH);
     let frames =
         if is_publish { Frames::of_call(Command::Publish(message(vec![7; 300]))) } else { Frames::of_member() };
     let Frames { request, answer } = frames;
     let (mut ratios, mut all, mut all_bare) = (Vec::new(), latencies_ns(), latencies_ns());
-    for round in 0..=run.times(15, 3) {
+    for round in 0..=run.times(150, 20) {
         let guild = linked.guild.clone();
         let ours = linked.one_by_one(times, move |number| {
             let guild = guild.clone();
