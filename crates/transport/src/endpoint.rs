@@ -5,6 +5,7 @@
 //! handshakes go on in tasks that end with it.
 
 mod acceptor;
+mod gathering;
 mod socket;
 
 use std::io;
@@ -13,7 +14,6 @@ use std::sync::Arc;
 
 use guildhall_proto::frame::{Kind, Lane, Side};
 use guildhall_proto::{Hello, HelloAnswer, Version, Versions, codec};
-use quinn::TokioRuntime;
 use tokio::time::{Instant, timeout_at};
 
 use crate::counters::{Counter, Counters};
@@ -105,7 +105,7 @@ impl Endpoint {
     ) -> Result<Self, BindError> {
         config.check()?;
         let socket = socket::dialing(address)?;
-        let quic = quinn::Endpoint::new(credentials.endpoint(), None, socket, Arc::new(TokioRuntime))?;
+        let quic = quinn::Endpoint::new(credentials.endpoint(), None, socket, Arc::new(gathering::Gathering))?;
         Self::new(quic, credentials, hello, config)
     }
 
@@ -132,7 +132,7 @@ impl Endpoint {
             .incoming_buffer_size(INCOMING_BYTES_MAX)
             .incoming_buffer_size_total(INCOMING_TOTAL_BYTES_MAX);
         let socket = socket::listening(address)?;
-        let quic = quinn::Endpoint::new(credentials.endpoint(), Some(server), socket, Arc::new(TokioRuntime))?;
+        let quic = quinn::Endpoint::new(credentials.endpoint(), Some(server), socket, Arc::new(gathering::Gathering))?;
         let endpoint = Self::new(quic, credentials, hello, config)?;
         let acceptor = Acceptor::new(Arc::clone(&endpoint.shared));
         Ok((endpoint, acceptor))
