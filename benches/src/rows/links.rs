@@ -12,9 +12,9 @@
 //! | `link_deliver` | 30 M/s | the same |
 //! | `link_bytes` | 350-450 B | 300 of text, 60 of the event and its frame, 2-5 of headers in a full datagram, 30-60 in one of its own |
 //! | `link_recipients` | 15-20 ms | 8 MB of ids: the scan 1-2 ms, while the first chunks are sent at 0.75-0.96 GB/s, 10 ms, and decoded |
-//! | `link_beside_recipients` | ≤ 2 × idle | a scan a second takes 2-3 % of the time, so the p99 is of calls beside it: what is under way of its lane, 256 KiB, is read before them in 0.3-0.7 ms, and threads of two processes wait for two processors |
+//! | `link_beside_recipients` | ≤ 1.5 × idle | a scan a second takes 2-3 % of the time, so the p99 is of calls beside it: what is under way of its lane, 288 KiB, is read before them in 0.3-0.7 ms, and threads of two processes wait for two processors |
 //! | `link_beside_stopped`, `link_heard_beside_stopped` | 1.0 × | its cursors lag; who sends to it waits for room on that link alone |
-//! | `link_stopped_memory` | 16-20 MiB | what a link sends ahead: 16 MiB, and 0.3 of frames that are gathered; the ring is there anyway |
+//! | `link_stopped_memory` | 1-2 MiB | what its feeds' lane sends ahead: 288 KiB, and 0.3 of frames that are gathered; the ring is there anyway |
 
 mod beside;
 mod calls;
@@ -68,9 +68,12 @@ impl Linked {
     /// Calls of the probe, half of them messages and half changes of members, a thousand a second from their due times; none waits for another.
     fn probe(&self, time: Duration, into: &mut Histogram<u64>, message_due: impl Fn(Instant) -> Vec<u8>) {
         let (begin, mut calls) = (Instant::now(), Vec::new());
-        while begin.elapsed() < time {
+        loop {
             let number = u32::try_from(calls.len()).expect("a thousand a second");
             let due = begin + Duration::from_millis(1) * number;
+            if due - begin >= time {
+                break;
+            }
             let (guild, message) = (self.guild.clone(), number.is_multiple_of(2).then(|| message_due(due)));
             until(due);
             calls.push(self.runtime.spawn(async move {

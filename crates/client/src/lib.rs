@@ -37,7 +37,8 @@
 //! # Ok(()) }) }
 //! ```
 //!
-//! `examples/backend.rs` is a chat backend in small, and each call has its own example.
+//! `examples/backend.rs` is a chat backend in small. Each call of a [`Client`] and a [`Guild`] has its own example; those of sessions stand together at
+//! [`BatchSession`] and [`SessionStream`].
 
 #![warn(missing_docs)]
 

@@ -10,10 +10,11 @@ use quinn::{IdleTimeout, VarInt};
 pub struct TransportConfig {
     /// Bytes that the other end may have under way to this one on all lanes of a link together. Default 32 MiB. Less bounds throughput to
     /// this much a round trip; more is what a link whose reader stands still may hold here. Lanes that nobody reads hold up all the others, feeds
-    /// among them, once they have taken all of it: with the defaults, 128 of them.
+    /// among them, once they have taken all of it: with the defaults, a hundred of them.
     pub link_receive_bytes: u32,
-    /// The same on one lane. Default 256 KiB. Less bounds the throughput of a lane to this much a round trip; with more, fewer lanes that nobody reads hold up the others, and calls
-    /// wait longer behind what of a long answer is under way (with 1 MiB, on two processors at both ends, four times as long as on a quiet link).
+    /// The same on one lane. Default 288 KiB, a little more than the greatest frame. Less bounds the throughput of a lane, the one of a link's feeds and
+    /// an import's among them, to this much a round trip; with more, fewer lanes that nobody reads hold up the others, and calls wait longer behind what of
+    /// a long answer is under way (with 1 MiB, on two processors at both ends, four times as long as on a quiet link).
     pub lane_receive_bytes: u32,
     /// Bytes that a link keeps of what was sent and is not acknowledged. Default 16 MiB. Less bounds throughput; more is what a link whose
     /// other end stands still holds here.
@@ -73,7 +74,7 @@ impl Default for TransportConfig {
     fn default() -> Self {
         Self {
             link_receive_bytes: 32 * MIB,
-            lane_receive_bytes: MIB / 4,
+            lane_receive_bytes: 288 * 1024,
             link_send_bytes: 16 * MIB,
             calls_max: 256,
             idle: Duration::from_secs(15),

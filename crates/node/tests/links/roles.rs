@@ -60,7 +60,7 @@ fn allowed(call: Call) -> [bool; 4] {
 async fn each_role_is_allowed_and_denied_each_call_as_the_table_says() {
     let world = World::new();
     let guild = world.found(1, 3).await;
-    let (mut denied, mut asked) = (0, BTreeSet::new());
+    let (mut denied, mut asked, mut answered_well) = (0, BTreeSet::new(), BTreeSet::new());
     let roles = [Role::GuildNode, Role::Backend, Role::Operator, Role::Observer];
     for (column, role) in roles.into_iter().enumerate() {
         let dialer = world.dial(role).await;
@@ -72,6 +72,9 @@ async fn each_role_is_allowed_and_denied_each_call_as_the_table_says() {
             let answered = dialer.ask_with(request, &chunks).await;
             if allowed(call)[column] {
                 assert_ne!(answered, Err(CallFault::Denied), "{role} asks for {call:?}");
+                if answered.is_ok() {
+                    answered_well.insert(call);
+                }
             } else {
                 assert_eq!(answered, Err(CallFault::Denied), "{role} asks for {call:?}");
                 assert_eq!(world.node.view(guild).await.unwrap().position(), before, "nothing has happened");
@@ -82,4 +85,7 @@ async fn each_role_is_allowed_and_denied_each_call_as_the_table_says() {
     }
     assert_eq!(world.count(Counter::CallsFailedDenied), denied);
     assert_eq!(asked.len(), Call::ALL.len());
+    // A store in memory has no backup.
+    asked.remove(&Call::Backup);
+    assert_eq!(answered_well, asked, "what is allowed is answered");
 }
