@@ -11,7 +11,8 @@ mod remote;
 mod replay;
 mod serve;
 
-use clap::{Parser, Subcommand};
+use clap::builder::StyledStr;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use guildhall_proto::GuildId;
 
 use crate::logging::{Format, Level};
@@ -110,6 +111,27 @@ pub(crate) enum Command {
     },
 }
 
+impl Args {
+    /// What this process was asked for. What is not acceptable, and what only asks for help, ends it.
+    pub(crate) fn read() -> Self {
+        Self::from_arg_matches(&command_line().get_matches()).unwrap_or_else(|error| error.exit())
+    }
+}
+
+/// The whole command line. A command that says nothing behind its options says what the one above it does.
+pub(crate) fn command_line() -> clap::Command {
+    fn with_help_of(above: Option<StyledStr>, command: clap::Command) -> clap::Command {
+        let own = command.get_after_long_help().or(command.get_after_help()).cloned();
+        let command = match (own.is_none(), &above) {
+            (true, Some(above)) => command.after_help(above.clone()),
+            _ => command,
+        };
+        let help = own.or(above);
+        command.mut_subcommands(|below| with_help_of(help.clone(), below))
+    }
+    with_help_of(None, Args::command())
+}
+
 fn guild_id(text: &str) -> Result<GuildId, String> {
     let number: u64 = text.parse().map_err(|error| format!("{error}"))?;
     GuildId::new(number).map_err(|error| error.to_string())
@@ -136,17 +158,39 @@ Exit codes:
 const COMPLETIONS_AFTER_HELP: &str = "\
 Examples:
   guildhall completions bash > ~/.local/share/bash-completion/completions/guildhall
-  guildhall completions zsh > ~/.zfunc/_guildhall";
+  guildhall completions zsh > ~/.zfunc/_guildhall
+
+Exit codes:
+  0  printed
+  2  the command line is not acceptable";
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
+
+    /// What prints no JSON on request: a node prints nothing else, and a script is one already.
+    const WITHOUT_JSON: &[&str] = &["serve", "completions"];
 
     #[test]
     fn the_command_line_is_consistent() {
-        Args::command().debug_assert();
+        command_line().debug_assert();
+    }
+
+    #[test]
+    fn each_command_says_what_its_exit_codes_mean_and_prints_json_if_it_is_asked_to() {
+        fn check(mut command: clap::Command) -> usize {
+            let help = command.render_long_help().to_string();
+            assert!(help.contains("Exit codes:\n  0  "), "{}: {help}", command.get_name());
+            let is_ours = |below: &&clap::Command| !below.is_hide_set() && below.get_name() != "help";
+            let below: Vec<_> = command.get_subcommands().filter(is_ours).cloned().collect();
+            if below.is_empty() {
+                let is_json = command.get_arguments().any(|arg| arg.get_long() == Some("json"));
+                assert_ne!(is_json, WITHOUT_JSON.contains(&command.get_name()), "{}", command.get_name());
+                return 1;
+            }
+            below.into_iter().map(check).sum()
+        }
+        assert!(check(command_line()) > 20);
     }
 
     #[test]

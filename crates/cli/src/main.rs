@@ -36,8 +36,6 @@ mod trial;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
-
 use args::{Args, Command, CrashArgs, DemoArgs, LoadArgs, ReplayArgs, VictimArgs};
 use checks::Verdict;
 use data::DataError;
@@ -52,7 +50,7 @@ use logging::Logs;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = Args::read();
     let logs = match Logs::start(args.log, args.log_level) {
         Ok(logs) => logs,
         Err(error) => return failed(&error.context("cannot log")),
@@ -119,7 +117,7 @@ fn crash(args: &CrashArgs) -> anyhow::Result<ExitCode> {
 
 fn completions(shell: clap_complete::Shell) -> anyhow::Result<ExitCode> {
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Args::command(), "guildhall", &mut script);
+    clap_complete::generate(shell, &mut args::command_line(), "guildhall", &mut script);
     print(&script)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -152,7 +152,8 @@ pub type Backend = guildhall_sessions::Backend<Remote>;
 /// session.set_level(Level::Passive).await?;
 /// session.set_status(Status::Idle).await?;
 /// session.detach().await?;
-/// while let Some(delivery) = session.next().await {
+/// // The same as `next().await`, for who has a context of its own.
+/// while let Some(delivery) = std::future::poll_fn(|context| session.poll_next(context)).await {
 ///     if let Delivery::Detached(reason) = delivery {
 ///         assert_eq!(reason, DetachReason::Requested);
 ///     }
@@ -205,6 +206,8 @@ pub type BatchSession = guildhall_sessions::BatchSession<Remote>;
 /// drop(bo);
 /// let resumed = backend.resume_batch(guild, resume, 2).await?;
 /// assert_eq!((resumed.gap, resumed.session.session()), (None, SessionId::new(32)?));
+/// cy.set_level(Level::Passive).await?;
+/// cy.set_status(Status::Idle).await?;
 /// cy.detach().await?;
 /// # Ok(()) }) }
 /// ```

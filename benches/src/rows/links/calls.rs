@@ -199,8 +199,8 @@ fn durable(run: &mut Run) {
     let beside = Disk::open(&scratch.0.join("beside"), NodeConfig::default());
     beside.world.fill(guild_id(1), COHORT_ROLES, members, cohort_roles);
     let mut caller = beside.world.caller();
-    let (mut ratios, mut ours, mut parts, mut commits, mut appends) =
-        (Vec::new(), latencies_ns(), latencies_ns(), latencies(), latencies());
+    let (mut ratios, mut ours, mut parts, mut commits, mut appends, mut echoes) =
+        (Vec::new(), latencies_ns(), latencies_ns(), latencies(), latencies(), latencies_ns());
     // Short turns, for a disk is faster and slower by the second.
     for round in 0..=run.times(70, 10) {
         let guild = linked.guild.clone();
@@ -226,6 +226,13 @@ fn durable(run: &mut Run) {
             both.record(nanos as u64).expect("it resizes");
         }
         let append = limits::append_and_sync(&scratch.0, COMMIT_BYTES, times);
+        let warm = linked.one_by_one(times, {
+            let bare = bare.clone();
+            move |_| {
+                let bare = bare.clone();
+                async move { bare.call(request, answer).await }
+            }
+        });
         // The first warms up.
         if round > 0 {
             ratios.push(took.value_at_quantile(0.5) as f64 / both.value_at_quantile(0.5) as f64);
@@ -233,14 +240,18 @@ fn durable(run: &mut Run) {
             parts.add(both).expect("both resize");
             commits.add(commit).expect("both resize");
             appends.add(append).expect("both resize");
+            echoes.add(warm).expect("both resize");
         }
     }
     let sizes = format!("{} members, {} calls a run", count(members), count(times));
     let what = "p50 of a member's nick changed by a call to another process, one by one, answered once it is synced, as a multiple of what the same change takes from within a node, with one and a half of bare quinn's echo of the same bytes behind it";
     let row = Measured::new(DURABLY, (Sample::of(ratios), Unit::Times), sizes, what).reach(1.0);
-    let (ours, parts, commits, appends) = (text_ns(&ours), text_ns(&parts), text(&commits), text(&appends));
+    let median = |all: &Histogram<u64>| all.value_at_quantile(0.5) as f64 / 1e3;
+    let warm = median(&ours) / (commits.value_at_quantile(0.5) as f64 + 1.5 * median(&echoes));
+    let (ours, parts, commits, appends, echoes) =
+        (text_ns(&ours), text_ns(&parts), text(&commits), text(&appends), text_ns(&echoes));
     run.tell(row.note(format!(
-        "ours: {ours}; within a node and the echo: {parts}, of that within the node {commits}; append of {COMMIT_BYTES} bytes to a file, with its sync: {appends}"
+        "ours: {ours}; within a node and the echo: {parts}, of that within the node {commits}; append of {COMMIT_BYTES} bytes to a file, with its sync: {appends}; echoes back to back, in which no processor waits for a disk: {echoes}: with one and a half of these {warm:.2} times"
     )));
     beside.stop();
 }

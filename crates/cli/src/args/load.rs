@@ -103,7 +103,9 @@ What is reported (--json; the tables say the same):
   messages, changes, typing, presence: calls that were carried out
   refused      calls not carried out for want of room or time: the load is more
                than the node takes
-  not_begun    calls that were due and were not begun in time
+  not_begun    calls that were due and were not begun in time; where these two are
+               more than one in a hundred the tables say so, and the load passes:
+               what it did ask for was right
   events, deliveries, deliveries_per_second
   due          deliveries that had to be
   gaps, missed sessions were told so many gaps, with so many due deliveries

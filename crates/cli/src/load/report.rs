@@ -10,6 +10,9 @@ use crate::tables::{aligned, grouped, mebibytes, new_table};
 use crate::trial::checks::Checks;
 use crate::trial::latency::{Times, operations_table};
 
+/// One call in so many that is not carried out is little.
+const LITTLE: u64 = 100;
+
 /// The figures of one load, in the order in which they are shown.
 #[derive(Debug, Clone, Default, Serialize)]
 pub(crate) struct Report {
@@ -100,7 +103,22 @@ impl Report {
             Verdict::Passed => "\nEvery session heard exactly what it had to, in order, or was told what it missed.\n",
             Verdict::Failed => "\nFAILED: not all was as it has to be.\n",
         });
+        let due = self.due_calls();
+        if self.refused + self.not_begun > due / LITTLE {
+            text.push_str(&format!(
+                "Less was carried out than was asked for: of {} calls that were due {} were refused, and {} not begun in time.\n",
+                grouped(due),
+                grouped(self.refused),
+                grouped(self.not_begun)
+            ));
+        }
         text
+    }
+
+    /// Calls that were to be made.
+    fn due_calls(&self) -> u64 {
+        let done = self.messages + self.changes + self.typing + self.presence;
+        done + self.refused + self.not_begun + self.checks.failed
     }
 
     fn events_table(&self) -> Table {
@@ -164,5 +182,12 @@ mod tests {
         ] {
             assert!(report.verdict() == Verdict::Failed && report.table().contains("FAILED"));
         }
+    }
+
+    #[test]
+    fn a_load_of_which_much_was_not_carried_out_says_so() {
+        let says = |report: Report| report.table().contains("Less was carried out");
+        assert!(!says(Report { messages: 990, not_begun: 9, ..Report::default() }));
+        assert!(says(Report { messages: 900, not_begun: 9, refused: 1, ..Report::default() }));
     }
 }
