@@ -213,6 +213,10 @@ impl World {
         Promise::Bounds.require(routes.len() <= self.client_config.routes.entries_max, || {
             format!("a client knows of {} guilds: {:?}", routes.len(), self.client_config.routes)
         })?;
+        if step == Step::Ask && routes.len() == self.client_config.routes.entries_max {
+            // Other guilds have displaced what was known of this one while the call paused: it is looked for anew.
+            outgoing.misses = 0;
+        }
         outgoing.misses += u32::from(matches!(input, Input::Moved(_) | Input::Unsent));
         let goes_on = !matches!(step, Step::Done | Step::GiveUp(_));
         Promise::Liveness.require(now < outgoing.deadline || !goes_on, || {
