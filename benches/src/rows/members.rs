@@ -184,7 +184,7 @@ fn read(view: &View, users: &[UserId]) -> f64 {
     for user in users {
         let seen = view.with_member(black_box(*user), |member| {
             let roles = member.roles().fold(0, |sum: u64, role| sum.wrapping_add(role.get()));
-            (member.nick.len(), member.joined_at, roles)
+            (member.nick().len(), member.joined_at, roles)
         });
         black_box(seen.expect("every user below the count is a member"));
     }

@@ -159,8 +159,8 @@ fn same_record(before: Option<&MemberRef<'_>>, after: Option<&MemberRef<'_>>) ->
     }
 }
 
-fn record<'a>(member: &MemberRef<'a>) -> (UserId, Millis, MemberFlags, &'a str) {
-    (member.user, member.joined_at, member.flags, member.nick)
+fn record<'a>(member: &MemberRef<'a>) -> (UserId, Millis, MemberFlags, &'a [u8]) {
+    (member.user, member.joined_at, member.flags, member.nick_bytes())
 }
 
 fn record_hash(member: &MemberRef<'_>) -> u128 {
@@ -168,8 +168,9 @@ fn record_hash(member: &MemberRef<'_>) -> u128 {
     bytes[..8].copy_from_slice(&member.user.get().to_le_bytes());
     bytes[8..16].copy_from_slice(&member.joined_at.0.to_le_bytes());
     bytes[16..FIXED_BYTES].copy_from_slice(&member.flags.0.to_le_bytes());
-    let end = FIXED_BYTES + member.nick.len();
-    bytes[FIXED_BYTES..end].copy_from_slice(member.nick.as_bytes());
+    let nick = member.nick_bytes();
+    let end = FIXED_BYTES + nick.len();
+    bytes[FIXED_BYTES..end].copy_from_slice(nick);
     xxh3_128_with_seed(&bytes[..end], RECORD_SEED)
 }
 

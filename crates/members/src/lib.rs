@@ -39,7 +39,7 @@
 //!
 //! // Anyone, on any thread: reads and scans. The owner has gone on meanwhile.
 //! members.remove(bob);
-//! assert_eq!(view.with_member(ada, |ada| ada.nick.len()), Some(3));
+//! assert_eq!(view.with_member(ada, |ada| ada.nick().len()), Some(3));
 //! assert_eq!(view.by_prefix("B", 10)[0].user, bob);
 //! let here = view.scan(Question::Here { channel: id })?;
 //! let mut online = Vec::new();

@@ -11,12 +11,11 @@ use crate::role_sets::{RoleSets, SetId};
 pub struct MemberRef<'a> {
     /// Who.
     pub user: UserId,
-    /// How the member is called here.
-    pub nick: &'a str,
     /// When the member joined.
     pub joined_at: Millis,
     /// Marks on the member.
     pub flags: MemberFlags,
+    nick: &'a [u8],
     held: Held<'a>,
     masked: &'a Masked,
 }
@@ -35,7 +34,7 @@ impl<'a> MemberRef<'a> {
     pub(crate) fn listed(member: &'a Record, masked: &'a Masked) -> Self {
         Self {
             user: member.user,
-            nick: member.nick.as_str(),
+            nick: member.nick.as_str().as_bytes(),
             joined_at: member.joined_at,
             flags: member.flags,
             held: Held::Listed(&member.roles),
@@ -46,12 +45,22 @@ impl<'a> MemberRef<'a> {
     pub(crate) fn in_page(page: &'a Page, row: usize, sets: &'a RoleSets, masked: &'a Masked) -> Self {
         Self {
             user: page.ids()[row],
-            nick: page.nick(row),
+            nick: page.nick_bytes(row),
             joined_at: page.joined_at(row),
             flags: page.flags(row),
             held: Held::Interned(sets, page.sets()[row]),
             masked,
         }
+    }
+
+    /// How the member is called here.
+    pub fn nick(&self) -> &'a str {
+        str::from_utf8(self.nick).expect("the bytes are those of a whole nick")
+    }
+
+    /// The same, as it lies there.
+    pub(crate) fn nick_bytes(&self) -> &'a [u8] {
+        self.nick
     }
 
     /// The roles held, ascending, without the everyone role and without deleted ones. At most 250.
@@ -95,7 +104,7 @@ impl<'a> MemberRef<'a> {
     pub fn to_member(&self) -> Member {
         Member {
             user: self.user,
-            nick: Nick::parsed(self.nick),
+            nick: Nick::parsed(self.nick()),
             roles: self.roles().collect(),
             joined_at: self.joined_at,
             flags: self.flags,

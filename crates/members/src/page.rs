@@ -13,6 +13,7 @@ mod builder;
 mod bytes;
 mod edit;
 
+use std::cmp::Ordering;
 use std::slice;
 use std::sync::Arc;
 
@@ -104,6 +105,11 @@ impl Page {
         self.rows[row].nick(&self.long_nicks)
     }
 
+    /// The nick as it lies there: what is only compared, or hashed, need not be found to be text first.
+    pub(crate) fn nick_bytes(&self, row: usize) -> &[u8] {
+        self.rows[row].nick_bytes(&self.long_nicks)
+    }
+
     /// The rows whose nicks have the prefix or come after such nicks, ascending by (folded nick, user). O(log n).
     pub(crate) fn tail_from_prefix(&self, prefix: &Prefix) -> &[u16] {
         &self.by_nick[self.by_nick.partition_point(|row| prefix.place(self.nick(usize::from(*row))).is_lt())..]
@@ -158,11 +164,18 @@ impl Row {
     }
 
     fn nick<'a>(&'a self, long_nicks: &'a str) -> &'a str {
-        if self.nick_len == LONG {
+        if self.is_long() {
             let (offset, len) = self.long();
             return &long_nicks[offset..offset + len];
         }
-        str::from_utf8(&self.nick[..usize::from(self.nick_len)]).expect("the bytes are those of a whole nick")
+        str::from_utf8(self.nick_bytes(long_nicks)).expect("the bytes are those of a whole nick")
+    }
+
+    fn nick_bytes<'a>(&'a self, long_nicks: &'a str) -> &'a [u8] {
+        if self.is_long() {
+            return self.nick(long_nicks).as_bytes();
+        }
+        &self.nick[..usize::from(self.nick_len)]
     }
 
     /// The folded nick as a number, if it is a short one in ASCII alone: such numbers compare as the nicks do.
@@ -200,6 +213,15 @@ impl Row {
             u32::try_from(offset).expect("the nicks gathered at a time are those of at most 20 million members");
         self.nick[..OFFSET_BYTES].copy_from_slice(&offset.to_le_bytes());
     }
+}
+
+/// Two of these rows by (folded nick, row).
+fn compare(rows: &[Row], long_nicks: &str, one: usize, other: usize) -> Ordering {
+    let by_nick = match (rows[one].short_key(), rows[other].short_key()) {
+        (Some(one), Some(other)) => one.cmp(&other),
+        (None, _) | (_, None) => nick::compare(rows[one].nick(long_nicks), rows[other].nick(long_nicks)),
+    };
+    by_nick.then(one.cmp(&other))
 }
 
 /// Lays the long nicks of these rows one after the other, and returns them.

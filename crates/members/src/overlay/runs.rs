@@ -46,6 +46,8 @@ pub(super) struct Runs {
 #[derive(Debug, Default)]
 struct Run {
     changes: Vec<Changed>,
+    /// The first user of each few changes: these stay near, where of the changes each step of a search would wait for memory.
+    fences: Box<[UserId]>,
     /// Some bits of one word for each user in it: who is asked for is mostly in no run, and that is one look.
     filter: Box<[u64]>,
 }
@@ -206,7 +208,8 @@ impl Run {
             let (word, bits) = place(changed.user, words);
             filter[word] |= bits;
         }
-        Self { changes, filter }
+        let fences = changes.iter().step_by(FENCE_CHANGES).map(|changed| changed.user).collect();
+        Self { changes, fences, filter }
     }
 
     fn get(&self, user: UserId) -> Option<Entry> {
@@ -214,11 +217,17 @@ impl Run {
         if self.filter.get(word)? & bits != bits {
             return None;
         }
-        Some(self.changes[position(&self.changes, user).ok()?].entry)
+        let block = self.fences.partition_point(|first| *first <= user).checked_sub(1)?;
+        let changes = &self.changes[block * FENCE_CHANGES..];
+        let changes = &changes[..changes.len().min(FENCE_CHANGES)];
+        Some(changes[position(changes, user).ok()?].entry)
     }
 
     fn bytes(&self) -> usize {
-        size_of::<Self>() + self.changes.capacity() * ENTRY_BYTES + size_of_val(&*self.filter)
+        size_of::<Self>()
+            + self.changes.capacity() * ENTRY_BYTES
+            + size_of_val(&*self.fences)
+            + size_of_val(&*self.filter)
     }
 }
 
@@ -278,6 +287,8 @@ const LEVEL_FACTOR: usize = 16;
 /// Bits of a filter for each entry, at least, and those that are set for it: one in sixty who are not in the run is looked for in vain.
 const FILTER_BITS: usize = 12;
 const BITS_A_USER: u32 = 3;
+/// Changes between two fences: four lines of the cache.
+const FENCE_CHANGES: usize = 16;
 const WORD_BITS: usize = u64::BITS as usize;
 /// The odd number nearest to 2^64 over the golden ratio: the product's upper bits depend on all bits of an id.
 const SPREAD: u64 = 0x9E37_79B9_7F4A_7C15;

@@ -8,12 +8,12 @@
 //! - every row is in exactly one of the `runs` or in `added`, or lies in the page being copied from;
 //! - each run ascends by (folded nick, row).
 
+use std::cmp::Ordering;
 use std::ops::Range;
 
 use guildhall_proto::{Status, UserId};
 
-use super::{Page, Row, compact, page_row};
-use crate::nick;
+use super::{Page, Row, compact, compare, page_row};
 use crate::overlay::Record;
 use crate::presence::{Block, block_of, status_in};
 use crate::role_sets::SetId;
@@ -172,9 +172,8 @@ impl PageBuilder {
         merged
     }
 
-    fn compare(&self, left: u32, right: u32) -> std::cmp::Ordering {
-        let nick = |row: u32| self.rows[row as usize].nick(&self.long_nicks);
-        nick::compare(nick(left), nick(right)).then(left.cmp(&right))
+    fn compare(&self, left: u32, right: u32) -> Ordering {
+        compare(&self.rows, &self.long_nicks, left as usize, right as usize)
     }
 
     fn clear(&mut self) {

@@ -3,8 +3,7 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use super::{Page, Row, compact, page_row};
-use crate::nick;
+use super::{Page, Row, compact, compare, page_row};
 use crate::overlay::Record;
 use crate::role_sets::SetId;
 
@@ -51,8 +50,8 @@ impl Page {
 
     /// Whether a row is as a record has it, apart from the roles.
     fn has(&self, row: usize, record: &Record) -> bool {
-        let own = (self.joined_at(row), self.flags(row), self.nick(row));
-        own == (record.joined_at, record.flags, record.nick.as_str())
+        let own = (self.joined_at(row), self.flags(row), self.nick_bytes(row));
+        own == (record.joined_at, record.flags, record.nick.as_str().as_bytes())
     }
 
     /// All rows ascending by (folded nick, user), where this was the order before.
@@ -75,12 +74,7 @@ impl Page {
     }
 
     fn compare(&self, one: u16, other: u16) -> Ordering {
-        let row = |row: u16| &self.rows[usize::from(row)];
-        let by_nick = match (row(one).short_key(), row(other).short_key()) {
-            (Some(one), Some(other)) => one.cmp(&other),
-            (None, _) | (_, None) => nick::compare(row(one).nick(&self.long_nicks), row(other).nick(&self.long_nicks)),
-        };
-        by_nick.then(one.cmp(&other))
+        compare(&self.rows, &self.long_nicks, usize::from(one), usize::from(other))
     }
 }
 

@@ -26,8 +26,8 @@ pub(super) fn search(layers: &Layers, prefix: &Prefix, limit: usize) -> Vec<Memb
     });
     let changed = layers.changed(None, None).filter_map(|(user, change)| layers.resolve(user, change));
     let changed = changed.map(|place| layers.member_at(place));
-    let in_overlay = changed.filter(|member| prefix.place(member.nick).is_eq()).map(|member| Run {
-        nick: member.nick,
+    let in_overlay = changed.filter(|member| prefix.place(member.nick()).is_eq()).map(|member| Run {
+        nick: member.nick(),
         user: member.user,
         rest: Rest::Overlay,
     });

@@ -40,7 +40,7 @@ fn in_base<'a>(layers: &'a Layers, order: &'a NickOrder, prefix: &Prefix, limit:
         let wanted = NEAR_ROWS.min(limit - found.len());
         near.extend(places.by_ref().take(wanted));
         base.fetch_all_ahead(&near);
-        let matches = near.partition_point(|row| prefix.place(member(*row).nick).is_eq());
+        let matches = near.partition_point(|row| prefix.place(member(*row).nick()).is_eq());
         let is_of_base = |user| !covers(&layers.fresh, user) && !covers(&layers.frozen, user);
         found.extend(near[..matches].iter().map(|row| member(*row)).filter(|member| is_of_base(member.user)));
         if matches < wanted {
@@ -88,7 +88,7 @@ fn covers(level: &Overlay, user: UserId) -> bool {
 }
 
 fn compare(one: &MemberRef<'_>, other: &MemberRef<'_>) -> Ordering {
-    nick::compare(one.nick, other.nick).then(one.user.cmp(&other.user))
+    nick::compare(one.nick(), other.nick()).then(one.user.cmp(&other.user))
 }
 
 /// Rows whose memory is asked for at a time: a usual page of results, and less than the caches hold.
