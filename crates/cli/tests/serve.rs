@@ -78,7 +78,18 @@ fn an_export_is_imported_again_and_gives_an_equal_guild() {
 
     // Once more: nothing is added, and nothing is changed.
     let imported = other.json_of(&["guild", "import", "--json"], &exported);
-    assert_eq!((&imported["created"], &imported["existing"]), (&json!(false), &json!(2 + 3 + 25_002)));
+    assert_eq!((&imported["created"], &imported["existing"]), (&json!(false), &json!(2 + 3 + 25_003)));
+    assert!(lasting(&other.succeed(&["guild", "export", "8"])) == lasting(&again));
+    // Nor by an export of another time: what is there stays, and nobody who is a member is banned.
+    let ban = r#"{"kind":"ban","user":"2","reason":null}"#;
+    let older = exported
+        .replacen(r#""permissions":"3072""#, r#""permissions":"0""#, 1)
+        .replacen(r#""nick":"Ada""#, r#""nick":"Augusta""#, 1)
+        .replacen(r#"{"kind":"ban""#, &format!("{ban}\n{{\"kind\":\"ban\""), 1);
+    assert_eq!(older.lines().count(), exported.lines().count() + 1);
+    assert!(older.contains("Augusta") && older.contains(r#""permissions":"0","hoist":false,"mentionable":false"#));
+    let imported = other.json_of(&["guild", "import", "--json"], &older);
+    assert_eq!((&imported["created"], &imported["existing"]), (&json!(false), &json!(2 + 3 + 25_003 + 1)));
     assert!(lasting(&other.succeed(&["guild", "export", "8"])) == lasting(&again));
     assert!(one.end("TERM").success() && other.end("TERM").success());
 }

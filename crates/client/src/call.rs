@@ -122,6 +122,7 @@ impl Linked {
 
     /// Makes one call, once: with the bodies of the chunks behind its request, if it has some.
     pub(crate) async fn send(&self, ask: &Ask, chunks: &[Vec<u8>]) -> Result<Answered, Failed> {
+        let deadline = Instant::now() + ask.within.duration();
         let (mut sender, mut receiver) = self.dialed.call().await.map_err(|_| Failed::Unsent)?;
         sender.append_value(Kind::Request, ask).map_err(|error| Failed::Answer(error.to_string()))?;
         let sent = write(sender, ask.request.chunks().is_some(), chunks).await;
@@ -147,7 +148,7 @@ impl Linked {
         if answer.chunks().is_none() {
             end(&mut receiver).await?;
         }
-        Ok((answer, Rest::new(receiver, Arc::clone(&self.counters))))
+        Ok((answer, Rest::new(receiver, deadline, Arc::clone(&self.counters))))
     }
 }
 

@@ -13,12 +13,13 @@ use guildhall_proto::limits::MEMBERS_MAX;
 use guildhall_proto::{
     Actor, AsOf, ChannelId, Command, GuildId, Member, OpId, Outcome, Permissions, Position, Question, Reply, UserId,
 };
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout};
 
 use crate::call::{Answered, Terms};
 use crate::client::{Client, Held};
 use crate::counters::Counter;
 use crate::error::{ClientError, Failed, unfit};
+use crate::operations::Operation;
 use crate::rest::Rest;
 
 /// One guild, to be called. Cheap to make: nothing is asked by that.
@@ -164,10 +165,15 @@ impl Guild {
     /// [`ClientError`].
     pub async fn call(&self, actor: Actor, command: Command) -> Result<Outcome, ClientError> {
         let begun = Instant::now();
-        let begin = self.held.operations.begin(self.guild);
-        let operation = timeout_at(begun + self.within, begin).await.map_err(|_| ClientError::Late)?;
+        let operation = self.begin().await?;
         let left = self.clone().within(self.within.saturating_sub(begun.elapsed()));
         left.call_as(operation.op, actor, command).await
+    }
+
+    /// Opens an operation, for the outcome of which there is room.
+    pub(crate) async fn begin(&self) -> Result<Operation<'_>, ClientError> {
+        let begin = self.held.operations.begin(self.guild);
+        timeout(self.within, begin).await.map_err(|_| ClientError::Late)
     }
 
     /// The same under an operation id of the caller's, which a retry bears again, also in another process. Those that [`call`](Self::call) makes are

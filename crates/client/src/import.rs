@@ -1,9 +1,7 @@
 //! Imports of any length: as many operations as it takes, one after the other.
 
-use std::mem::take;
-
 use guildhall_proto::limits::BULK_MEMBERS_MAX;
-use guildhall_proto::{Actor, Command, LineFault, NewMember, Outcome, Position};
+use guildhall_proto::{Actor, Command, LineFault, NewMember, OpId, Outcome, Position};
 
 use crate::error::ClientError;
 use crate::guild::Guild;
@@ -13,10 +11,14 @@ use crate::guild::Guild;
 pub struct Import {
     guild: Guild,
     actor: Actor,
-    /// Those that wait for the next operation: fewer than one may have.
+    /// Those that wait.
     lines: Vec<NewMember>,
+    /// The operation that was begun with the first so many of them, and of which nobody knows yet what it came to.
+    begun: Option<(OpId, usize)>,
     /// How many were taken before these.
     taken: u64,
+    /// The line that ended it.
+    stopped: Option<(u64, LineFault)>,
     imported: Imported,
 }
 
@@ -68,18 +70,25 @@ impl Guild {
     /// # Ok(()) }) }
     /// ```
     pub fn import(&self, actor: Actor) -> Import {
-        Import { guild: self.clone(), actor, lines: Vec::new(), taken: 0, imported: Imported::default() }
+        let (lines, imported) = (Vec::new(), Imported::default());
+        Import { guild: self.clone(), actor, lines, begun: None, taken: 0, stopped: None, imported }
     }
 }
 
 impl Import {
-    /// Adds a line, and carries out what there is once that fills an operation.
+    /// Adds a line, and carries out what there is once that fills an operation. May be cancelled: the line is taken, and what was under way is done by the
+    /// next that is pushed, or by the end; it is not done twice.
     ///
     /// # Errors
-    /// [`ImportError`]: nothing more is to be pushed then.
+    /// [`ImportError`]. Behind [`Line`](ImportError::Line) nothing more is to be pushed, and all that is says the same; where a call came to nothing the next
+    /// makes it again.
     pub async fn push(&mut self, line: NewMember) -> Result<(), ImportError> {
+        self.check()?;
         self.lines.push(line);
-        if self.lines.len() < BULK_MEMBERS_MAX { Ok(()) } else { self.carry_out().await }
+        while self.lines.len() >= BULK_MEMBERS_MAX {
+            self.carry_out().await?;
+        }
+        Ok(())
     }
 
     /// Carries out what is left.
@@ -87,15 +96,29 @@ impl Import {
     /// # Errors
     /// [`ImportError`].
     pub async fn end(mut self) -> Result<Imported, ImportError> {
-        if !self.lines.is_empty() {
+        self.check()?;
+        while !self.lines.is_empty() {
             self.carry_out().await?;
         }
         Ok(self.imported)
     }
 
+    /// Whether no line has ended it.
+    fn check(&self) -> Result<(), ImportError> {
+        self.stopped.map_or(Ok(()), |(line, fault)| Err(ImportError::Line { line, fault }))
+    }
+
+    /// Carries out an operation's worth of lines, or what was begun before.
     async fn carry_out(&mut self) -> Result<(), ImportError> {
-        let command = Command::ImportMembers(take(&mut self.lines));
-        let outcome = self.guild.call(self.actor, command).await?;
+        let opened = if self.begun.is_none() { Some(self.guild.begin().await?) } else { None };
+        let fresh = opened.as_ref().map(|operation| (operation.op, self.lines.len().min(BULK_MEMBERS_MAX)));
+        let Some((op, lines)) = self.begun.or(fresh) else { return Ok(()) };
+        // Noted before anything is waited for: whatever becomes of it, it is the same operation the next time.
+        self.begun = Some((op, lines));
+        let command = Command::ImportMembers(self.lines[..lines].to_vec());
+        let outcome = self.guild.call_as(op, self.actor, command).await?;
+        self.begun = None;
+        self.lines.drain(..lines);
         let Outcome::MembersImported { at, lines, added, existing, banned, stopped } = outcome else {
             return Err(self.guild.refused(&format!("{outcome:?} of an import")).into());
         };
@@ -104,9 +127,7 @@ impl Import {
         self.imported.existing += u64::from(existing);
         self.imported.banned += u64::from(banned);
         self.taken += u64::from(lines);
-        match stopped {
-            Some(fault) => Err(ImportError::Line { line: self.taken, fault }),
-            None => Ok(()),
-        }
+        self.stopped = stopped.map(|fault| (self.taken, fault));
+        self.check()
     }
 }

@@ -40,6 +40,8 @@ pub struct GuildPage {
 pub struct Archive {
     /// `None` once nothing follows.
     rest: Option<Rest>,
+    /// How long each chunk may take.
+    within: Duration,
 }
 
 impl Client {
@@ -140,7 +142,7 @@ impl Client {
     pub async fn backup(&self) -> Result<Archive, ClientError> {
         let (answer, rest) = self.send_any(Request::Backup).await?;
         let Answer::Archive = answer else { return Err(unfit(&answer)) };
-        Ok(Archive { rest: Some(rest) })
+        Ok(Archive { rest: Some(rest), within: self.held.config.deadline })
     }
 
     async fn ask_any(&self, request: Request) -> Result<Answer, ClientError> {
@@ -163,7 +165,7 @@ impl Archive {
     /// [`ClientError`]: what came before is no archive, and more will not come.
     pub async fn next(&mut self) -> Result<Option<Vec<u8>>, ClientError> {
         let Some(rest) = &mut self.rest else { return Ok(None) };
-        let came = rest.next().await;
+        let came = rest.next_within(self.within).await;
         if !matches!(came, Ok(Some(_))) {
             self.rest = None;
         }

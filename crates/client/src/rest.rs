@@ -2,10 +2,13 @@
 
 use std::fmt::Display;
 use std::sync::Arc;
+use std::time::Duration;
 
+use guildhall_proto::call::CallFault;
 use guildhall_proto::codec;
 use guildhall_proto::frame::Kind;
 use guildhall_transport::LaneReceiver;
+use tokio::time::{Instant, timeout_at};
 
 use crate::call::end;
 use crate::counters::{Counter, Counters};
@@ -15,20 +18,30 @@ use crate::error::Failed;
 #[derive(Debug)]
 pub(crate) struct Rest {
     lane: LaneReceiver,
+    /// When its node has given it up, whatever that says.
+    due: Instant,
     counters: Arc<Counters>,
 }
 
 impl Rest {
-    pub(crate) const fn new(lane: LaneReceiver, counters: Arc<Counters>) -> Self {
-        Self { lane, counters }
+    /// Of a call that may take until then.
+    pub(crate) fn new(lane: LaneReceiver, deadline: Instant, counters: Arc<Counters>) -> Self {
+        Self { lane, due: deadline + GRACE, counters }
+    }
+
+    /// The same, where that is how long each chunk may take.
+    pub(crate) async fn next_within(&mut self, within: Duration) -> Result<Option<Vec<u8>>, Failed> {
+        self.due = Instant::now() + within + GRACE;
+        self.next().await
     }
 
     /// The next chunk; `None` behind the last.
     pub(crate) async fn next(&mut self) -> Result<Option<Vec<u8>>, Failed> {
-        let frame = match self.lane.next().await {
-            Ok(Some(frame)) => frame,
-            Ok(None) => return Err(Failed::Lost),
-            Err(error) => return Err(Failed::of(&error)),
+        let frame = match timeout_at(self.due, self.lane.next()).await {
+            Ok(Ok(Some(frame))) => frame,
+            Ok(Ok(None)) => return Err(Failed::Lost),
+            Err(_) => return Err(Failed::Fault(CallFault::TooLate)),
+            Ok(Err(error)) => return Err(Failed::of(&error)),
         };
         match frame.kind {
             Kind::Chunk => Ok(Some(frame.body.to_vec())),
@@ -48,3 +61,6 @@ impl Rest {
         Failed::refused(&self.counters, Counter::CallsFailedMalformedChunk, why)
     }
 }
+
+/// How long after a call's time a node's word that it is over may be on its way.
+const GRACE: Duration = Duration::from_secs(1);

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use guildhall_proto::{CallError, GuildId, Sponsor};
-use guildhall_transport::{Peer, Standing};
+use guildhall_transport::{Identity, Peer, Standing};
 use parking_lot::Mutex;
 use tokio::task::{JoinError, JoinSet};
 
@@ -35,8 +35,8 @@ struct Runs {
     by_peer: HashMap<Peer, Run>,
     /// The number that was given last.
     last: u32,
-    /// Of them, those without a link.
-    away: usize,
+    /// Of them, those without a link, by whose they are.
+    away: HashMap<Identity, usize>,
     /// Last links that have ended so far.
     ends: u64,
 }
@@ -74,7 +74,9 @@ impl Sponsors {
         if let Some(run) = runs.by_peer.get_mut(peer) {
             run.links += 1;
             let (links, sponsoring) = (run.links, Arc::clone(&run.sponsoring));
-            runs.away -= usize::from(links == 1);
+            if links == 1 {
+                runs.is_back(&peer.identity);
+            }
             return sponsoring;
         }
         let sponsoring = Arc::new(Sponsoring { sponsor: runs.next(), told: Mutex::new(Some(HashSet::new())) });
@@ -84,7 +86,7 @@ impl Sponsors {
 
     fn link_ended(&self, peer: &Peer) -> Left {
         let mut runs = self.runs.lock();
-        let (away, ends) = (runs.away, runs.ends + 1);
+        let ends = runs.ends + 1;
         let run = runs.by_peer.get_mut(peer).expect("a run is there as long as it has links");
         run.links -= 1;
         if run.links > 0 {
@@ -93,8 +95,8 @@ impl Sponsors {
         run.end = ends;
         runs.ends = ends;
         let run = &runs.by_peer[peer];
-        if run.sponsoring.has_spoken() && away < AWAY_MAX {
-            runs.away += 1;
+        if run.sponsoring.has_spoken() && runs.may_wait(&peer.identity) {
+            *runs.away.entry(peer.identity.clone()).or_default() += 1;
             return Left::Away(ends);
         }
         runs.by_peer.remove(peer).map_or(Left::Nothing, |run| Left::Gone(run.sponsoring))
@@ -104,12 +106,27 @@ impl Sponsors {
     fn give_up(&self, peer: &Peer, end: u64) -> Option<Arc<Sponsoring>> {
         let mut runs = self.runs.lock();
         runs.by_peer.get(peer).filter(|run| run.links == 0 && run.end == end)?;
-        runs.away -= 1;
+        runs.is_back(&peer.identity);
         runs.by_peer.remove(peer).map(|run| run.sponsoring)
     }
 }
 
 impl Runs {
+    /// Whether one more run of an identity may be waited for: one that ends run after run takes nobody else's places.
+    fn may_wait(&self, identity: &Identity) -> bool {
+        let of_identity = self.away.get(identity).copied().unwrap_or_default();
+        of_identity < PEER_AWAY_MAX && self.away.values().sum::<usize>() < AWAY_MAX
+    }
+
+    /// One run of an identity is not away any more, or gone for good.
+    fn is_back(&mut self, identity: &Identity) {
+        let away = self.away.get_mut(identity).expect("what is away was counted");
+        *away -= 1;
+        if *away == 0 {
+            self.away.remove(identity);
+        }
+    }
+
     /// A number that no sponsor has. O(sponsors).
     fn next(&mut self) -> Sponsor {
         loop {
@@ -139,7 +156,7 @@ impl Sponsoring {
         let mut told = self.told.lock();
         // With the lock: the next link's word is posted under it too, and this one is marked before that comes.
         let guilds = told.as_mut().filter(|_| !standing.has_ended())?;
-        if guilds.len() == guilds.capacity() {
+        if guilds.len() == guilds.capacity() && !guilds.contains(&guild) {
             // A guild that is not awake has no sessions.
             guilds.retain(|guild| node.find_awake(*guild).is_some());
         }
@@ -232,6 +249,8 @@ impl fmt::Debug for Sponsoring {
 
 /// Runs of backends without a link that are waited for, some hundred bytes each and their guilds. Of one more the sessions are released at once.
 const AWAY_MAX: usize = 4_096;
+/// Of these, runs of one identity: a backend that is started anew each second leaves thirty.
+const PEER_AWAY_MAX: usize = 256;
 /// Owners that are told at a time.
 const TELLING_MAX: usize = 64;
 
@@ -242,7 +261,11 @@ mod tests {
     use super::*;
 
     fn peer(instance: u64) -> Peer {
-        let identity = "spiffe://main/backend/a".parse().unwrap();
+        peer_of("a", instance)
+    }
+
+    fn peer_of(name: &str, instance: u64) -> Peer {
+        let identity = format!("spiffe://main/backend/{name}").parse().unwrap();
         Peer { identity, node: NodeId::MIN, instance: Instance(instance) }
     }
 
@@ -274,7 +297,7 @@ mod tests {
         let sponsors = Sponsors::default();
         sponsors.linked(&peer(0));
         assert!(matches!(sponsors.link_ended(&peer(0)), Left::Gone(_)));
-        let ends = (0..AWAY_MAX as u64).map(|number| {
+        let ends = (0..PEER_AWAY_MAX as u64).map(|number| {
             speaks(&sponsors.linked(&peer(number)));
             let Left::Away(end) = sponsors.link_ended(&peer(number)) else { panic!("{number} may come back") };
             end
@@ -288,5 +311,31 @@ mod tests {
         speaks(&sponsors.linked(&next));
         let Left::Away(end) = sponsors.link_ended(&next) else { panic!("it may come back") };
         assert!(sponsors.give_up(&next, earlier).is_none() && sponsors.give_up(&next, end).is_some());
+    }
+
+    #[test]
+    fn a_backend_that_ends_run_after_run_takes_nobody_elses_time_to_come_back() {
+        let sponsors = Sponsors::default();
+        let goes = |peer: &Peer| {
+            speaks(&sponsors.linked(peer));
+            sponsors.link_ended(peer)
+        };
+        for run in 0..2 * AWAY_MAX as u64 {
+            goes(&peer_of("looping", run));
+        }
+        assert!(matches!(goes(&peer_of("looping", u64::MAX)), Left::Gone(_)));
+        assert!(matches!(goes(&peer_of("steady", 1)), Left::Away(_)));
+        // All places together are bounded too.
+        for backend in 0..(AWAY_MAX / PEER_AWAY_MAX) {
+            for run in 0..PEER_AWAY_MAX as u64 {
+                goes(&peer_of(&format!("b{backend}"), run));
+            }
+        }
+        assert_eq!(sponsors.runs.lock().away.values().sum::<usize>(), AWAY_MAX);
+        assert!(matches!(goes(&peer_of("one-more", 1)), Left::Gone(_)));
+        // Who is back is counted no more.
+        assert!(matches!(goes(&peer_of("steady", 1)), Left::Away(_)));
+        let away = |name| sponsors.runs.lock().away.get(&peer_of(name, 0).identity).copied();
+        assert_eq!((away("steady"), away("one-more")), (Some(1), None));
     }
 }

@@ -76,7 +76,7 @@ const IMPORT_ABOUT: &str = "\
 Make a guild, at a node, of what an export wrote: the guild with its roles, channels, bans and members.
 
 Roles, channels and members that are there already stay as they are, and are counted: an import that was broken off is gone on with by \
-the same command. A guild that is there under another name or owner is not touched. Members have joined when \
+the same command. So does what everyone may do, unless that is nothing; and who is a member is not banned. A guild that is there under another name or owner is not touched. Members have joined when \
 they are imported, not when they had. The file is read as it is sent: what is before a bad line is there.";
 
 pub(super) const AFTER_HELP: &str = "\

@@ -1,7 +1,8 @@
 //! Makes a guild at a node of the lines that an export wrote, as they come. Only channels, which are few, are kept until the last of them, so that
 //! categories are there before what stands under them.
 //!
-//! Whatever is there already stays as it is and is counted, so that an import that was broken off is gone on with by doing it again.
+//! Whatever is there already stays as it is and is counted, so that an import that was broken off is gone on with by doing it again. What everyone may do,
+//! and the owner, are there with the guild itself: they are set while they are as an import leaves them that has not come to their lines.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
@@ -10,8 +11,8 @@ use std::mem::take;
 use guildhall_client::{Client, ClientError, Guild, Piece};
 use guildhall_proto::limits::BULK_MEMBERS_MAX;
 use guildhall_proto::{
-    Actor, Channel, ChannelKind, Command, CommandError, GuildId, GuildSettings, MemberEdit, MemberFlags, NewMember,
-    Nick, Outcome, Overwrite, Permissions, Position, Role, RoleEdit, RoleId,
+    Actor, Ban, Channel, ChannelKind, Command, CommandError, GuildId, GuildSettings, Member, MemberEdit, MemberFlags,
+    NewMember, Nick, Outcome, Overwrite, Permissions, Position, Role, RoleEdit, RoleId, UserId,
 };
 use indicatif::ProgressBar;
 use serde::Serialize;
@@ -54,7 +55,7 @@ struct Imported {
     channels: u64,
     bans: u64,
     members: u64,
-    /// Roles, channels and members that were there before.
+    /// Roles, channels and members that were there before, members among them whom a line bans.
     existing: u64,
     /// Members left out, for they are banned.
     banned: u64,
@@ -86,11 +87,7 @@ async fn import_all(client: &Client, lines: &mut dyn BufRead) -> anyhow::Result<
             Line::Guild(_) => return Err(wrong(anyhow::anyhow!("another guild begins")).into()),
             Line::Role(line) => import.add_role(line.role().map_err(wrong)?).await?,
             Line::Channel(line) => import.channels.push((number, line.channel().map_err(wrong)?)),
-            Line::Ban(line) => {
-                let ban = line.ban().map_err(wrong)?;
-                import.apply(Command::Ban { user: ban.user, reason: ban.reason }).await?;
-                import.imported.bans += 1;
-            }
+            Line::Ban(line) => import.add_ban(line.ban().map_err(wrong)?).await?,
             Line::Member(line) => import.add_member(line.member().map_err(wrong)?).await?,
         }
     }
@@ -105,6 +102,8 @@ struct Import {
     settings: GuildSettings,
     imported: Imported,
     at: Position,
+    /// Whether everyone may do nothing yet.
+    is_bare: bool,
     has_owner: bool,
     /// The line that is being carried out.
     line: usize,
@@ -118,21 +117,30 @@ impl Import {
     /// Makes the guild, if it is not there.
     async fn begin(client: &Client, id: GuildId, settings: GuildSettings, members: u64) -> anyhow::Result<Self> {
         let guild = client.guild(id);
-        // The owner's own line comes later; until then its number is its name.
-        let nick = Nick::parse(&settings.owner.to_string())?;
+        let nick = nick_until_named(settings.owner)?;
         let owner = NewMember { user: settings.owner, nick, roles: Vec::new(), flags: MemberFlags::NONE };
         let name = settings.name.clone();
         let command = Command::CreateGuild { name, everyone: Permissions::NONE, owner };
-        let mut at = Position::default();
+        let (mut at, mut is_bare) = (Position::default(), true);
         let created = match guild.call(Actor::System, command).await {
             Ok(outcome) => {
                 at = outcome.at();
                 true
             }
             Err(ClientError::Refused(CommandError::GuildExists)) => {
-                let mut pieces = guild.show().await?;
-                let first = pieces.next().await?.and_then(|pieces| pieces.into_iter().next());
-                if first != Some(Piece::Settings(settings.clone())) {
+                let (mut pieces, mut found) = (guild.show().await?, None);
+                while let Some(some) = pieces.next().await? {
+                    for piece in some {
+                        if let Piece::Settings(settings) = piece {
+                            found = Some(settings);
+                        } else if let Piece::Role(role) = piece
+                            && role.id == RoleId::everyone(id)
+                        {
+                            is_bare = role.permissions == Permissions::NONE;
+                        }
+                    }
+                }
+                if found.as_ref() != Some(&settings) {
                     return Err(InputError::OtherGuild { guild: id }.into());
                 }
                 false
@@ -142,11 +150,14 @@ impl Import {
         let imported = Imported { guild: id.to_string(), created, ..Imported::default() };
         let bar = bar(members, "members imported");
         let (channels, members) = (Vec::new(), Vec::new());
-        Ok(Self { guild, id, settings, imported, at, has_owner: false, line: 1, channels, members, bar })
+        Ok(Self { guild, id, settings, imported, at, is_bare, has_owner: false, line: 1, channels, members, bar })
     }
 
     async fn add_role(&mut self, role: Role) -> anyhow::Result<()> {
         if role.id == RoleId::everyone(self.id) {
+            if !self.is_bare {
+                return Ok(());
+            }
             let edit = RoleEdit { permissions: Some(role.permissions), ..RoleEdit::default() };
             return self.apply(Command::UpdateRole { role: role.id, edit }).await.map(|_| ());
         }
@@ -166,9 +177,39 @@ impl Import {
         Ok(())
     }
 
+    /// Bans who is no member.
+    async fn add_ban(&mut self, ban: Ban) -> anyhow::Result<()> {
+        if self.is_there(ban.user).await?.is_some() {
+            self.imported.existing += 1;
+            return Ok(());
+        }
+        self.apply(Command::Ban { user: ban.user, reason: ban.reason }).await?;
+        self.imported.bans += 1;
+        Ok(())
+    }
+
+    /// A member of a guild that was there before.
+    async fn is_there(&self, user: UserId) -> anyhow::Result<Option<Member>> {
+        if self.imported.created {
+            return Ok(None);
+        }
+        match self.guild.member(user).await {
+            Ok((_, member)) => Ok(Some(member)),
+            Err(ClientError::Refused(CommandError::UnknownMember { .. })) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     async fn add_member(&mut self, member: NewMember) -> anyhow::Result<()> {
         if member.user == self.settings.owner {
             self.has_owner = true;
+            if let Some(owner) = self.is_there(member.user).await?
+                && (owner.nick != nick_until_named(owner.user)? || !owner.roles.is_empty())
+            {
+                self.imported.existing += 1;
+                self.bar.inc(1);
+                return Ok(());
+            }
             let NewMember { user, nick, roles, flags } = member;
             let edit = MemberEdit { nick: Some(nick), roles: Some(roles), flags: Some(flags) };
             self.apply(Command::UpdateMember { user, edit }).await?;
@@ -239,6 +280,11 @@ impl Import {
         self.imported.at = self.at.to_string();
         Ok(self.imported)
     }
+}
+
+/// What the owner is called until its own line has come.
+fn nick_until_named(owner: UserId) -> anyhow::Result<Nick> {
+    Ok(Nick::parse(&owner.to_string())?)
 }
 
 /// Reads the next line, without what ends it; `false` if there is none.

@@ -49,8 +49,6 @@ struct Written {
     #[serde(default)]
     workers: Workers,
     #[serde(default)]
-    sessions: Sessions,
-    #[serde(default)]
     keys: Keys,
     #[serde(default)]
     store: Store,
@@ -116,13 +114,6 @@ section! {
     guild_scans_max: usize = offload.guild_scans_max;
     answers_max: usize = offload.answers_max;
     discards_max: usize = offload.discards_max;
-}
-
-section! {
-    /// How sessions come back.
-    Sessions for NodeConfig = NodeConfig::default();
-    return_within_s: Seconds = resume.within;
-    secret_lifetime_s: Seconds = resume.secret_lifetime;
 }
 
 section! {
@@ -195,21 +186,8 @@ impl Config {
 
 impl Written {
     fn checked(self, beside: &Path) -> Result<Config, String> {
-        let Self {
-            listen,
-            data,
-            credentials,
-            guilds,
-            members,
-            mailbox,
-            turn,
-            workers,
-            sessions,
-            keys,
-            store,
-            links,
-            serving,
-        } = self;
+        let Self { listen, data, credentials, guilds, members, mailbox, turn, workers, keys, store, links, serving } =
+            self;
         let of = |section: &'static str| move |why: String| format!("[{section}] {why}");
         let mut node = NodeConfig::default();
         guilds.apply(&mut node).map_err(of("guilds"))?;
@@ -220,10 +198,9 @@ impl Written {
         mailbox.apply(&mut node).map_err(of("mailbox"))?;
         turn.apply(&mut node).map_err(of("turn"))?;
         workers.apply(&mut node).map_err(of("workers"))?;
-        sessions.apply(&mut node).map_err(of("sessions"))?;
         let mut signing = KeysConfig::default();
         keys.apply(&mut signing).map_err(of("keys"))?;
-        signing.check(node.resume.secret_lifetime).map_err(of("keys"))?;
+        signing.check().map_err(of("keys"))?;
         let mut embedded = EmbeddedConfig::default();
         store.apply(&mut embedded).map_err(of("store"))?;
         let mut transport = TransportConfig::default();

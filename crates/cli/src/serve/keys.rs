@@ -69,15 +69,15 @@ struct Key {
 
 impl KeysConfig {
     /// # Errors
-    /// Why it cannot be so, where a session's secret is good for `secret_lifetime`.
-    pub(super) fn check(self, secret_lifetime: Duration) -> Result<(), String> {
+    /// Why it cannot be so.
+    pub(super) fn check(self) -> Result<(), String> {
         // The one before is left out when the next one is told.
-        let least = secret_lifetime.saturating_add(TOLD_FOR).as_secs();
+        let least = SECRETS_GOOD_FOR.saturating_add(TOLD_FOR).as_secs();
         if self.sign_for.is_zero() || self.sign_for.as_secs() >= least {
             return Ok(());
         }
         Err(format!(
-            "sign_for_s must be 0, or {least} at least: {} more than sessions.secret_lifetime_s",
+            "sign_for_s must be 0, or {least} at least: {} more than the day that sessions' secrets are good for",
             TOLD_FOR.as_secs()
         ))
     }
@@ -236,6 +236,8 @@ fn put(dir: &Path, written: &Written) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
+/// How long the secrets are good that backends sign, unless they say otherwise: [`Returning`](guildhall_client::Returning).
+const SECRETS_GOOD_FOR: Duration = Duration::from_secs(24 * 3_600);
 const FILE: &str = "session-keys";
 const KEY_BYTES: usize = 32;
 /// How long a key is told before it signs: backends ask each minute, and some of that may fail.
@@ -340,11 +342,11 @@ mod tests {
 
     #[test]
     fn no_secret_outlives_its_key() {
-        let (day, config) = (24 * HOUR, |hours| KeysConfig { sign_for: hours * HOUR });
-        assert!(KeysConfig::default().check(day).is_ok() && config(0).check(day).is_ok());
-        assert!(config(25).check(day).is_ok());
-        let refused = config(24).check(day).unwrap_err();
-        assert_eq!(refused, "sign_for_s must be 0, or 87000 at least: 600 more than sessions.secret_lifetime_s");
+        let config = |hours| KeysConfig { sign_for: hours * HOUR };
+        assert!(KeysConfig::default().check().is_ok() && config(0).check().is_ok());
+        assert!(config(25).check().is_ok());
+        let refused = config(24).check().unwrap_err();
+        assert!(refused.starts_with("sign_for_s must be 0, or 87000 at least: 600 more than the day"), "{refused}");
     }
 
     #[test]

@@ -172,6 +172,21 @@ async fn who_reads_a_long_answer_that_stops_in_the_middle_is_told_so_in_time() {
 }
 
 #[tokio::test]
+async fn who_reads_a_long_answer_of_which_nothing_more_comes_is_told_so_by_the_calls_deadline() {
+    let bare = Bare::new();
+    let (client, connection) = bare.client().await;
+    let guild = client.guild(GUILD).within(Duration::from_millis(300));
+    let node = async {
+        let mut asked = next(&connection).await;
+        let head = Answer::Pieces { as_of: as_of(), members: 1, online: 0, bans: 0 };
+        asked.send.write_all(&answer(&head)).await.unwrap();
+        asked
+    };
+    let (members, _held) = soon(async { tokio::join!(guild.members(None, None), node) }).await;
+    assert_eq!(soon(members.unwrap().next()).await.unwrap_err(), ClientError::Late);
+}
+
+#[tokio::test]
 async fn an_answer_that_is_none_fails_its_call_alone() {
     let bare = Bare::new();
     let (client, connection) = bare.client().await;
