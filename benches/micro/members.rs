@@ -35,7 +35,7 @@ fn lookup(criterion: &mut Criterion, members: &mut Members) {
             let user = user(random.below(MEMBERS));
             let read = view.with_member(black_box(user), |member| {
                 let roles = member.roles().fold(0, |sum: u64, role| sum.wrapping_add(role.get()));
-                (member.nick.len(), member.joined_at, roles)
+                (member.nick().len(), member.joined_at, roles)
             });
             read.expect("every user below the count is a member")
         });

@@ -73,8 +73,8 @@ pub enum SessionRequest {
 pub enum Reply {
     /// A command was applied.
     Outcome(Outcome),
-    /// A session is attached.
-    Attached(Attached),
+    /// A session is attached. In a box, for most answers are short, and each is moved from its guild to its caller.
+    Attached(Box<Attached>),
     /// A session's status or level was taken, the session was detached, or somebody's typing was taken, as of this position.
     Accepted(Position),
 }

@@ -230,7 +230,7 @@ impl Owner {
                 match model.members.get(&user).filter(|_| holds && known <= at) {
                     Some(member) => {
                         model.sessions.insert(session, (user, status));
-                        Some(Reply::Attached(attached(at, member.clone())))
+                        Some(Reply::Attached(Box::new(attached(at, member.clone()))))
                     }
                     None => None,
                 }
@@ -246,7 +246,7 @@ impl Owner {
             SessionRequest::Attach { user, status } => match model.members.get(&user) {
                 Some(member) if owner.is_none_or(|owner| owner == user) => {
                     model.sessions.insert(session, (user, status));
-                    Some(Reply::Attached(attached(at, member.clone())))
+                    Some(Reply::Attached(Box::new(attached(at, member.clone()))))
                 }
                 Some(_) | None => None,
             },
@@ -269,11 +269,12 @@ impl Owner {
         };
         let answer = self.handle(|id| Input::Session(SessionCall { id, session, sponsor: Sponsor::HERE, request }));
         let answer = answer.ok().map(|reply| match reply {
-            Reply::Attached(Attached { at, member, generation, .. }) => {
+            Reply::Attached(answered) => {
+                let Attached { at, member, generation, .. } = *answered;
                 let later = self.generations.values().all(|before| *before < generation);
                 assert!(later, "{generation:?} was given out before");
                 self.generations.insert(session, generation);
-                Reply::Attached(attached(at, member))
+                Reply::Attached(Box::new(attached(at, member)))
             }
             reply @ (Reply::Accepted(_) | Reply::Outcome(_)) => reply,
         });

@@ -507,7 +507,8 @@ impl Guild {
         let (member, deleted_roles) =
             self.members.with_member(user, read).ok_or(CommandError::UnknownMember { user })?;
         let (at, deletions_unknown_to) = (self.position, self.cleaned);
-        Ok(Reply::Attached(Attached { at, member, generation, deleted_roles, deletions_unknown_to }))
+        let attached = Attached { at, member, generation, deleted_roles, deletions_unknown_to };
+        Ok(Reply::Attached(Box::new(attached)))
     }
 
     fn typing(&mut self, call: TypingCall, effects: &mut Vec<Effect>) {

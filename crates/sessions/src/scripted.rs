@@ -158,7 +158,8 @@ impl Owner {
                 self.generation += 1;
                 let (deleted_roles, deletions_unknown_to) = (Vec::new(), Seq(0));
                 let (member, generation) = (member(user), Generation(self.generation));
-                Ok(Reply::Attached(Attached { at, member, generation, deleted_roles, deletions_unknown_to }))
+                let attached = Attached { at, member, generation, deleted_roles, deletions_unknown_to };
+                Ok(Reply::Attached(Box::new(attached)))
             }
             SessionRequest::SetStatus { .. }
             | SessionRequest::SetLevel { .. }

@@ -415,7 +415,7 @@ impl<G: Guilds> Drop for Seat<G> {
 
 fn attached(reply: Reply) -> Attached {
     match reply {
-        Reply::Attached(attached) => attached,
+        Reply::Attached(attached) => *attached,
         reply @ (Reply::Accepted(_) | Reply::Outcome(_)) => {
             unreachable!("an attach is answered by where it stands, not {reply:?}")
         }

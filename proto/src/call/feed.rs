@@ -59,7 +59,7 @@ pub struct Told {
     pub ephemeral: Ephemeral,
 }
 
-/// [`FeedNews`] of an event that was encoded before, once for all links: the same bytes.
+/// [`FeedNews`] of an event that was encoded before, as it may be once for all links: the same bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct EncodedEvent<'a> {
     /// Of which feed.

@@ -142,7 +142,7 @@ fn sessions() -> Vec<Sample> {
         Sample::variant("", SessionRequest::Release { user, generation }),
         Sample::plain("Attached", attached()),
         Sample::variant("", Reply::Outcome(Outcome::Applied { at: known })),
-        Sample::variant("", Reply::Attached(attached())),
+        Sample::variant("", Reply::Attached(Box::new(attached()))),
         Sample::variant("", Reply::Accepted(known)),
     ]
 }

@@ -97,7 +97,7 @@ fn the_greatest_answer_fits() {
         deletions_unknown_to: Seq(u64::MAX - 1),
     };
     framed(Kind::Answer, &Answer::Guilds { guilds, more: true });
-    framed(Kind::Answer, &Answer::Reply(Reply::Attached(attached)));
+    framed(Kind::Answer, &Answer::Reply(Reply::Attached(Box::new(attached))));
     framed(Kind::Answer, &Answer::Member { as_of, member: member(0) });
     // Ten times the counters that a node has.
     framed(Kind::Answer, &Answer::Stats(vec![(Name::parse(&"n".repeat(64)).unwrap(), u64::MAX); 1_000]));

@@ -26,7 +26,7 @@ async fn ask(dialer: &Dialer, guild: GuildId, number: u64, request: SessionReque
 
 async fn attach(dialer: &Dialer, guild: GuildId, number: u64) -> Attached {
     match ask(dialer, guild, number, SessionRequest::Attach { user: user(number), status: Status::Online }).await {
-        Reply::Attached(attached) => attached,
+        Reply::Attached(attached) => *attached,
         reply => panic!("{reply:?}"),
     }
 }

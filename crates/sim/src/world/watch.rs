@@ -131,7 +131,7 @@ impl Watch {
             Ok(Reply::Outcome(outcome)) => self.note_value(outcome),
             Ok(Reply::Accepted(at)) => self.digest.note_at(*at),
             Ok(Reply::Attached(attached)) => {
-                let Attached { at, member, generation, deleted_roles, deletions_unknown_to } = attached;
+                let Attached { at, member, generation, deleted_roles, deletions_unknown_to } = &**attached;
                 self.note_value(&(at, member, generation.0, deleted_roles, deletions_unknown_to));
             }
             Err(refusal) => self.note_value(refusal),

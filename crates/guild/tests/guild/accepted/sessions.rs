@@ -91,7 +91,8 @@ fn a_session_comes_back_once_as_each_generation() {
     let known = world.guild.position();
     let resume = |generation, status| SessionRequest::Resume { user: user_id(PLAIN), status, generation, known };
     let (answer, _) = world.session(1, resume(first, Status::Idle));
-    let Ok(Reply::Attached(Attached { at, generation: second, .. })) = answer else { panic!("{answer:?}") };
+    let Ok(Reply::Attached(again)) = answer else { panic!("{answer:?}") };
+    let Attached { at, generation: second, .. } = *again;
     assert!(second > first && at == known);
     assert_eq!((world.status(PLAIN), world.guild.sessions()), (Some(Status::Idle), 1));
 
@@ -194,7 +195,7 @@ fn an_attach_tells_which_deleted_roles_are_still_in_the_record() {
 fn attached(world: &mut World, user: u64, session: u64) -> Attached {
     let request = SessionRequest::Attach { user: user_id(user), status: Status::Online };
     match world.session(session, request).0 {
-        Ok(Reply::Attached(attached)) => attached,
+        Ok(Reply::Attached(attached)) => *attached,
         other => panic!("{other:?}"),
     }
 }

@@ -14,7 +14,7 @@ const SECOND: Sponsor = Sponsor(2);
 fn attach_by(world: &mut World, sponsor: Sponsor, user: u64, session: u64) -> Attached {
     let request = SessionRequest::Attach { user: user_id(user), status: Status::Online };
     match world.session_by(sponsor, session, request).0 {
-        Ok(Reply::Attached(attached)) => attached,
+        Ok(Reply::Attached(attached)) => *attached,
         other => panic!("{other:?}"),
     }
 }

@@ -203,7 +203,7 @@ impl World {
         match (done, reply) {
             (Errand::Attach, Reply::Attached(attached)) => {
                 let known = self.backends[backend].seats.get(&seat).and_then(|held| held.known_again);
-                self.is_accepted(backend, seat, attached, known)
+                self.is_accepted(backend, seat, *attached, known)
             }
             (Errand::Resume { known, .. }, Reply::Attached(attached)) => {
                 let session = self.backends[backend].seats.get(&seat).map(|held| held.session);
@@ -213,7 +213,7 @@ impl World {
                 self.watch.seen.held_twice += u64::from(is_twice);
                 self.is_seat_of(backend, seat);
                 self.supersede_others(backend, seat)?;
-                self.is_accepted(backend, seat, attached, Some(known))
+                self.is_accepted(backend, seat, *attached, Some(known))
             }
             (Errand::SetLevel(level), Reply::Accepted(at)) => self.level_set(backend, seat, level, at),
             (Errand::SetStatus(status), Reply::Accepted(at)) => self.status_set(backend, seat, status, at),
