@@ -80,8 +80,8 @@ impl Import {
     /// next that is pushed, or by the end; it is not done twice.
     ///
     /// # Errors
-    /// [`ImportError`]. Behind [`Line`](ImportError::Line) nothing more is to be pushed, and all that is says the same; where a call came to nothing the next
-    /// makes it again.
+    /// [`ImportError`]; the line is taken all the same. Behind [`Line`](ImportError::Line) nothing more is to be pushed, and all that is says the same; where
+    /// a call came to nothing the next makes it again.
     pub async fn push(&mut self, line: NewMember) -> Result<(), ImportError> {
         self.check()?;
         self.lines.push(line);
@@ -116,8 +116,12 @@ impl Import {
         // Noted before anything is waited for: whatever becomes of it, it is the same operation the next time.
         self.begun = Some((op, lines));
         let command = Command::ImportMembers(self.lines[..lines].to_vec());
-        let outcome = self.guild.call_as(op, self.actor, command).await?;
-        self.begun = None;
+        let outcome = self.guild.call_as(op, self.actor, command).await;
+        if !matches!(outcome, Err(ClientError::OutcomeUnknown)) {
+            // What it came to is known: what was refused, or not begun, is another operation the next time.
+            self.begun = None;
+        }
+        let outcome = outcome?;
         self.lines.drain(..lines);
         let Outcome::MembersImported { at, lines, added, existing, banned, stopped } = outcome else {
             return Err(self.guild.refused(&format!("{outcome:?} of an import")).into());

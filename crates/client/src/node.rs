@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use guildhall_proto::call::{Answer, PageLimit, Request};
+use guildhall_proto::call::{Answer, PageLimit, Request, Within};
 use guildhall_proto::{GuildId, Instance, Millis, Name, NodeId};
 use tokio::time::Instant;
 
@@ -40,8 +40,6 @@ pub struct GuildPage {
 pub struct Archive {
     /// `None` once nothing follows.
     rest: Option<Rest>,
-    /// How long each chunk may take.
-    within: Duration,
 }
 
 impl Client {
@@ -114,7 +112,7 @@ impl Client {
 
     /// Everything that a node's store has, as one archive, of which `guildhall restore` makes a directory: each guild as it is stored when its turn comes. It may
     /// take as long as it takes, while it is read: it ends where nothing of it is read for as long as the node has patience with that (10 s, unless it is
-    /// set otherwise), or a chunk for as long as a call may take. For operators.
+    /// set otherwise), or a chunk for as long as a call may take; or where none has come for ten minutes. For operators.
     ///
     /// ```
     /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/node.rs"));
@@ -142,7 +140,7 @@ impl Client {
     pub async fn backup(&self) -> Result<Archive, ClientError> {
         let (answer, rest) = self.send_any(Request::Backup).await?;
         let Answer::Archive = answer else { return Err(unfit(&answer)) };
-        Ok(Archive { rest: Some(rest), within: self.held.config.deadline })
+        Ok(Archive { rest: Some(rest) })
     }
 
     async fn ask_any(&self, request: Request) -> Result<Answer, ClientError> {
@@ -165,7 +163,8 @@ impl Archive {
     /// [`ClientError`]: what came before is no archive, and more will not come.
     pub async fn next(&mut self) -> Result<Option<Vec<u8>>, ClientError> {
         let Some(rest) = &mut self.rest else { return Ok(None) };
-        let came = rest.next_within(self.within).await;
+        // A guild is read and checked whole before a byte of it comes.
+        let came = rest.next_until(Instant::now() + Within::MAX.duration()).await;
         if !matches!(came, Ok(Some(_))) {
             self.rest = None;
         }

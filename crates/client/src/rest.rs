@@ -18,26 +18,27 @@ use crate::error::Failed;
 #[derive(Debug)]
 pub(crate) struct Rest {
     lane: LaneReceiver,
-    /// When its node has given it up, whatever that says.
+    /// Until when its node may take for it.
     due: Instant,
     counters: Arc<Counters>,
 }
 
 impl Rest {
     /// Of a call that may take until then.
-    pub(crate) fn new(lane: LaneReceiver, deadline: Instant, counters: Arc<Counters>) -> Self {
-        Self { lane, due: deadline + GRACE, counters }
-    }
-
-    /// The same, where that is how long each chunk may take.
-    pub(crate) async fn next_within(&mut self, within: Duration) -> Result<Option<Vec<u8>>, Failed> {
-        self.due = Instant::now() + within + GRACE;
-        self.next().await
+    pub(crate) const fn new(lane: LaneReceiver, deadline: Instant, counters: Arc<Counters>) -> Self {
+        Self { lane, due: deadline, counters }
     }
 
     /// The next chunk; `None` behind the last.
     pub(crate) async fn next(&mut self) -> Result<Option<Vec<u8>>, Failed> {
-        let frame = match timeout_at(self.due, self.lane.next()).await {
+        self.next_until(self.due).await
+    }
+
+    /// The same, where it may take until then, whatever the call was to take.
+    pub(crate) async fn next_until(&mut self, due: Instant) -> Result<Option<Vec<u8>>, Failed> {
+        // Who was slow to read finds what its node has long sent a moment away.
+        let due = due.max(Instant::now()) + GRACE;
+        let frame = match timeout_at(due, self.lane.next()).await {
             Ok(Ok(Some(frame))) => frame,
             Ok(Ok(None)) => return Err(Failed::Lost),
             Err(_) => return Err(Failed::Fault(CallFault::TooLate)),
@@ -62,5 +63,5 @@ impl Rest {
     }
 }
 
-/// How long after a call's time a node's word that it is over may be on its way.
+/// How long what a node has sent, its word that a call's time is over too, may be on its way.
 const GRACE: Duration = Duration::from_secs(1);

@@ -249,8 +249,8 @@ impl fmt::Debug for Sponsoring {
 
 /// Runs of backends without a link that are waited for, some hundred bytes each and their guilds. Of one more the sessions are released at once.
 const AWAY_MAX: usize = 4_096;
-/// Of these, runs of one identity: a backend that is started anew each second leaves thirty.
-const PEER_AWAY_MAX: usize = 256;
+/// Of these, runs of one identity: sixteen times the links that it may have by default.
+const PEER_AWAY_MAX: usize = 1_024;
 /// Owners that are told at a time.
 const TELLING_MAX: usize = 64;
 

@@ -75,8 +75,9 @@ pub(crate) struct MembersArgs {
 const IMPORT_ABOUT: &str = "\
 Make a guild, at a node, of what an export wrote: the guild with its roles, channels, bans and members.
 
-Roles, channels and members that are there already stay as they are, and are counted: an import that was broken off is gone on with by \
-the same command. So does what everyone may do, unless that is nothing; and who is a member is not banned. A guild that is there under another name or owner is not touched. Members have joined when \
+Roles, channels and members that are there already stay as they are, and are counted, and so does what everyone may do, unless that is nothing: an \
+import that was broken off is gone on with by the same command. In a guild that was there before, who is a member is not banned; who is banned is so for \
+the file's reason. A guild that is there under another name or owner is not touched. Members have joined when \
 they are imported, not when they had. The file is read as it is sent: what is before a bad line is there.";
 
 pub(super) const AFTER_HELP: &str = "\

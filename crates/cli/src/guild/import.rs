@@ -1,7 +1,7 @@
 //! Makes a guild at a node of the lines that an export wrote, as they come. Only channels, which are few, are kept until the last of them, so that
 //! categories are there before what stands under them.
 //!
-//! Whatever is there already stays as it is and is counted, so that an import that was broken off is gone on with by doing it again. What everyone may do,
+//! Roles, channels and members that are there already stay as they are and are counted, so that an import that was broken off is gone on with by doing it again. What everyone may do,
 //! and the owner, are there with the guild itself: they are set while they are as an import leaves them that has not come to their lines.
 
 use std::fs::File;

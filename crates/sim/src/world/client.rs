@@ -213,7 +213,8 @@ impl World {
         Promise::Bounds.require(routes.len() <= self.client_config.routes.entries_max, || {
             format!("a client knows of {} guilds: {:?}", routes.len(), self.client_config.routes)
         })?;
-        if step == Step::Ask && routes.len() == self.client_config.routes.entries_max {
+        let is_displaced = routes.word(guild).is_none() && routes.len() == self.client_config.routes.entries_max;
+        if step == Step::Ask && is_displaced {
             // Other guilds have displaced what was known of this one while the call paused: it is looked for anew.
             outgoing.misses = 0;
         }
