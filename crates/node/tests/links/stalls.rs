@@ -106,11 +106,13 @@ async fn one_identity_does_not_take_all_places_with_feeds_and_each_of_them_is_op
         (node.offload.guild_scans_max, serve.peer_answers_max) = (3, 2);
     });
     let guild = world.found(1, 20_000).await;
+    let another = world.found(2, 20_000).await;
     let (stalls, reads) = (narrow(&world).await, world.dial_other().await);
     let users: Vec<_> = (1..=20_000).map(user).collect();
     let mut unread = Vec::new();
-    for feed in 1..=4 {
-        let request = Request::Feed { guild, feed: FeedId(feed), past: 0, told_since: None };
+    // The last two wait side by side, and come in any order: of one guild the later would refuse the earlier.
+    for (feed, of) in [(1, guild), (2, guild), (3, guild), (4, another)] {
+        let request = Request::Feed { guild: of, feed: FeedId(feed), past: 0, told_since: None };
         let (send, receive) = stalls.begin(Ask { within: Within::MAX, request: request.clone() }, &ids(&users)).await;
         soon(send.finish()).await.unwrap();
         unread.push((request, receive));
