@@ -13,13 +13,14 @@
 mod decision;
 mod take;
 
+use std::mem;
 use std::ops::Range;
 
 use guildhall_permissions::ChannelRule;
 use guildhall_proto::{Permissions, Question, RoleId, Status, UserId};
 
 use self::decision::{Decision, RoleMarks, Scratch};
-use self::take::{fetch_ahead, take};
+use self::take::{Next, take};
 use crate::config::CHUNK_PAGES;
 use crate::layers::Layers;
 use crate::member_ref::MemberRef;
@@ -89,24 +90,28 @@ impl Scan {
         let chunk = Chunk::new(layers, chunk_idx);
         let mut exceptions = self.exceptions(&chunk).into_iter().peekable();
         self.decision.fetch_ahead(&layers.base, chunk.pages.clone());
+        let pages = &layers.base.pages()[chunk.pages.clone()];
         let mut scratch = Scratch::default();
         let mut found = Vec::with_capacity(CHUNK_PAGES);
-        // Those of all pages before any ids are read, so that these are on their way meanwhile.
         for page_idx in chunk.pages.clone() {
             let mut rows = self.decision.rows(&layers.base, page_idx, &mut scratch);
             if self.question.is_online_only() {
                 let online = layers.presence.block(page_idx);
                 rows.iter_mut().enumerate().for_each(|(at, row)| *row &= online_word(online, at));
             }
-            fetch_ahead(layers.base.pages()[page_idx].ids(), &rows);
+            if found.is_empty() {
+                // The first page's are on their way while the others are decided; each of those then while the one before it is taken.
+                Next::new(pages[0].ids(), &rows).fetch();
+            }
             found.push(rows);
         }
         let yes: usize = found.iter().flatten().map(|bits: &u64| bits.count_ones() as usize).sum();
         // At once, for a list that grows is copied, and each time touches fresh memory; with room for what is written beyond.
         out.reserve(yes + exceptions.len() + ROWS);
         let mut beside = Vec::new();
-        for (page_idx, mut rows) in chunk.pages.clone().zip(found) {
-            let page = &layers.base.pages()[page_idx];
+        for (at, page_idx) in chunk.pages.clone().enumerate() {
+            let (page, mut rows) = (&pages[at], mem::take(&mut found[at]));
+            let next = found.get(at + 1).map_or(Next::default(), |bits| Next::new(pages[at + 1].ids(), bits));
             // The last page takes the exceptions behind it too: the chunk ends with it.
             let until = if page_idx + 1 == chunk.pages.end { None } else { layers.base.range_start(page_idx + 1) };
             while let Some((user, why)) = exceptions.next_if(|(user, _)| until.is_none_or(|until| *user < until)) {
@@ -118,11 +123,11 @@ impl Scan {
             }
             let mut row = 0;
             for (to, user) in beside.drain(..) {
-                take(page.ids(), &rows, row..to, out);
+                take(page.ids(), &rows, row..to, next, out);
                 out.push(user);
                 row = to;
             }
-            take(page.ids(), &rows, row..page.len(), out);
+            take(page.ids(), &rows, row..page.len(), next, out);
         }
         let behind = exceptions.filter(|(user, why)| self.has(*user, *why, rule.as_ref()));
         out.extend(behind.map(|(user, _)| user));

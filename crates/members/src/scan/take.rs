@@ -7,30 +7,53 @@ use prefetch_index::prefetch_index;
 
 use crate::presence::ROWS;
 
-/// Begins to fetch the ids of those rows whose bits are set: what is not read in order the processor does not fetch ahead by itself.
-pub(super) fn fetch_ahead(ids: &[UserId], bits: &[u64]) {
-    let found: usize = bits.iter().map(|bits| bits.count_ones() as usize).sum();
-    if found > ids.len() / ROWS_A_LINE {
-        (0..ids.len()).step_by(ROWS_A_LINE).for_each(|row| prefetch_index(ids, row));
-        return;
+/// The ids of a page that are taken behind another's, and fetched word by word while those are taken: what is not read in order the
+/// processor does not fetch ahead by itself, and all at once they would wait for each other, and computing for them.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Next<'a> {
+    ids: &'a [UserId],
+    bits: &'a [u64],
+    /// So many are found that most lines of the cache have one.
+    is_dense: bool,
+}
+
+impl<'a> Next<'a> {
+    /// Those of a page's rows whose bits are set.
+    pub(super) fn new(ids: &'a [UserId], bits: &'a [u64]) -> Self {
+        let found: usize = bits.iter().map(|bits| bits.count_ones() as usize).sum();
+        Self { ids, bits, is_dense: found > ids.len() / ROWS_A_LINE }
     }
-    for (first, bits) in (0..).step_by(ROWS).zip(bits) {
+
+    /// Begins to fetch all of them.
+    pub(super) fn fetch(&self) {
+        (0..self.bits.len()).for_each(|at| self.fetch_word(at));
+    }
+
+    #[inline]
+    fn fetch_word(&self, at: usize) {
+        let Some(bits) = self.bits.get(at) else { return };
+        let first = at * ROWS;
+        if self.is_dense {
+            (first..first + ROWS).step_by(ROWS_A_LINE).for_each(|row| prefetch_index(self.ids, row));
+            return;
+        }
         let mut left = *bits;
         while left != 0 {
-            prefetch_index(ids, first + left.trailing_zeros() as usize);
+            prefetch_index(self.ids, first + left.trailing_zeros() as usize);
             left &= left - 1;
         }
     }
 }
 
-/// Appends the users of those of `rows` whose bits are set.
-pub(super) fn take(ids: &[UserId], bits: &[u64], rows: Range<usize>, out: &mut Vec<UserId>) {
+/// Appends the users of those of `rows` whose bits are set, and begins to fetch `next`.
+pub(super) fn take(ids: &[UserId], bits: &[u64], rows: Range<usize>, next: Next<'_>, out: &mut Vec<UserId>) {
     if rows.is_empty() {
         return;
     }
     let words = rows.start / ROWS..rows.end.div_ceil(ROWS);
     let found: usize = words.clone().map(|at| (bits[at] & rows_in_word(&rows, at)).count_ones() as usize).sum();
     if found == rows.len() {
+        words.for_each(|at| next.fetch_word(at));
         out.extend_from_slice(&ids[rows]);
         return;
     }
@@ -39,6 +62,7 @@ pub(super) fn take(ids: &[UserId], bits: &[u64], rows: Range<usize>, out: &mut V
     out.resize(start + found + ROWS, UserId::MIN);
     let mut room = &mut out[start..];
     for at in words {
+        next.fetch_word(at);
         let bits = bits[at] & rows_in_word(&rows, at);
         let taken = take_word(&ids[at * ROWS..], bits, room);
         room = &mut room[taken..];
