@@ -32,7 +32,7 @@ enum Order {
         /// Also runs the peers (benches/peers), each row beside ours.
         #[arg(long)]
         peer: bool,
-        /// Smaller sizes and fewer runs: three minutes in all.
+        /// Smaller sizes and fewer runs: less than two minutes in all.
         #[arg(long)]
         quick: bool,
     },

@@ -152,7 +152,7 @@ impl Time {
 
 fn in_memory(run: &mut Run, name: &str, stage: Stage) {
     let guilds = run.size(GUILDS);
-    let round = if run.is_quick() { ROUND / 2 } else { ROUND };
+    let round = if run.is_quick() { ROUND / 8 } else { ROUND };
     let (runtime, time) = (runtime(2), Time::new());
     let world = World::over(runtime.handle(), time.config(round), Arc::new(MemoryStore::default()));
     let before = resident();
@@ -194,7 +194,7 @@ fn idle(world: &World, stage: Stage, guilds: u64, round: Duration) -> u64 {
 fn on_disk(run: &mut Run, stage: Stage) {
     let guilds = run.size(GUILDS_ON_DISK);
     // To wake them all takes a minute, and none is to sleep again meanwhile.
-    let round = if run.is_quick() { ROUND } else { 10 * ROUND };
+    let round = if run.is_quick() { ROUND / 2 } else { 10 * ROUND };
     let (directory, time) = (Scratch::new("memory"), Time::new());
     let disk = Disk::open(&directory.0, time.config(round));
     let (world, runtime) = (&disk.world, disk.runtime());
@@ -244,7 +244,7 @@ fn on_disk(run: &mut Run, stage: Stage) {
 
 /// Guilds that sleep are read, each from its due time, in slices of half a second in turns with bare syncs.
 fn wakes(run: &mut Run, disk: &Disk, guilds: u64) {
-    let wakes = (guilds / 2).min(WAKES);
+    let wakes = run.size(WAKES);
     // Any of a hundredth of them, each hundredth once: none is awake already.
     let (share, mut random) = (guilds / wakes, Random(9));
     let mut sleeping = (0..wakes).map(|wake| guild_id(1 + wake * share + random.below(share)));

@@ -29,7 +29,7 @@ pub(super) struct Probed<'a> {
 
 impl<'a> Probed<'a> {
     pub(super) fn new(world: &'a World, run: &Run) -> Self {
-        Self { world, time: Duration::from_secs(u64::from(run.times(40, 4))) }
+        Self { world, time: Duration::from_secs(u64::from(run.times(40, 2))) }
     }
 
     /// Measures rounds of slices, one of each kind, until so many of each were quiet, or the time of a row is over. After the last

@@ -50,7 +50,7 @@ fn stopped(run: &mut Run) {
     let linked = Linked::new(2 * SOME + 1);
     let (hearing, talking) = (Hearing::begin(&linked), Talking::begin(&linked));
     let observer = linked.cluster.observer(&linked.runtime, linked.node.address);
-    let (rounds, slices) = (run.times(4, 1), 20);
+    let (rounds, slices) = (run.times(4, 1), run.times(20, 6));
     let [mut without, mut during] = [Both::default(), Both::default()];
     let (mut resident, mut most) = (None, 0);
     for _ in 0..rounds {
