@@ -1,20 +1,23 @@
 //! What a relay's sessions have the owner told, beside the feed: detaches, and every session when a new owner has come.
 //!
-//! Errands run in tasks of their own, so that the feed never waits for an owner. They are as many as sessions that leave or are cut,
-//! and [`TELLING_MAX`] for those that are told of again.
+//! Errands run in tasks of their own, so that the feed never waits for an owner. They are as many as sessions that leave, and [`TELLING_MAX`] each for
+//! those that are told of again and for those that do not come back.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use guildhall_proto::{CallError, CommandError, Position, Reply, SessionId, SessionRequest, UserId};
 use guildhall_relay::SessionKey;
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use crate::backend::Lease;
 use crate::guilds::{Counted, Guilds};
 use crate::local::{Core, LocalRelay};
 use crate::seat::Held;
+use crate::seats::{GiveUp, WasCut};
 
 impl<G: Guilds> LocalRelay<G> {
     /// Asks the owner something about a session.
@@ -68,7 +71,7 @@ impl<G: Guilds> LocalRelay<G> {
     /// place at the relay is free at once. The lease keeps the relay until then, and with it the session's past.
     pub(crate) fn cut(self: &Arc<Self>, held: Held, within: Duration, lease: Lease<G>) {
         let mut core = self.core.lock();
-        let Some((key, over)) = core.seats.cut(held.session, held.tenure) else {
+        let Some(WasCut { key, none_left }) = core.seats.cut(held.session, held.tenure, Instant::now() + within) else {
             // It has come back already.
             return;
         };
@@ -78,13 +81,34 @@ impl<G: Guilds> LocalRelay<G> {
         }
         self.wake(core);
         self.guilds.count(Counted::SessionCut, 1);
-        let relay = Arc::clone(self);
-        self.runtime.spawn(async move {
-            // The seat is gone, or held anew: the task ends at once, so that there is one for a session however often it is cut.
-            if timeout(within, over).await.is_err() {
-                relay.abandon(held, Some(lease));
+        if let Some(none_left) = none_left {
+            self.runtime.spawn(Arc::clone(self).give_up(none_left, lease));
+        }
+    }
+
+    /// Has the sessions whose connection broke detached when their time is over, [`TELLING_MAX`] at a time, until none is left that may come
+    /// back.
+    async fn give_up(self: Arc<Self>, mut none_left: oneshot::Receiver<Infallible>, lease: Lease<G>) {
+        let mut leaving = JoinSet::new();
+        loop {
+            if leaving.len() >= TELLING_MAX {
+                leaving.join_next().await;
             }
-        });
+            let next = self.core.lock().seats.give_up(Instant::now());
+            match next {
+                GiveUp::Now(held) => {
+                    leaving.spawn(Arc::clone(&self).see_off(held, Some(Counted::SessionAbandoned)));
+                }
+                GiveUp::At(until) => {
+                    if timeout_at(until, &mut none_left).await.is_ok() {
+                        break;
+                    }
+                }
+                GiveUp::Nobody => break,
+            }
+        }
+        leaving.join_all().await;
+        drop(lease);
     }
 
     /// Sees to the detach of a session that nobody holds any more. The lease keeps the relay until then.
@@ -103,20 +127,25 @@ impl<G: Guilds> LocalRelay<G> {
             // It has come back here.
             return;
         }
-        let relay = Arc::clone(self);
+        let leaving = Arc::clone(self).see_off(held, counted);
         self.runtime.spawn(async move {
-            let told = relay.retried(held.session, held.goodbye()).await;
-            if let Err(error) = &told {
-                // No owner is left that knows it, none ever did, or it has come back elsewhere.
-                tracing::debug!(guild = %relay.guild, session = %held.session, %error, "session ended without its owner");
-            }
-            let goes_on = matches!(told, Err(CallError::Refused(CommandError::SessionSuperseded { .. })));
-            if let Some(counted) = counted.filter(|_| !goes_on) {
-                relay.guilds.count(counted, 1);
-            }
-            relay.left(held, None);
+            leaving.await;
             drop(lease);
         });
+    }
+
+    /// Detaches a session that leaves at the owner, and then here.
+    async fn see_off(self: Arc<Self>, held: Held, counted: Option<Counted>) {
+        let told = self.retried(held.session, held.goodbye()).await;
+        if let Err(error) = &told {
+            // No owner is left that knows it, none ever did, or it has come back elsewhere.
+            tracing::debug!(guild = %self.guild, session = %held.session, %error, "session ended without its owner");
+        }
+        let goes_on = matches!(told, Err(CallError::Refused(CommandError::SessionSuperseded { .. })));
+        if let Some(counted) = counted.filter(|_| !goes_on) {
+            self.guilds.count(counted, 1);
+        }
+        self.left(held, None);
     }
 
     /// Sees to the end of a session at the owner, however that knows it, where nobody here holds it. The lease keeps the relay until then.

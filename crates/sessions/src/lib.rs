@@ -11,6 +11,7 @@
 
 mod backend;
 mod batch;
+mod cuts;
 mod errands;
 mod feed;
 mod guilds;

@@ -33,7 +33,7 @@ pub(crate) struct Seat<G: Guilds> {
 }
 
 /// As what a seat is held.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Held {
     pub(crate) session: SessionId,
     pub(crate) user: UserId,

@@ -11,7 +11,6 @@
 //! - only the latest [`Tenure`] of a seat changes it;
 //! - a seat that an errand is telling of stays until that errand is done.
 
-use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::mem::{replace, take};
 use std::num::NonZeroU64;
@@ -20,14 +19,37 @@ use guildhall_index::{Row, Table};
 use guildhall_proto::{Generation, Millis, SessionId, SessionRequest, Status, UserId};
 use guildhall_relay::SessionKey;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use crate::cuts::{Cut, Cuts};
+use crate::seat::Held;
 
 #[derive(Debug, Default)]
 pub(crate) struct Seats {
     seats: Table<Seat, 1>,
-    /// Of those whose connection broke. Dropped with the seat, each tells who waits for the end of its time that there is nothing to wait
-    /// for.
-    cuts: BTreeMap<SessionId, oneshot::Sender<Infallible>>,
+    /// Of the sessions whose connection broke.
+    cuts: Cuts,
     tenures: u64,
+}
+
+/// What becomes of a session whose connection broke.
+#[derive(Debug)]
+pub(crate) struct WasCut {
+    /// Under which the relay has it.
+    pub(crate) key: Option<SessionKey>,
+    /// With the first of several: ends once none is left that may come back.
+    pub(crate) none_left: Option<oneshot::Receiver<Infallible>>,
+}
+
+/// Which of the sessions whose connection broke is to be given up next.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum GiveUp {
+    /// This one: its time is over.
+    Now(Held),
+    /// None before then.
+    At(Instant),
+    /// There is none.
+    Nobody,
 }
 
 /// One time that a seat is held: from an attach, or a coming back, until another takes it over.
@@ -129,8 +151,11 @@ impl Seats {
     }
 
     fn remove(&mut self, session: SessionId) -> Option<Seat> {
-        self.cuts.remove(&session);
-        self.seats.remove(0, session.get())
+        let seat = self.seats.remove(0, session.get())?;
+        if seat.stage == Stage::Cut {
+            self.cuts.leave();
+        }
+        Some(seat)
     }
 
     fn held(&self, session: SessionId, tenure: Tenure) -> Option<&Seat> {
@@ -139,6 +164,15 @@ impl Seats {
 
     fn held_mut(&mut self, session: SessionId, tenure: Tenure) -> Option<&mut Seat> {
         self.find_mut(session).filter(|seat| seat.tenure == tenure)
+    }
+
+    /// Has a seat that is held so stand elsewhere.
+    fn move_on(&mut self, session: SessionId, tenure: Tenure, stage: Stage) -> Option<&mut Seat> {
+        let seat = self.seats.find_mut(0, session.get()).filter(|seat| seat.tenure == tenure)?;
+        if replace(&mut seat.stage, stage) == Stage::Cut {
+            self.cuts.leave();
+        }
+        Some(seat)
     }
 
     /// Notes as which the owner knows a session. Whether another owner has come meanwhile and is to be told.
@@ -162,19 +196,31 @@ impl Seats {
         self.held(session, tenure)?.key
     }
 
-    /// Keeps the seat of a session whose connection broke. With it goes the key under which the relay has it; `None` if the seat is
-    /// held by another. With it goes too what ends once the seat is given back, or held anew.
-    pub(crate) fn cut(
-        &mut self,
-        session: SessionId,
-        tenure: Tenure,
-    ) -> Option<(Option<SessionKey>, oneshot::Receiver<Infallible>)> {
-        let seat = self.held_mut(session, tenure)?;
-        seat.stage = Stage::Cut;
-        let key = seat.key.take();
-        let (cut, over) = oneshot::channel();
-        self.cuts.insert(session, cut);
-        Some((key, over))
+    /// Keeps the seat of a session whose connection broke until then, or until that of the one cut before it, whichever is later. `None` if the
+    /// seat is held by another.
+    pub(crate) fn cut(&mut self, session: SessionId, tenure: Tenure, until: Instant) -> Option<WasCut> {
+        let key = self.move_on(session, tenure, Stage::Cut)?.key.take();
+        let Self { seats, cuts, .. } = self;
+        let is_cut = |cut: &Cut| find_cut(seats, cut).is_some();
+        let none_left = cuts.enter(Cut { until, session, tenure }, is_cut);
+        Some(WasCut { key, none_left })
+    }
+
+    /// Which session is to be given up next. One whose time is over leaves with that: it is to be detached.
+    pub(crate) fn give_up(&mut self, now: Instant) -> GiveUp {
+        while let Some(cut) = self.cuts.first() {
+            let held = find_cut(&self.seats, &cut);
+            if held.is_some() && now < cut.until {
+                return GiveUp::At(cut.until);
+            }
+            self.cuts.pop();
+            // Or it has come back, or is gone.
+            if let Some(held) = held {
+                self.leave(held.session, held.tenure);
+                return GiveUp::Now(held);
+            }
+        }
+        GiveUp::Nobody
     }
 
     /// The users of all seats, some of them more than once. O(sessions).
@@ -196,21 +242,17 @@ impl Seats {
 
     /// Notes that a detach is asked for, before it is. Whether the seat is still held so.
     pub(crate) fn leave(&mut self, session: SessionId, tenure: Tenure) -> bool {
-        self.held_mut(session, tenure).map(|seat| seat.stage = Stage::Leaving).is_some()
+        self.move_on(session, tenure, Stage::Leaving).is_some()
     }
 
     /// Notes that a detach was refused. Whether an owner has been told otherwise meanwhile, and has to be told again.
     pub(crate) fn stay(&mut self, session: SessionId, tenure: Tenure) -> bool {
-        self.held_mut(session, tenure).is_some_and(|seat| {
-            seat.stage = Stage::Attached;
-            take(&mut seat.told_leaving)
-        })
+        self.move_on(session, tenure, Stage::Attached).is_some_and(|seat| take(&mut seat.told_leaving))
     }
 
     /// Gives a seat back: its session is detached at the owner, or was never known there. Tells its key, if the relay has it.
     pub(crate) fn left(&mut self, session: SessionId, tenure: Tenure) -> Option<SessionKey> {
-        let seat = self.held_mut(session, tenure)?;
-        seat.stage = Stage::Left;
+        let seat = self.move_on(session, tenure, Stage::Left)?;
         let key = seat.key.take();
         if !seat.telling {
             self.remove(session);
@@ -256,7 +298,18 @@ impl Seats {
     }
 }
 
+/// The seat of a session that has been cut, and neither come back nor gone since.
+fn find_cut(seats: &Table<Seat, 1>, cut: &Cut) -> Option<Held> {
+    let seat = seats.find(0, cut.session.get())?;
+    (seat.tenure == cut.tenure && seat.stage == Stage::Cut).then(|| seat.held())
+}
+
 impl Seat {
+    fn held(&self) -> Held {
+        let Self { session, user, tenure, known, .. } = *self;
+        Held { session, user, tenure, known }
+    }
+
     /// What an owner has to be told; `None` while the session's own attach is on its way, and of one that is cut.
     fn request(&mut self) -> Option<SessionRequest> {
         let Self { user, status, known, .. } = *self;
@@ -301,6 +354,8 @@ const _: () = assert!(size_of::<Seat>() <= 64);
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use guildhall_permissions::Rights;
     use guildhall_proto::{GuildId, GuildSettings, Level, Name, Permissions, Position};
     use guildhall_relay::{Attach, Relay, RelayConfig};
@@ -403,6 +458,45 @@ mod tests {
         assert_eq!(seats.outlived(|_| None), []);
     }
 
+    #[test]
+    fn sessions_that_are_cut_are_given_up_once_in_the_order_of_time() {
+        let (mut seats, now) = (Seats::default(), Instant::now());
+        let later = now + Duration::from_secs(1);
+        let session = |number: u64| SessionId::new(number).unwrap();
+        let tenures: Vec<Tenure> =
+            (1..=4).map(|number| seats.reserve(session(number), USER, Status::Online).unwrap()).collect();
+        let mut cut = |number: usize, until| {
+            let cut = seats.cut(session(number as u64), tenures[number - 1], until).unwrap();
+            cut.none_left
+        };
+        let mut none_left = cut(1, later).unwrap();
+        // A clock that is behind makes nobody wait for less.
+        assert!(cut(2, now).is_none() && cut(3, later).is_none());
+        seats.take_over(session(1), USER, Status::Online, GENERATION);
+        assert_eq!(seats.give_up(now), GiveUp::At(later));
+        let mut given_up = || match seats.give_up(later) {
+            GiveUp::Now(held) => held.session,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!([given_up(), given_up()], [session(2), session(3)]);
+        assert_eq!(seats.give_up(later), GiveUp::Nobody);
+        assert_eq!(none_left.try_recv(), Err(TryRecvError::Closed));
+        assert_eq!(seats.begin_telling(session(3)), Some(SessionRequest::Detach { user: USER }));
+        // The next one is a first again.
+        assert!(seats.cut(session(4), tenures[3], later).unwrap().none_left.is_some());
+    }
+
+    #[test]
+    fn who_comes_back_again_and_again_leaves_little_behind() {
+        let mut seats = Seats::default();
+        let mut tenure = seats.reserve(session(), USER, Status::Online).unwrap();
+        for _ in 0..10_000 {
+            seats.cut(session(), tenure, Instant::now()).unwrap();
+            (tenure, _) = seats.take_over(session(), USER, Status::Online, GENERATION);
+        }
+        assert!(seats.cuts.entries() <= 128, "{}", seats.cuts.entries());
+    }
+
     fn rights() -> Rights {
         let guild = GuildId::new(1).unwrap();
         let settings = GuildSettings { name: Name::parse("one").unwrap(), owner: USER };
@@ -412,18 +506,21 @@ mod tests {
     #[test]
     fn a_session_that_was_cut_keeps_its_seat_for_its_user_and_loses_it_to_itself() {
         let (mut seats, first) = seats();
-        let (key, mut over) = seats.cut(session(), first).unwrap();
-        assert_eq!((key, over.try_recv()), (None, Err(TryRecvError::Empty)));
+        let until = Instant::now();
+        let WasCut { key, none_left } = seats.cut(session(), first, until).unwrap();
+        let mut none_left = none_left.unwrap();
+        assert_eq!((key, none_left.try_recv()), (None, Err(TryRecvError::Empty)));
         assert_eq!(seats.reserve(session(), UserId::new(2).unwrap(), Status::Online), None);
         assert_eq!(seats.begin_telling(session()), None);
 
         let (second, _) = seats.take_over(session(), USER, Status::Idle, Generation(4));
-        assert_eq!(over.try_recv(), Err(TryRecvError::Closed));
+        assert_eq!(none_left.try_recv(), Err(TryRecvError::Closed));
+        assert_eq!(seats.give_up(until), GiveUp::Nobody);
         assert!(!seats.leave(session(), first));
         assert_eq!(seats.left(session(), first), None);
         let idle = SessionRequest::Reattach { user: USER, status: Status::Idle, generation: Generation(4) };
         assert_eq!(seats.begin_telling(session()), Some(idle));
-        assert!(seats.cut(session(), second).is_some());
+        assert!(seats.cut(session(), second, until).is_some());
         // An errand that is on its way goes on with what is wanted by then.
         let (_, _) = seats.take_over(session(), USER, Status::Idle, Generation(5));
         let later = SessionRequest::Reattach { user: USER, status: Status::Idle, generation: Generation(5) };

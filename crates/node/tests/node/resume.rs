@@ -538,6 +538,43 @@ async fn a_session_that_is_cut_again_and_again_keeps_nothing_of_its_former_conne
 }
 
 #[tokio::test(start_paused = true)]
+async fn sessions_that_are_cut_together_take_one_task_and_each_is_given_up_in_its_own_time() {
+    let world = lasting_with(|_| {});
+    let guild = world.found(1, 600).await;
+    let backend = world.backend();
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let online = || async { world.online(guild).await };
+    let mut streams = Vec::new();
+    for number in 1..=600 {
+        streams.push(attach(&backend, guild, number, number).await);
+    }
+    settle().await;
+    let before = tasks();
+    let later = streams.split_off(400);
+    let mut secrets: Vec<(Secret, Position)> = streams.into_iter().map(cut).collect();
+    let half = WITHIN / 2;
+    tokio::time::sleep(half).await;
+    drop(later);
+    settle().await;
+    assert_eq!((tasks(), online().await), (before + 1, 600));
+    // One of the first comes back, and stays.
+    let (secret, known) = secrets.swap_remove(7);
+    let mut stream = soon(backend.resume(guild, back(8, 8, secret, known))).await.unwrap().session;
+
+    tokio::time::sleep(half + Duration::from_secs(1)).await;
+    let abandoned = || world.count(Counter::SessionsAbandoned);
+    until(|| abandoned() == 399).await;
+    settle().await;
+    assert_eq!((tasks(), online().await, abandoned()), (before + 1, 201, 399));
+    tokio::time::sleep(half).await;
+    world.until_online(guild, 1).await;
+    until(|| abandoned() == 599 && tasks() == before).await;
+    soon(stream.detach()).await.unwrap();
+    drop(stream);
+    until(|| backend.relays() == 0).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_that_is_dropped_while_it_comes_back_is_cut_again() {
     let (world, guild) = lasting().await;
     let backend = world.backend();
