@@ -235,7 +235,7 @@ impl Owner {
             let released = self.guild.forsaken_released();
             self.guild.proceed(self.around.clock.now(), &mut self.effects);
             self.around.counters.add(Counter::SessionsForsaken, self.guild.forsaken_released() - released);
-            self.rest.begin();
+            self.rest.note_batch();
         }
         self.admit();
         // A store in memory has settled the turn by now; another sends word through the mailbox.
@@ -561,7 +561,7 @@ impl Owner {
 
 /// Turns that wait for the store, at which batches of whole-guild changes pause: a call that comes meanwhile has few of them
 /// ahead. Fewer would leave the store idle between two batches.
-const WORK_UNSETTLED_MAX: usize = 4;
+const WORK_UNSETTLED_MAX: usize = 16;
 /// How often an owner looks for room at the store that has an operation to carry on and none for it.
 const ROOM_PAUSE: Duration = Duration::from_millis(100);
 /// Inputs taken out of the mailbox at once; the clock is looked at between.

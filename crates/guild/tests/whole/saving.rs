@@ -36,7 +36,10 @@ fn imported_members_count_each_and_a_larger_guild_is_saved_after_an_eighth_of_it
     let mut world = World::new();
     world.add(1_000..21_000, &[]);
     let (records, saved) = (world.records.len(), world.checkpoints);
-    assert!(records < 20 && saved > 2, "{records} records of 256 members each, {saved} checkpoints");
+    assert!(
+        records < 20_000 / BATCH / 4 && saved > 2,
+        "{records} records of {BATCH} members each, {saved} checkpoints"
+    );
     while world.checkpoints == saved {
         world.rename(1_000, 1);
     }

@@ -1,7 +1,7 @@
-//! The rest that an owner takes between two batches of a whole-guild change, while somebody calls.
+//! The rest that an owner takes after some batches of a whole-guild change, while somebody calls.
 //!
-//! One batch after the other would keep a core for tenths of a second. Each call then waits for the batch under way, and whatever
-//! else is to run on that core waits for the scheduler to take it away: a millisecond and more, measured on two cores. A guild that
+//! Who calls waits for the batch under way, a tenth of a millisecond. One batch after the other would keep a core for tenths of a second, and whatever
+//! else is to run on that waits for the scheduler to take it away: a millisecond and more, measured on two cores. A guild that
 //! nobody calls meanwhile, as one that is just being filled, has its batches without rest.
 
 use std::time::Duration;
@@ -12,6 +12,8 @@ use tokio::time::{Instant, timeout_at};
 #[derive(Debug, Default)]
 pub(super) struct Rest {
     until: Option<Instant>,
+    /// Batches since the last rest.
+    batches: u32,
     /// When the last call was handled.
     called: Option<Instant>,
 }
@@ -27,8 +29,14 @@ impl Rest {
         self.called = Some(Instant::now());
     }
 
-    /// A batch was done: the next one waits, if somebody has called of late.
-    pub(super) fn begin(&mut self) {
+    /// Notes that a batch was done: after some of them the next one waits, if somebody has called of late.
+    pub(super) fn note_batch(&mut self) {
+        self.until = None;
+        self.batches += 1;
+        if self.batches < BATCHES {
+            return;
+        }
+        self.batches = 0;
         let now = Instant::now();
         self.until = self.called.filter(|called| now - *called < OF_LATE).map(|_| now + REST);
     }
@@ -43,7 +51,9 @@ impl Rest {
     }
 }
 
-/// A batch takes a third of it; 100,000 members are pruned in half a second. The timers of the runtime do not tell shorter times apart.
+/// Batches between two rests.
+const BATCHES: u32 = 4;
+/// The batches take a third of it; 100,000 members are pruned in half a second. The timers of the runtime do not tell shorter times apart.
 const REST: Duration = Duration::from_millis(1);
 /// Who calls more rarely meets a batch that is under way, and no more.
 const OF_LATE: Duration = Duration::from_millis(10);

@@ -292,7 +292,7 @@ const FULL: CallError = CallError::Refused(CommandError::StoreFull);
 /// Two of them are taken at once by each log, and filled before the disk counts as full.
 const SEGMENT_BYTES: u64 = 1024 * 1024;
 /// Members added at once: one batch of an import, which either finds room or is refused.
-const ADDED: u64 = 250;
+const ADDED: u64 = 60;
 /// More than fill the two segments of records once, less than fill them twice.
 const CHANGES_MIN: u64 = 30_000;
 /// More than two segments of records take.
