@@ -595,7 +595,8 @@ pub(crate) const MANIFEST: Kind = Kind::new(2).expect("it is not 0");
 pub(crate) const WHOLE: Kind = Kind::new(3).expect("it is not 0");
 /// Records of the log: what stands for a manifest that could not be read when it was to be written again, with its bytes as they were.
 pub(crate) const LOST_CHECKPOINT: Kind = Kind::new(4).expect("it is not 0");
-/// Bytes that are written before they are synced: large enough to keep a disk busy, small enough that nobody waits long behind them.
-const GROUP_BYTES: usize = 4 * 1024 * 1024;
+/// Bytes that are written before they are synced. The sync of a record that somebody waits for stands behind them at the disk: half as many spared
+/// it nothing that could be measured, and took a checkpoint twice as long.
+const GROUP_BYTES: usize = 512 * 1024;
 /// Checkpoints that one group writes again at most.
 const COMPACTED_GUILDS: usize = 256;
