@@ -215,10 +215,16 @@ async fn ended<T>(task: JoinHandle<T>) -> T {
     task.await.expect("a task of the world does not panic")
 }
 
-/// A runtime of so many threads.
+/// A runtime of so many threads, prompt ones as those of `guildhall serve`.
 pub fn runtime(threads: usize) -> Runtime {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
-    builder.worker_threads(threads).enable_all().build().expect("threads can be started")
+    builder.worker_threads(threads).enable_all().on_thread_start(prompt);
+    builder.build().expect("threads can be started")
+}
+
+/// Has the calling thread be one that answers, or calls.
+pub fn prompt() {
+    guildhall_threads::prompt().expect("the system grants short slices");
 }
 
 /// What makes a guild: itself with its owner, roles that give nothing, and channels that everybody sees.

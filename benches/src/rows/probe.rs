@@ -17,7 +17,7 @@ use super::Run;
 use crate::latency::{Slices, latencies, note, text, until};
 use crate::machine::Watch;
 use crate::row::{Measured, Sample, Unit};
-use crate::shell::{Caller, World};
+use crate::shell::{Caller, World, prompt};
 use crate::worlds::{nick, user};
 
 /// A world that is probed.
@@ -29,6 +29,8 @@ pub(super) struct Probed<'a> {
 
 impl<'a> Probed<'a> {
     pub(super) fn new(world: &'a World, run: &Run) -> Self {
+        // It calls as tasks of the runtime would.
+        prompt();
         Self { world, time: Duration::from_secs(u64::from(run.times(40, 2))) }
     }
 

@@ -29,6 +29,7 @@ mod pki;
 mod random;
 mod remote;
 mod replay;
+mod runtime;
 mod serve;
 mod tables;
 mod trial;

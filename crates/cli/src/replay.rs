@@ -25,6 +25,7 @@ use tracing::{info, warn};
 use crate::checks::{Spoken, Waited};
 use crate::data::{self, Running};
 use crate::irc::{IrcError, Line, LogFile, in_name_order};
+use crate::runtime::runtime;
 use model::{Known, Model, user_of};
 use stage::{RING_BYTES, RING_EVENTS, Stage};
 
@@ -53,8 +54,7 @@ pub(crate) fn replay(paths: Vec<PathBuf>, data: Option<&Path>) -> anyhow::Result
 // Both on this thread, which is none of the runtime's: so reading files holds up no session.
 
 fn in_memory(paths: &[PathBuf]) -> anyhow::Result<Report> {
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().enable_time().build().context("the runtime does not start")?;
+    let runtime = runtime().context("the runtime does not start")?;
     runtime.block_on(Box::pin(replay_all(paths, Arc::new(MemoryStore::default()))))
 }
 

@@ -110,7 +110,13 @@ impl DurableStore {
         // Here already: if the second thread does not start, its drop has the first end.
         let durable = Self { store: Arc::new(store), writers };
         let told = Arc::new(told);
-        start("record-writer", Arc::clone(&told), || records.run())?;
+        start("record-writer", Arc::clone(&told), || {
+            // Callers wait for it.
+            if let Err(error) = guildhall_threads::prompt() {
+                tracing::debug!(%error, "the writer of records waits for workers' slices");
+            }
+            records.run()
+        })?;
         start("checkpoint-writer", told, || checkpoints.run())?;
         Ok((durable, report))
     }

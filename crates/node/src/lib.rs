@@ -5,6 +5,9 @@
 //! is large happen on rayon workers at the lowest priority. Sessions in the same process attach to a [`Backend`], whose relays read the
 //! owners' rings.
 //!
+//! On Linux the threads of the runtime should be [prompt](guildhall_threads::prompt), as `guildhall serve` has them: an owner that wakes then need not
+//! wait until a worker's slice is over.
+//!
 //! ```
 //! use std::sync::Arc;
 //!

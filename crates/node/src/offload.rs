@@ -359,7 +359,7 @@ pub(crate) fn pool(name: &'static str, threads: usize) -> Result<ThreadPool, Thr
 
 /// Has the thread that calls this run at the lowest priority from now on.
 pub(crate) fn at_lowest_priority() {
-    if let Err(error) = rustix::process::setpriority_process(None, NICE) {
+    if let Err(error) = guildhall_threads::background() {
         tracing::warn!(%error, "a worker keeps its priority");
     }
 }
@@ -367,8 +367,6 @@ pub(crate) fn at_lowest_priority() {
 /// Times that an order is brought up to the latest fold. Each takes a tenth of what it took to make the order, so the folds that come
 /// meanwhile soon are none, unless a fold takes no longer: then all that is ordered is old at once.
 const CATCH_UPS_MAX: usize = 8;
-/// The lowest priority there is.
-const NICE: i32 = 19;
 
 #[cfg(test)]
 mod tests {
@@ -388,7 +386,7 @@ mod tests {
         let (offload, _) = offload(1, 1);
         let priority = || rustix::process::getpriority_process(None).unwrap();
         let before = priority();
-        assert_eq!(offload.call(priority).await.unwrap(), NICE);
+        assert_eq!(offload.call(priority).await.unwrap(), 19);
         assert_eq!(priority(), before);
     }
 

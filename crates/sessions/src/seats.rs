@@ -476,7 +476,7 @@ mod tests {
         assert_eq!(seats.give_up(now), GiveUp::At(later));
         let mut given_up = || match seats.give_up(later) {
             GiveUp::Now(held) => held.session,
-            other => panic!("{other:?}"),
+            other @ (GiveUp::At(_) | GiveUp::Nobody) => panic!("{other:?}"),
         };
         assert_eq!([given_up(), given_up()], [session(2), session(3)]);
         assert_eq!(seats.give_up(later), GiveUp::Nobody);

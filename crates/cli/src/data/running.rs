@@ -10,6 +10,7 @@ use guildhall_node::{DurableError, DurableStore};
 use guildhall_store::{Directory, EmbeddedConfig, EmbeddedStore, OpenReport};
 
 use super::DataError;
+use crate::runtime::runtime;
 
 /// An open store.
 #[derive(Debug)]
@@ -47,8 +48,7 @@ impl Running {
     /// # Errors
     /// Those of `work`; [`WriterFailure`](guildhall_node::WriterFailure) if the disk failed, which is why `work` did.
     pub(crate) fn run<T>(self, work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-        let runtime = runtime.context("the runtime does not start")?;
+        let runtime = runtime().context("the runtime does not start")?;
         let done = runtime.block_on(async {
             tokio::select! {
                 biased;
