@@ -6,9 +6,9 @@
 //! | `call_p99_scan` | 2 × idle | workers run at the lowest priority: a waking owner takes its core from them at once, and finds its caches cold |
 //! | `during_scans`, `during_folds` | p99 ≤ 2 × idle | the same: scans, folds and the death of views are workers' |
 //! | `during_checkpoints` | p99 ≤ 2 × idle | a checkpoint takes pointers to pages of its owner; a worker encodes and hashes 45 MB, 30-60 ms, and the store's thread writes what is new, in scattered changes nearly all: 200 MB/s, beside which the sync of a call's record waits for the disk |
-//! | `during_prune` | p99 ≤ 2 × idle | a batch of 64 holds the owner for 75-120 µs, and after each fourth it rests for a millisecond: one call in four waits for the rest of a batch |
+//! | `during_prune` | p99 ≤ 2 × idle | a batch of 96 holds the owner for 110-180 µs, and after each third it rests for a millisecond: one call in four waits for the rest of a batch |
 //! | `during_role_deletion`, `during_everyone_change` | 1-1.5 × | O(1) for the owner; the fold that cleans a role out is a worker's |
-//! | `turn_prune` | 75-120 µs | for each of 64 members two lookups 300 ns and a removal 800 ns; one event, one record |
+//! | `turn_prune` | 110-180 µs | for each of 96 members two lookups 300 ns and a removal 800 ns; one event, one record |
 //! | `turn_role_deletion`, `turn_everyone_change` | 5-20 µs | a path of two small maps, a hash, one event; its share of the digest is one subtraction |
 //!
 //! Measured on two shared cores, compared by middle slices, in two full runs: prune 1.65, 1.06; role deletion 1.23, 0.30; @everyone 1.05, 0.68; the

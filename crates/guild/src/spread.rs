@@ -18,7 +18,7 @@ impl Guild {
     }
 
     /// Releases some of the sessions for which nobody speaks any more, or else carries the first of the operations under way on by one batch, and appends,
-    /// in order, what the shell must now do: at most one event, and with the last batch the answers. To be called once a turn. O(64 log n) in members.
+    /// in order, what the shell must now do: at most one event, and with the last batch the answers. To be called once a turn. O(96 log n) in members.
     pub fn proceed(&mut self, now: Millis, effects: &mut Vec<Effect>) {
         self.clock = self.clock.max(now);
         if !self.forsaken.is_empty() {

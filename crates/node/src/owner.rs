@@ -561,7 +561,7 @@ impl Owner {
 
 /// Turns that wait for the store, at which batches of whole-guild changes pause: a call that comes meanwhile has few of them
 /// ahead. Fewer would leave the store idle between two batches.
-const WORK_UNSETTLED_MAX: usize = 16;
+const WORK_UNSETTLED_MAX: usize = 12;
 /// How often an owner looks for room at the store that has an operation to carry on and none for it.
 const ROOM_PAUSE: Duration = Duration::from_millis(100);
 /// Inputs taken out of the mailbox at once; the clock is looked at between.

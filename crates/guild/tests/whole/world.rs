@@ -28,7 +28,7 @@ pub(crate) const MODS: u64 = 51;
 pub(crate) const GUESTS: u64 = 52;
 
 /// What a batch looks at: events of more members than this would be a turn that is too long.
-pub(crate) const BATCH: usize = 64;
+pub(crate) const BATCH: usize = 96;
 
 /// How many of so many members each batch looks at.
 pub(crate) fn in_batches(members: usize) -> Vec<usize> {

@@ -1,6 +1,6 @@
 //! The rest that an owner takes after some batches of a whole-guild change, while somebody calls.
 //!
-//! Who calls waits for the batch under way, a tenth of a millisecond. One batch after the other would keep a core for tenths of a second, and whatever
+//! Who calls waits for the batch under way, a tenth of a millisecond or two. One batch after the other would keep a core for tenths of a second, and whatever
 //! else is to run on that waits for the scheduler to take it away: a millisecond and more, measured on two cores. A guild that
 //! nobody calls meanwhile, as one that is just being filled, has its batches without rest.
 
@@ -52,7 +52,7 @@ impl Rest {
 }
 
 /// Batches between two rests.
-const BATCHES: u32 = 4;
+const BATCHES: u32 = 3;
 /// The batches take a third of it; 100,000 members are pruned in half a second. The timers of the runtime do not tell shorter times apart.
 const REST: Duration = Duration::from_millis(1);
 /// Who calls more rarely meets a batch that is under way, and no more.

@@ -77,10 +77,10 @@ async fn other_calls_are_answered_while_an_import_is_under_way() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_fourth_batch_is_followed_by_a_millisecond_of_rest_if_somebody_calls_and_only_then() {
+async fn each_third_batch_is_followed_by_a_millisecond_of_rest_if_somebody_calls_and_only_then() {
     let world = World::new();
     let guild = world.found(1, 2).await;
-    let lines = |from: u64| Command::ImportMembers((from..from + 2_560).map(new_member).collect());
+    let lines = |from: u64| Command::ImportMembers((from..from + 2_880).map(new_member).collect());
     let begin = Instant::now();
     world.ask(guild, lines(10)).await.unwrap();
     assert_eq!(begin.elapsed(), Duration::ZERO);
@@ -94,7 +94,7 @@ async fn each_fourth_batch_is_followed_by_a_millisecond_of_rest_if_somebody_call
         calls += 1;
         sleep(Duration::from_millis(1)).await;
     }
-    assert!(begin.elapsed() >= Duration::from_millis(8), "{:?} for forty batches, {calls} calls", begin.elapsed());
+    assert!(begin.elapsed() >= Duration::from_millis(8), "{:?} for thirty batches, {calls} calls", begin.elapsed());
 }
 
 #[tokio::test]
@@ -103,11 +103,11 @@ async fn the_answer_waits_until_the_last_batch_is_stored_and_batches_do_not_crow
     let guild = world.found(1, 2_000).await;
     world.store.set(Mode::HoldAfter);
     let mut prune = Box::pin(world.post(guild, prune_all()).unwrap().answer());
-    // Sixteen turns with thirty-two batches to do: the rest would have others wait. The turn that installs a fold stores nothing, and may
+    // Twelve turns with twenty-one batches to do: the rest would have others wait. The turn that installs a fold stores nothing, and may
     // be one of them.
-    until(|| world.store.held() >= 15).await;
+    until(|| world.store.held() >= 11).await;
     settle().await;
-    assert!(world.store.held() <= 16, "{} are held", world.store.held());
+    assert!(world.store.held() <= 12, "{} are held", world.store.held());
     assert!(poll_once(&mut prune).await.is_pending());
     assert_eq!(world.view(guild).await.unwrap().len(), 2_000);
     world.store.release();

@@ -533,8 +533,8 @@ const UNFOLDED_FOLDS: usize = 4;
 /// The same, as one for so many members, if that is more.
 const UNFOLDED_SHARE: usize = 16;
 /// What a batch of a whole-guild change may add to them.
-const BATCH_MEMBERS: usize = 64;
+const BATCH_MEMBERS: usize = 96;
 /// Turns that wait for the store, at which batches of whole-guild changes pause.
-const WORK_UNSETTLED_MAX: usize = 16;
+const WORK_UNSETTLED_MAX: usize = 12;
 /// How often an owner looks for room that has something to carry on and none for it.
 const ROOM_PAUSE: Micros = Micros::millis(100);
