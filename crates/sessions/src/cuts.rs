@@ -1,51 +1,31 @@
 //! The sessions of one relay whose connection broke, in the order in which they are given up.
 //!
-//! A backend that loses its network has all of its sessions cut at once, so what each takes is to be little: an entry of 32 bytes beside its
-//! seat, and one task for all. An entry whose session has come back stays until it is first, or until such entries are more than the others.
+//! A backend that loses its network has all of its sessions cut at once, and then all come back: what each takes is to be little, some 80 bytes beside
+//! its seat, and what is done at once under the relay's lock too, O(log sessions) for each.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 
 use guildhall_proto::SessionId;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::seats::Tenure;
-
-/// A session that may come back until then.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Cut {
-    pub(crate) until: Instant,
-    pub(crate) session: SessionId,
-    pub(crate) tenure: Tenure,
-}
-
-/// All of them, by time.
+/// All of them, by session and by time.
 #[derive(Debug, Default)]
 pub(crate) struct Cuts {
-    entries: VecDeque<Cut>,
-    /// How many of them may still come back.
-    cut: usize,
+    until: BTreeMap<SessionId, Instant>,
+    in_order: BTreeSet<(Instant, SessionId)>,
     /// While there are any. Its end tells who waits for theirs that there is nothing to wait for.
     any: Option<oneshot::Sender<Infallible>>,
 }
 
 impl Cuts {
-    /// Adds one, no earlier than the last of those before it; `is_cut` tells which of all may still come back. With the first comes what ends
-    /// when none may. O(1), amortised.
-    pub(crate) fn enter(
-        &mut self,
-        mut cut: Cut,
-        is_cut: impl Fn(&Cut) -> bool,
-    ) -> Option<oneshot::Receiver<Infallible>> {
-        if self.entries.len() >= 2 * self.cut + SPARE {
-            self.entries.retain(is_cut);
-            self.entries.shrink_to(2 * self.cut + SPARE);
-        }
-        cut.until = self.entries.back().map_or(cut.until, |last| last.until.max(cut.until));
-        self.entries.push_back(cut);
-        self.cut += 1;
-        if self.any.is_some() {
+    /// Adds one that may come back until then. If nobody waits for the end of their times, with it comes what ends when none is left.
+    pub(crate) fn enter(&mut self, session: SessionId, until: Instant) -> Option<oneshot::Receiver<Infallible>> {
+        self.remove(session);
+        self.until.insert(session, until);
+        self.in_order.insert((until, session));
+        if self.any.as_ref().is_some_and(|any| !any.is_closed()) {
             return None;
         }
         let (any, none_left) = oneshot::channel();
@@ -54,32 +34,21 @@ impl Cuts {
     }
 
     /// One of them has come back, or is gone.
-    pub(crate) fn leave(&mut self) {
-        self.cut -= 1;
-        if self.cut == 0 {
+    pub(crate) fn leave(&mut self, session: SessionId) {
+        self.remove(session);
+        if self.in_order.is_empty() {
             self.any = None;
         }
     }
 
-    #[cfg(test)]
-    pub(crate) fn entries(&self) -> usize {
-        self.entries.len()
+    /// The one whose time is over first, and when that is.
+    pub(crate) fn first(&self) -> Option<(Instant, SessionId)> {
+        self.in_order.first().copied()
     }
 
-    pub(crate) fn first(&self) -> Option<Cut> {
-        self.entries.front().copied()
-    }
-
-    /// Forgets the first.
-    pub(crate) fn pop(&mut self) {
-        self.entries.pop_front();
-        if self.entries.is_empty() {
-            self.entries = VecDeque::new();
+    fn remove(&mut self, session: SessionId) {
+        if let Some(until) = self.until.remove(&session) {
+            self.in_order.remove(&(until, session));
         }
     }
 }
-
-/// Entries of sessions that have come back, beyond as many as there are others.
-const SPARE: usize = 64;
-
-const _: () = assert!(size_of::<Cut>() <= 32);

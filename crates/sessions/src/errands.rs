@@ -71,7 +71,9 @@ impl<G: Guilds> LocalRelay<G> {
     /// place at the relay is free at once. The lease keeps the relay until then, and with it the session's past.
     pub(crate) fn cut(self: &Arc<Self>, held: Held, within: Duration, lease: Lease<G>) {
         let mut core = self.core.lock();
-        let Some(WasCut { key, none_left }) = core.seats.cut(held.session, held.tenure, Instant::now() + within) else {
+        let now = Instant::now();
+        let until = now.checked_add(within).unwrap_or(now + FOR_EVER);
+        let Some(WasCut { key, none_left }) = core.seats.cut(held.session, held.tenure, until) else {
             // It has come back already.
             return;
         };
@@ -87,7 +89,7 @@ impl<G: Guilds> LocalRelay<G> {
     }
 
     /// Has the sessions whose connection broke detached when their time is over, [`TELLING_MAX`] at a time, until none is left that may come
-    /// back.
+    /// back; then sees the last of these detaches to their end. Who is cut during that has another task.
     async fn give_up(self: Arc<Self>, mut none_left: oneshot::Receiver<Infallible>, lease: Lease<G>) {
         let mut leaving = JoinSet::new();
         loop {
@@ -100,6 +102,7 @@ impl<G: Guilds> LocalRelay<G> {
                     leaving.spawn(Arc::clone(&self).see_off(held, Some(Counted::SessionAbandoned)));
                 }
                 GiveUp::At(until) => {
+                    while leaving.try_join_next().is_some() {}
                     if timeout_at(until, &mut none_left).await.is_ok() {
                         break;
                     }
@@ -107,7 +110,8 @@ impl<G: Guilds> LocalRelay<G> {
                 GiveUp::Nobody => break,
             }
         }
-        leaving.join_all().await;
+        // One by one: if one panics, the others go on.
+        while leaving.join_next().await.is_some() {}
         drop(lease);
     }
 
@@ -207,5 +211,8 @@ impl<G: Guilds> LocalRelay<G> {
 /// How soon an owner that cannot be reached is asked again, and then after twice as long each time.
 const ASK_AGAIN_MIN: Duration = Duration::from_millis(10);
 const ASK_AGAIN_MAX: Duration = Duration::from_secs(1);
-/// Sessions that a new owner is told of at a time: enough to fill its turns, few enough to leave room in its mailbox.
+/// Longer than a relay lives.
+const FOR_EVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+/// Sessions that an owner is told of at a time, because it is new or they do not come back: enough to fill its turns, few enough to leave room in
+/// its mailbox.
 const TELLING_MAX: usize = 256;

@@ -21,7 +21,7 @@ use guildhall_relay::SessionKey;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::cuts::{Cut, Cuts};
+use crate::cuts::Cuts;
 use crate::seat::Held;
 
 #[derive(Debug, Default)]
@@ -37,7 +37,7 @@ pub(crate) struct Seats {
 pub(crate) struct WasCut {
     /// Under which the relay has it.
     pub(crate) key: Option<SessionKey>,
-    /// With the first of several: ends once none is left that may come back.
+    /// If nobody waits for the end of their times: ends once none is left that may come back.
     pub(crate) none_left: Option<oneshot::Receiver<Infallible>>,
 }
 
@@ -153,7 +153,7 @@ impl Seats {
     fn remove(&mut self, session: SessionId) -> Option<Seat> {
         let seat = self.seats.remove(0, session.get())?;
         if seat.stage == Stage::Cut {
-            self.cuts.leave();
+            self.cuts.leave(session);
         }
         Some(seat)
     }
@@ -170,7 +170,7 @@ impl Seats {
     fn move_on(&mut self, session: SessionId, tenure: Tenure, stage: Stage) -> Option<&mut Seat> {
         let seat = self.seats.find_mut(0, session.get()).filter(|seat| seat.tenure == tenure)?;
         if replace(&mut seat.stage, stage) == Stage::Cut {
-            self.cuts.leave();
+            self.cuts.leave(session);
         }
         Some(seat)
     }
@@ -196,31 +196,24 @@ impl Seats {
         self.held(session, tenure)?.key
     }
 
-    /// Keeps the seat of a session whose connection broke until then, or until that of the one cut before it, whichever is later. `None` if the
-    /// seat is held by another.
+    /// Keeps the seat of a session whose connection broke until then. `None` if it is held by another.
     pub(crate) fn cut(&mut self, session: SessionId, tenure: Tenure, until: Instant) -> Option<WasCut> {
         let key = self.move_on(session, tenure, Stage::Cut)?.key.take();
-        let Self { seats, cuts, .. } = self;
-        let is_cut = |cut: &Cut| find_cut(seats, cut).is_some();
-        let none_left = cuts.enter(Cut { until, session, tenure }, is_cut);
+        let none_left = self.cuts.enter(session, until);
         Some(WasCut { key, none_left })
     }
 
     /// Which session is to be given up next. One whose time is over leaves with that: it is to be detached.
     pub(crate) fn give_up(&mut self, now: Instant) -> GiveUp {
-        while let Some(cut) = self.cuts.first() {
-            let held = find_cut(&self.seats, &cut);
-            if held.is_some() && now < cut.until {
-                return GiveUp::At(cut.until);
-            }
-            self.cuts.pop();
-            // Or it has come back, or is gone.
-            if let Some(held) = held {
-                self.leave(held.session, held.tenure);
-                return GiveUp::Now(held);
-            }
+        let Some((until, session)) = self.cuts.first() else {
+            return GiveUp::Nobody;
+        };
+        if now < until {
+            return GiveUp::At(until);
         }
-        GiveUp::Nobody
+        let Seat { tenure, user, known, .. } = *self.find(session).expect("who is cut keeps its seat");
+        self.leave(session, tenure);
+        GiveUp::Now(Held { session, user, tenure, known })
     }
 
     /// The users of all seats, some of them more than once. O(sessions).
@@ -298,18 +291,7 @@ impl Seats {
     }
 }
 
-/// The seat of a session that has been cut, and neither come back nor gone since.
-fn find_cut(seats: &Table<Seat, 1>, cut: &Cut) -> Option<Held> {
-    let seat = seats.find(0, cut.session.get())?;
-    (seat.tenure == cut.tenure && seat.stage == Stage::Cut).then(|| seat.held())
-}
-
 impl Seat {
-    fn held(&self) -> Held {
-        let Self { session, user, tenure, known, .. } = *self;
-        Held { session, user, tenure, known }
-    }
-
     /// What an owner has to be told; `None` while the session's own attach is on its way, and of one that is cut.
     fn request(&mut self) -> Option<SessionRequest> {
         let Self { user, status, known, .. } = *self;
@@ -469,11 +451,11 @@ mod tests {
             let cut = seats.cut(session(number as u64), tenures[number - 1], until).unwrap();
             cut.none_left
         };
+        let sooner = now + Duration::from_millis(1);
         let mut none_left = cut(1, later).unwrap();
-        // A clock that is behind makes nobody wait for less.
-        assert!(cut(2, now).is_none() && cut(3, later).is_none());
+        assert!(cut(3, later).is_none() && cut(2, sooner).is_none());
         seats.take_over(session(1), USER, Status::Online, GENERATION);
-        assert_eq!(seats.give_up(now), GiveUp::At(later));
+        assert_eq!(seats.give_up(now), GiveUp::At(sooner));
         let mut given_up = || match seats.give_up(later) {
             GiveUp::Now(held) => held.session,
             other @ (GiveUp::At(_) | GiveUp::Nobody) => panic!("{other:?}"),
@@ -487,14 +469,32 @@ mod tests {
     }
 
     #[test]
-    fn who_comes_back_again_and_again_leaves_little_behind() {
+    fn sessions_that_come_back_leave_nothing_behind_and_who_is_cut_next_is_waited_for() {
         let mut seats = Seats::default();
-        let mut tenure = seats.reserve(session(), USER, Status::Online).unwrap();
-        for _ in 0..10_000 {
-            seats.cut(session(), tenure, Instant::now()).unwrap();
-            (tenure, _) = seats.take_over(session(), USER, Status::Online, GENERATION);
+        let session = |number: u64| SessionId::new(number).unwrap();
+        let back = |seats: &mut Seats, number| seats.take_over(session(number), USER, Status::Online, GENERATION).0;
+        for round in 0..3 {
+            let mut watched = Vec::new();
+            let cut = |seats: &mut Seats, number| {
+                let tenure = back(seats, number);
+                seats.cut(session(number), tenure, Instant::now()).unwrap().none_left
+            };
+            for number in 1..=100 {
+                watched.extend(cut(&mut seats, number));
+            }
+            assert_eq!(watched.len(), 1);
+            if round == 1 {
+                // Who waited is gone, as by a panic.
+                watched.clear();
+                watched.extend(cut(&mut seats, 1));
+            }
+            for number in 1..=100 {
+                assert_eq!(watched[0].try_recv(), Err(TryRecvError::Empty));
+                back(&mut seats, number);
+            }
+            assert_eq!(watched[0].try_recv(), Err(TryRecvError::Closed));
+            assert_eq!(seats.cuts.first(), None);
         }
-        assert!(seats.cuts.entries() <= 128, "{}", seats.cuts.entries());
     }
 
     fn rights() -> Rights {
