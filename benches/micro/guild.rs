@@ -7,7 +7,7 @@
 //! | `publish 300 B` | 400-600 ns | encoding and hashing the body 100 ns, rights of the actor 50 ns, one outcome kept 50 ns, one event of about 250 bytes allocated and dropped 100 ns, view 100 ns, gate and ring 80 ns |
 //! | `member change` | 1.0-1.6 µs | the same without payload, one record, and a put (see `members`) with the read of what was before |
 //!
-//! | `prune 256`, `import 256` | 250-400 µs | one batch: for each member two lookups 300 ns and a removal 800 ns, or a line checked 200 ns and a put 900 ns; one event, one record |
+//! | `prune 96`, `import 96` | 110-180 µs | one batch: for each member two lookups 300 ns and a removal 800 ns, or a line checked 200 ns and a put 900 ns; one event, one record |
 //!
 //! None depends on recipients, channels or relays: nothing of them is touched.
 
@@ -21,7 +21,7 @@ use guildhall_proto::{Command, MemberEdit, MemberFlags, Mentions, NewMember, Pay
 
 const MEMBERS: u64 = 100_000;
 /// Members of one batch.
-const BATCH: u64 = 256;
+const BATCH: u64 = 96;
 /// Inputs of one turn.
 const TURN: usize = 64;
 
@@ -100,10 +100,10 @@ fn batches(criterion: &mut Criterion, owner: &mut Owner, operations: &mut Operat
     };
     let mut group = criterion.benchmark_group("guild/100k");
     group.throughput(Throughput::Elements(BATCH));
-    group.bench_function("import 256", |bencher| {
+    group.bench_function("import 96", |bencher| {
         bencher.iter_custom(|rounds| (0..rounds).map(|_| both(owner).0).sum());
     });
-    group.bench_function("prune 256", |bencher| {
+    group.bench_function("prune 96", |bencher| {
         bencher.iter_custom(|rounds| (0..rounds).map(|_| both(owner).1).sum());
     });
     group.finish();

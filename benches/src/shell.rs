@@ -224,7 +224,9 @@ pub fn runtime(threads: usize) -> Runtime {
 
 /// Has the calling thread be one that answers, or calls.
 pub fn prompt() {
-    guildhall_threads::prompt().expect("the system grants short slices");
+    if let Err(error) = guildhall_threads::prompt() {
+        eprintln!("a thread waits for workers' slices: {error}");
+    }
 }
 
 /// What makes a guild: itself with its owner, roles that give nothing, and channels that everybody sees.

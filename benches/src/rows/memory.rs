@@ -372,7 +372,7 @@ const SESSIONS: u64 = 100_000;
 /// Guilds that are woken one by one.
 const WAKES: u64 = 5_000;
 const WAKES_A_SECOND: u32 = 1_000;
-/// Each of half a second. On a shared machine every run has slices in which its host, or the kernel's own work, takes a core for tens of
+/// Each of half a second, in a full run. On a shared machine every run has slices in which its host, or the kernel's own work, takes a core for tens of
 /// milliseconds: with one such in five seconds it would be the p99.
 const WAKE_SLICES: u64 = 10;
 /// About what a claim takes in the log.

@@ -3,7 +3,7 @@
 //! | Row | Estimate | From |
 //! |---|---|---|
 //! | `call_p99_idle` | 30-60 µs | two wake-ups of 20 µs, to the owner and back, and some µs for the call |
-//! | `call_p99_scan` | 2 × idle | workers run at the lowest priority: a waking owner takes its core from them at once, and finds its caches cold |
+//! | `call_p99_scan` | 2 × idle | workers run at the lowest priority, and owners on prompt threads: one that wakes takes its core from them, and finds its caches cold |
 //! | `during_scans`, `during_folds` | p99 ≤ 2 × idle | the same: scans, folds and the death of views are workers' |
 //! | `during_checkpoints` | p99 ≤ 2 × idle | a checkpoint takes pointers to pages of its owner; a worker encodes and hashes 45 MB, 30-60 ms, and the store's thread writes what is new, in scattered changes nearly all: 200 MB/s, beside which the sync of a call's record waits for the disk |
 //! | `during_prune` | p99 ≤ 2 × idle | a batch of 96 holds the owner for 110-180 µs, and after each third it rests for a millisecond: one call in four waits for the rest of a batch |

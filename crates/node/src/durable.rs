@@ -117,7 +117,13 @@ impl DurableStore {
             }
             records.run()
         })?;
-        start("checkpoint-writer", told, || checkpoints.run())?;
+        start("checkpoint-writer", told, || {
+            // Nobody's call waits for it.
+            if let Err(error) = guildhall_threads::patient() {
+                tracing::debug!(%error, "the writer of checkpoints keeps the slices of who opened the store");
+            }
+            checkpoints.run()
+        })?;
         Ok((durable, report))
     }
 
