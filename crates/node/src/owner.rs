@@ -49,7 +49,7 @@ use calls::Calls;
 pub(crate) use falling_asleep::Bedtime;
 pub use falling_asleep::SleepError;
 pub(crate) use parked::Parked;
-use rest::Rest;
+use rest::{BATCHES, Rest};
 use storing::Checkpoints;
 
 /// What every owner of a node shares.
@@ -210,7 +210,8 @@ impl Owner {
 
     /// Whether the guild carries on with what it has spread over turns: while it takes inputs, and few turns wait for the store.
     fn has_work(&self) -> bool {
-        self.guild.has_work() && self.inputs_wanted() > 0 && self.gate.len() < WORK_UNSETTLED_MAX
+        let unsettled_max = WORK_UNSETTLED_MAX.min(self.around.turn.unsettled_max.div_ceil(2));
+        self.guild.has_work() && self.inputs_wanted() > 0 && self.gate.len() < unsettled_max
     }
 
     fn turn(&mut self, taken: &mut Taken<Posted, Control>) {
@@ -234,8 +235,9 @@ impl Owner {
         if self.has_work() && self.rest.is_over() {
             let released = self.guild.forsaken_released();
             self.guild.proceed(self.around.clock.now(), &mut self.effects);
-            self.around.counters.add(Counter::SessionsForsaken, self.guild.forsaken_released() - released);
-            self.rest.note_batch();
+            let forsaken = self.guild.forsaken_released() - released;
+            self.around.counters.add(Counter::SessionsForsaken, forsaken);
+            self.rest.note(if forsaken > 0 { BATCHES } else { 1 });
         }
         self.admit();
         // A store in memory has settled the turn by now; another sends word through the mailbox.
@@ -559,8 +561,8 @@ impl Owner {
     }
 }
 
-/// Turns that wait for the store, at which batches of whole-guild changes pause: a call that comes meanwhile has few of them
-/// ahead. Fewer would leave the store idle between two batches.
+/// Turns that wait for the store, at which batches of whole-guild changes pause, or half of those there may be: a call that comes meanwhile has no
+/// more ahead. Fewer would leave the store idle between two batches.
 const WORK_UNSETTLED_MAX: usize = 12;
 /// How often an owner looks for room at the store that has an operation to carry on and none for it.
 const ROOM_PAUSE: Duration = Duration::from_millis(100);

@@ -29,10 +29,10 @@ impl Rest {
         self.called = Some(Instant::now());
     }
 
-    /// Notes that a batch was done: after some of them the next one waits, if somebody has called of late.
-    pub(super) fn note_batch(&mut self) {
+    /// Notes that so many batches, or work like theirs, were done: after some of them the next one waits, if somebody has called of late.
+    pub(super) fn note(&mut self, batches: u32) {
         self.until = None;
-        self.batches += 1;
+        self.batches += batches;
         if self.batches < BATCHES {
             return;
         }
@@ -51,9 +51,9 @@ impl Rest {
     }
 }
 
-/// Batches between two rests.
-const BATCHES: u32 = 3;
-/// The batches take a third of it; 100,000 members are pruned in half a second. The timers of the runtime do not tell shorter times apart.
+/// Batches between two rests; sessions for which nobody speaks any more are released as many at a time as take that long.
+pub(super) const BATCHES: u32 = 3;
+/// The batches take a third to half of it; 100,000 members are pruned in half a second. The timers of the runtime do not tell shorter times apart.
 const REST: Duration = Duration::from_millis(1);
 /// Who calls more rarely meets a batch that is under way, and no more.
 const OF_LATE: Duration = Duration::from_millis(10);

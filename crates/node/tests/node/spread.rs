@@ -94,7 +94,8 @@ async fn each_third_batch_is_followed_by_a_millisecond_of_rest_if_somebody_calls
         calls += 1;
         sleep(Duration::from_millis(1)).await;
     }
-    assert!(begin.elapsed() >= Duration::from_millis(8), "{:?} for thirty batches, {calls} calls", begin.elapsed());
+    let took = begin.elapsed();
+    assert!((8..=16).contains(&took.as_millis()), "{took:?} for thirty batches, {calls} calls");
 }
 
 #[tokio::test]

@@ -259,7 +259,8 @@ impl Owner {
             self.take(posted);
             inputs += 1;
         }
-        let may_work = self.wants_inputs() && self.gate.len() < WORK_UNSETTLED_MAX && !self.is_leaving();
+        let unsettled_max = WORK_UNSETTLED_MAX.min(self.config.unsettled_max.div_ceil(2));
+        let may_work = self.wants_inputs() && self.gate.len() < unsettled_max && !self.is_leaving();
         if self.guild.has_work() && may_work {
             let before = self.effects.len();
             self.guild.proceed(self.clock, &mut self.effects);
@@ -534,7 +535,7 @@ const UNFOLDED_FOLDS: usize = 4;
 const UNFOLDED_SHARE: usize = 16;
 /// What a batch of a whole-guild change may add to them.
 const BATCH_MEMBERS: usize = 96;
-/// Turns that wait for the store, at which batches of whole-guild changes pause.
+/// Turns that wait for the store, at which batches of whole-guild changes pause, or half of those there may be.
 const WORK_UNSETTLED_MAX: usize = 12;
 /// How often an owner looks for room that has something to carry on and none for it.
 const ROOM_PAUSE: Micros = Micros::millis(100);

@@ -596,7 +596,7 @@ pub(crate) const WHOLE: Kind = Kind::new(3).expect("it is not 0");
 /// Records of the log: what stands for a manifest that could not be read when it was to be written again, with its bytes as they were.
 pub(crate) const LOST_CHECKPOINT: Kind = Kind::new(4).expect("it is not 0");
 /// Bytes that are written before they are synced. The sync of a record that somebody waits for stands behind them at the disk: half as many spared
-/// it nothing that could be measured, and took a checkpoint twice as long.
+/// it nothing that could be measured, and took a checkpoint twice as long. What is written again to make room goes in such steps too.
 const GROUP_BYTES: usize = 512 * 1024;
 /// Checkpoints that one group writes again at most.
 const COMPACTED_GUILDS: usize = 256;
