@@ -79,6 +79,13 @@ fn a_crate_without_the_shared_lints_is_found() {
 }
 
 #[test]
+fn a_crate_that_repeats_the_shared_lints_may_lack_that_of_unsafe_alone() {
+    let workspace = "[workspace.lints.rust]\nunsafe_code = \"forbid\"\none = 1\n\n[workspace.lints.clippy]\ntwo = 2\n\n[profile]\nthree = 3\n";
+    assert!(repeats_lints("[lints.rust]\nunsafe_code = \"deny\"\none = 1\n[lints.clippy]\ntwo = 2\n", workspace));
+    assert!(!repeats_lints("[lints.rust]\none = 1\n", workspace));
+}
+
+#[test]
 fn a_pure_crate_without_its_bans_is_found() {
     let mut ring = pure("ring");
     ring.bans = BANS[1..].join("\n");
@@ -129,7 +136,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 /// The one crate that may have `unsafe`, and so repeats the other shared lints.
-const UNSAFE: &str = "threads";
+const UNSAFE: &str = "guildhall-threads";
 
 /// These look at everything from outside.
 const FREE: &[&str] = &["tests", "benches"];
@@ -187,7 +194,7 @@ fn violations(packages: &[Package]) -> Vec<String> {
 fn arrows(package: &Package) -> Vec<String> {
     let name = &package.name;
     let mut broken = Vec::new();
-    if !package.has_shared_lints && name != UNSAFE {
+    if !package.has_shared_lints {
         broken.push(format!("{name} lacks `[lints] workspace = true`"));
     }
     if FREE.contains(&name.as_str()) {
@@ -281,10 +288,22 @@ fn package(package: &cargo_metadata::Package) -> Package {
     Package {
         name: package.name.strip_prefix(PREFIX).unwrap_or(&package.name).to_owned(),
         dependencies: dependencies.collect(),
-        has_shared_lints: has_shared_lints(&read(manifest)),
+        has_shared_lints: if package.name == UNSAFE {
+            repeats_lints(&read(manifest), &read(Path::new(WORKSPACE)))
+        } else {
+            has_shared_lints(&read(manifest))
+        },
         bans: fs::read_to_string(folder.join("clippy.toml")).unwrap_or_default(),
         naming_bincode: naming_bincode(folder, &folder.join("src")),
     }
+}
+
+/// Whether a manifest has each of the workspace's lints, but for that of `unsafe`.
+fn repeats_lints(manifest: &str, workspace: &str) -> bool {
+    let tables = workspace.split("\n[").filter(|table| table.starts_with("workspace.lints"));
+    let mut lints = tables.flat_map(|table| table.lines().skip(1)).filter(|line| !line.is_empty());
+    let own: Vec<&str> = manifest.lines().collect();
+    lints.all(|lint| lint.starts_with("unsafe_code") || own.contains(&lint))
 }
 
 fn has_shared_lints(manifest: &str) -> bool {
@@ -314,5 +333,7 @@ fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
+/// The workspace's manifest.
+const WORKSPACE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml");
 /// How the names of all packages of the workspace begin.
 const PREFIX: &str = "guildhall-";
