@@ -162,11 +162,12 @@ async fn an_answer_that_nobody_takes_any_more_dies_on_a_worker() {
         count.fetch_add(1, Ordering::SeqCst);
         true
     }));
-    assert!(poll_once(&mut filter).await.is_pending());
+    // Its first chunk may be there already.
+    let begun = poll_once(&mut filter).await;
     // The only worker has done what was before this.
     assert_eq!(soon(world.everybody(other)).await.unwrap().len(), 3);
     assert!(asked.load(Ordering::SeqCst) > 0);
-    drop(filter);
+    drop((begun, filter));
     until(|| Arc::strong_count(&asked) == 1).await;
     assert!(told.recv().unwrap().starts_with("offload-"));
 }
