@@ -36,7 +36,6 @@ use crate::args::LoadArgs;
 use crate::bars;
 use crate::checks::{Verdict, peak_memory_bytes};
 use crate::pki;
-use crate::runtime::runtime;
 use crate::trial::checks::Checks;
 use crate::trial::findings::Findings;
 use crate::trial::latency::{Kind, Latencies};
@@ -80,7 +79,9 @@ struct Worked {
 /// # Errors
 /// [`InputError`](crate::input::InputError) and [`LoadError`] if it cannot be as it is asked to be; anything else is a failure of the load or the node.
 pub(crate) fn load(args: &LoadArgs) -> anyhow::Result<Report> {
-    runtime().context("the runtime does not start")?.block_on(Box::pin(run(args)))
+    // No prompt threads: those of the node beside it are to go first.
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.context("the runtime does not start")?.block_on(Box::pin(run(args)))
 }
 
 async fn run(args: &LoadArgs) -> anyhow::Result<Report> {
