@@ -22,7 +22,7 @@ pub(crate) struct Cuts {
 impl Cuts {
     /// Adds one that may come back until then. If nobody waits for the end of their times, with it comes what ends when none is left.
     pub(crate) fn enter(&mut self, session: SessionId, until: Instant) -> Option<oneshot::Receiver<Infallible>> {
-        self.remove(session);
+        debug_assert!(!self.until.contains_key(&session), "who is cut again has come back between");
         self.until.insert(session, until);
         self.in_order.insert((until, session));
         if self.any.as_ref().is_some_and(|any| !any.is_closed()) {
@@ -35,7 +35,9 @@ impl Cuts {
 
     /// One of them has come back, or is gone.
     pub(crate) fn leave(&mut self, session: SessionId) {
-        self.remove(session);
+        if let Some(until) = self.until.remove(&session) {
+            self.in_order.remove(&(until, session));
+        }
         if self.in_order.is_empty() {
             self.any = None;
         }
@@ -44,11 +46,5 @@ impl Cuts {
     /// The one whose time is over first, and when that is.
     pub(crate) fn first(&self) -> Option<(Instant, SessionId)> {
         self.in_order.first().copied()
-    }
-
-    fn remove(&mut self, session: SessionId) {
-        if let Some(until) = self.until.remove(&session) {
-            self.in_order.remove(&(until, session));
-        }
     }
 }

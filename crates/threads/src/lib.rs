@@ -7,7 +7,8 @@
 //! than its share. That is what threads that answer should ask for ([`prompt`]). Threads inherit slices, so workers ask for the usual ones.
 //!
 //! Measured by the scheduler's trace on two cores, while 20,000 changes a second were folded on workers: within 4.5 s the threads of the
-//! runtime waited behind workers, each time for half a millisecond and more, for 28-79 ms in all, and for 0-9 ms once they were prompt.
+//! runtime waited behind workers, each time for half a millisecond and more, for 79, 47 and 28 ms in all, and for 9, 0 and 48 ms where they were prompt, in
+//! turns; in the last one the machine's host took much, which the trace shows as a wait too.
 //!
 //! This is the one crate with `unsafe`: no well-kept library makes the call that sets a slice.
 
