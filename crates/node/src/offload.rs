@@ -317,8 +317,10 @@ impl OrderPlace {
     }
 
     fn order(self, of: &Readable) {
-        let Ok((mut view, _)) = of.view() else {
-            return;
+        let mut view = match of.view() {
+            Ok((view, _)) if view.wants_nick_order() => view,
+            // Ordered since it was searched, or retired.
+            Ok(_) | Err(_) => return,
         };
         view.order_nicks();
         self.0.counters.bump(Counter::NicksOrdered);
