@@ -8,6 +8,7 @@
 //! - after a write or a sync failed for another reason than room, nothing is written at all.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use crate::error::is_full;
@@ -33,6 +34,9 @@ pub struct LogConfig {
 }
 
 impl LogConfig {
+    /// Lengths that a segment may have; another is taken for the nearest of these.
+    pub const SEGMENT_BYTES: RangeInclusive<u64> = 4 * 1024..=1024 * 1024 * 1024;
+
     /// The longest batch that a segment takes: all payloads, each rounded up to 8 bytes, and 48 bytes a record.
     pub fn batch_bytes_max(&self) -> u64 {
         self.checked().segment_bytes - HEADER_BYTES - RESERVE_BYTES
@@ -44,7 +48,9 @@ impl LogConfig {
     }
 
     pub(crate) fn checked(self) -> Self {
-        Self { segment_bytes: self.segment_bytes.clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX) / 8 * 8 }
+        Self {
+            segment_bytes: self.segment_bytes.clamp(*Self::SEGMENT_BYTES.start(), *Self::SEGMENT_BYTES.end()) / 8 * 8,
+        }
     }
 }
 
@@ -531,9 +537,7 @@ fn unless_full<T: Default>(error: LogError) -> Result<T, LogError> {
 
 /// What records leave free at the end of each segment: for a mark, and for some truncations when the disk is full, which free it.
 const RESERVE_BYTES: u64 = 1024;
-const SEGMENT_BYTES_MIN: u64 = 4 * 1024;
-const SEGMENT_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 
-const _: () = assert!(SEGMENT_BYTES_MIN >= 2 * (HEADER_BYTES + RESERVE_BYTES));
+const _: () = assert!(*LogConfig::SEGMENT_BYTES.start() >= 2 * (HEADER_BYTES + RESERVE_BYTES));
 const _: () = assert!(RESERVE_BYTES >= 3 * HEAD_BYTES + 8);
-const _: () = assert!(SEGMENT_BYTES_MAX <= u32::MAX as u64);
+const _: () = assert!(*LogConfig::SEGMENT_BYTES.end() <= u32::MAX as u64);

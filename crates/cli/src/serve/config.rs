@@ -4,8 +4,10 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
+use guildhall_log::LogConfig;
 use guildhall_node::{NodeConfig, ServeConfig};
 use guildhall_proto::{Instance, NodeId};
 use guildhall_store::EmbeddedConfig;
@@ -203,6 +205,9 @@ impl Written {
         signing.check().map_err(of("keys"))?;
         let mut embedded = EmbeddedConfig::default();
         store.apply(&mut embedded).map_err(of("store"))?;
+        if !SEGMENT_BYTES.contains(&embedded.segment_bytes) {
+            return Err(format!("[store] segment_bytes must be {SEGMENT_BYTES:?}"));
+        }
         let mut transport = TransportConfig::default();
         links.apply(&mut transport).map_err(of("links"))?;
         transport.check().map_err(|error| format!("[links] {error}"))?;
@@ -226,7 +231,9 @@ const fn anywhere_here() -> SocketAddr {
 
 const PORT: u16 = 7_700;
 /// What the columns of a page rely on.
-const PAGE_MEMBERS: std::ops::RangeInclusive<usize> = 2..=65_535;
+const PAGE_MEMBERS: RangeInclusive<usize> = 2..=65_535;
+/// From where the largest batch fits, 11 MB of members that use every limit, to what a log takes.
+const SEGMENT_BYTES: RangeInclusive<u64> = 12 * 1024 * 1024..=*LogConfig::SEGMENT_BYTES.end();
 
 #[cfg(test)]
 mod tests {
@@ -300,6 +307,8 @@ mod tests {
             ("links", "keep_alive_ms", 14_000, "[links] keep_alive must be"),
             ("turn", "inputs_max", 0, "[turn] inputs_max must not be 0"),
             ("members", "page_members", 1, "[members] page_members must be"),
+            ("store", "segment_bytes", 12 * 1024 * 1024 - 1, "[store] segment_bytes must be 12582912..=1073741824"),
+            ("store", "segment_bytes", (1024 * 1024 * 1024) + 1, "[store] segment_bytes must be 12582912..=1073741824"),
             ("workers", "threads", 1_025, "[workers] threads is more"),
             ("keys", "sign_for_s", 86_999, "[keys] sign_for_s must be 0, or 87000 at least"),
         ] {
