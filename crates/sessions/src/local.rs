@@ -194,10 +194,11 @@ impl<G: Guilds> LocalRelay<G> {
     }
 
     async fn run(self: Arc<Self>, mut listening: G::Listening, mut place: Place) {
+        let mut closing = Closing { relay: Arc::clone(&self), listed: false };
         let mut pace = Pace::default();
-        let (mut listed, mut failed) = (false, false);
+        let mut failed = false;
         while !self.is_closed() {
-            let next = self.listen(listening.as_ref(), &mut place, &mut listed).await;
+            let next = self.listen(listening.as_ref(), &mut place, &mut closing.listed).await;
             let opening = match next {
                 Next::Listen => continue,
                 // Somebody may have closed it while it waited.
@@ -221,10 +222,6 @@ impl<G: Guilds> LocalRelay<G> {
                 }
                 Err(Over::Stopping) => break,
             }
-        }
-        self.close();
-        if listed {
-            self.guilds.rings().leave();
         }
     }
 
@@ -420,6 +417,22 @@ impl<G: Guilds> LocalRelay<G> {
             tracing::error!(guild = %self.guild, %stale, "the relay is ahead of its guild");
         }
         self.wake(core);
+    }
+}
+
+/// Closes the relay when its task ends, in whatever way: if it panics too nobody waits for what will not come.
+struct Closing<G: Guilds> {
+    relay: Arc<LocalRelay<G>>,
+    /// Whether the relay is in the list of those that lease.
+    listed: bool,
+}
+
+impl<G: Guilds> Drop for Closing<G> {
+    fn drop(&mut self) {
+        self.relay.close();
+        if self.listed {
+            self.relay.guilds.rings().leave();
+        }
     }
 }
 

@@ -44,6 +44,8 @@ pub(crate) struct Owner {
     pub(crate) denies: bool,
     /// By how many events what is answered about sessions is ahead of the feed.
     pub(crate) ahead: u64,
+    /// Whether whoever looks panics.
+    pub(crate) panics: bool,
     /// Looks from now on that fail.
     pub(crate) failing: usize,
     /// Requests of sessions from now on that fail.
@@ -82,6 +84,7 @@ impl Scripted {
             rights,
             asked: Vec::new(),
             denies: false,
+            panics: false,
             ahead: 0,
             failing: 0,
             failing_sessions: 0,
@@ -206,6 +209,7 @@ impl Guilds for Scripted {
         self.0.owner.lock().asked.push(users);
         self.0.looks.acquire().await.unwrap().forget();
         let mut owner = self.0.owner.lock();
+        assert!(!owner.panics, "as the test says");
         if owner.denies {
             return Err(CallError::Denied { reason: String::from("as the test says") });
         }

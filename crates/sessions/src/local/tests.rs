@@ -260,3 +260,18 @@ async fn a_relay_that_may_not_listen_any_more_ends_and_who_comes_is_told_why() {
     let denied = CallError::Denied { reason: String::from("as the test says") };
     assert_eq!(refused, crate::AttachError::Call(denied));
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_sessions_of_a_relay_that_panics_see_their_end_and_who_comes_gets_another() {
+    let guilds = Scripted::new();
+    let backend = guilds.backend();
+    let mut session = backend.attach(GuildId::MIN, attach_of(1)).await.unwrap();
+    guilds.0.owner.lock().panics = true;
+    guilds.next_owner();
+    let ended = tokio::time::timeout(Duration::from_secs(60), session.next()).await;
+    assert!(matches!(ended, Ok(None)), "it waits for a task that is gone");
+    guilds.0.owner.lock().panics = false;
+    let mut other = backend.attach(GuildId::MIN, attach_of(2)).await.unwrap();
+    guilds.rename(1);
+    assert!(matches!(other.next().await, Some(Delivery::Event(_))));
+}
