@@ -4,7 +4,7 @@
 //!
 //! | Row | Estimate | From |
 //! |---|---|---|
-//! | `publish 300 B` | 400-600 ns | encoding and hashing the body 100 ns, rights of the actor 50 ns, one outcome kept 50 ns, one event of about 250 bytes allocated and dropped 100 ns, view 100 ns, gate and ring 80 ns |
+//! | `publish 300 B` | 300-500 ns | rights of the actor 50 ns, one outcome kept 50 ns, one event of about 250 bytes allocated and dropped 100 ns, view 100 ns, gate and ring 80 ns |
 //! | `member change` | 1.0-1.6 µs | the same without payload, one record, and a put (see `members`) with the read of what was before |
 //!
 //! | `prune 96`, `import 96` | 110-180 µs | one batch: for each member two lookups 300 ns and a removal 800 ns, or a line checked 200 ns and a put 900 ns; one event, one record |

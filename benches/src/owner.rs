@@ -45,7 +45,7 @@ impl Owner {
                 break;
             }
             self.guild.look_ahead(chunk.iter().filter_map(|input| match input {
-                Input::Command(call) => Some((call.actor, &call.command)),
+                Input::Command(call) => Some((call.operation.actor(), call.operation.command())),
                 Input::Session(_)
                 | Input::SponsorGone(_)
                 | Input::Typing(_)

@@ -2,7 +2,7 @@
 //!
 //! Everything follows from a seed, so that two runs measure the same guild.
 
-use guildhall_guild::{Call, CallId, Effect, Guild, GuildConfig, Input};
+use guildhall_guild::{Call, CallId, Effect, Guild, GuildConfig, Input, Operation};
 use guildhall_members::{Members, MembersConfig, View};
 use guildhall_permissions::Rights;
 use guildhall_proto::{
@@ -232,7 +232,8 @@ impl Operations {
         self.counter += 1;
         let client = ClientId::new(1).expect("1 is an id");
         let op = OpId { client, counter: self.counter, issued_at: NOW };
-        Call { id: CallId(self.counter), op, actor: Actor::System, command }
+        let operation = Operation::new(op, Actor::System, command).expect("no command here is so large");
+        Call { id: CallId(self.counter), operation }
     }
 
     /// Runs a command that must be accepted, the folds and searches that it asks for, and all its batches.

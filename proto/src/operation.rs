@@ -1,5 +1,7 @@
 //! The name of one operation, by which a retry is known for what it is.
 
+use std::cell::RefCell;
+
 use crate::codec::{self, CodecError, Decode, Encode};
 use crate::{ClientId, Millis};
 
@@ -24,13 +26,24 @@ pub struct OpId {
 pub struct BodyHash(pub u64);
 
 impl BodyHash {
-    /// Fingerprints `body`, using `buffer` for its encoding.
+    /// Fingerprints `body`. O(bytes): some 100 ns for a message.
     ///
     /// # Errors
     /// [`CodecError`] if the body is larger than anything that may be encoded.
-    pub fn of<T: Encode>(body: &T, buffer: &mut Vec<u8>) -> Result<Self, CodecError> {
-        buffer.clear();
-        codec::encode_into(body, buffer)?;
-        Ok(Self(xxhash_rust::xxh3::xxh3_64(buffer)))
+    pub fn of<T: Encode>(body: &T) -> Result<Self, CodecError> {
+        thread_local! {
+            static ENCODED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+        }
+        ENCODED.with_borrow_mut(|buffer| {
+            buffer.clear();
+            let encoded = codec::encode_into(body, buffer);
+            let fingerprint = xxhash_rust::xxh3::xxh3_64(buffer);
+            buffer.truncate(BUFFER_BYTES_KEPT);
+            buffer.shrink_to(BUFFER_BYTES_KEPT);
+            encoded.map(|()| Self(fingerprint))
+        })
     }
 }
+
+/// What a thread's buffer keeps between bodies: a large one does not hold its size for ever.
+const BUFFER_BYTES_KEPT: usize = 4 * 1024;

@@ -9,7 +9,7 @@ use std::mem::take;
 use std::sync::Arc;
 
 use guildhall_guild::{
-    Answer, Attached, Call, CallId, Effect, Gate, Guild, GuildConfig, Input, Reply, ScanJob, SessionCall,
+    Answer, Attached, Call, CallId, Effect, Gate, Guild, GuildConfig, Input, Operation, Reply, ScanJob, SessionCall,
     SessionRequest, Tell, TurnId, TypingCall,
 };
 use guildhall_members::{FoldJob, View};
@@ -212,7 +212,8 @@ impl Owner {
         };
         self.keep_up(seen);
         let (op, actor, command, first) = self.answered[at].clone();
-        let answer = self.handle(|id| Input::Command(Call { id, op, actor, command }));
+        let operation = Operation::new(op, actor, command).unwrap();
+        let answer = self.handle(|id| Input::Command(Call { id, operation }));
         assert_eq!((answer, self.events.len() as u64), (first, self.model.seq));
         seen.retries += 1;
     }
@@ -406,7 +407,8 @@ impl Owner {
 
     fn call(&mut self, actor: Actor, command: Command) -> Answer {
         let op = self.next_op();
-        let answer = self.handle(|id| Input::Command(Call { id, op, actor, command: command.clone() }));
+        let operation = Operation::new(op, actor, command.clone()).unwrap();
+        let answer = self.handle(|id| Input::Command(Call { id, operation }));
         self.answered.push((op, actor, command, answer.clone()));
         answer
     }

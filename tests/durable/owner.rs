@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::mem::{replace, take};
 use std::sync::{Arc, Mutex};
 
-use guildhall_guild::{Call, Checkpoint, Effect, Gate, Guild, Input, ScanJob, TurnId};
+use guildhall_guild::{Call, Checkpoint, Effect, Gate, Guild, Input, Operation, ScanJob, TurnId};
 use guildhall_members::FoldJob;
 use guildhall_proto::{Actor, Epoch, GuildId, Millis, Position};
 use guildhall_store::{Batch, Store, StoreError, StoredCheckpoint};
@@ -62,7 +62,8 @@ impl Owner {
         let id = ledger.call(nth);
         let (op, command) = (ledger.ops[nth].id, ledger.ops[nth].command.as_ref().clone());
         let before = self.effects.len();
-        self.guild.handle(now, Input::Command(Call { id, op, actor: Actor::System, command }), &mut self.effects);
+        let operation = Operation::new(op, Actor::System, command).unwrap();
+        self.guild.handle(now, Input::Command(Call { id, operation }), &mut self.effects);
         ledger.note_call(now, id, &self.effects[before..], seen);
     }
 

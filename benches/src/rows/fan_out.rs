@@ -4,7 +4,7 @@
 //!
 //! | Row | Estimate | From |
 //! |---|---|---|
-//! | `publish_10k`, `_100k`, `_1m` | 0.7-1 µs | `publish 300 B` of `micro/guild.rs` 400-600 ns, the mailbox's lock and an answer 200 ns, a wake-up of the relay's task a turn of 64 |
+//! | `publish_10k`, `_100k`, `_1m` | 0.7-1 µs | `publish 300 B` of `micro/guild.rs` 300-500 ns, the mailbox's lock and an answer 200 ns, a wake-up of the relay's task a turn of 64 |
 //! | `publish_10k_cohorts` | the same as `publish_10k` | a cohort is a bit of an audience, which the relay makes, not the owner |
 //! | `publish_100_relays`, `publish_1000_channels` | the same, and 100 × 20 ns to wake relays, a turn | a relay is woken once until it has read |
 //! | `deliver_10k` | 20-30 M/s | a wake-up, a lock of its door and the load of the ring (100-200 ns), a task scheduled (100 ns) for each session and all events of a burst; a bit test and a reference count for each |

@@ -5,7 +5,6 @@
 //! - `clock` never falls;
 //! - `folding` holds what the fold under way began with, and only then.
 
-use std::mem::take;
 use std::sync::Arc;
 
 use guildhall_members::{Base, Digest, MemberRef, Members, MembersConfig, View};
@@ -19,7 +18,7 @@ use guildhall_proto::{
 use crate::decide::{Change, Decision, Scene, create_guild};
 use crate::effect::{Answer, Effect, Tell};
 use crate::forsaken::Forsaken;
-use crate::input::{Call, Input, SessionCall, TypingCall};
+use crate::input::{Call, Input, Operation, SessionCall, TypingCall};
 use crate::operations::{Operations, Seen};
 use crate::saving::{CheckpointConfig, Folding, changes_of};
 use crate::sessions::{Sessions, Word};
@@ -55,8 +54,6 @@ pub struct Guild {
     pub(crate) folding: Option<Box<Folding>>,
     /// Roles deleted up to here may have been cleaned out of records.
     pub(crate) cleaned: Seq,
-    /// Reused for fingerprints.
-    buffer: Vec<u8>,
 }
 
 /// How a guild is kept.
@@ -124,7 +121,6 @@ impl Guild {
             has_room: true,
             folding: None,
             cleaned: Seq::default(),
-            buffer: Vec::new(),
         }
     }
 
@@ -270,11 +266,10 @@ impl Guild {
         !self.has_room && self.works.is_ready()
     }
 
-    /// Frees what is kept for the next command alone, and forgets outcomes that have expired: for a guild that is idle.
+    /// Forgets outcomes that have expired, and frees what is kept for the next change alone: for a guild that is idle.
     /// O(clients), and O(members) at the next fold of a small guild.
     pub fn tidy(&mut self, now: Millis) {
         self.clock = self.clock.max(now);
-        self.buffer = Vec::new();
         self.operations.tidy(self.clock);
         self.members.tidy();
     }
@@ -330,12 +325,7 @@ impl Guild {
     }
 
     fn perform(&mut self, call: Call, effects: &mut Vec<Effect>) -> Result<Performed, CommandError> {
-        let Call { id, op, actor, command } = call;
-        let mut buffer = take(&mut self.buffer);
-        let body = BodyHash::of(&(actor, &command), &mut buffer);
-        buffer.shrink_to(BUFFER_BYTES_KEPT);
-        self.buffer = buffer;
-        let body = body.map_err(|_| CommandError::TooLarge)?;
+        let Call { id, operation: Operation { op, actor, command, body } } = call;
         let so_far = match self.operations.look_up(self.clock, op, body)? {
             Seen::Answered(answer) => return answer.map(Performed::Now),
             Seen::Unfinished(_) if self.works.join(op, id)? => return Ok(Performed::Later),
@@ -536,9 +526,6 @@ enum Performed {
     /// It has with the last batch of its operation.
     Later,
 }
-
-/// What the fingerprint's buffer keeps between commands: a large command does not hold its size for ever.
-const BUFFER_BYTES_KEPT: usize = 4 * 1024;
 
 #[cfg(test)]
 mod tests;

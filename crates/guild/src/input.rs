@@ -1,7 +1,9 @@
 //! All that a guild may be told.
 
 use guildhall_members::Folded;
-use guildhall_proto::{Actor, ChannelId, Command, OpId, SessionId, SessionRequest, Sponsor, UserId};
+use guildhall_proto::{
+    Actor, BodyHash, ChannelId, Command, CommandError, OpId, SessionId, SessionRequest, Sponsor, UserId,
+};
 
 use crate::scan::Scanned;
 
@@ -26,17 +28,44 @@ pub enum Input {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CallId(pub u64);
 
-/// A command with all that decides about it.
+/// A command to be answered.
 #[derive(Debug, Clone)]
 pub struct Call {
     /// Whom to answer.
     pub id: CallId,
-    /// The operation's name, the same in a retry.
-    pub op: OpId,
+    /// What is to be done.
+    pub operation: Operation,
+}
+
+/// A command with all that decides about it, and the fingerprint by which its retry is known. Whoever asks for it makes that: it takes
+/// as long as the command, and all others wait for the guild.
+#[derive(Debug, Clone)]
+pub struct Operation {
+    pub(crate) op: OpId,
+    pub(crate) actor: Actor,
+    pub(crate) command: Command,
+    pub(crate) body: BodyHash,
+}
+
+impl Operation {
+    /// The operation of that name, the same in a retry, on behalf of `actor`. O(bytes of the command).
+    ///
+    /// # Errors
+    /// [`CommandError::TooLarge`].
+    pub fn new(op: OpId, actor: Actor, command: Command) -> Result<Self, CommandError> {
+        let body = BodyHash::of(&(actor, &command)).map_err(|_| CommandError::TooLarge)?;
+        Ok(Self { op, actor, command, body })
+    }
+
     /// On whose behalf.
-    pub actor: Actor,
+    pub const fn actor(&self) -> Actor {
+        self.actor
+    }
+
     /// What to do.
-    pub command: Command,
+    pub const fn command(&self) -> &Command {
+        &self.command
+    }
 }
 
 /// That a member types in a channel: told to those who may hear it, neither stored nor numbered, so that it needs no operation id.

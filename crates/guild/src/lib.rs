@@ -18,7 +18,7 @@
 //! records takes the second half of that way: [`Guild::replay`].
 //!
 //! ```
-//! use guildhall_guild::{Answer, Call, CallId, Effect, Guild, GuildConfig, Input, Reply};
+//! use guildhall_guild::{Answer, Call, CallId, Effect, Guild, GuildConfig, Input, Operation, Reply};
 //! use guildhall_proto::{
 //!     Actor, ClientId, Command, Epoch, GuildId, MemberFlags, Millis, Name, NewMember, Nick, OpId, Permissions, UserId,
 //! };
@@ -26,12 +26,9 @@
 //! let mut guild = Guild::new(GuildConfig::default(), GuildId::new(1)?, Epoch(1));
 //! let now = Millis(1_700_000_000_000);
 //! let ada = NewMember { user: UserId::new(7)?, nick: Nick::parse("Ada")?, roles: vec![], flags: MemberFlags::NONE };
-//! let call = Call {
-//!     id: CallId(1),
-//!     op: OpId { client: ClientId::new(1)?, counter: 1, issued_at: now },
-//!     actor: Actor::System,
-//!     command: Command::CreateGuild { name: Name::parse("Ada's")?, everyone: Permissions::VIEW_CHANNEL, owner: ada },
-//! };
+//! let op = OpId { client: ClientId::new(1)?, counter: 1, issued_at: now };
+//! let create = Command::CreateGuild { name: Name::parse("Ada's")?, everyone: Permissions::VIEW_CHANNEL, owner: ada };
+//! let call = Call { id: CallId(1), operation: Operation::new(op, Actor::System, create)? };
 //!
 //! let mut effects = Vec::new();
 //! guild.handle(now, Input::Command(call), &mut effects);
@@ -65,7 +62,7 @@ pub use effect::{Answer, Effect, Tell};
 pub use gate::{Admitted, Gate, Outcomes, TurnId};
 pub use guild::{Guild, GuildConfig, Purpose, RecoverError};
 pub use guildhall_proto::{Attached, Reply, SessionRequest};
-pub use input::{Call, CallId, Input, SessionCall, SponsorGone, TypingCall};
+pub use input::{Call, CallId, Input, Operation, SessionCall, SponsorGone, TypingCall};
 pub use saving::CheckpointConfig;
 pub use scan::{ScanJob, Scanned};
 pub use snapshot::{Checkpoint, StructureSeed};

@@ -4,11 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use arc_swap::ArcSwapOption;
-use guildhall_guild::{Reply, Scanned, SessionRequest, TurnId};
+use guildhall_guild::{Operation, Reply, Scanned, SessionRequest, TurnId};
 use guildhall_members::{Folded, View};
 use guildhall_proto::{
-    Actor, CallError, ChannelId, Command, CommandError, Ephemeral, Epoch, Event, Grant, GuildId, OpId, SessionId,
-    Sponsor, Subject, UserId,
+    CallError, ChannelId, CommandError, Ephemeral, Epoch, Event, Grant, GuildId, SessionId, Sponsor, Subject, UserId,
 };
 use guildhall_ring::{LatestReader, Reader};
 use guildhall_sessions::{Feed, Holder};
@@ -73,7 +72,7 @@ pub(crate) enum NoReply {
 
 #[derive(Debug)]
 pub(crate) enum Request {
-    Command { op: OpId, actor: Actor, command: Command },
+    Command(Operation),
     Session { session: SessionId, sponsor: Sponsor, request: SessionRequest },
     SponsorGone { sponsor: Sponsor },
     Typing { user: UserId, channel: ChannelId },
@@ -269,8 +268,8 @@ impl Drop for Live {
 impl Request {
     fn class(&self) -> Class {
         match self {
-            Self::Command { command, .. } if command.is_durable() => Class::Durable,
-            Self::Command { .. } => Class::Message,
+            Self::Command(operation) if operation.command().is_durable() => Class::Durable,
+            Self::Command(_) => Class::Message,
             Self::Session { .. } | Self::SponsorGone { .. } => Class::Session,
             Self::Typing { .. } => Class::Ephemeral,
         }
@@ -278,7 +277,7 @@ impl Request {
 
     fn weight_bytes(&self) -> usize {
         match self {
-            Self::Command { command, .. } => command.weight_bytes(),
+            Self::Command(operation) => operation.command().weight_bytes(),
             Self::Session { .. } | Self::SponsorGone { .. } | Self::Typing { .. } => size_of::<Posted>(),
         }
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, Weak};
 
-use guildhall_guild::{Purpose, Reply, SessionRequest};
+use guildhall_guild::{Operation, Purpose, Reply, SessionRequest};
 use guildhall_proto::limits::TYPING_EVERY;
 use guildhall_proto::{
     Actor, CallError, ChannelId, Command, CommandError, Ephemeral, EphemeralKind, Grant, GuildId, Millis, NodeId, OpId,
@@ -137,8 +137,9 @@ impl Node {
             false if durable => Purpose::Change,
             false => Purpose::Use,
         };
+        let operation = call.operation()?;
         if creates {
-            self.shared.registry.rehearse_creation(guild, &call)?;
+            self.shared.registry.rehearse_creation(guild, &operation)?;
         }
         let mut lost = false;
         let mut tried = 0;
@@ -147,7 +148,7 @@ impl Node {
                 Ok(live) => live,
                 Err(error) => return Err(after(lost, error)),
             };
-            match live.post(call.clone().into(), self.counters()) {
+            match live.post(Request::Command(operation.clone()), self.counters()) {
                 Ok(None) => {}
                 Err(error) => return Err(after(lost, error)),
                 Ok(Some(answer)) => match answer.await {
@@ -166,10 +167,11 @@ impl Node {
     /// Nothing is retried, and a guild that sleeps is not woken, for that takes time: [`view`](Self::view) wakes it.
     ///
     /// # Errors
-    /// `Overloaded`, `Stopping`, or `Unavailable` if the guild is not awake. Nothing has happened then.
+    /// `Refused` if it is too large; `Overloaded`, `Stopping`, or `Unavailable` if the guild is not awake. Nothing has happened then.
     pub fn begin(&self, guild: GuildId, call: Call) -> Result<Pending, CallError> {
         let live = self.shared.registry.awake(guild).ok_or_else(|| self.not_loaded())?;
-        let answer = live.post(call.into(), self.counters())?.ok_or_else(|| self.not_loaded())?;
+        let request = Request::Command(call.operation()?);
+        let answer = live.post(request, self.counters())?.ok_or_else(|| self.not_loaded())?;
         Ok(Pending(answer))
     }
 
@@ -398,9 +400,11 @@ impl fmt::Debug for Node {
     }
 }
 
-impl From<Call> for Request {
-    fn from(Call { op, actor, command }: Call) -> Self {
-        Self::Command { op, actor, command }
+impl Call {
+    /// With its fingerprint, made here for its owner.
+    fn operation(self) -> Result<Operation, CallError> {
+        let Self { op, actor, command } = self;
+        Operation::new(op, actor, command).map_err(CallError::Refused)
     }
 }
 

@@ -284,7 +284,7 @@ impl Owner {
         let (mut waited, mut calls) = (Duration::ZERO, taken.items.len() as u64);
         let before = self.effects.len();
         self.guild.look_ahead(taken.items.iter().filter_map(|queued| match &queued.item.request {
-            Request::Command { actor, command, .. } => Some((*actor, command)),
+            Request::Command(operation) => Some((operation.actor(), operation.command())),
             Request::Session { .. } | Request::SponsorGone { .. } | Request::Typing { .. } => None,
         }));
         for queued in taken.items.drain(..) {
@@ -292,7 +292,7 @@ impl Owner {
             let Posted { request, reply } = queued.item;
             let id = self.calls.open(reply);
             let input = match request {
-                Request::Command { op, actor, command } => Input::Command(Call { id, op, actor, command }),
+                Request::Command(operation) => Input::Command(Call { id, operation }),
                 Request::Session { session, sponsor, request } => {
                     calls -= 1;
                     Input::Session(SessionCall { id, session, sponsor, request })

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use guildhall_guild::{Answer, Call, CallId, Checkpoint, Effect, Guild, Input};
+use guildhall_guild::{Answer, Call, CallId, Checkpoint, Effect, Guild, Input, Operation};
 use guildhall_proto::{Actor, Command, Epoch, Event, EventKind, GuildId, OpId, Record};
 
 use super::Owner;
@@ -66,7 +66,8 @@ impl Owner {
         let Some((op, actor, command, first)) = nth.checked_rem(stored.len()).map(|at| stored[at].clone()) else {
             return;
         };
-        let (call, mut effects) = (Call { id: CallId(0), op, actor, command }, Vec::new());
+        let operation = Operation::new(op, actor, command).unwrap();
+        let (call, mut effects) = (Call { id: CallId(0), operation }, Vec::new());
         guild.handle(self.now, Input::Command(call), &mut effects);
         for effect in effects {
             match effect {

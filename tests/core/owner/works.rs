@@ -1,6 +1,6 @@
 //! Whole-guild changes that begin in one turn and are carried out in a later one.
 
-use guildhall_guild::{Call, CallId, Effect, Input};
+use guildhall_guild::{Call, CallId, Effect, Input, Operation};
 use guildhall_proto::{Actor, Command, OpId, UserId};
 
 use super::{Made, Owner};
@@ -23,7 +23,8 @@ impl Owner {
         let op = self.next_op();
         let call = CallId(self.calls);
         let answered = self.turn.answers.len();
-        self.feed(Input::Command(Call { id: call, op, actor, command: command.clone() }));
+        let operation = Operation::new(op, actor, command.clone()).unwrap();
+        self.feed(Input::Command(Call { id: call, operation }));
         let answer = self.turn.answers.get(answered).map(|(_, answer)| answer.clone());
         assert_eq!(answer.as_ref().is_some_and(Result::is_err), is_refused, "{command:?} by {actor:?}: {answer:?}");
         if let Some(answer) = answer {

@@ -281,7 +281,8 @@ impl Run {
     fn call(&mut self, op: OpId, actor: Actor, command: Command) -> Option<Answer> {
         self.calls += 1;
         let (id, at) = (CallId(self.calls), self.guild.position());
-        let answer = self.handle(Input::Command(Call { id, op, actor, command: command.clone() }));
+        let operation = Operation::new(op, actor, command.clone()).unwrap();
+        let answer = self.handle(Input::Command(Call { id, operation }));
         if answer.is_none() {
             self.pending.push((id, (op, actor, command), at));
         }
@@ -383,7 +384,7 @@ impl Run {
     fn check_retries(&mut self, recovered: &mut Guild) {
         let now = self.now;
         for (op, actor, command, _) in self.accepted.clone() {
-            let body = BodyHash::of(&(actor, &command), &mut Vec::new()).unwrap();
+            let body = BodyHash::of(&(actor, &command)).unwrap();
             let answer = |guild: &mut Guild| match guild.operations.look_up(now, op, body) {
                 Ok(Seen::New | Seen::Unfinished(_)) => panic!("{op:?} would be applied again"),
                 Ok(Seen::Answered(answer)) => answer,

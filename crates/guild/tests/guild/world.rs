@@ -14,8 +14,8 @@
 use std::sync::Arc;
 
 use guildhall_guild::{
-    Answer, Call, CallId, Effect, Guild, GuildConfig, Input, Reply, SessionCall, SessionRequest, SponsorGone,
-    TypingCall,
+    Answer, Call, CallId, Effect, Guild, GuildConfig, Input, Operation, Reply, SessionCall, SessionRequest,
+    SponsorGone, TypingCall,
 };
 use guildhall_permissions::Rights;
 use guildhall_proto::{
@@ -112,7 +112,8 @@ impl World {
 
     /// Lets the guild handle a command as it comes, and returns its answer with all else that it let out.
     pub(crate) fn call(&mut self, op: OpId, actor: Actor, command: Command) -> (Answer, Vec<Effect>) {
-        self.input(|id| Input::Command(Call { id, op, actor, command }))
+        let operation = Operation::new(op, actor, command).unwrap();
+        self.input(|id| Input::Command(Call { id, operation }))
     }
 
     /// The same for what a session asks.

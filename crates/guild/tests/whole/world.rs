@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use guildhall_guild::{
-    Answer, Call, CallId, Effect, Guild, GuildConfig, Input, Reply, ScanJob, SessionCall, SessionRequest,
+    Answer, Call, CallId, Effect, Guild, GuildConfig, Input, Operation, Reply, ScanJob, SessionCall, SessionRequest,
 };
 use guildhall_members::{Base, FoldJob};
 use guildhall_proto::{
@@ -99,7 +99,8 @@ impl World {
     pub(crate) fn send(&mut self, op: OpId, actor: Actor, command: Command) -> CallId {
         self.calls += 1;
         let id = CallId(self.calls);
-        self.input(Input::Command(Call { id, op, actor, command }));
+        let operation = Operation::new(op, actor, command).unwrap();
+        self.input(Input::Command(Call { id, operation }));
         id
     }
 

@@ -10,7 +10,9 @@ use std::mem::take;
 use std::sync::Arc;
 use std::time::Duration;
 
-use guildhall_guild::{Call, CallId, Effect, Gate, Guild, Input, Outcomes, Purpose, SessionCall, Tell, TypingCall};
+use guildhall_guild::{
+    Call, CallId, Effect, Gate, Guild, Input, Operation, Outcomes, Purpose, SessionCall, Tell, TypingCall,
+};
 use guildhall_members::View;
 use guildhall_proto::call::FeedId;
 use guildhall_proto::{
@@ -290,8 +292,8 @@ impl Owner {
         let before = self.effects.len();
         let (by, input) = match posted.ask {
             Ask::Command { op, actor, command } => {
-                let call = Call { id, op, actor, command: (*command).clone() };
-                (By::Call { id, op, actor, command }, Input::Command(call))
+                let operation = Operation::new(op, actor, (*command).clone()).expect("no command here is so large");
+                (By::Call { id, op, actor, command }, Input::Command(Call { id, operation }))
             }
             Ask::Session { session, request } => (
                 By::Session { id, session, request },

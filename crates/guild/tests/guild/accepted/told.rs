@@ -1,6 +1,6 @@
 //! What is told beside the events: typing, and the presence that a user's sessions make together.
 
-use guildhall_guild::{Call, CallId, Effect, Input, Reply, SessionRequest, Tell};
+use guildhall_guild::{Call, CallId, Effect, Input, Operation, Reply, SessionRequest, Tell};
 use guildhall_proto::{Actor, Command, Ephemeral, EphemeralKind, Generation, PruneBy, Status};
 
 use crate::world::*;
@@ -62,7 +62,8 @@ fn what_was_told_of_a_member_is_forgotten_when_it_leaves() {
     let (_, others) = world.call(op, Actor::System, Command::RemoveMember { user: user_id(PLAIN) });
     assert_eq!(tells(others), [Tell::Forget(user_id(PLAIN))]);
     let command = Command::PruneMembers(PruneBy::Absent(vec![user_id(HELPER)]));
-    let call = Call { id: CallId(0), op: world.op(), actor: Actor::System, command };
+    let operation = Operation::new(world.op(), Actor::System, command).unwrap();
+    let call = Call { id: CallId(0), operation };
     let mut others = Vec::new();
     world.guild.handle(world.now, Input::Command(call), &mut others);
     while world.guild.has_work() {

@@ -1,6 +1,6 @@
 //! One more than the limit, each named in the error with the number it would be.
 
-use guildhall_guild::SessionRequest;
+use guildhall_guild::{Operation, SessionRequest};
 use guildhall_proto::{
     Actor, Command, CommandError, Limited, Mentions, Nick, Payload, PayloadTooLong, Permissions, Status, TextError,
     UnknownPermissionBits,
@@ -142,6 +142,6 @@ fn the_65th_session_of_a_user_is_refused() {
 fn a_command_larger_than_anything_that_is_encoded_is_refused() {
     let channel = channel_id(u64::MAX - 1);
     let positions = vec![(channel, 1); 32 * 1024 * 1024 / 10 + 1];
-    let refused = World::new().refuses(Actor::System, Command::ReorderChannels { positions });
+    let refused = Operation::new(World::new().op(), Actor::System, Command::ReorderChannels { positions }).unwrap_err();
     assert_eq!(refused, CommandError::TooLarge);
 }
