@@ -109,12 +109,18 @@ impl<G: Guilds> Batches<G> {
     }
 
     /// Waits until there is something, then shows `visit` who hears what, in order, for at most `max_events` events. `false` once the
-    /// node has stopped.
+    /// node has stopped, or the relay has panicked.
     pub async fn read(&mut self, max_events: usize, mut visit: impl FnMut(BatchItem<'_>)) -> bool {
         let batch = self.batch.as_mut().expect("the batch is given back by the drop alone");
         loop {
             let news = self.relay.batch_news.notified();
-            self.relay.core.lock().relay.fill(batch);
+            {
+                let mut core = self.relay.core.lock();
+                if self.relay.is_broken() {
+                    return false;
+                }
+                core.relay.fill(batch);
+            }
             let mut shown = false;
             let read = batch.read(max_events, |item| {
                 shown = true;

@@ -198,7 +198,10 @@ impl<G: Guilds> LocalRelay<G> {
         loop {
             match self.ask(session, request).await {
                 Err(CallError::Overloaded { retry_after }) => tokio::time::sleep(retry_after).await,
-                Err(CallError::Unavailable { .. } | CallError::OutcomeUnknown) if !self.is_closed() => {
+                // A relay that panicked says nothing about its guild, where the session is known still.
+                Err(CallError::Unavailable { .. } | CallError::OutcomeUnknown)
+                    if !self.is_closed() || self.is_broken() =>
+                {
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(ASK_AGAIN_MAX);
                 }

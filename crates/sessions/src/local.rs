@@ -10,6 +10,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Waker;
+use std::thread;
 use std::time::Duration;
 
 use guildhall_proto::{CallError, GuildId, Position, Sponsor};
@@ -42,6 +43,8 @@ pub(crate) struct LocalRelay<G: Guilds> {
     /// Told when the batch consumer may find something.
     pub(crate) batch_news: Notify,
     closed: AtomicBool,
+    /// Whether the task has panicked: what the lock guards may be half changed then. Set under the lock, if the task held it.
+    broken: AtomicBool,
 }
 
 /// What the lock guards.
@@ -133,6 +136,7 @@ impl<G: Guilds> LocalRelay<G> {
             progress: Notify::new(),
             batch_news: Notify::new(),
             closed: AtomicBool::new(false),
+            broken: AtomicBool::new(false),
         });
         tokio::spawn(Arc::clone(&local).run(listening, Place { events, told, sponsor }));
         Ok(local)
@@ -140,6 +144,20 @@ impl<G: Guilds> LocalRelay<G> {
 
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
+    }
+
+    /// Whether the relay closed because its task panicked. Its guild may well be there.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::Acquire)
+    }
+
+    /// What is told to who comes to a relay that is closed.
+    pub(crate) fn gone(&self) -> CallError {
+        if self.is_broken() {
+            CallError::Unavailable { reason: String::from("the relay has panicked") }
+        } else {
+            CallError::Stopping
+        }
     }
 
     /// Ends the task. Sessions that are still there hear no more, and see the end.
@@ -262,6 +280,7 @@ impl<G: Guilds> LocalRelay<G> {
     /// Applies a bounded run of events, then tells a few of what was told up to there, and wakes those who hear them.
     fn feed(&self, feed: &Feed, place: &mut Place) -> Fed {
         let mut core = self.core.lock();
+        let _changing = Changing(self);
         let Core { relay, woken, .. } = &mut *core;
         let mut left = RUN_EVENTS;
         let mut missing = false;
@@ -316,6 +335,7 @@ impl<G: Guilds> LocalRelay<G> {
     /// Makes the unread summary if it is due; otherwise the time until it is, if there is something to tell.
     fn tell_unread(&self) -> Option<Duration> {
         let mut core = self.core.lock();
+        let _changing = Changing(self);
         let due = core.relay.unread_due()?;
         let now = self.guilds.now();
         if now < due {
@@ -383,6 +403,7 @@ impl<G: Guilds> LocalRelay<G> {
     fn begin_again(self: &Arc<Self>, before: &Feed, opening: Opening<G>, place: &mut Place) -> Option<G::Listening> {
         let Opening { listening, at, rights, past: _, members, events, told, sponsor } = opening;
         let mut core = self.core.lock();
+        let _changing = Changing(self);
         core.is_opening = false;
         place.events = events;
         let Core { relay, seats, woken, .. } = &mut *core;
@@ -412,6 +433,7 @@ impl<G: Guilds> LocalRelay<G> {
     /// Nobody will hear the deletion itself any more: it has left the ring.
     fn end_with_guild(&self, feed: &Feed) {
         let mut core = self.core.lock();
+        let _changing = Changing(self);
         let Core { relay, woken, .. } = &mut *core;
         if let Err(stale) = relay.end_guild(relay.position().max(feed.head()), woken) {
             tracing::error!(guild = %self.guild, %stale, "the relay is ahead of its guild");
@@ -420,7 +442,7 @@ impl<G: Guilds> LocalRelay<G> {
     }
 }
 
-/// Closes the relay when its task ends, in whatever way: if it panics too nobody waits for what will not come.
+/// Closes the relay when its task ends; also if it panics, so that nobody waits for what will not come.
 struct Closing<G: Guilds> {
     relay: Arc<LocalRelay<G>>,
     /// Whether the relay is in the list of those that lease.
@@ -429,9 +451,24 @@ struct Closing<G: Guilds> {
 
 impl<G: Guilds> Drop for Closing<G> {
     fn drop(&mut self) {
+        if thread::panicking() {
+            tracing::error!(guild = %self.relay.guild, "the relay's task has panicked: its sessions end");
+            self.relay.broken.store(true, Ordering::Release);
+        }
         self.relay.close();
         if self.listed {
             self.relay.guilds.rings().leave();
+        }
+    }
+}
+
+/// Dropped by a panic before the lock that is held since before it was made: whoever takes that next sees that the relay is not to be used.
+struct Changing<'a, G: Guilds>(&'a LocalRelay<G>);
+
+impl<G: Guilds> Drop for Changing<'_, G> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.broken.store(true, Ordering::Release);
         }
     }
 }

@@ -44,8 +44,8 @@ pub(crate) struct Owner {
     pub(crate) denies: bool,
     /// By how many events what is answered about sessions is ahead of the feed.
     pub(crate) ahead: u64,
-    /// Whether whoever looks panics.
-    pub(crate) panics: bool,
+    /// What panics from now on.
+    pub(crate) panics: Option<Panics>,
     /// Looks from now on that fail.
     pub(crate) failing: usize,
     /// Requests of sessions from now on that fail.
@@ -57,6 +57,15 @@ pub(crate) struct Owner {
     generation: u64,
     /// Whom openings name from now on.
     pub(crate) sponsor: Sponsor,
+}
+
+/// What may panic in a relay's task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Panics {
+    /// A look at the guild.
+    Look,
+    /// What follows it, under the relay's lock.
+    Resync,
 }
 
 pub(crate) struct Held(Arc<Feed>);
@@ -84,7 +93,7 @@ impl Scripted {
             rights,
             asked: Vec::new(),
             denies: false,
-            panics: false,
+            panics: None,
             ahead: 0,
             failing: 0,
             failing_sessions: 0,
@@ -209,7 +218,7 @@ impl Guilds for Scripted {
         self.0.owner.lock().asked.push(users);
         self.0.looks.acquire().await.unwrap().forget();
         let mut owner = self.0.owner.lock();
-        assert!(!owner.panics, "as the test says");
+        assert_ne!(owner.panics, Some(Panics::Look), "as the test says");
         if owner.denies {
             return Err(CallError::Denied { reason: String::from("as the test says") });
         }
@@ -270,7 +279,10 @@ impl Guilds for Scripted {
         drop(dropped);
     }
 
-    fn count(&self, _what: Counted, _by: u64) {}
+    fn count(&self, what: Counted, _by: u64) {
+        let panics = what == Counted::Resync && self.0.owner.lock().panics == Some(Panics::Resync);
+        assert!(!panics, "as the test says");
+    }
 }
 
 pub(crate) fn attach_of(number: u64) -> Attach {

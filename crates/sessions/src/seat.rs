@@ -79,7 +79,7 @@ impl<G: Guilds> Seat<G> {
             let mut changes = pin!(relay.changes());
             changes.as_mut().enable();
             if relay.is_closed() {
-                return Err(CallError::Stopping.into());
+                return Err(relay.gone().into());
             }
             let roles = &accepted.member.roles;
             let attach = relay::Attach { session, accepted: accepted.at, user, roles, members, level, status };
@@ -156,7 +156,7 @@ impl<G: Guilds> Seat<G> {
             // Its roles are taken back by events that the relay has to know.
             let reached = timeout_at(deadline, self.relay().reached(accepted.at)).await;
             if self.relay().is_closed() {
-                return Err(CallError::Stopping.into());
+                return Err(self.relay().gone().into());
             }
             if reached.is_err() {
                 break;
@@ -283,7 +283,8 @@ impl<G: Guilds> Seat<G> {
         place: impl FnOnce(&mut Core) -> Result<(SessionKey, T), E>,
     ) -> Result<T, NotPlaced<E>> {
         let mut core = self.relay().core.lock();
-        if core.is_opening {
+        // Of a broken one whoever waits for its opening is told that it is closed.
+        if core.is_opening || self.relay().is_broken() {
             return Err(NotPlaced::Opening);
         }
         let (key, placed) = place(&mut core).map_err(NotPlaced::Refused)?;

@@ -79,8 +79,8 @@ impl<G: Guilds> SessionStream<G> {
         self.read.as_ref().map_or_else(|| self.stream.known(), |read| read.known)
     }
 
-    /// The next thing the session hears. `None` after [`Delivery::Detached`], or once the node has stopped. May be cancelled: nothing
-    /// is lost.
+    /// The next thing the session hears. `None` after [`Delivery::Detached`], or once the node has stopped; also where the relay has
+    /// panicked, and then it may attach again. May be cancelled: nothing is lost.
     ///
     /// Hands out what the caller may keep. Where many sessions hear the same, [`read`](Self::read) is several times as fast.
     pub async fn next(&mut self) -> Option<Delivery> {
@@ -154,6 +154,11 @@ impl<G: Guilds> SessionStream<G> {
                 Read::Idle | Read::Waiting if has_read => {}
                 Read::Idle | Read::Waiting => {
                     let mut core = self.seat.relay().core.lock();
+                    if self.seat.relay().is_broken() {
+                        drop(core);
+                        self.seat.is_over = true;
+                        continue;
+                    }
                     match core.relay.wait(&mut self.stream) {
                         Ok(Wait::Ready | Wait::Gap) => {}
                         // The relay's end wakes whoever is registered before it; who comes after it sees it here.

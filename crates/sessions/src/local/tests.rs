@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 
 use super::*;
 use crate::Delivery;
-use crate::scripted::{Scripted, attach_of, user};
+use crate::scripted::{Panics, Scripted, attach_of, user};
 use crate::seat::Seat;
 
 /// Lets all other tasks come to where they wait.
@@ -263,15 +263,19 @@ async fn a_relay_that_may_not_listen_any_more_ends_and_who_comes_is_told_why() {
 
 #[tokio::test(start_paused = true)]
 async fn the_sessions_of_a_relay_that_panics_see_their_end_and_who_comes_gets_another() {
-    let guilds = Scripted::new();
-    let backend = guilds.backend();
-    let mut session = backend.attach(GuildId::MIN, attach_of(1)).await.unwrap();
-    guilds.0.owner.lock().panics = true;
-    guilds.next_owner();
-    let ended = tokio::time::timeout(Duration::from_secs(60), session.next()).await;
-    assert!(matches!(ended, Ok(None)), "it waits for a task that is gone");
-    guilds.0.owner.lock().panics = false;
-    let mut other = backend.attach(GuildId::MIN, attach_of(2)).await.unwrap();
-    guilds.rename(1);
-    assert!(matches!(other.next().await, Some(Delivery::Event(_))));
+    for panics in [Panics::Look, Panics::Resync] {
+        let guilds = Scripted::new();
+        let backend = guilds.backend();
+        let mut session = backend.attach(GuildId::MIN, attach_of(1)).await.unwrap();
+        let (relay, _lease) = backend.relay(GuildId::MIN).await.unwrap();
+        guilds.0.owner.lock().panics = Some(panics);
+        guilds.next_owner();
+        let ended = tokio::time::timeout(Duration::from_secs(60), session.next()).await;
+        assert!(matches!(ended, Ok(None)), "{panics:?}: it waits for a task that is gone");
+        assert!(matches!(relay.gone(), CallError::Unavailable { .. }));
+        guilds.0.owner.lock().panics = None;
+        let mut other = backend.attach(GuildId::MIN, attach_of(2)).await.unwrap();
+        guilds.rename(1);
+        assert!(matches!(other.next().await, Some(Delivery::Event(_))));
+    }
 }
