@@ -208,6 +208,9 @@ impl Written {
         if !SEGMENT_BYTES.contains(&embedded.segment_bytes) {
             return Err(format!("[store] segment_bytes must be {SEGMENT_BYTES:?}"));
         }
+        if embedded.small_bytes as u64 > embedded.segment_bytes / 2 {
+            return Err(String::from("[store] small_bytes must be half of segment_bytes at most"));
+        }
         let mut transport = TransportConfig::default();
         links.apply(&mut transport).map_err(of("links"))?;
         transport.check().map_err(|error| format!("[links] {error}"))?;
@@ -230,9 +233,9 @@ const fn anywhere_here() -> SocketAddr {
 }
 
 const PORT: u16 = 7_700;
-/// What the columns of a page rely on.
-const PAGE_MEMBERS: RangeInclusive<usize> = 2..=65_535;
-/// From where the largest batch fits, 11 MB of members that use every limit, to what a log takes.
+/// As many that what a guild of 20 million says of its pages fits into a segment, and as few as their columns rely on.
+const PAGE_MEMBERS: RangeInclusive<usize> = 64..=65_535;
+/// From where the largest page fits, 11 MB of members that use every limit, to what a log takes.
 const SEGMENT_BYTES: RangeInclusive<u64> = 12 * 1024 * 1024..=*LogConfig::SEGMENT_BYTES.end();
 
 #[cfg(test)]
@@ -306,7 +309,8 @@ mod tests {
             ("links", "idle_ms", 0, "[links] idle must not be 0"),
             ("links", "keep_alive_ms", 14_000, "[links] keep_alive must be"),
             ("turn", "inputs_max", 0, "[turn] inputs_max must not be 0"),
-            ("members", "page_members", 1, "[members] page_members must be"),
+            ("members", "page_members", 63, "[members] page_members must be"),
+            ("store", "small_bytes", 8 * 1024 * 1024 + 1, "[store] small_bytes must be half of segment_bytes"),
             ("store", "segment_bytes", 12 * 1024 * 1024 - 1, "[store] segment_bytes must be 12582912..=1073741824"),
             ("store", "segment_bytes", (1024 * 1024 * 1024) + 1, "[store] segment_bytes must be 12582912..=1073741824"),
             ("workers", "threads", 1_025, "[workers] threads is more"),
