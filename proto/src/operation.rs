@@ -37,10 +37,10 @@ impl BodyHash {
         ENCODED.with_borrow_mut(|buffer| {
             buffer.clear();
             let encoded = codec::encode_into(body, buffer);
-            let fingerprint = xxhash_rust::xxh3::xxh3_64(buffer);
-            buffer.truncate(BUFFER_BYTES_KEPT);
+            let body = encoded.map(|()| Self(xxhash_rust::xxh3::xxh3_64(buffer)));
+            buffer.clear();
             buffer.shrink_to(BUFFER_BYTES_KEPT);
-            encoded.map(|()| Self(fingerprint))
+            body
         })
     }
 }

@@ -7,7 +7,8 @@ use arc_swap::ArcSwapOption;
 use guildhall_guild::{Operation, Reply, Scanned, SessionRequest, TurnId};
 use guildhall_members::{Folded, View};
 use guildhall_proto::{
-    CallError, ChannelId, CommandError, Ephemeral, Epoch, Event, Grant, GuildId, SessionId, Sponsor, Subject, UserId,
+    Actor, CallError, ChannelId, Command, CommandError, Ephemeral, Epoch, Event, Grant, GuildId, OpId, SessionId,
+    Sponsor, Subject, UserId,
 };
 use guildhall_ring::{LatestReader, Reader};
 use guildhall_sessions::{Feed, Holder};
@@ -150,19 +151,27 @@ impl Live {
     pub(crate) fn post(&self, request: Request, counters: &Counters) -> Result<Option<Answer>, CallError> {
         let (reply, answer) = oneshot::channel();
         let (class, bytes) = (request.class(), request.weight_bytes());
-        match self.mailbox.post(class, bytes, Posted { request, reply }) {
-            Ok(()) => Ok(Some(answer)),
-            Err(Refused::Closed) => Ok(None),
-            Err(Refused::Full { retry_after }) => {
-                counters.bump(match class {
-                    Class::Durable => Counter::RefusedDurable,
-                    Class::Message => Counter::RefusedMessage,
-                    Class::Session => Counter::RefusedSession,
-                    Class::Ephemeral => Counter::RefusedEphemeral,
-                });
-                Err(CallError::Overloaded { retry_after })
-            }
+        let posted = self.mailbox.post(class, bytes, Posted { request, reply });
+        Ok(taken(posted, class, counters)?.map(|()| answer))
+    }
+
+    /// Makes an operation of a command, and posts it as [`post`](Self::post) does. A large one only if there is room now: who is refused is refused at once.
+    ///
+    /// # Errors
+    /// As [`post`](Self::post); `TooLarge`.
+    pub(crate) fn post_command(
+        &self,
+        op: OpId,
+        actor: Actor,
+        command: Command,
+        counters: &Counters,
+    ) -> Result<Option<Answer>, CallError> {
+        let (class, bytes) = (Class::of(&command), command.weight_bytes());
+        if bytes > LARGE_BYTES && taken(self.mailbox.require_room(class, bytes), class, counters)?.is_none() {
+            return Ok(None);
         }
+        let operation = Operation::new(op, actor, command).map_err(CallError::Refused)?;
+        self.post(Request::Command(operation), counters)
     }
 
     /// The latest view that may be seen.
@@ -265,11 +274,36 @@ impl Drop for Live {
     }
 }
 
+impl Class {
+    fn of(command: &Command) -> Self {
+        if command.is_durable() { Self::Durable } else { Self::Message }
+    }
+}
+
+/// What the mailbox said to a request of that class: `None` if its owner has ended.
+fn taken(said: Result<(), Refused>, class: Class, counters: &Counters) -> Result<Option<()>, CallError> {
+    match said {
+        Ok(()) => Ok(Some(())),
+        Err(Refused::Closed) => Ok(None),
+        Err(Refused::Full { retry_after }) => {
+            counters.bump(match class {
+                Class::Durable => Counter::RefusedDurable,
+                Class::Message => Counter::RefusedMessage,
+                Class::Session => Counter::RefusedSession,
+                Class::Ephemeral => Counter::RefusedEphemeral,
+            });
+            Err(CallError::Overloaded { retry_after })
+        }
+    }
+}
+
+/// A command whose fingerprint takes longer than a look at the mailbox: a microsecond.
+const LARGE_BYTES: usize = 4 * 1024;
+
 impl Request {
     fn class(&self) -> Class {
         match self {
-            Self::Command(operation) if operation.command().is_durable() => Class::Durable,
-            Self::Command(_) => Class::Message,
+            Self::Command(operation) => Class::of(operation.command()),
             Self::Session { .. } | Self::SponsorGone { .. } => Class::Session,
             Self::Typing { .. } => Class::Ephemeral,
         }

@@ -118,14 +118,8 @@ impl<T, C> Mailbox<T, C> {
         // Read without the lock, for which others wait.
         let since = Instant::now();
         let mut queue = self.queue.lock();
-        if queue.closed {
-            return Err(Refused::Closed);
-        }
+        queue.require_room(class, bytes, quota)?;
         let used = &mut queue.used[class as usize];
-        let fits = used.items < quota.items && (used.bytes + bytes <= quota.bytes || used.items == 0);
-        if !fits {
-            return Err(Refused::Full { retry_after: queue.retry_after() });
-        }
         used.items += 1;
         used.bytes += bytes;
         queue.items.push_back(Queued { item, since, class, bytes });
@@ -133,6 +127,11 @@ impl<T, C> Mailbox<T, C> {
             self.wake(queue);
         }
         Ok(())
+    }
+
+    /// What [`post`](Self::post) would say now, for who has to do much before it posts.
+    pub(crate) fn require_room(&self, class: Class, bytes: usize) -> Result<(), Refused> {
+        self.queue.lock().require_room(class, bytes, self.quota(class))
     }
 
     /// Queues control ahead of all items, after the close too. Dropped if the owner has [ended](Self::end).
@@ -283,6 +282,15 @@ impl<T, C> Mailbox<T, C> {
 
 impl<T, C> Queue<T, C> {
     /// When what is queued now should be gone.
+    fn require_room(&self, class: Class, bytes: usize, quota: Quota) -> Result<(), Refused> {
+        if self.closed {
+            return Err(Refused::Closed);
+        }
+        let used = &self.used[class as usize];
+        let fits = used.items < quota.items && (used.bytes + bytes <= quota.bytes || used.items == 0);
+        if fits { Ok(()) } else { Err(Refused::Full { retry_after: self.retry_after() }) }
+    }
+
     fn retry_after(&self) -> Duration {
         let waited = self.items.front().map_or(Duration::ZERO, |oldest| oldest.since.elapsed());
         self.pace.retry_after(self.items.len(), waited)
@@ -341,7 +349,9 @@ mod tests {
         mailbox.post(Class::Message, 1, 2).unwrap();
         assert!(matches!(mailbox.post(Class::Message, 1, 3), Err(Refused::Full { .. })));
         mailbox.post(Class::Durable, 90, 4).unwrap();
+        assert!(matches!(mailbox.require_room(Class::Durable, 11), Err(Refused::Full { .. })));
         assert!(matches!(mailbox.post(Class::Durable, 11, 5), Err(Refused::Full { .. })));
+        mailbox.require_room(Class::Durable, 10).unwrap();
         mailbox.post(Class::Durable, 10, 6).unwrap();
 
         take(&mailbox, 1).await;

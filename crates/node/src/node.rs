@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, Weak};
 
-use guildhall_guild::{Operation, Purpose, Reply, SessionRequest};
+use guildhall_guild::{Purpose, Reply, SessionRequest};
 use guildhall_proto::limits::TYPING_EVERY;
 use guildhall_proto::{
     Actor, CallError, ChannelId, Command, CommandError, Ephemeral, EphemeralKind, Grant, GuildId, Millis, NodeId, OpId,
@@ -123,7 +123,7 @@ impl Node {
     /// Dropped while it waits, it leaves the command on its way: a durable one may be called again under the same operation id.
     ///
     /// # Errors
-    /// [`CallError`]: `Refused` by the guild, `Overloaded`, `Stopping`, `Moved` or `Unavailable` if nothing happened; `OutcomeUnknown` if an
+    /// [`CallError`]: `Refused` by the guild, or as too large; `Overloaded`, `Stopping`, `Moved` or `Unavailable` if nothing happened; `OutcomeUnknown` if an
     /// owner ended with the command and it was a message, or could not be retried.
     pub async fn call(&self, guild: GuildId, call: Call) -> Result<Outcome, CallError> {
         let durable = call.command.is_durable();
@@ -137,10 +137,10 @@ impl Node {
             false if durable => Purpose::Change,
             false => Purpose::Use,
         };
-        let operation = call.operation()?;
         if creates {
-            self.shared.registry.rehearse_creation(guild, &operation)?;
+            self.shared.registry.rehearse_creation(guild, &call)?;
         }
+        let Call { op, actor, command } = call;
         let mut lost = false;
         let mut tried = 0;
         while tried < OWNERS_TRIED_MAX {
@@ -148,7 +148,7 @@ impl Node {
                 Ok(live) => live,
                 Err(error) => return Err(after(lost, error)),
             };
-            match live.post(Request::Command(operation.clone()), self.counters()) {
+            match live.post_command(op, actor, command.clone(), self.counters()) {
                 Ok(None) => {}
                 Err(error) => return Err(after(lost, error)),
                 Ok(Some(answer)) => match answer.await {
@@ -170,8 +170,8 @@ impl Node {
     /// `Refused` if it is too large; `Overloaded`, `Stopping`, or `Unavailable` if the guild is not awake. Nothing has happened then.
     pub fn begin(&self, guild: GuildId, call: Call) -> Result<Pending, CallError> {
         let live = self.shared.registry.awake(guild).ok_or_else(|| self.not_loaded())?;
-        let request = Request::Command(call.operation()?);
-        let answer = live.post(request, self.counters())?.ok_or_else(|| self.not_loaded())?;
+        let Call { op, actor, command } = call;
+        let answer = live.post_command(op, actor, command, self.counters())?.ok_or_else(|| self.not_loaded())?;
         Ok(Pending(answer))
     }
 
@@ -397,14 +397,6 @@ impl Pending {
 impl fmt::Debug for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Node").field("config", &self.shared.config).finish_non_exhaustive()
-    }
-}
-
-impl Call {
-    /// With its fingerprint, made here for its owner.
-    fn operation(self) -> Result<Operation, CallError> {
-        let Self { op, actor, command } = self;
-        Operation::new(op, actor, command).map_err(CallError::Refused)
     }
 }
 

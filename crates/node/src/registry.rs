@@ -16,12 +16,13 @@ mod sweep;
 use std::sync::Arc;
 use std::time::Duration;
 
-use guildhall_guild::{Operation, Purpose};
+use guildhall_guild::Purpose;
 use guildhall_proto::{CallError, CommandError, Grant, GuildId, NodeId};
 use guildhall_store::{Known, Store};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
+use crate::Call;
 use crate::config::NodeConfig;
 use crate::counters::Counter;
 use crate::last::Readable;
@@ -233,12 +234,12 @@ impl Registry {
     ///
     /// # Errors
     /// As the guild itself would refuse it; `Moved`; `Unavailable`.
-    pub(crate) fn rehearse_creation(&self, guild: GuildId, operation: &Operation) -> Result<(), CallError> {
+    pub(crate) fn rehearse_creation(&self, guild: GuildId, call: &Call) -> Result<(), CallError> {
         self.whereabouts.grant(guild)?;
         if self.awake(guild).is_some() || self.store.knows(guild).map_err(unavailable)? != Known::Nothing {
             return Ok(());
         }
-        self.loader.rehearse(guild, operation).map_err(CallError::Refused)
+        self.loader.rehearse(guild, call).map_err(CallError::Refused)
     }
 
     fn find_or_begin(&self, guild: GuildId, purpose: Purpose) -> Result<Found, CallError> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use guildhall_guild::{Call, CallId, Effect, Guild, GuildConfig, Input, Operation, Purpose};
+use guildhall_guild::{CallId, Effect, Guild, GuildConfig, Input, Operation, Purpose};
 use guildhall_proto::{CallError, CommandError, Epoch, Grant, GuildId, Millis, Position};
 use guildhall_ring::{Cursor, latest, ring_within};
 use guildhall_store::{Claim, StoreError};
@@ -11,6 +11,7 @@ use guildhall_store::{Claim, StoreError};
 use super::places::{Load, Places};
 use super::queue::{Queue, Ticket};
 use super::unavailable;
+use crate::Call;
 use crate::config::{MailboxConfig, NodeConfig};
 use crate::counters::{Counter, Counters};
 use crate::live::{Live, NoReply};
@@ -98,8 +99,9 @@ impl Loader {
     }
 
     /// What a guild that is not there yet says to a call.
-    pub(super) fn rehearse(&self, guild: GuildId, operation: &Operation) -> Result<(), CommandError> {
-        let call = Call { id: CallId(0), operation: operation.clone() };
+    pub(super) fn rehearse(&self, guild: GuildId, call: &Call) -> Result<(), CommandError> {
+        let Call { op, actor, command } = call.clone();
+        let call = guildhall_guild::Call { id: CallId(0), operation: Operation::new(op, actor, command)? };
         let mut effects = Vec::new();
         let mut unborn = Guild::new(self.config.guild.clone(), guild, Epoch::default());
         unborn.handle(self.around.clock.now(), Input::Command(call), &mut effects);

@@ -6,7 +6,8 @@ use std::sync::mpsc;
 use guildhall_node::{AttachError, Counter, MailboxConfig, Quota};
 use guildhall_proto::limits::USER_SESSIONS_MAX;
 use guildhall_proto::{
-    Actor, CallError, Command, CommandError, GuildEdit, GuildId, Limited, Payload, Permissions, Publish, RoleId, Status,
+    Actor, CallError, ChannelId, Command, CommandError, GuildEdit, GuildId, Limited, Payload, Permissions, Publish,
+    RoleId, Status,
 };
 use parking_lot::Mutex;
 
@@ -85,6 +86,26 @@ async fn a_full_class_is_refused_with_a_pause_and_the_other_classes_are_not() {
     }
     assert_eq!(world.view(guild).await.unwrap().status(user(ADA)), Some(Status::DoNotDisturb));
     soon(backend.attach(guild, attachment(2, 2))).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_too_large_to_be_encoded_is_refused_but_only_where_there_is_room() {
+    let two = Quota { items: 2, bytes: 1_000_000 };
+    let world = narrow(MailboxConfig { durable: two, message: ROOMY, session: ROOMY, ephemeral: ROOMY });
+    let guild = world.found(1, 3).await;
+    let held = hold_up(&world, guild).await;
+    let first = world.post(guild, add_member(101)).unwrap();
+    let second = world.post(guild, add_member(102)).unwrap();
+
+    let positions = vec![(ChannelId::new(u64::MAX - 1).unwrap(), 1); 32 * 1024 * 1024 / 10 + 1];
+    let too_large = Command::ReorderChannels { positions };
+    assert!(is_overloaded(&world.post(guild, too_large.clone()).unwrap_err()), "it is looked at, to be refused");
+    world.store.release();
+    for pending in [held, first, second] {
+        soon(pending.answer()).await.unwrap();
+    }
+    assert_eq!(world.post(guild, too_large.clone()).unwrap_err(), CallError::Refused(CommandError::TooLarge));
+    assert_eq!(world.ask(guild, too_large).await.unwrap_err(), CallError::Refused(CommandError::TooLarge));
 }
 
 #[tokio::test]
