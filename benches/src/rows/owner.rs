@@ -2,7 +2,7 @@
 //!
 //! | Row | Estimate | From |
 //! |---|---|---|
-//! | `member_change` | 1.0-1.5 M/s | one outcome kept 50 ns, one event and one record of about 300 bytes made 80 ns, the member found 150 ns (fence, samples, and four lines of memory fetched side by side with those of 31 others), its record read and copied 60 ns, a put 200 ns (two hashes, a record written, an entry sorted into a short run and merged later), a 64th of a view and of the newest run 10 ns, the gate and the ring 80 ns |
+//! | `member_change` | 1.2-1.6 M/s | one outcome kept 50 ns, one event and one record of about 300 bytes made 80 ns, the member found 150 ns (fence, samples, and four lines of memory fetched side by side with those of 31 others), its record read and copied 60 ns, a put 200 ns (two hashes, a record written, an entry sorted into a short run and merged later), a 64th of a view and of the newest run 10 ns, the gate and the ring 80 ns |
 //! | `call` | 0.6-1.0 µs | the same, and the body encoded and hashed by the caller 100 ns, the mailbox's lock 50 ns, an answer's channel made and freed 60 ns, a wake-up of 20 µs of either side shared by some 200; the caller's side and the owner's on a core each, a checkpoint every 1,250 changes on both |
 //! | `call_1m` | 1-2 µs | the same with caches that miss, on cores that workers share: a fold writes rows and order of all pages, 5-10 ms of a core and a third of a microsecond a change, and takes as many changes as came during the one before |
 //!
@@ -54,7 +54,7 @@ fn changes(run: &mut Run) {
         }
         (TURNS * TURN_INPUTS) as f64 / (worker.now - before).as_secs_f64()
     });
-    let what = "member changes (another nick for a random member, whom an operator names) that the owner applies a second, in turns of 64: outcome kept, event and record made, overlay changed, view made, gate and ring passed; processor's time of the owner, and its waits for a worker that folds beside it";
+    let what = "member changes (another nick for a random member, whom an operator names) that the owner applies a second, in turns of 64, fingerprints made before by who asks: outcome kept, event and record made, overlay changed, view made, gate and ring passed; processor's time of the owner, and its waits for a worker that folds beside it";
     let sizes = format!("{} members, {} changes a run", count(members), count(TURNS * TURN_INPUTS));
     let changes = (TURNS * TURN_INPUTS) as f64 * f64::from(run.times(11, 3) + 1);
     let each = |time: Duration| time.as_nanos() as f64 / changes;
