@@ -22,8 +22,9 @@ pub(super) struct Spread {
     begun_at: Position,
     /// How many sessions had ended by then.
     endings: u64,
-    /// Where its last record was made, if that is later.
-    since: Position,
+    /// Where its last record was made, or else where its first owner took it up. The next owner may know from a checkpoint of batches
+    /// that left no record.
+    since: Option<Position>,
     /// Who waits for its end.
     waiting: BTreeSet<CallId>,
     /// What it has come to.
@@ -56,7 +57,8 @@ impl Spread {
 
     /// An owner takes it up.
     pub(super) fn begins(&mut self, at: Position, endings: u64) {
-        (self.begun_at, self.since, self.endings) = (at, at, endings);
+        (self.begun_at, self.endings) = (at, endings);
+        self.since.get_or_insert(at);
     }
 
     /// How many sessions had ended when it began.
@@ -101,7 +103,7 @@ impl Spread {
             self.prunes(by, batch, annals, community, may_stay)?;
         }
         self.so_far = Some(batch.record.op.outcome);
-        self.since = batch.event.map_or(annals.position(), |event| event.position);
+        self.since = Some(batch.event.map_or(annals.position(), |event| event.position));
         Ok(())
     }
 
@@ -201,7 +203,7 @@ impl Spread {
 
     /// The guild at each place since its last record.
     fn lives<'a>(&self, annals: &'a Annals) -> impl Iterator<Item = &'a Community> {
-        self.lives_since(self.since, annals)
+        self.lives_since(self.since.unwrap_or(self.begun_at), annals)
     }
 
     fn lives_since<'a>(&self, since: Position, annals: &'a Annals) -> impl Iterator<Item = &'a Community> {
