@@ -12,7 +12,7 @@ use std::time::Duration;
 use guildhall_cluster::{Leave, Placement};
 use guildhall_guild::{Guild, GuildConfig};
 use guildhall_proto::call::FeedId;
-use guildhall_proto::{CommandError, Epoch, Grant, GuildId, Instance, Millis, Position};
+use guildhall_proto::{AppliedOp, CommandError, Epoch, Grant, GuildId, Instance, Millis, Position, Stage};
 use guildhall_store::{Claim, Known, PendingClaim, Store, StoreError};
 
 use super::World;
@@ -436,6 +436,9 @@ impl World {
         let covered = claim.checkpoint.as_ref().map_or((Position::default(), 0), |checkpoint| {
             (checkpoint.structure.position, checkpoint.structure.records)
         });
+        let kept = claim.checkpoint.iter().flat_map(|checkpoint| &checkpoint.structure.operations);
+        let unfinished: Vec<AppliedOp> =
+            kept.flat_map(|client| &client.operations).filter(|op| op.stage == Stage::Unfinished).cloned().collect();
         let mut state = match claim.checkpoint {
             Some(checkpoint) => Guild::restore(config, guild, checkpoint.structure, checkpoint.base),
             None => Guild::new(config, guild, Epoch::default()),
@@ -445,8 +448,8 @@ impl World {
             replayed.map_err(|error| Promise::Durable.breach(format!("guild {guild}: {error}")))?;
         }
         self.watch.given.claimed(guild, id_of(by), grant)?;
-        let found =
-            Recovered { guild, by, grant, epoch: claim.epoch, covered, tail: &claim.tail, at: state.position() };
+        let (epoch, tail, at) = (claim.epoch, &claim.tail, state.position());
+        let found = Recovered { guild, by, grant, epoch, covered, unfinished: &unfinished, tail, at };
         state.open(claim.epoch);
         // The view says the new epoch; the guild in it is that of the position before.
         self.watch.recovered(&found, state.view().as_ref())?;

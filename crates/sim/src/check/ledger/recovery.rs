@@ -3,8 +3,9 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use guildhall_proto::{Command, Epoch, Event, Grant, GuildId, Position, Record};
+use guildhall_proto::{AppliedOp, Command, Epoch, Event, Grant, GuildId, Position, Record};
 
+use super::spread::Found;
 use super::{Breach, By, Ledger, Op, Promise, Turn};
 use crate::check::Opening;
 use crate::seen::Seen;
@@ -19,6 +20,8 @@ pub(crate) struct Recovered<'a> {
     pub(crate) grant: Grant,
     /// The position of its checkpoint, and how many records that covers.
     pub(crate) covered: (Position, u64),
+    /// What its checkpoint says of operations that are carried out by and by and were not finished.
+    pub(crate) unfinished: &'a [AppliedOp],
     /// The records since.
     pub(crate) tail: &'a [Record],
     /// Where the guild stands, its own epoch not counted.
@@ -28,7 +31,7 @@ pub(crate) struct Recovered<'a> {
 impl Ledger {
     /// A new owner has recovered a guild. Returns the events that it found and that nobody had been told of.
     pub(crate) fn recovered(&mut self, found: &Recovered<'_>, seen: &mut Seen) -> Result<Vec<Arc<Event>>, Breach> {
-        let Recovered { guild, epoch, by, grant, covered: (covered_at, covered), tail, at } = *found;
+        let Recovered { guild, epoch, by, grant, covered: (covered_at, covered), unfinished, tail, at } = *found;
         let last = self.chronicle.annals(guild).epoch();
         Promise::Names.require(last.is_none_or(|last| epoch > last) && epoch > at.epoch, || {
             format!("guild {guild}: epoch {} after {last:?}", epoch.0)
@@ -76,6 +79,18 @@ impl Ledger {
         let book = self.books.entry(guild).or_default();
         book.register.begins();
         book.pending.insert(before, pending);
+        for AppliedOp { id, outcome, .. } in unfinished {
+            if tail.iter().any(|record| record.op.id == *id) {
+                continue;
+            }
+            let wrong = |what: &str| {
+                Promise::Durable
+                    .breach(format!("guild {guild}: {id:?} has come to {outcome:?} in a checkpoint: {what}"))
+            };
+            let op = book.ops.get_mut(id).ok_or_else(|| wrong("nobody has asked for it"))?;
+            let found = Found { command: &op.command, annals: self.chronicle.annals(guild), covered: covered_at };
+            op.spread.is_found(*outcome, &found).map_err(|what| wrong(&what))?;
+        }
         for op in book.ops.values_mut() {
             op.under_way = false;
             op.spread.is_broken_off();

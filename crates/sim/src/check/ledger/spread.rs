@@ -22,9 +22,8 @@ pub(super) struct Spread {
     begun_at: Position,
     /// How many sessions had ended by then.
     endings: u64,
-    /// Where its last record was made, or else where its first owner took it up. The next owner may know from a checkpoint of batches
-    /// that left no record.
-    since: Option<Position>,
+    /// Where its last record was made, if that is later.
+    since: Position,
     /// Who waits for its end.
     waiting: BTreeSet<CallId>,
     /// What it has come to.
@@ -39,6 +38,15 @@ pub(super) struct Batch<'a> {
     pub(super) record: &'a Record,
     pub(super) event: Option<&'a Arc<Event>>,
     pub(super) now: Millis,
+}
+
+/// What the next owner goes on from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Found<'a> {
+    pub(super) command: &'a Command,
+    pub(super) annals: &'a Annals,
+    /// The position of its checkpoint.
+    pub(super) covered: Position,
 }
 
 /// The lines of an import that were taken.
@@ -57,8 +65,7 @@ impl Spread {
 
     /// An owner takes it up.
     pub(super) fn begins(&mut self, at: Position, endings: u64) {
-        (self.begun_at, self.endings) = (at, endings);
-        self.since.get_or_insert(at);
+        (self.begun_at, self.since, self.endings) = (at, at, endings);
     }
 
     /// How many sessions had ended when it began.
@@ -103,7 +110,34 @@ impl Spread {
             self.prunes(by, batch, annals, community, may_stay)?;
         }
         self.so_far = Some(batch.record.op.outcome);
-        self.since = Some(batch.event.map_or(annals.position(), |event| event.position));
+        self.since = batch.event.map_or(annals.position(), |event| event.position);
+        Ok(())
+    }
+
+    /// The next owner has found in a checkpoint that it had come to this, and no record behind that: as far as its last record, or further
+    /// by batches that changed nothing.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(super) fn is_found(&mut self, outcome: Outcome, found: &Found<'_>) -> Result<(), String> {
+        match (found.command, outcome) {
+            (
+                Command::ImportMembers(lines),
+                Outcome::MembersImported { lines: upto, added, existing, banned, stopped: None, .. },
+            ) => {
+                let before = self.taken();
+                let fresh = before.fresh(lines, upto)?;
+                if added != before.added {
+                    return Err(format!("{added} users have joined, and {} by its records", before.added));
+                }
+                let passed: Vec<UserId> = fresh.iter().map(|line| line.user).collect();
+                self.passed(&passed, before.told(existing, banned), found.annals, found.covered)?;
+            }
+            (Command::PruneMembers(_), Outcome::MembersPruned { removed, .. }) if removed as usize == self.pruned() => {
+            }
+            _ => return Err(format!("by its records it has come to {:?}", self.so_far)),
+        }
+        self.so_far = Some(outcome);
         Ok(())
     }
 
@@ -127,8 +161,8 @@ impl Spread {
         else {
             return Err("an import comes to something else".to_owned());
         };
-        let (before, upto) = (self.taken(), upto as usize);
-        let fresh = lines.get(before.lines..upto).ok_or_else(|| format!("it was at line {}", before.lines))?;
+        let before = self.taken();
+        let fresh = before.fresh(lines, upto)?;
         let joined: BTreeSet<UserId> = match batch.event.map(|event| &event.kind) {
             Some(EventKind::MembersJoined { members }) => members.iter().map(|member| member.user).collect(),
             Some(_) | None => BTreeSet::new(),
@@ -137,23 +171,8 @@ impl Spread {
         if passed.len() + joined.len() != fresh.len() || added as usize != before.added as usize + joined.len() {
             return Err(format!("{} lines were taken, and {} users have joined", fresh.len(), joined.len()));
         }
-        let told = (existing.wrapping_sub(before.existing) as usize, banned.wrapping_sub(before.banned) as usize);
-        let is_member = |community: &Community, user| community.members.contains_key(&user);
-        let is_banned = |community: &Community, user| community.bans.contains_key(&user);
-        let count = |is: &dyn Fn(UserId) -> bool| passed.iter().filter(|user| is(**user)).count();
-        let now = (count(&|user| is_member(community, user)), count(&|user| is_banned(community, user)));
-        if told.0 + told.1 != passed.len() || told != now {
-            // Some were taken before now.
-            let was = |is: fn(&Community, UserId) -> bool, user| self.lives(annals).any(|life| is(life, user));
-            let once = (count(&|user| was(is_member, user)), count(&|user| was(is_banned, user)));
-            let either = count(&|user| was(is_member, user) || was(is_banned, user));
-            if told.0 + told.1 != passed.len() || either != passed.len() || told.0 > once.0 || told.1 > once.1 {
-                return Err(format!(
-                    "of {} lines {told:?} were of members and of the banned, and {now:?} are",
-                    passed.len()
-                ));
-            }
-        }
+        self.passed(&passed, before.told(existing, banned), annals, annals.position())?;
+        let upto = upto as usize;
         let is_bad = |at: usize| {
             let user = lines[at].user;
             lines[..at].iter().any(|line| line.user == user) || !community.may_join(batch.now, &lines[at])
@@ -181,19 +200,17 @@ impl Spread {
             Some(EventKind::MembersLeft { users }) => users.iter().copied().collect(),
             Some(_) | None => BTreeSet::new(),
         };
-        let before = match self.so_far {
-            Some(Outcome::MembersPruned { removed, .. }) => removed as usize,
-            Some(Outcome::Applied { .. } | Outcome::MembersImported { .. }) | None => 0,
-        };
-        if removed as usize != before + left.len() {
-            return Err(format!("a prune has come to {}", before + left.len()));
+        let pruned = self.pruned() + left.len();
+        if removed as usize != pruned {
+            return Err(format!("a prune has come to {pruned}"));
         }
         let Some(may_stay) = may_stay.filter(|_| batch.record.op.stage == Stage::Finished) else { return Ok(()) };
         let stays_while_there = !matches!(by, PruneBy::Role(_));
         let is_due = |user: &UserId| {
             let is_excused = left.contains(user) || stays_while_there && may_stay(*user);
             !is_excused
-                && self.lives_since(self.begun_at, annals).all(|life| life.may_prune_one(batch.actor, by, *user))
+                && lives(self.begun_at, annals.position(), annals)
+                    .all(|life| life.may_prune_one(batch.actor, by, *user))
         };
         match community.prunable(batch.actor, by).into_iter().find(is_due) {
             Some(user) => Err(format!("a prune is finished, and {user:?} is still there")),
@@ -201,13 +218,54 @@ impl Spread {
         }
     }
 
-    /// The guild at each place since its last record.
-    fn lives<'a>(&self, annals: &'a Annals) -> impl Iterator<Item = &'a Community> {
-        self.lives_since(self.since.unwrap_or(self.begun_at), annals)
+    /// How many members a prune has removed.
+    fn pruned(&self) -> usize {
+        match self.so_far {
+            Some(Outcome::MembersPruned { removed, .. }) => removed as usize,
+            Some(Outcome::Applied { .. } | Outcome::MembersImported { .. }) | None => 0,
+        }
     }
 
-    fn lives_since<'a>(&self, since: Position, annals: &'a Annals) -> impl Iterator<Item = &'a Community> {
-        let later = annals.between(since, annals.position()).iter().map(|entry| &entry.after);
-        [annals.as_of(since)].into_iter().chain(later).filter_map(|life| life.community())
+    /// Whether those of an import's lines who did not join were so many members and so many banned, each at some place up to this one
+    /// where its line may have been taken.
+    fn passed(
+        &self,
+        users: &[UserId],
+        (members, banned): (usize, usize),
+        annals: &Annals,
+        through: Position,
+    ) -> Result<(), String> {
+        let count = |is: &dyn Fn(&Community, UserId) -> bool| {
+            users.iter().filter(|user| lives(self.since, through, annals).any(|life| is(life, **user))).count()
+        };
+        let is_member = |life: &Community, user| life.members.contains_key(&user);
+        let is_banned = |life: &Community, user| life.bans.contains_key(&user);
+        let (once_members, once_banned) = (count(&is_member), count(&is_banned));
+        let either = count(&|life, user| is_member(life, user) || is_banned(life, user));
+        let all = users.len();
+        if members + banned == all && either == all && members <= once_members && banned <= once_banned {
+            return Ok(());
+        }
+        Err(format!(
+            "of {all} lines {members} were of members and {banned} of the banned, and {once_members} and {once_banned} have been since"
+        ))
     }
+}
+
+impl Taken {
+    /// The lines up to this one that were not taken before.
+    fn fresh(self, lines: &[NewMember], upto: u32) -> Result<&[NewMember], String> {
+        lines.get(self.lines..upto as usize).ok_or_else(|| format!("it was at line {}", self.lines))
+    }
+
+    /// How many more lines are told to have been of members, and of the banned.
+    fn told(self, existing: u32, banned: u32) -> (usize, usize) {
+        (existing.wrapping_sub(self.existing) as usize, banned.wrapping_sub(self.banned) as usize)
+    }
+}
+
+/// The guild at each place from one to another.
+fn lives(from: Position, through: Position, annals: &Annals) -> impl Iterator<Item = &Community> {
+    let later = annals.between(from, through).iter().map(|entry| &entry.after);
+    [annals.as_of(from)].into_iter().chain(later).filter_map(|life| life.community())
 }
