@@ -17,6 +17,7 @@
 //! Deliveries are counted by the sessions themselves, in lumps.
 
 use std::collections::VecDeque;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use guildhall_node::{Backend, Pending};
@@ -28,7 +29,7 @@ use crate::hearing::{Heard, LUMP, LUMPS_AHEAD, attach_batches, attach_streams};
 use crate::limits;
 use crate::machine::thread_cpu;
 use crate::row::{Measured, Sample, Unit};
-use crate::shell::{Caller, World, foundation, guild_id, runtime};
+use crate::shell::{Caller, World, foundation, guild_id, prompt, runtime};
 use crate::worlds::{COHORT_ROLES, COHORTS, cohort_roles, role};
 
 /// Ten thousand sessions.
@@ -95,9 +96,18 @@ impl Stage {
         self.owner.block_on(self.owner.spawn(async { thread_cpu() })).expect("reading a clock does not panic")
     }
 
-    /// Publishes so many lumps of messages back to back, some hundred of them under way, and waits until all are heard. It stays as near
-    /// to those who hear as their relay's ring allows with ease.
+    /// Publishes so many lumps of messages back to back, some hundred of them under way, and waits until all are heard: from a thread as prompt as
+    /// those of the runtime, as who calls within `guildhall serve` is. It stays as near to those who hear as their relay's ring allows with ease.
     fn publish(&mut self, lumps: u64, channels: u64, heard: &Heard) {
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                prompt();
+                self.publish_here(lumps, channels, heard);
+            });
+        });
+    }
+
+    fn publish_here(&mut self, lumps: u64, channels: u64, heard: &Heard) {
         let before = heard.complete();
         let mut begun: VecDeque<Pending> = VecDeque::new();
         for lump in 0..lumps {
