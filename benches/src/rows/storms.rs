@@ -5,14 +5,14 @@
 //!
 //! | Row | Estimate | From |
 //! |---|---|---|
-//! | `attach_100k` | 2-3 s | a relay attaches 32 and rests a millisecond while somebody calls: four relays 60-70,000 a second, if cores are free; a task, a mailbox, an answer and a seat, 5-10 µs each on two threads |
-//! | `resume_100k` | 2-3 s | the same, a secret signed and one verified (an HMAC of two blocks 1 µs each), a task more, and a look at the past |
-//! | `beside_attach`, `beside_resume` | ≤ 2 × idle | 32 attaches, 6 µs each on two threads, then a rest of a millisecond, of four relays: one call in three meets them, and waits for 100 µs; the burst in which a thousand tasks are begun is 3 % of the time |
+//! | `attach_100k` | 3.6 s | two workers take 28 a millisecond while somebody calls; without a pace a task, a mailbox, an answer and a seat, 5-10 µs each on two threads |
+//! | `resume_100k` | 3.6 s | the same, a secret signed and one verified (an HMAC of two blocks 1 µs each), a task more, and a look at the past |
+//! | `beside_attach`, `beside_resume` | ≤ 2 × idle | 28 attaches a millisecond, 6 µs each on two threads, each of which offers its core twice: a sixth of the time, in which a call waits for one of them; the burst in which a thousand tasks are begun is 3 % of it |
 //! | `attach_memory` | 90-110 MiB | 25-30 MiB for rings, tasks and heaps; a stream that is held without a task 410 B (`session_bytes_held`), its row at the owner and its seat; 1,024 tasks that attach |
 //!
-//! Measured before these were one storm, on two shared cores that were busy with other work: attach 2.2 and 2.5 s, resume 2.2, without anybody who called; beside, through one relay,
-//! 1.43 and 1.56 with a p50 of 0.13-0.17 ms, and 2.6 in a third run whose idle p99 was 10 ms. Later, attaches being four times as fast, beside them 3.8 ms where idle was 0.28
-//! (five slices); with a rest behind each 32 attaches 1.86 ms and 0.26 (19 quiet slices), nearly all slow calls in the bursts in which the next thousand tasks are begun.
+//! Measured, p99 of the middle slices beside attaches in place of that idle: without a pace 3.8 and 0.28 ms; with a rest behind each 32 attaches of a relay 0.85-1.0 and 0.12 (attached in
+//! 1.6 s); in steps of all relays together, 32 a millisecond, 0.57-0.78 and 0.13 (3.1 s); with cores offered too 0.16-0.26 and 0.10-0.15; with 28 a millisecond 0.16-0.19 and 0.08-0.12
+//! (3.6 s), with 24 0.16-0.22 and 0.10-0.15 (4.2 s), with 64 0.4-0.5 and 0.13 (1.6 s).
 
 use std::thread;
 use std::time::Instant;

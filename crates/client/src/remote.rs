@@ -13,7 +13,7 @@ use guildhall_proto::{
 };
 use guildhall_relay::SecretKeys;
 use guildhall_ring::{Cursor, Version};
-use guildhall_sessions::{Counted, Feed, Guilds, Members, Opening, Returning, Rings};
+use guildhall_sessions::{Arrivals, Counted, Feed, Guilds, Members, Opening, Returning, Rings};
 use tokio::runtime::Handle;
 
 use crate::call::Terms;
@@ -113,9 +113,8 @@ impl Guilds for Remote {
         }
     }
 
-    /// Owners are elsewhere.
-    fn calls(&self) -> u64 {
-        0
+    fn arrivals(&self) -> Option<&Arrivals> {
+        None
     }
 
     fn now(&self) -> Millis {

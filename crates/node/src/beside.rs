@@ -8,7 +8,7 @@ use guildhall_proto::{
 };
 use guildhall_relay::SecretKeys;
 use guildhall_ring::Cursor;
-use guildhall_sessions::{Counted, Guilds, Members, Opening, Returning, Rings};
+use guildhall_sessions::{Arrivals, Counted, Guilds, Members, Opening, Returning, Rings};
 
 use crate::counters::Counter;
 use crate::live::Listening;
@@ -51,8 +51,8 @@ impl Guilds for Node {
         self.ask_of_session(guild, session, request).await
     }
 
-    fn calls(&self) -> u64 {
-        self.counters().of(Counter::Calls)
+    fn arrivals(&self) -> Option<&Arrivals> {
+        Some(self.all_arrivals())
     }
 
     fn now(&self) -> Millis {

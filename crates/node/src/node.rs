@@ -10,7 +10,7 @@ use guildhall_proto::{
     Outcome, SessionId, Sponsor, Subject, UserId,
 };
 use guildhall_relay::SecretKeys;
-use guildhall_sessions::Rings;
+use guildhall_sessions::{Arrivals, Rings};
 use guildhall_store::Store;
 use guildhall_transport::Standing;
 use tokio::runtime::Handle;
@@ -40,6 +40,7 @@ struct Shared {
     offload: Offload,
     counters: Arc<Counters>,
     rings: Arc<Rings>,
+    arrivals: Arrivals,
     keys: Keys,
     confirmations: Arc<Confirmations>,
     sponsors: Sponsors,
@@ -99,9 +100,12 @@ impl Node {
         let offload = Offload::start(config.offload.clone(), Arc::clone(&counters))?;
         let counted = Arc::clone(&counters);
         let rings = Arc::new(Rings::new(config.rings_bytes_max, move || counted.bump(Counter::RingsCutBack)));
+        let counted = Arc::clone(&counters);
+        let runtime = Handle::current();
+        let arrivals = Arrivals::new(runtime.metrics().num_workers(), move || counted.of(Counter::Calls));
         let confirmations = Arc::new(Confirmations::new(Arc::clone(&store), Arc::clone(&counters)));
         let around = Surroundings {
-            runtime: Handle::current(),
+            runtime,
             clock: config.clock.clone(),
             turn: config.turn.clone(),
             store,
@@ -113,7 +117,7 @@ impl Node {
         };
         let registry = Registry::new(config.clone(), around);
         let sponsors = Sponsors::default();
-        let shared = Shared { config, registry, offload, counters, rings, keys, confirmations, sponsors };
+        let shared = Shared { config, registry, offload, counters, rings, arrivals, keys, confirmations, sponsors };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -246,6 +250,10 @@ impl Node {
     /// What all rings of the node have leased of [`NodeConfig::rings_bytes_max`], in bytes.
     pub fn ring_bytes(&self) -> usize {
         self.all_rings().budget().leased()
+    }
+
+    pub(crate) fn all_arrivals(&self) -> &Arrivals {
+        &self.shared.arrivals
     }
 
     pub(crate) fn all_rings(&self) -> &Arc<Rings> {

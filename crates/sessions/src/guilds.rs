@@ -10,6 +10,7 @@ use guildhall_proto::{
 use guildhall_relay::SecretKeys;
 use guildhall_ring::{Cursor, Version};
 
+use crate::arrivals::Arrivals;
 use crate::feed::Feed;
 use crate::rings::Rings;
 
@@ -45,8 +46,8 @@ pub trait Guilds: Clone + Send + Sync + 'static {
         request: SessionRequest,
     ) -> impl Future<Output = Result<Reply, CallError>> + Send;
 
-    /// How many calls owners in this process have handled since some time: whoever keeps its cores busy makes way for these.
-    fn calls(&self) -> u64;
+    /// The pace at which sessions come, if owners are in this process too.
+    fn arrivals(&self) -> Option<&Arrivals>;
 
     /// The time by the guilds' clock.
     fn now(&self) -> Millis;

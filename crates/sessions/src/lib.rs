@@ -9,6 +9,7 @@
 
 #![warn(missing_docs)]
 
+mod arrivals;
 mod backend;
 mod batch;
 mod cuts;
@@ -25,6 +26,7 @@ mod seats;
 mod stream;
 mod turns;
 
+pub use arrivals::Arrivals;
 pub use backend::{Attach, AttachError, Backend, Delivery};
 pub use batch::{BatchSession, Batches};
 pub use feed::Feed;

@@ -15,6 +15,7 @@ use guildhall_ring::{Cursor, LatestConfig, RingConfig, Writer, latest, ring};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
+use crate::arrivals::Arrivals;
 use crate::feed::Feed;
 use crate::guilds::{Counted, Guilds, Members, Opening, Returning};
 use crate::rings::Rings;
@@ -29,7 +30,8 @@ pub(crate) struct State {
     keys: Arc<SecretKeys>,
     pub(crate) owner: Mutex<Owner>,
     /// Calls that owners have handled, as the test says.
-    pub(crate) calls: AtomicU64,
+    pub(crate) calls: Arc<AtomicU64>,
+    arrivals: Arrivals,
     /// A permit for each look at the guild.
     pub(crate) looks: Semaphore,
 }
@@ -105,11 +107,14 @@ impl Scripted {
         let keys = SecretKeys::new(SecretKey { number: 1, key: [7; 32] });
         let rings = Rings::new(1 << 20, || ());
         let looks = Semaphore::new(Semaphore::MAX_PERMITS);
+        let calls = Arc::new(AtomicU64::new(0));
+        let handled = Arc::clone(&calls);
         Self(Arc::new(State {
             rings: Arc::new(rings),
             keys: Arc::new(keys),
             owner: Mutex::new(owner),
-            calls: AtomicU64::new(0),
+            calls,
+            arrivals: Arrivals::new(1, move || handled.load(Ordering::Relaxed)),
             looks,
         }))
     }
@@ -255,8 +260,8 @@ impl Guilds for Scripted {
         answer
     }
 
-    fn calls(&self) -> u64 {
-        self.0.calls.load(Ordering::Relaxed)
+    fn arrivals(&self) -> Option<&Arrivals> {
+        Some(&self.0.arrivals)
     }
 
     fn now(&self) -> Millis {

@@ -61,7 +61,7 @@ impl<G: Guilds> Seat<G> {
         mut place: impl FnMut(&mut Core, relay::Attach<'_>) -> Result<(SessionKey, T), relay::AttachError>,
     ) -> Result<(Self, T), AttachError> {
         let Attach { session, user, status, members, level } = attach;
-        let _turn = relay.turns.next().await?;
+        let turn = relay.turns.next().await?;
         let tenure = {
             let mut core = relay.core.lock();
             if core.relay.sessions() >= relay.sessions_max {
@@ -73,6 +73,7 @@ impl<G: Guilds> Seat<G> {
         let held = Held { session, user, tenure, known: Known::NOT_YET };
         let mut seat = Self { held, is_placed: false, needs_detach: true, is_over: false, lease };
         let mut accepted = seat.attach(status, Before::No).await?;
+        turn.make_way();
         let deadline = Instant::now() + PLACING_MAX;
         loop {
             // Listening begins before the look, so that nothing that comes between the two is missed.
@@ -111,7 +112,7 @@ impl<G: Guilds> Seat<G> {
         mut place: impl FnMut(&mut Core, relay::Resume<'_>) -> Result<(SessionKey, T, Option<Gap>), relay::ResumeError>,
     ) -> Result<(Self, T, Option<Gap>), ResumeError> {
         let Resume { attach: Attach { session, user, status, .. }, known, .. } = resume;
-        let _turn = relay.turns.next().await?;
+        let turn = relay.turns.next().await?;
         if relay.core.lock().relay.sessions() >= relay.sessions_max {
             return Err(AttachError::Full { max: relay.sessions_max }.into());
         }
@@ -126,6 +127,7 @@ impl<G: Guilds> Seat<G> {
                 return Err(error.into());
             }
         };
+        turn.make_way();
         let (tenure, before) = {
             let mut core = relay.core.lock();
             let core = &mut *core;
