@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 
 use guildhall_node::{Attach, Call, Clock, DurableError, DurableStore, Node, NodeConfig};
 use guildhall_proto::{
@@ -227,6 +228,17 @@ pub fn prompt() {
     if let Err(error) = guildhall_threads::prompt() {
         eprintln!("a thread waits for workers' slices: {error}");
     }
+}
+
+/// Does this on a thread as prompt as those of the runtime: who calls within `guildhall serve` is.
+pub fn promptly<T: Send>(act: impl FnOnce() -> T + Send) -> T {
+    thread::scope(|scope| {
+        let acting = scope.spawn(|| {
+            prompt();
+            act()
+        });
+        acting.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
 }
 
 /// What makes a guild: itself with its owner, roles that give nothing, and channels that everybody sees.

@@ -17,7 +17,6 @@
 //! Deliveries are counted by the sessions themselves, in lumps.
 
 use std::collections::VecDeque;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use guildhall_node::{Backend, Pending};
@@ -29,7 +28,7 @@ use crate::hearing::{Heard, LUMP, LUMPS_AHEAD, attach_batches, attach_streams};
 use crate::limits;
 use crate::machine::thread_cpu;
 use crate::row::{Measured, Sample, Unit};
-use crate::shell::{Caller, World, foundation, guild_id, prompt, runtime};
+use crate::shell::{Caller, World, foundation, guild_id, promptly, runtime};
 use crate::worlds::{COHORT_ROLES, COHORTS, cohort_roles, role};
 
 /// Ten thousand sessions.
@@ -96,15 +95,10 @@ impl Stage {
         self.owner.block_on(self.owner.spawn(async { thread_cpu() })).expect("reading a clock does not panic")
     }
 
-    /// Publishes so many lumps of messages back to back, some hundred of them under way, and waits until all are heard: from a thread as prompt as
-    /// those of the runtime, as who calls within `guildhall serve` is. It stays as near to those who hear as their relay's ring allows with ease.
+    /// Publishes so many lumps of messages back to back, some hundred of them under way, and waits until all are heard, promptly. It stays as near
+    /// to those who hear as their relay's ring allows with ease.
     fn publish(&mut self, lumps: u64, channels: u64, heard: &Heard) {
-        thread::scope(|scope| {
-            scope.spawn(|| {
-                prompt();
-                self.publish_here(lumps, channels, heard);
-            });
-        });
+        promptly(|| self.publish_here(lumps, channels, heard));
     }
 
     fn publish_here(&mut self, lumps: u64, channels: u64, heard: &Heard) {
@@ -187,7 +181,7 @@ fn fan_out(run: &mut Run, [publish, batches, streams]: [&str; 3], full: u64) {
         stage.stop();
         let what = "deliveries to a stream in a task each: from the first publish until every session's task has been shown every message; offered back to back, a woken task reads all there is";
         let row = Measured::new(streams, (rate, Unit::PerS), in_a_run(lumps), what).reach(10e6);
-        let limit = limits::task_deliveries(&runtime(2), sessions, LIMIT_BURST as u64);
+        let limit = promptly(|| limits::task_deliveries(&runtime(2), sessions, LIMIT_BURST as u64));
         let row = row
             .limit(limit, "an Arc by try_send to the bare tokio channel of a task each, its sender busy all the while");
         run.tell(row.note(format!("the owner's thread was busy for {:.1} % of the last run", busy * 100.0)));

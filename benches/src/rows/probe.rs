@@ -17,7 +17,7 @@ use super::Run;
 use crate::latency::{Slices, latencies, note, text, until};
 use crate::machine::Watch;
 use crate::row::{Measured, Sample, Unit};
-use crate::shell::{Caller, World, prompt};
+use crate::shell::{Caller, World, promptly};
 use crate::worlds::{nick, user};
 
 /// A world that is probed.
@@ -54,12 +54,7 @@ impl<'a> Probed<'a> {
 
     /// Offers the probe's calls for so long, from a thread that is as prompt as those of the runtime.
     pub(super) fn probe(&self, guild: GuildId, time: Duration, into: &mut Histogram<u64>) {
-        thread::scope(|scope| {
-            scope.spawn(|| {
-                prompt();
-                self.call(guild, time, into);
-            });
-        });
+        promptly(|| self.call(guild, time, into));
     }
 
     fn call(&self, guild: GuildId, time: Duration, into: &mut Histogram<u64>) {

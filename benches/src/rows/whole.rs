@@ -33,7 +33,7 @@ use crate::limits;
 use crate::machine::thread_cpu;
 use crate::owner::Owner;
 use crate::row::{Measured, Sample, Unit};
-use crate::shell::{Disk, Scratch, World, foundation, guild_id, prompt, runtime};
+use crate::shell::{Disk, Scratch, World, foundation, guild_id, promptly, runtime};
 use crate::worlds::{self, Operations, channel, role};
 
 /// What callers feel.
@@ -243,18 +243,23 @@ fn calls_over(world: &World, runtime: &Runtime, run: &mut Run) {
     let sizes = |slices: &Slices| sizes(members, slices);
     if run.wants_any(&[CALL_IDLE, CALL_SCAN, Load::Scans.name()]) {
         let [idle, during] = under_load(&probed, Load::Scans, members, quiet);
-        let bare_idle = bare(runtime);
-        let running = begin(world, Load::Scans, members);
-        let bare_beside = bare(runtime);
-        running.end();
+        let [bare_idle, bare_beside] = probed.in_turns(run.times(QUIET / 3, 3), u64::MAX, |_, [idle, during]| {
+            probed.slice(idle, |into| promptly(|| limits::echo(runtime, SLICE, into)));
+            probed.slice(during, |into| {
+                let running = begin(world, Load::Scans, members);
+                promptly(|| limits::echo(runtime, SLICE, into));
+                running.end();
+            });
+        });
         let what = "p99 of 1,000 calls a second from their due times, messages and member changes in turns; of the middle slice";
         let row = Measured::new(CALL_IDLE, (p99(&idle), Unit::Us), sizes(&idle), what).note(text(&idle.all()));
-        let row = row.limit(bare_idle, "the same over bare tokio channels, to a task that only answers");
+        let row = row.limit(bare_idle.p99(), "the same over bare tokio channels, to a task that only answers");
         run.tell(row.unjudged(Slices::unjudged([&idle])));
         let what = format!("the same {}", Load::Scans.what());
         let row = Measured::new(CALL_SCAN, (p99(&during), Unit::Us), sizes(&during), what).note(text(&during.all()));
-        let row =
-            row.limit(bare_beside, "the same over bare tokio channels, beside these scans").reach(2.0 * idle.p99());
+        let row = row
+            .limit(bare_beside.p99(), "the same over bare tokio channels, beside these scans")
+            .reach(2.0 * idle.p99());
         run.tell(row.unjudged(Slices::unjudged([&during, &idle])));
         let about = (&*sizes(&during), Load::Scans.what());
         run.tell(probed.row(Load::Scans.name(), &during, ("idle", &idle), about).reach(2.0));
@@ -269,17 +274,6 @@ fn calls_over(world: &World, runtime: &Runtime, run: &mut Run) {
         run.tell(probed.row(change.name(), &during, ("idle", &idle), (&sizes(&during), change.what())).reach(2.0));
     }
     world.stop();
-}
-
-/// The p99 of calls over bare channels, from a thread as prompt as the probe's.
-fn bare(runtime: &Runtime) -> f64 {
-    thread::scope(|scope| {
-        let calling = scope.spawn(|| {
-            prompt();
-            limits::echo(runtime, Duration::from_secs(2)).value_at_quantile(0.99) as f64
-        });
-        calling.join().expect("every call is answered")
-    })
 }
 
 fn p99(slices: &Slices) -> Sample {

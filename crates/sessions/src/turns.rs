@@ -36,37 +36,36 @@ impl<G: Guilds> Turns<G> {
     /// Waits until it is one more session's turn.
     ///
     /// # Errors
-    /// `Overloaded` if as many wait as there may be sessions, or if it takes too long: those before it do not come to an end.
+    /// `Overloaded` if as many wait as there may be sessions, or if it takes too long: those before it do not come to an end, or are too many.
     pub(crate) async fn next(self: &Arc<Self>) -> Result<Turn<G>, CallError> {
+        timeout(TURN_AFTER_MAX, self.turn()).await.unwrap_or(Err(LATE))
+    }
+
+    async fn turn(self: &Arc<Self>) -> Result<Turn<G>, CallError> {
         let arrival = self.guilds.arrivals().map(Arrivals::wait);
         let turn = self.place().await?;
         if let Some(arrival) = arrival {
             arrival.step().await;
+            turn.make_way();
         }
         Ok(turn)
     }
 
     async fn place(self: &Arc<Self>) -> Result<Turn<G>, CallError> {
-        if let Ok(place) = self.places.try_acquire() {
-            place.forget();
-            return Ok(Turn(Arc::clone(self)));
-        }
-        let late = CallError::Overloaded { retry_after: LAGGING_RETRY_AFTER };
-        let Ok(_waiting) = self.waiting.try_acquire() else {
-            return Err(late);
-        };
-        match timeout(TURN_AFTER_MAX, self.places.acquire()).await {
-            Ok(place) => {
-                place.expect("it is never closed").forget();
-                Ok(Turn(Arc::clone(self)))
+        let place = match self.places.try_acquire() {
+            Ok(place) => place,
+            Err(_) => {
+                let _waiting = self.waiting.try_acquire().map_err(|_| LATE)?;
+                self.places.acquire().await.expect("it is never closed")
             }
-            Err(_elapsed) => Err(late),
-        }
+        };
+        place.forget();
+        Ok(Turn(Arc::clone(self)))
     }
 }
 
 impl<G: Guilds> Turn<G> {
-    /// To be called when the owner has answered: others go first on this core, if somebody calls.
+    /// Lets others go first on this core if there is a storm while somebody calls: before the owner is asked, and behind its answer.
     pub(crate) fn make_way(&self) {
         if let Some(arrivals) = self.0.guilds.arrivals() {
             arrivals.make_way();
@@ -80,6 +79,7 @@ impl<G: Guilds> Drop for Turn<G> {
     }
 }
 
+const LATE: CallError = CallError::Overloaded { retry_after: LAGGING_RETRY_AFTER };
 /// Sessions that attach or come back at a time: enough to fill a turn of the owner.
 const AT_A_TIME: usize = 32;
 /// How long a session waits for its turn: a hundred thousand at one relay have had theirs in two fifths of that, in steps.
