@@ -11,7 +11,7 @@
 //! | `attach_memory` | 90-110 MiB | 25-30 MiB for rings, tasks and heaps; a stream that is held without a task 410 B (`session_bytes_held`), its row at the owner and its seat; 1,024 tasks that attach |
 //!
 //! Measured, p99 of the middle slices beside attaches in place of that idle: without a pace 3.8 and 0.28 ms; with a rest behind each 32 attaches of a relay 0.85-1.0 and 0.12 (attached in
-//! 1.6 s); in steps of all relays together, 32 a millisecond, 0.57-0.78 and 0.13 (3.1 s); with cores offered too 0.16-0.26 and 0.10-0.15; with 28 a millisecond 0.16-0.19 and 0.08-0.12
+//! 1.6 s); in steps of all relays together, 32 a millisecond, 0.57-0.78 and 0.13 (3.1 s); with cores offered too 0.16-0.26 and 0.10-0.15; with 28 a millisecond 0.14-0.22 and 0.08-0.12
 //! (3.6 s), with 24 0.16-0.22 and 0.10-0.15 (4.2 s), with 64 0.4-0.5 and 0.13 (1.6 s).
 
 use std::thread;
