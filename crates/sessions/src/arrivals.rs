@@ -2,11 +2,11 @@
 //!
 //! A storm keeps cores busy for as long as it lasts, and then whatever wakes waits for the scheduler to take a core away: up to a tick of its
 //! clock, 4 ms, where the whole call takes 0.1. So while somebody calls the node's owners, sessions come in steps: a few at once, and then
-//! the cores have nothing to do until the next step. Within a step each offers its core to others before it goes to its owner, and again when the
+//! the cores have nothing to do until the next step. While others wait each offers its core before it goes to its owner, and again when the
 //! owner has answered. Where nobody calls a storm is taken without a pause.
 //!
-//! There is one line for all relays, in the order in which their turns came, and only its head looks at the clock: who leaves it, or has left, leaves
-//! nothing behind.
+//! Nobody holds a place before it comes, and each who waits has a timer of its own: about when it will be its turn, by how many wait already. So who gives
+//! up, or is not polled, keeps nobody waiting.
 
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,7 +14,6 @@ use std::thread;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until};
 
 /// The pace at which sessions come to a node, whatever relay they come to.
@@ -25,8 +24,8 @@ pub struct Arrivals {
     workers: usize,
     /// Sessions that wait to come.
     waiting: AtomicUsize,
-    /// One permit: its holder is at the head of the line.
-    head: Semaphore,
+    /// Those of them whom their relays would have come, and who wait for a step.
+    ready: AtomicUsize,
     pace: Mutex<Pace>,
 }
 
@@ -55,7 +54,7 @@ impl Arrivals {
             calls: Box::new(calls),
             workers,
             waiting: AtomicUsize::new(0),
-            head: Semaphore::new(1),
+            ready: AtomicUsize::new(0),
             pace: Mutex::new(pace),
         }
     }
@@ -74,23 +73,42 @@ impl Arrivals {
     }
 
     /// Takes a place in this step, if one is needed. Otherwise the next step begins then.
-    fn place(&self) -> Result<(), Instant> {
-        if self.waiting.load(Ordering::Relaxed) > WAITING_MAX * self.workers {
-            return Ok(());
-        }
+    fn place(&self, is_behind: bool) -> Result<(), Instant> {
         let (now, calls) = (Instant::now(), (self.calls)());
-        self.pace.lock().place(now, calls)
+        let place = self.pace.lock().place(now, calls, is_behind);
+        if self.waiting.load(Ordering::Relaxed) > WAITING_MAX * self.workers { Ok(()) } else { place }
     }
 }
 
 impl Arrival<'_> {
     /// Waits for a step that has a place.
     pub(crate) async fn step(self) {
-        let Self(arrivals) = self;
-        let _head = arrivals.head.acquire().await.expect("it is never closed");
-        while let Err(next) = arrivals.place() {
-            sleep_until(next).await;
+        let ready = Ready::new(&self.0.ready);
+        let mut steps = ready.ahead / (PER_WORKER * self.0.workers);
+        let mut is_behind = ready.ahead > 0;
+        while let Err(next) = self.0.place(is_behind) {
+            sleep_until(next + STEP * u32::try_from(steps).unwrap_or(u32::MAX)).await;
+            (steps, is_behind) = (0, true);
         }
+    }
+}
+
+/// One of those who are ready.
+struct Ready<'a> {
+    count: &'a AtomicUsize,
+    /// How many were before it.
+    ahead: usize,
+}
+
+impl<'a> Ready<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        Self { count, ahead: count.fetch_add(1, Ordering::Relaxed) }
+    }
+}
+
+impl Drop for Ready<'_> {
+    fn drop(&mut self) {
+        self.count.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -105,7 +123,8 @@ impl Pace {
         Self { places, calls: 0, called: None, step: now, left: places }
     }
 
-    fn place(&mut self, now: Instant, calls: u64) -> Result<(), Instant> {
+    /// With `is_behind` somebody waited while steps went by, and what could have come in these is made up for.
+    fn place(&mut self, now: Instant, calls: u64, is_behind: bool) -> Result<(), Instant> {
         if calls != self.calls {
             (self.calls, self.called) = (calls, Some(now));
         }
@@ -113,10 +132,10 @@ impl Pace {
             return Ok(());
         }
         let since = now.saturating_duration_since(self.step);
-        if since >= STEP * BEHIND_MAX {
+        if !is_behind && since >= STEP {
             (self.step, self.left) = (now, self.places);
         } else if self.left == 0 && since >= STEP {
-            self.step += STEP;
+            self.step += STEP.max(since.saturating_sub(STEP * BEHIND_MAX));
             self.left = self.places;
         }
         if self.left == 0 {
@@ -139,8 +158,8 @@ impl fmt::Debug for Arrivals {
 
 /// The timers of the runtime do not tell shorter times apart.
 pub(crate) const STEP: Duration = Duration::from_millis(1);
-/// How many steps late a timer may be: what could have come meanwhile comes at once.
-const BEHIND_MAX: u32 = 3;
+/// How many steps late a timer may be, a tick of the scheduler's clock: what could have come meanwhile comes at once.
+const BEHIND_MAX: u32 = 4;
 /// Places at a step for each worker: what is done with these takes a sixth of it. With two workers a hundred thousand come in 3.6 s.
 pub(crate) const PER_WORKER: usize = 14;
 /// With more who wait for each worker, what is more comes as fast as it can: the last would wait longer than 4 s.
@@ -150,6 +169,8 @@ pub(crate) const OF_LATE: Duration = Duration::from_millis(10);
 
 #[cfg(test)]
 mod tests {
+    use std::task::Poll;
+
     use super::*;
 
     const PLACES: usize = 5;
@@ -161,22 +182,27 @@ mod tests {
         // How many are taken, and when the next step begins.
         let mut taken = |at: Duration| {
             (0..)
-                .find_map(|taken| pace.place(now + at, 1).err().map(|next| (taken, next)))
+                .find_map(|taken| pace.place(now + at, 1 + at.as_micros() as u64, true).err().map(|next| (taken, next)))
                 .expect("a step becomes full")
         };
         assert_eq!(taken(STEP / 4), (PLACES, now + STEP));
         assert_eq!(taken(STEP / 2), (0, now + STEP));
         assert_eq!(taken(2 * STEP + STEP / 2), (2 * PLACES, now + 3 * STEP));
         assert_eq!(taken(3 * STEP), (PLACES, now + 4 * STEP));
-        // After so long it is not made up for.
-        assert_eq!(taken(3 * STEP + BEHIND_MAX * STEP), (PLACES, now + 4 * STEP + BEHIND_MAX * STEP));
+        // Of what is longer ago no more is made up for.
+        let behind = BEHIND_MAX as usize;
+        assert_eq!(taken(20 * STEP), ((behind + 1) * PLACES, now + 21 * STEP));
+        // Nor where nobody waited.
+        let mut fresh =
+            || (0..).find_map(|taken| pace.place(now + 40 * STEP, 1, false).err().map(|next| (taken, next)));
+        assert_eq!(fresh(), Some((PLACES, now + 41 * STEP)));
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_comes_while_nobody_calls_is_not_held_up() {
         let now = Instant::now();
         let mut pace = Pace::new(PLACES, now);
-        let mut are_held_up = |at: Instant, calls| (0..3 * PLACES).any(|_| pace.place(at, calls).is_err());
+        let mut are_held_up = |at: Instant, calls| (0..3 * PLACES).any(|_| pace.place(at, calls, true).is_err());
         assert!(!are_held_up(now, 0));
         assert!(are_held_up(now, 1));
         assert!(are_held_up(now + STEP / 2, 1));
@@ -204,14 +230,52 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_leaves_the_line_leaves_its_place_to_the_next() {
+    async fn who_gives_up_or_is_not_polled_keeps_nobody_waiting() {
         let arrivals = Arrivals::new(1, || 1);
         assert_eq!(coming(&arrivals, PER_WORKER).await, Duration::ZERO);
         for _ in 0..100 * PER_WORKER {
             let step = tokio::time::timeout(Duration::ZERO, arrivals.wait().step());
             assert!(step.await.is_err(), "the step was full");
         }
-        assert_eq!(arrivals.waiting.load(Ordering::Relaxed), 0);
-        assert!(coming(&arrivals, 1).await <= STEP);
+        let counts = (&arrivals.waiting, &arrivals.ready);
+        assert_eq!((counts.0.load(Ordering::Relaxed), counts.1.load(Ordering::Relaxed)), (0, 0));
+
+        let mut parked = Box::pin(arrivals.wait().step());
+        assert!(std::future::poll_fn(|context| Poll::Ready(parked.as_mut().poll(context).is_pending())).await);
+        assert!(coming(&arrivals, PER_WORKER).await <= 2 * STEP);
+        drop(parked);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_who_wait_together_come_a_step_behind_the_other() {
+        let arrivals = Arrivals::new(2, || 1);
+        let begun = Instant::now();
+        let all = (0..10 * PER_WORKER).map(|_| async {
+            arrivals.wait().step().await;
+            begun.elapsed()
+        });
+        let mut came = futures_of(all).await;
+        came.sort_unstable();
+        for (step, came) in (0..).zip(came.chunks(2 * PER_WORKER)) {
+            assert_eq!((came[0], came[came.len() - 1]), (STEP * step, STEP * step));
+        }
+    }
+
+    /// All at once.
+    async fn futures_of<T>(all: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {
+        let mut all: Vec<_> = all.map(Box::pin).collect();
+        let mut done = Vec::new();
+        std::future::poll_fn(|context| {
+            all.retain_mut(|one| match one.as_mut().poll(context) {
+                Poll::Ready(value) => {
+                    done.push(value);
+                    false
+                }
+                Poll::Pending => true,
+            });
+            if all.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+        done
     }
 }
