@@ -30,7 +30,17 @@ pub struct Arrivals {
 }
 
 /// A session that waits to come.
-pub(crate) struct Arrival<'a>(&'a Arrivals);
+pub(crate) struct Arrival<'a> {
+    arrivals: &'a Arrivals,
+    _waiting: Counted<'a>,
+}
+
+/// One of those in a count, until it is dropped.
+struct Counted<'a> {
+    count: &'a AtomicUsize,
+    /// How many were there before it.
+    ahead: usize,
+}
 
 #[derive(Debug)]
 struct Pace {
@@ -61,8 +71,7 @@ impl Arrivals {
 
     /// One more session waits to come.
     pub(crate) fn wait(&self) -> Arrival<'_> {
-        self.waiting.fetch_add(1, Ordering::Relaxed);
-        Arrival(self)
+        Arrival { arrivals: self, _waiting: Counted::new(&self.waiting) }
     }
 
     /// Offers this core to whoever else has something to do on it, if sessions wait to come while somebody calls.
@@ -83,38 +92,25 @@ impl Arrivals {
 impl Arrival<'_> {
     /// Waits for a step that has a place.
     pub(crate) async fn step(self) {
-        let ready = Ready::new(&self.0.ready);
-        let mut steps = ready.ahead / (PER_WORKER * self.0.workers);
+        let ready = Counted::new(&self.arrivals.ready);
+        let mut steps = ready.ahead / (PER_WORKER * self.arrivals.workers);
         let mut is_behind = ready.ahead > 0;
-        while let Err(next) = self.0.place(is_behind) {
+        while let Err(next) = self.arrivals.place(is_behind) {
             sleep_until(next + STEP * u32::try_from(steps).unwrap_or(u32::MAX)).await;
             (steps, is_behind) = (0, true);
         }
     }
 }
 
-/// One of those who are ready.
-struct Ready<'a> {
-    count: &'a AtomicUsize,
-    /// How many were before it.
-    ahead: usize,
-}
-
-impl<'a> Ready<'a> {
+impl<'a> Counted<'a> {
     fn new(count: &'a AtomicUsize) -> Self {
         Self { count, ahead: count.fetch_add(1, Ordering::Relaxed) }
     }
 }
 
-impl Drop for Ready<'_> {
+impl Drop for Counted<'_> {
     fn drop(&mut self) {
         self.count.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-impl Drop for Arrival<'_> {
-    fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -164,7 +160,7 @@ const BEHIND_MAX: u32 = 4;
 pub(crate) const PER_WORKER: usize = 14;
 /// With more who wait for each worker, what is more comes as fast as it can: the last would wait longer than 4 s.
 const WAITING_MAX: usize = 4_000 * PER_WORKER;
-/// Who calls more rarely meets a few sessions that come, and no more.
+/// Who calls more rarely meets a storm as if nobody called.
 pub(crate) const OF_LATE: Duration = Duration::from_millis(10);
 
 #[cfg(test)]
