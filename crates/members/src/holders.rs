@@ -332,7 +332,7 @@ fn unite_gaps(list: &[u8], rows: &mut [u64]) {
     for gap in list {
         row += usize::from(*gap);
         if *gap != SKIP {
-            rows[row / WORD_ROWS] |= 1 << (row % WORD_ROWS);
+            rows[row / WORD_ROWS] |= BITS[row % WORD_ROWS];
             row += 1;
         }
     }
@@ -350,6 +350,16 @@ const WORD_ROWS: usize = u64::BITS as usize;
 const DENSE_WITHIN: usize = 8;
 /// Roles of most members, or more: for how many room is made at first.
 const USUAL_ROLES: usize = 4;
+/// Each row's bit within its word: read from here it takes one step, shifted to its place three on processors that any x86-64 may be.
+const BITS: [u64; WORD_ROWS] = {
+    let mut bits = [1; WORD_ROWS];
+    let mut row = 1;
+    while row < WORD_ROWS {
+        bits[row] = bits[row - 1] << 1;
+        row += 1;
+    }
+    bits
+};
 /// The gap that names no row.
 const SKIP: u8 = u8::MAX;
 /// Bytes of a line of the cache.

@@ -20,7 +20,7 @@ use guildhall_permissions::ChannelRule;
 use guildhall_proto::{Permissions, Question, RoleId, Status, UserId};
 
 use self::decision::{Decision, RoleMarks, Scratch};
-use self::take::{Next, take};
+use self::take::{Found, Next, take};
 use crate::config::CHUNK_PAGES;
 use crate::layers::Layers;
 use crate::member_ref::MemberRef;
@@ -99,25 +99,26 @@ impl Scan {
                 let online = layers.presence.block(page_idx);
                 rows.iter_mut().enumerate().for_each(|(at, row)| *row &= online_word(online, at));
             }
+            let rows = Found::new(rows);
             if found.is_empty() {
                 // The first page's are on their way while the others are decided; each of those then while the one before it is taken.
                 Next::new(pages[0].ids(), &rows).fetch();
             }
             found.push(rows);
         }
-        let yes: usize = found.iter().flatten().map(|bits: &u64| bits.count_ones() as usize).sum();
+        let yes: usize = found.iter().map(Found::count).sum();
         // At once, for a list that grows is copied, and each time touches fresh memory; with room for what is written beyond.
         out.reserve(yes + exceptions.len() + ROWS);
         let mut beside = Vec::new();
         for (at, page_idx) in chunk.pages.clone().enumerate() {
             let (page, mut rows) = (&pages[at], mem::take(&mut found[at]));
-            let next = found.get(at + 1).map_or(Next::default(), |bits| Next::new(pages[at + 1].ids(), bits));
+            let next = found.get(at + 1).map_or(Next::default(), |rows| Next::new(pages[at + 1].ids(), rows));
             // The last page takes the exceptions behind it too: the chunk ends with it.
             let until = if page_idx + 1 == chunk.pages.end { None } else { layers.base.range_start(page_idx + 1) };
             while let Some((user, why)) = exceptions.next_if(|(user, _)| until.is_none_or(|until| *user < until)) {
                 let has = self.has(user, why, rule.as_ref());
                 match layers.base.position(page_idx, user) {
-                    Ok(row) => put(&mut rows, row, has),
+                    Ok(row) => rows.put(row, has),
                     Err(row) => beside.extend(has.then_some((row, user))),
                 }
             }
@@ -198,12 +199,6 @@ enum Exception<'a> {
 fn sees(member: &MemberRef<'_>, rule: &ChannelRule<'_>) -> bool {
     let permissions = member.with_role_slice(|roles| rule.permissions(member.user, roles));
     permissions.contains(Permissions::VIEW_CHANNEL)
-}
-
-fn put(rows: &mut [u64], row: usize, is_set: bool) {
-    let bit = 1 << (row % ROWS);
-    let word = &mut rows[row / ROWS];
-    *word = if is_set { *word | bit } else { *word & !bit };
 }
 
 /// All members for whom a condition holds, whatever it asks. Chunks may run in any order, and on any threads if the
