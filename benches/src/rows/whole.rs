@@ -6,7 +6,7 @@
 //! | `call_p99_scan` | 2 × idle | workers run at the lowest priority, and owners on prompt threads: one that wakes takes its core from them, and finds its caches cold |
 //! | `during_scans`, `during_folds` | p99 ≤ 2 × idle | the same: scans, folds and the death of views are workers' |
 //! | `during_checkpoints` | p99 ≤ 2 × idle | a checkpoint takes pointers to pages of its owner; a worker encodes and hashes 45 MB, 30-60 ms, and the store's thread writes what is new, in scattered changes nearly all: 200 MB/s, beside which the sync of a call's record waits for the disk |
-//! | `during_prune` | p99 ≤ 2 × idle | a batch of 96 holds the owner for 110-180 µs, and after each third it rests for a millisecond: one call in four waits for the rest of a batch |
+//! | `during_prune` | p99 ≤ 2 × idle | a batch of 96 holds the owner for 50-180 µs, and behind it the owner rests for a millisecond: one call in ten waits for the rest of a batch, none for two |
 //! | `during_role_deletion`, `during_everyone_change` | 1-1.5 × | O(1) for the owner; the fold that cleans a role out is a worker's |
 //! | `turn_prune` | 110-180 µs | for each of 96 members two lookups 300 ns and a removal 800 ns; one event, one record |
 //! | `turn_role_deletion`, `turn_everyone_change` | 5-20 µs | a path of two small maps, a hash, one event; its share of the digest is one subtraction |
@@ -392,7 +392,7 @@ fn change_in_turns(owner: &mut Owner, call: Call, turns: &mut Histogram<u64>) ->
 
 /// Roles that every member of the worlds here holds; the next is held by one in ten.
 const HELD: u64 = 12;
-/// As long as a prune takes.
+/// Less than a prune takes while somebody calls.
 const CHANGE_SLICE: Duration = Duration::from_millis(500);
 /// Four times a second, in the place of once in five.
 const CHANGES_A_CHECKPOINT: u64 = 5_000;

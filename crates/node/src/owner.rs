@@ -49,7 +49,7 @@ use calls::Calls;
 pub(crate) use falling_asleep::Bedtime;
 pub use falling_asleep::SleepError;
 pub(crate) use parked::Parked;
-use rest::{BATCHES, Rest};
+use rest::Rest;
 use storing::Checkpoints;
 
 /// What every owner of a node shares.
@@ -217,9 +217,11 @@ impl Owner {
     fn turn(&mut self, taken: &mut Taken<Posted, Control>) {
         self.around.counters.bump(Counter::Turns);
         self.guild.set_room(self.around.store.has_room());
+        let had_work = self.guild.has_work();
+        // Who called meanwhile is handled and let out behind it, not behind the next one too.
+        self.proceed();
         let begin = Instant::now();
         let time = Duration::from_micros(self.around.turn.micros_max);
-        let had_work = self.guild.has_work();
         let mut inputs = 0;
         loop {
             inputs += taken.items.len();
@@ -231,13 +233,6 @@ impl Owner {
         }
         if had_work && inputs > 0 {
             self.rest.note_calls();
-        }
-        if self.has_work() && self.rest.is_over() {
-            let released = self.guild.forsaken_released();
-            self.guild.proceed(self.around.clock.now(), &mut self.effects);
-            let forsaken = self.guild.forsaken_released() - released;
-            self.around.counters.add(Counter::SessionsForsaken, forsaken);
-            self.rest.note(if forsaken > 0 { BATCHES } else { 1 });
         }
         self.admit();
         // A store in memory has settled the turn by now; another sends word through the mailbox.
@@ -256,6 +251,18 @@ impl Owner {
             }
         }
         self.fall_asleep(inputs);
+    }
+
+    /// Does a batch of what the guild has spread over turns, if there is any and the last one's rest is over.
+    fn proceed(&mut self) {
+        if !self.has_work() || !self.rest.is_over() {
+            return;
+        }
+        let released = self.guild.forsaken_released();
+        self.guild.proceed(self.around.clock.now(), &mut self.effects);
+        let forsaken = self.guild.forsaken_released() - released;
+        self.around.counters.add(Counter::SessionsForsaken, forsaken);
+        self.rest.note();
     }
 
     /// Frees what turns leave behind for the next one, for that is not near: most of an idle guild's memory.

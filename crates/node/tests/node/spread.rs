@@ -77,7 +77,7 @@ async fn other_calls_are_answered_while_an_import_is_under_way() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_third_batch_is_followed_by_a_millisecond_of_rest_if_somebody_calls_and_only_then() {
+async fn each_batch_is_followed_by_a_millisecond_of_rest_if_somebody_calls_and_only_then() {
     let world = World::new();
     let guild = world.found(1, 2).await;
     let lines = |from: u64| Command::ImportMembers((from..from + 2_880).map(new_member).collect());
@@ -95,7 +95,7 @@ async fn each_third_batch_is_followed_by_a_millisecond_of_rest_if_somebody_calls
         sleep(Duration::from_millis(1)).await;
     }
     let took = begin.elapsed();
-    assert!((8..=16).contains(&took.as_millis()), "{took:?} for thirty batches, {calls} calls");
+    assert!((25..=35).contains(&took.as_millis()), "{took:?} for thirty batches, {calls} calls");
 }
 
 #[tokio::test]
